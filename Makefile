@@ -1,0 +1,82 @@
+# From a bare clone, with Python 3.11 or newer and make:
+#
+#     make demo
+#     make test
+#
+# On Linux, PyPI's torch brings several GB of CUDA libraries. For the CPU build:
+#
+#     make test TORCH_INDEX=https://download.pytorch.org/whl/cpu
+#
+# Another interpreter: make test PYTHON=/path/to/python3.12
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3.11 python3
+TORCH_INDEX ?=
+PYTEST_ARGS ?=
+
+# constraints.txt says torch==2.13.0: that also matches 2.13.0+cpu, which pip ranks higher, so an
+# index with the CPU build wins over PyPI without any other setting.
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+INSTALL := $(PIP) install --quiet $(INDEX) -c constraints.txt
+
+.PHONY: help demo test lint types docs cli-page wheel constraints clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed  ## fit a network on drawn scenes and predict with it (a few minutes)
+	$(BIN)/maskdepth demo
+
+test: $(VENV)/.installed  ## all tests; options for pytest in PYTEST_ARGS
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed  ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed  ## mypy, strict, on the package
+	$(BIN)/mypy
+
+docs: $(VENV)/.docs-installed cli-page  ## the documentation as a site in site/
+	$(BIN)/mkdocs build --quiet --strict
+
+cli-page: $(VENV)/.installed  ## docs/cli.md from the command line itself
+	$(BIN)/python docs/make_cli.py
+
+wheel: $(VENV)/.installed  ## dist/*.whl, built with the pinned hatchling
+	$(BIN)/python -m build --wheel --no-isolation
+
+constraints: $(VENV)/.installed  ## renew constraints.txt
+	$(BIN)/python .ci/constraints.py $(INDEX)
+
+clean:  ## remove what was built, the environment included
+	rm -rf $(VENV) build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find src tests docs -name __pycache__ -prune -exec rm -rf {} +
+
+# The first interpreter of PYTHON that runs decides; pyenv's shims exist without running.
+$(BIN)/python:
+	@for python in $(PYTHON); do \
+	    version=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue; \
+	    "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	        echo "error: expected Python 3.11 or newer; got $$python, version $$version;" \
+	            "name another one: make PYTHON=/path/to/python3.11" >&2; exit 1; }; \
+	    echo "creating $(VENV) with $$python"; \
+	    "$$python" -m venv $(VENV) && exit 0; rm -rf $(VENV); exit 1; \
+	done; \
+	echo "error: expected Python 3.11 or newer; none of '$(PYTHON)' runs;" \
+	    "name it: make PYTHON=/path/to/python3.11" >&2; exit 1
+
+# The stamps are renewed when the dependencies change. The package itself is installed as a link to
+# src, so a change of the code needs no new installation.
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[train,dev]'
+	@touch $@
+
+$(VENV)/.docs-installed: $(VENV)/.installed
+	$(INSTALL) -e '.[train,dev,docs]'
+	@touch $@

@@ -1,0 +1,418 @@
+"""The command line: parse, call one function, print. Heavy imports wait inside the commands.
+
+stdout carries data (``--json``); progress and notices go to stderr. Exit codes: 0 done, 1 a
+failure or a partial one, 2 usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from maskdepth import __version__
+from maskdepth.errors import DependencyError, MaskdepthError, StorageError, UsageError
+
+if TYPE_CHECKING:
+    from maskdepth.learning.settings import TrainingConfig
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="maskdepth",
+    help="Predict a foreground matte and dense depth from a picture and its clean plate.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+bench_app = typer.Typer(help="Measure speed here, on this machine.", no_args_is_help=True)
+app.add_typer(bench_app, name="bench")
+
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")]
+Cutouts = Annotated[Path, typer.Argument(help="Folder of transparent cutouts (PNG, WebP, TIFF).")]
+Backgrounds = Annotated[Path, typer.Argument(help="Folder of background photos.")]
+DatasetFolder = Annotated[Path, typer.Argument(metavar="DATASET", help="Made by `compose`.")]
+ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Made by `fit` or `train`.")]
+Small = Annotated[
+    bool, typer.Option("--small", help="Split by rank, so that a handful of assets is enough.")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first unusable asset.")]
+DepthScenes = Annotated[
+    int,
+    typer.Option(min=0, help="Drawn scenes to learn depth from where no background has a label."),
+]
+Seed = Annotated[int, typer.Option(min=0, help="Of everything random.")]
+RunSeed = Annotated[
+    int | None, typer.Option(min=0, help="Of composites and first weights; 0 unless configured.")
+]
+Preset = Annotated[
+    str | None, typer.Option(help="Network: small (the default), or seed (the prior work's).")
+]
+Steps = Annotated[int | None, typer.Option(min=1, help="Train for this many steps.")]
+Epochs = Annotated[int | None, typer.Option(min=1, help="Train for this many epochs.")]
+Minutes = Annotated[float | None, typer.Option(help="Train for this many minutes.")]
+Config = Annotated[Path | None, typer.Option(help="YAML file of training settings.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where the run in MODEL stopped.")]
+TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also log for TensorBoard.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Count = Annotated[int, typer.Option(min=1, help="Composites a slice to judge on.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+
+
+def _say(message: str) -> None:
+    """One line for the user on stderr, unless --quiet."""
+    if not _quiet():
+        typer.echo(message, err=True)
+
+
+def _quiet() -> bool:
+    return os.environ.get("MASKDEPTH_QUIET") == "1"
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2))
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"maskdepth {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notices.")] = False,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    if quiet:
+        # The environment, so that loader workers and child processes are quiet too.
+        os.environ["MASKDEPTH_QUIET"] = "1"
+
+
+@app.command()
+def predict(
+    source: Annotated[str, typer.Argument(help="Picture, folder, glob, or - for stdin.")],
+    model: Annotated[
+        Path | None, typer.Option("--model", "-m", help="Model folder, as `fit` makes it.")
+    ] = None,
+    plate: Annotated[
+        str | None,
+        typer.Option(help="Clean plate for all pictures, or a folder of plates matched by stem."),
+    ] = None,
+    output: Output = Path("maskdepth-output"),
+    device: Device = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; else all.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Predict alpha, disparity and cutout of pictures, given their clean plates."""
+    from maskdepth.inference.predictor import Predictor
+    from maskdepth.inference.sources import find_jobs, predict_all
+
+    stdin = sys.stdin.buffer.read() if source == "-" else None
+    jobs = find_jobs(source, plate, stdin=stdin)
+    predictor = Predictor.from_pretrained(model, device=device, threads=threads)
+    summary = predict_all(predictor, jobs, output)
+    for name, message in summary.failures:
+        typer.echo(f"{name}: {message}", err=True)
+    _say(f"{len(jobs) - len(summary.failures)} of {len(jobs)} pictures -> {output}")
+    if as_json:
+        written = [str(path) for path in summary.written]
+        _print_json({"written": written, "failures": dict(summary.failures)})
+    if summary.failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def worlds(
+    output: Output,
+    scenes: Annotated[int, typer.Option(min=0, help="Backgrounds with exact disparity.")] = 40,
+    cutouts: Annotated[int, typer.Option(min=0, help="Animals and objects with alpha.")] = 40,
+    seed: Seed = 0,
+) -> None:
+    """Draw the sample pack: scenes with exact depth, and cutouts, free of any licence."""
+    from maskdepth.synthesis.worlds import write_sample_pack
+
+    pack = write_sample_pack(output, scenes=scenes, cutouts=cutouts, seed=seed)
+    _say(f"{scenes} scenes -> {pack.backgrounds}, {cutouts} cutouts -> {pack.cutouts}")
+
+
+@app.command()
+def compose(
+    cutouts: Cutouts,
+    backgrounds: Backgrounds,
+    output: Output,
+    size: Annotated[int, typer.Option(min=32, help="Side of the composites, px.")] = 224,
+    seed: Seed = 0,
+    plan: Annotated[
+        str, typer.Option(help="free draws, or prior: cutouts x backgrounds x 2 flips x 20 places.")
+    ] = "free",
+    small: Small = False,
+    strict: Strict = False,
+    depth_scenes: DepthScenes = 60,
+    layout: Annotated[
+        str | None, typer.Option(help="folders: also write files as the prior work did.")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="Composites that --layout writes.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """Check, split and freeze two folders of assets as a dataset."""
+    from maskdepth.labelling.build import compose_dataset, write_folders
+    from maskdepth.synthesis.recipes import PRIOR_WORK, RecipeRules
+
+    rules = {"free": RecipeRules(), "prior": PRIOR_WORK}.get(plan)
+    if rules is None:
+        raise UsageError("--plan free or prior", repr(plan), "choose one of the two")
+    if layout not in (None, "folders"):
+        raise UsageError("--layout folders", repr(layout), "use that, or leave it out")
+    dataset = compose_dataset(
+        cutouts,
+        backgrounds,
+        output,
+        rules=rules.at_size(size),
+        seed=seed,
+        small=small,
+        strict=strict,
+        depth_scenes=depth_scenes,
+        notify=_say,
+    )
+    for line in dataset.describe():
+        _say(line)
+    if layout:
+        write_folders(dataset, count)
+        _say(f"{count} composites -> {output}/output_image, _bg, _mask, _depth")
+    if as_json:
+        findings = [str(finding) for finding in dataset.findings]
+        splits = dataset.split_sizes()
+        _print_json({"splits": splits, "samples": dataset.samples, "findings": findings})
+
+
+@app.command()
+def train(
+    dataset: DatasetFolder,
+    output: Output,
+    preset: Preset = None,
+    steps: Steps = None,
+    epochs: Epochs = None,
+    minutes: Minutes = None,
+    config: Config = None,
+    seed: RunSeed = None,
+    resume: Resume = False,
+    device: Device = "auto",
+    tensorboard: TensorBoard = False,
+) -> None:
+    """Train a network on a dataset and export it: the output is a model folder."""
+    from maskdepth.labelling.build import open_dataset
+    from maskdepth.pipeline import train_model
+
+    settings = _settings(preset, config, steps, epochs, minutes, seed)
+    interrupted = train_model(
+        open_dataset(dataset),
+        output,
+        settings,
+        resume=resume,
+        device=device,
+        tensorboard=tensorboard,
+        quiet=_quiet(),
+    )
+    if interrupted:
+        _stop("--resume")
+    _say(f"model -> {output}")
+
+
+def _settings(
+    preset: str | None,
+    config: Path | None,
+    steps: int | None,
+    epochs: int | None,
+    minutes: float | None,
+    seed: int | None,
+) -> TrainingConfig:
+    """The preset's settings, or those of a file, with what the command line says over them."""
+    from maskdepth.learning.settings import TrainingConfig, preset_config
+
+    settings = TrainingConfig.load(config) if config else preset_config(preset or "small")
+    if preset not in (None, settings.preset):
+        raise UsageError(
+            f"--preset as in {config}", f"{preset} and {settings.preset}", "leave one of them out"
+        )
+    if [steps, epochs, minutes].count(None) < 3:
+        settings = settings.lasting(steps=steps, epochs=epochs, minutes=minutes)
+    return settings.with_(seed=seed)
+
+
+def _stop(*more: str) -> NoReturn:
+    """Say how to go on with this very call; ``more`` is what it lacks."""
+    arguments = sys.argv[1:] + [option for option in more if option not in sys.argv]
+    _say(f"interrupted; go on with: {shlex.join(['maskdepth', *arguments])}")
+    raise typer.Exit(INTERRUPTED)
+
+
+def _show_scores(evaluation: dict[str, Any], report: Path) -> None:
+    from maskdepth.report import score_table
+
+    _say(score_table(evaluation))
+    _say(f"report -> {report}")
+
+
+@app.command()
+def evaluate(
+    model: ModelFolder,
+    dataset: DatasetFolder,
+    report: Annotated[
+        Path | None, typer.Option(help="HTML report; a JSON of the same name lies beside it.")
+    ] = None,
+    against: Annotated[
+        list[Path] | None, typer.Option(help="Another model folder for the same table.")
+    ] = None,
+    count: Count = 500,
+    as_json: Json = False,
+) -> None:
+    """Judge a model on the frozen benchmark, with baselines and error bars."""
+    from maskdepth.labelling.build import open_dataset
+    from maskdepth.pipeline import judge_model
+
+    report = report or model / "report.html"
+    evaluation = judge_model(
+        model,
+        open_dataset(dataset),
+        report=report,
+        against=against or [],
+        count=count,
+        notify=_say,
+    )
+    _show_scores(evaluation, report)
+    if as_json:
+        _print_json(evaluation)
+
+
+@app.command()
+def export(
+    model: ModelFolder,
+) -> None:
+    """Write MODEL/model.onnx anew from MODEL/model.safetensors and check that both agree."""
+    from maskdepth.pipeline import export_model
+
+    difference = export_model(model)
+    _say(f"{model / 'model.onnx'}: differs from the checkpoint by at most {difference:.1e}")
+
+
+@app.command()
+def fit(
+    cutouts: Cutouts,
+    backgrounds: Backgrounds,
+    output: Output,
+    preset: Preset = None,
+    steps: Steps = None,
+    epochs: Epochs = None,
+    minutes: Minutes = None,
+    config: Config = None,
+    seed: RunSeed = None,
+    size: Annotated[int, typer.Option(min=32, help="Side of the composites, px.")] = 224,
+    small: Small = False,
+    strict: Strict = False,
+    depth_scenes: DepthScenes = 60,
+    count: Count = 500,
+    resume: Resume = False,
+    device: Device = "auto",
+    tensorboard: TensorBoard = False,
+    as_json: Json = False,
+) -> None:
+    """Compose, train, export and evaluate in one: two folders in, a model folder out."""
+    from maskdepth import pipeline
+
+    evaluation = pipeline.fit(
+        cutouts,
+        backgrounds,
+        output,
+        _settings(preset, config, steps, epochs, minutes, seed),
+        size=size,
+        small=small,
+        strict=strict,
+        depth_scenes=depth_scenes,
+        count=count,
+        resume=resume,
+        device=device,
+        tensorboard=tensorboard,
+        quiet=_quiet(),
+        notify=_say,
+    )
+    if evaluation is None:
+        _stop("--resume")
+    _show_scores(evaluation, output / "report.html")
+    _say(f"model -> {output}")
+    if as_json:
+        _print_json(evaluation)
+
+
+@app.command()
+def demo(
+    output: Output = Path("demo"),
+    minutes: Minutes = 4.0,
+    seed: Seed = 0,
+) -> None:
+    """Draw a sample pack, fit a network on it, and predict on pairs it has never seen."""
+    from maskdepth import pipeline
+
+    settings = _settings("small", None, None, None, minutes, seed)
+    evaluation = pipeline.demo(output, settings, quiet=_quiet(), notify=_say)
+    if evaluation is None:
+        _stop()
+    _show_scores(evaluation, output / "model" / "report.html")
+
+
+@bench_app.command("train")
+def bench_training(
+    preset: Preset = None,
+    seconds: Annotated[float, typer.Option(help="To measure, after a warm-up.")] = 20.0,
+    batch_size: Annotated[int, typer.Option(min=1)] = 16,
+) -> None:
+    """Images per second of the training loop, and the loader's share of the time."""
+    from maskdepth.bench import bench_train
+
+    _print_json(bench_train(preset or "small", batch_size=batch_size, seconds=seconds))
+
+
+@bench_app.command("predict")
+def bench_prediction(
+    model: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Model folders.")],
+    runs: Annotated[int, typer.Option(min=1)] = 50,
+) -> None:
+    """Median and 95th percentile of the network's latency, models in turn, with ratios."""
+    from maskdepth.bench import bench_predict
+
+    _print_json(bench_predict(model, runs=runs))
+
+
+def main() -> None:
+    """The console script: errors become one line on stderr and an exit code."""
+    try:
+        app()
+    except MaskdepthError as error:
+        _fail(error)
+    except ModuleNotFoundError as error:
+        extras = {"torch": "train", "accelerate": "train", "safetensors": "train"}
+        extras |= {"torchmetrics": "train", "onnx": "train", "onnxscript": "train"}
+        extra = extras.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        _fail(DependencyError(error.name or "", extra))
+    except OSError as error:
+        named = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        _fail(StorageError("files that can be read and written", named, "free or permit them"))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _fail(error: MaskdepthError) -> None:
+    typer.echo(f"error: {error}", err=True)
+    sys.exit(error.exit_code)

@@ -1,0 +1,62 @@
+"""Typed settings: a base class whose unknown keys are errors, read from and written to YAML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from maskdepth.errors import ConfigError
+
+
+class Settings(BaseModel):
+    """Base of every settings class: frozen, typed, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def parse(cls, values: Any, source: str) -> Self:
+        """Validate plain values; ``source`` names where they come from in the error.
+
+        Raises:
+            ConfigError: a key is unknown, or a value has the wrong type or range.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"]) or "the top level"
+            if first["type"] == "extra_forbidden":
+                known = ", ".join(cls.model_fields)
+                raise ConfigError(
+                    f"only known keys in {source}", f"unknown key {key!r}", f"use one of: {known}"
+                ) from None
+            raise ConfigError(
+                f"{first['msg'].lower()} for {key!r} in {source}",
+                repr(first["input"])[:80],
+                "mend that value",
+            ) from None
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read settings from a YAML file.
+
+        Raises:
+            ConfigError: the file is missing, is not YAML, or does not validate.
+        """
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(
+                f"a readable YAML file at {path}",
+                str(error).splitlines()[0],
+                "check the path and its indentation",
+            ) from None
+        return cls.parse({} if values is None else values, str(path))
+
+    def with_(self, **changes: Any) -> Self:
+        """A validated copy with some values replaced; ``None`` leaves a value as it is."""
+        given = {key: value for key, value in changes.items() if value is not None}
+        return self.parse({**self.model_dump(), **given}, "the command line")

@@ -1,0 +1,189 @@
+"""The only place that converts between depth, inverse depth and disparity.
+
+Words: depth is metres; inverse depth is 1/metres; disparity is inverse depth up to an unknown
+scale and shift, in [0,1] with near = 1. Invalid is NaN in every float map; sky is depth
+infinity, hence inverse depth and disparity 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdepth.errors import PictureError
+
+DISPARITY_STEPS = 65534  # codes 1..65535 hold 0..1, code 0 is invalid
+MAX_DEPTH_MM = 65535
+_INVALID_GREY = 128
+
+
+def disparity_from_depth(depth_m: NDArray[Any]) -> NDArray[np.float32]:
+    """Disparity whose nearest valid pixel is 1.
+
+    Args:
+        depth_m: (H, W) metres; infinity is sky; NaN, zero and negative are invalid.
+
+    Returns:
+        float32 (H, W): (1 / depth) / max(1 / depth), sky 0, invalid NaN. A picture that is sky
+        everywhere is 0 everywhere.
+    """
+    inverse = _inverse_depth(depth_m)
+    valid = ~np.isnan(inverse)
+    nearest = float(inverse[valid].max()) if valid.any() else 0.0
+    if nearest > 0:
+        inverse /= nearest
+    return inverse.astype(np.float32)
+
+
+def depth_from_disparity(disparity: NDArray[Any], nearest_m: float = 1.0) -> NDArray[np.float32]:
+    """The inverse of `disparity_from_depth`, for disparity that is proportional to inverse depth.
+
+    Args:
+        disparity: (H, W) in [0,1]; NaN is invalid.
+        nearest_m: depth where disparity is 1. With the default the result is in multiples of
+            that unknown distance rather than in metres.
+
+    Returns:
+        float32 (H, W): nearest_m / disparity; infinity where disparity is 0 or negative (sky).
+    """
+    values = np.asarray(disparity, np.float64)
+    depth = np.full(values.shape, np.inf)
+    np.divide(nearest_m, values, out=depth, where=~(values <= 0))
+    return depth.astype(np.float32)
+
+
+def encode_disparity(disparity: NDArray[Any]) -> NDArray[np.uint16]:
+    """Disparity as 16-bit codes: 0 is invalid, 1..65535 stand for 0..1; near = large.
+
+    Args:
+        disparity: (H, W); values outside [0,1] are clipped, NaN is invalid.
+    """
+    values = np.asarray(disparity, np.float64)
+    invalid = np.isnan(values)
+    codes = np.rint(np.clip(np.where(invalid, 0.0, values), 0.0, 1.0) * DISPARITY_STEPS) + 1
+    codes[invalid] = 0
+    return np.asarray(codes, np.uint16)
+
+
+def decode_disparity(codes: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """float32 (H, W) in [0,1] from `encode_disparity`'s codes; code 0 becomes NaN."""
+    disparity = (codes.astype(np.float32) - 1) / np.float32(DISPARITY_STEPS)
+    disparity[codes == 0] = np.nan
+    return disparity
+
+
+def encode_depth_mm(depth_m: NDArray[Any]) -> tuple[NDArray[np.uint16], int]:
+    """Depth as 16-bit millimetres, and how many pixels lie beyond what 16 bits can hold.
+
+    Args:
+        depth_m: (H, W) metres; infinity is sky; NaN, zero and negative are invalid.
+
+    Returns:
+        uint16 (H, W), 0 where the depth is invalid (or under half a millimetre), sky or beyond
+        65.535 m, and the number of pixels that are sky or beyond.
+    """
+    values = np.asarray(depth_m, np.float64)
+    millimetres = np.rint(np.where(values > 0, values, 0.0) * 1000)
+    beyond = millimetres > MAX_DEPTH_MM
+    millimetres[beyond] = 0
+    return millimetres.astype(np.uint16), int(np.count_nonzero(beyond))
+
+
+def decode_depth_mm(codes: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """float32 (H, W) metres from 16-bit millimetres; 0 becomes NaN."""
+    depth_m = codes.astype(np.float32) / np.float32(1000)
+    depth_m[codes == 0] = np.nan
+    return depth_m
+
+
+def fit_scale_shift(
+    pred: NDArray[Any], target: NDArray[Any], valid: NDArray[np.bool_]
+) -> tuple[float, float]:
+    """Least squares of ``scale * pred + shift ~ target`` in float64.
+
+    The scale-and-shift alignment of Ranftl et al., "Towards Robust Monocular Depth Estimation"
+    (TPAMI 2020), equation 4, solved with centred values.
+
+    Args:
+        pred, target, valid: arrays of one shape; pixels that are not finite are left out too.
+
+    Returns:
+        (scale, shift). A constant ``pred`` gives scale 0 and the mean of ``target``.
+
+    Raises:
+        PictureError: no valid pixel.
+    """
+    chosen = valid & np.isfinite(pred) & np.isfinite(target)
+    if not chosen.any():
+        raise PictureError(
+            "at least one pixel with a valid depth", "none", "leave this picture out"
+        )
+    x = np.asarray(pred[chosen], np.float64)
+    y = np.asarray(target[chosen], np.float64)
+    x_mean, y_mean = float(x.mean()), float(y.mean())
+    x_centred = x - x_mean
+    variance = float(x_centred @ x_centred)
+    # Below this the spread of pred is rounding of a constant, and its slope is noise.
+    if variance <= x.size * (1e-12 * max(abs(x_mean), 1e-300)) ** 2:
+        return 0.0, y_mean
+    scale = float(x_centred @ (y - y_mean)) / variance
+    return scale, y_mean - scale * x_mean
+
+
+def depth_from_disparity_aligned(
+    pred_disparity: NDArray[Any],
+    target_depth_m: NDArray[Any],
+    valid: NDArray[np.bool_],
+    min_depth_m: float = 0.1,
+    max_depth_m: float = 80.0,
+) -> NDArray[np.float32]:
+    """Depth of a disparity whose unknown scale and shift are fitted to the target.
+
+    The fit is in inverse depth on valid pixels that are not sky; the result is clipped. An
+    aligned inverse depth of zero or less is as far as can be: ``max_depth_m``.
+
+    Args:
+        pred_disparity: (H, W), any scale and shift.
+        target_depth_m: (H, W) metres; infinity is sky, NaN invalid.
+        valid: bool (H, W).
+
+    Returns:
+        float32 (H, W) in [min_depth_m, max_depth_m]; NaN where the prediction is NaN.
+
+    Raises:
+        PictureError: no valid pixel.
+    """
+    target_inverse = _inverse_depth(target_depth_m)
+    not_sky = valid & (target_inverse > 0)
+    scale, shift = fit_scale_shift(pred_disparity, target_inverse, not_sky)
+    inverse = scale * np.asarray(pred_disparity, np.float64) + shift
+    return np.asarray(1.0 / np.clip(inverse, 1.0 / max_depth_m, 1.0 / min_depth_m), np.float32)
+
+
+def colourise(disparity: NDArray[Any]) -> NDArray[np.uint8]:
+    """A disparity map for human eyes: near is red, far is blue, invalid is grey.
+
+    Args:
+        disparity: (H, W) in [0,1], clipped; NaN is invalid.
+
+    Returns:
+        uint8 (H, W, 3) RGB in the Turbo colour map (Mikhailov, Google AI blog, 2019).
+    """
+    values = np.asarray(disparity, np.float32)
+    invalid = np.isnan(values)
+    levels = np.rint(np.clip(np.where(invalid, 0, values), 0, 1) * 255).astype(np.uint8)
+    bgr = cv2.applyColorMap(levels, cv2.COLORMAP_TURBO)
+    rgb = np.ascontiguousarray(bgr[..., ::-1])
+    rgb[invalid] = _INVALID_GREY
+    return rgb.astype(np.uint8, copy=False)
+
+
+def _inverse_depth(depth_m: NDArray[Any]) -> NDArray[np.float64]:
+    """float64 (H, W) 1/metres; sky 0; NaN, zero and negative depth NaN."""
+    values = np.asarray(depth_m, np.float64)
+    inverse = np.full(values.shape, np.nan)
+    np.divide(1.0, values, out=inverse, where=values > 0)
+    return inverse

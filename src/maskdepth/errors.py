@@ -1,0 +1,119 @@
+"""Every error a user can meet, as one tree.
+
+    MaskdepthError             exit code 1
+    ├── UsageError             exit code 2: a wrong argument or setting
+    │   └── ConfigError        an unknown key, a value out of range
+    ├── PictureError           a picture that cannot be read or does not fit
+    ├── AssetError             cutouts, backgrounds, their folders and splits
+    ├── DatasetError           a dataset spec: another version, edited, damaged
+    ├── ModelError             a model folder: another version, a missing file
+    │   └── WeightsNotShippedError
+    ├── StorageError           a full disk, a folder that cannot be written
+    ├── DependencyError        an optional dependency that is not installed
+    └── TrainingError
+        └── NonFiniteLossError names the recipe indices of the batch
+
+Each says what was expected, what came instead, and what to do about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class MaskdepthError(Exception):
+    """Base of all errors that are the input's or the machine's fault, not a defect.
+
+    Args:
+        expected: what the operation needs, e.g. ``"a plate of the picture's size 640x480"``.
+        got: what it met instead, e.g. ``"480x640"``.
+        remedy: what the user can do, e.g. ``"resize the plate or leave --plate out"``.
+    """
+
+    exit_code = 1
+
+    def __init__(self, expected: str, got: str, remedy: str) -> None:
+        self.expected = expected
+        self.got = got
+        self.remedy = remedy
+        super().__init__(f"expected {expected}; got {got}; {remedy}")
+
+
+class UsageError(MaskdepthError):
+    """A wrong argument: the command line's exit code 2."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A settings file or value: unknown key, wrong type, out of range."""
+
+
+class PictureError(MaskdepthError):
+    """A picture that cannot be decoded, is too large, or does not fit its partner."""
+
+
+class AssetError(MaskdepthError):
+    """Cutouts and backgrounds: folders, checks, splits."""
+
+
+class DatasetError(MaskdepthError):
+    """A dataset spec of another version, or one whose files have changed."""
+
+
+class ModelError(MaskdepthError):
+    """A model folder of another version, or with a missing or damaged file."""
+
+
+class WeightsNotShippedError(ModelError):
+    """``Predictor.from_pretrained()`` without an argument, while no weights are shipped."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a model folder",
+            "none, and this version ships no weights",
+            "make one with `maskdepth fit CUTOUTS BACKGROUNDS -o MODEL` and pass MODEL",
+        )
+
+
+class StorageError(MaskdepthError):
+    """Output that could not be written; nothing is left half-written."""
+
+
+class DependencyError(MaskdepthError):
+    """An optional dependency is missing.
+
+    Args:
+        module: the import that failed, e.g. ``"torch"``.
+        extra: the extra that brings it, e.g. ``"train"``.
+    """
+
+    def __init__(self, module: str, extra: str) -> None:
+        super().__init__(
+            f"the package {module!r}",
+            "it is not installed",
+            f"run: pip install 'maskdepth[{extra}]'",
+        )
+
+
+class TrainingError(MaskdepthError):
+    """Training cannot start or go on."""
+
+
+class NonFiniteLossError(TrainingError):
+    """A loss became NaN or infinite.
+
+    Args:
+        losses: the named losses of the step.
+        step: the step at which it happened.
+        indices: recipe indices of the batch, so that the samples can be rendered again.
+    """
+
+    def __init__(self, losses: dict[str, float], step: int, indices: Sequence[int]) -> None:
+        self.indices = list(indices)
+        named = ", ".join(f"{name}={value:g}" for name, value in losses.items())
+        super().__init__(
+            "finite losses",
+            f"{named} at step {step}, recipe indices {self.indices}",
+            "lower the learning rate, or look at these samples of the dataset",
+        )

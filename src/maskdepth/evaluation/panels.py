@@ -1,0 +1,143 @@
+"""Examples to look at: the worst, the middle and the best of an evaluation, rendered again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdepth.evaluation.tally import find_pool
+from maskdepth.inference.prediction import NO_DEPTH
+from maskdepth.inference.predictor import Predictor
+from maskdepth.synthesis.catalogue import Catalogue
+from maskdepth.synthesis.recipes import (
+    BENCHMARK_SEED,
+    BENCHMARK_V1,
+    Pool,
+    sample_recipe,
+)
+from maskdepth.synthesis.renderer import render
+from maskdepth.synthesis.spec import DatasetSpec
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One composite of unseen assets with its targets and predictions, side S.
+
+    Attributes:
+        group: what it was chosen by: ``"masks"`` or ``"depth"``.
+        rank: ``"worst"``, ``"median"`` or ``"best"``.
+        slice: of the benchmark.
+        index: of the recipe; with the dataset it renders the composite again.
+        figures: the figure it was chosen by, under its name.
+        picture, plate: uint8 (S, S, 3) RGB.
+        target_alpha, pred_alpha: float32 (S, S) in [0,1].
+        target_disparity: float32 (S, S), NaN invalid; None on a background without a label.
+        pred_disparity: float32 (S, S); None where the model never learned depth.
+    """
+
+    group: str
+    rank: str
+    slice: str
+    index: int
+    figures: dict[str, float]
+    picture: NDArray[np.uint8]
+    plate: NDArray[np.uint8]
+    target_alpha: NDArray[np.float32]
+    pred_alpha: NDArray[np.float32]
+    target_disparity: NDArray[np.float32] | None
+    pred_disparity: NDArray[np.float32] | None
+
+
+def select_panels(
+    predictor: Predictor,
+    spec: DatasetSpec,
+    folder: Path,
+    evaluation: Mapping[str, Any],
+    *,
+    each: int = 2,
+) -> list[Panel]:
+    """Render and predict the extremes and the middle of an evaluation.
+
+    Masks are ranked by Dice on unseen cutouts and backgrounds in every slice, depth by AbsRel
+    with the plate. Predictions are made with the plate and without its disparity.
+
+    Args:
+        predictor, spec, folder, evaluation: what `evaluate` was given, and what it returned.
+        each: examples of each rank.
+
+    Returns:
+        Worst first; nothing for what the evaluation could not judge.
+    """
+    panels = []
+    catalogue = spec.catalogue(folder, max(rules.size for rules in BENCHMARK_V1.values()))
+    for name, table in evaluation["masks"].items():
+        origin = None if table["backgrounds_of"] == "all" else table["backgrounds_of"]
+        pool, _ = find_pool(spec, "test", "test", origin=origin)
+        if pool is not None:
+            examples = _Examples("masks", name, "dice", table["dice_by_index"])
+            panels += _render_panels(examples, each, predictor, pool, catalogue)
+    pool, _ = find_pool(spec, "test", "test", labelled=True)
+    if pool is not None:
+        values = evaluation["depth"].get("abs_rel_by_index", {})
+        examples = _Examples("depth", "clean", "abs_rel", values)
+        panels += _render_panels(examples, each, predictor, pool, catalogue)
+    return panels
+
+
+@dataclass(frozen=True)
+class _Examples:
+    """The values of one figure by recipe index, from which examples are chosen."""
+
+    group: str
+    slice: str
+    figure: str
+    values: Mapping[str, float]
+
+    def choose(self, each: int) -> Iterator[tuple[str, int]]:
+        """(rank, index), worst first, no index twice."""
+        smaller_is_worse = self.group == "masks"
+        ranked = sorted(
+            self.values,
+            key=lambda index: (self.values[index] * (1 if smaller_is_worse else -1), int(index)),
+        )
+        count = len(ranked)
+        ranks = {"worst": 0, "median": (count - each) // 2, "best": count - each}
+        chosen: set[str] = set()
+        for rank, start in ranks.items():
+            for index in ranked[max(start, 0) : max(start, 0) + each]:
+                if index not in chosen:
+                    chosen.add(index)
+                    yield rank, int(index)
+
+
+def _render_panels(
+    examples: _Examples, each: int, predictor: Predictor, pool: Pool, catalogue: Catalogue
+) -> list[Panel]:
+    rules = BENCHMARK_V1[examples.slice]
+    panels = []
+    for rank, index in examples.choose(each):
+        recipe = sample_recipe(rules, pool, BENCHMARK_SEED, index)
+        composite = render(recipe, rules.size, catalogue)
+        prediction = predictor.predict(composite.image, composite.plate)
+        learned = predictor.card.depth != NO_DEPTH
+        panels.append(
+            Panel(
+                group=examples.group,
+                rank=rank,
+                slice=examples.slice,
+                index=index,
+                figures={examples.figure: examples.values[str(index)]},
+                picture=composite.image,
+                plate=composite.plate,
+                target_alpha=composite.alpha,
+                pred_alpha=prediction.alpha,
+                target_disparity=composite.disparity,
+                pred_disparity=prediction.disparity if learned else None,
+            )
+        )
+    return panels

@@ -1,0 +1,385 @@
+"""All picture input and output: decoding, size limits, atomic writes, resizing.
+
+Pictures are decoded by Pillow. OpenCV gives the same pixels for ordinary files, but decodes
+photos no faster, accepts truncated JPEGs in silence and writes warnings to stderr. Files are
+encoded by OpenCV, which is several times faster at it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import secrets
+import stat
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from maskdepth.errors import PictureError, StorageError
+
+MAX_PIXELS = 100_000_000
+"""Larger pictures are refused, from their header, before anything is decoded."""
+
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
+"""Suffixes, in lower case, of the files that are looked at in a folder."""
+
+# Named formats only: Pillow would otherwise also try those that start a program (EPS).
+_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF")
+_EXIF_ORIENTATION = 0x0112
+_READ_REMEDY = "check the file, or save it again as PNG or JPEG"
+
+# Pillow warns about large pictures and odd tags, and `catch_warnings` is not thread-safe.
+_header_lock = threading.Lock()
+
+_Array = TypeVar("_Array", bound=NDArray[Any])
+
+
+class TooLargeError(PictureError):
+    """A picture of more than ``MAX_PIXELS``, or a decompression bomb."""
+
+
+class NoAlphaError(PictureError):
+    """A photo where a cutout is needed."""
+
+
+def load_picture(
+    source: str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8],
+) -> NDArray[np.uint8]:
+    """Load any picture as uint8 (H, W, 3) RGB, turned as its EXIF orientation says.
+
+    Of an animation the first frame is taken; 16-bit samples keep their high byte; alpha is
+    dropped, so that the colour of a transparent pixel is the stored one.
+
+    Args:
+        source: a path, the bytes of a file, a Pillow image, or a uint8 (H, W, 3) RGB array
+            (returned as it is).
+
+    Raises:
+        TooLargeError: more than ``MAX_PIXELS``, by its header.
+        PictureError: unreadable, truncated or empty.
+    """
+    if isinstance(source, np.ndarray):
+        _check_array(source)
+        return source
+    with _opened(source) as image:
+        return _turned(_rgb(image), image)
+
+
+def load_cutout(source: str | os.PathLike[str] | bytes) -> NDArray[np.uint8]:
+    """Load a cutout as uint8 (H, W, 4): straight RGB and alpha, turned as EXIF says.
+
+    A transparent palette entry or colour counts as alpha.
+
+    Raises:
+        NoAlphaError: the picture has no alpha channel.
+        PictureError: as ``load_picture``.
+    """
+    with _opened(source) as image:
+        if not image.has_transparency_data:
+            raise NoAlphaError(
+                f"a picture with an alpha channel at {_name(source)}",
+                f"mode {image.mode}, which has none",
+                "cut the foreground out and save it as RGBA PNG",
+            )
+        # From "La" and "RGBa", premultiplied, only this order leads to straight colours.
+        straight = image.convert("LA") if image.mode == "La" else image
+        return _turned(np.asarray(straight.convert("RGBA")), image)
+
+
+def load_grey16(path: str | os.PathLike[str]) -> NDArray[np.uint16]:
+    """Load a 16-bit grey picture (a disparity or depth file) as uint16 (H, W), never turned.
+
+    Raises:
+        PictureError: as ``load_picture``, or the file is not 16-bit grey.
+    """
+    with _opened(path) as image:
+        if not image.mode.startswith("I;16"):
+            raise PictureError(
+                f"a 16-bit grey picture at {os.fspath(path)}",
+                f"mode {image.mode}",
+                "save the values as 16-bit greyscale PNG",
+            )
+        return np.asarray(image).astype(np.uint16)
+
+
+def save_png(path: str | os.PathLike[str], array: NDArray[Any]) -> None:
+    """Save uint8 (H, W), (H, W, 3) RGB or (H, W, 4) RGBA, or uint16 (H, W), as PNG, atomically.
+
+    Raises:
+        PictureError: an array of another kind.
+        StorageError: the file could not be written.
+    """
+    write_bytes(path, encode_png(array))
+
+
+def save_jpeg(path: str | os.PathLike[str], array: NDArray[np.uint8], quality: int = 90) -> None:
+    """Save uint8 (H, W, 3) RGB or (H, W) grey as JPEG, atomically.
+
+    Raises:
+        PictureError: an array of another kind.
+        StorageError: the file could not be written.
+    """
+    write_bytes(path, encode_jpeg(array, quality))
+
+
+def encode_png(array: NDArray[Any]) -> bytes:
+    """PNG bytes of uint8 (H, W), (H, W, 3) RGB or (H, W, 4) RGBA, or of uint16 (H, W).
+
+    Raises:
+        PictureError: an array of another kind.
+    """
+    kinds = {("uint8", 2), ("uint16", 2), ("uint8", 3)}
+    channels = array.shape[2] if array.ndim == 3 else 3
+    if (array.dtype.name, array.ndim) not in kinds or channels not in (3, 4) or array.size == 0:
+        raise PictureError(
+            "uint8 (H, W), (H, W, 3) or (H, W, 4), or uint16 (H, W)",
+            f"{array.dtype} {array.shape}",
+            "convert the array",
+        )
+    if array.ndim == 3:
+        code = cv2.COLOR_RGB2BGR if channels == 3 else cv2.COLOR_RGBA2BGRA
+        array = cv2.cvtColor(array, code)
+    return cv2.imencode(".png", array)[1].tobytes()
+
+
+def encode_jpeg(array: NDArray[np.uint8], quality: int) -> bytes:
+    """JPEG bytes of uint8 (H, W, 3) RGB or (H, W) grey; ``quality`` 1 to 100.
+
+    Raises:
+        PictureError: an array of another kind.
+    """
+    if array.ndim == 2 and array.dtype == np.uint8 and array.size:
+        stored = array
+    else:
+        _check_array(array)
+        stored = _as_uint8(cv2.cvtColor(array, cv2.COLOR_RGB2BGR))
+    return cv2.imencode(".jpg", stored, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def decode_jpeg(data: bytes) -> NDArray[np.uint8]:
+    """The uint8 (H, W, 3) RGB picture of JPEG bytes made by ``encode_jpeg``.
+
+    For bytes from elsewhere use ``load_picture``, which notices damage.
+
+    Raises:
+        PictureError: the bytes are no JPEG.
+    """
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    if decoded is None:
+        raise PictureError("the bytes of a JPEG", f"{len(data)} other bytes", "encode it again")
+    return _as_uint8(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB))
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write UTF-8 text atomically; see ``write_bytes``."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file so that it is either whole or, on failure, as it was before.
+
+    Folders above it are made where they are missing.
+
+    Raises:
+        StorageError: a full disk, a folder that cannot be made or written, a folder at ``path``
+            itself.
+    """
+    # Through a symbolic link to its target, as an ordinary write would go.
+    target = Path(os.path.realpath(path))
+    part = target.parent / f".{secrets.token_hex(8)}.part"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(part, "xb") as file:
+                file.write(data)
+            os.replace(part, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise StorageError(
+            f"to write {len(data)} bytes to {os.fspath(path)}",
+            error.strerror or str(error),
+            "free some space, or choose a folder that can be written",
+        ) from error
+
+
+def resize(array: _Array, height: int, width: int) -> _Array:
+    """Resize (H, W) or (H, W, C): area means where a side shrinks, bilinear where it grows.
+
+    The colour of straight RGBA must be premultiplied first, see ``resize_cutout``.
+    """
+    if array.shape[:2] == (height, width):
+        return array
+    # OpenCV's area filter silently turns bilinear as soon as one of the sides grows.
+    shrunk = (min(height, array.shape[0]), min(width, array.shape[1]))
+    result: NDArray[Any] = array
+    if shrunk != array.shape[:2]:
+        result = cv2.resize(result, (shrunk[1], shrunk[0]), interpolation=cv2.INTER_AREA)
+    if shrunk != (height, width):
+        result = cv2.resize(result, (width, height), interpolation=cv2.INTER_LINEAR)
+    # OpenCV drops a last axis of length one.
+    return result.reshape(height, width, *array.shape[2:])  # type: ignore[return-value]
+
+
+def resize_disparity(
+    disparity: NDArray[np.float32], height: int, width: int
+) -> NDArray[np.float32]:
+    """Resize (H, W) by taking the nearest pixel: a mean across an edge is the depth of nothing."""
+    return np.asarray(
+        cv2.resize(
+            np.ascontiguousarray(disparity),
+            (width, height),
+            interpolation=cv2.INTER_NEAREST_EXACT,
+        ),
+        np.float32,
+    )
+
+
+def resize_cutout(cutout: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Resize straight RGBA uint8 (H, W, 4) without the colour of transparent pixels bleeding in.
+
+    Colours are premultiplied, resized and divided by the resized alpha again; where that is
+    zero, the colour is black.
+    """
+    if cutout.shape[:2] == (height, width):
+        return cutout
+    alpha = cutout[..., 3:].astype(np.float32)
+    colour = resize(cutout[..., :3] * alpha, height, width)
+    alpha = resize(alpha, height, width)
+    straight = colour / np.maximum(alpha, 1e-6)
+    return _as_uint8(np.rint(np.concatenate([np.minimum(straight, 255), alpha], axis=2)))
+
+
+@contextlib.contextmanager
+def _opened(source: str | os.PathLike[str] | bytes | Image.Image) -> Iterator[Image.Image]:
+    """The decoded first frame; whatever a damaged file makes Pillow raise is a PictureError."""
+    with _header(source) as image:
+        try:
+            image.load()
+        except Exception as error:  # Pillow raises nearly any type on damaged data.
+            raise _unreadable(_name(source), error) from error
+        yield image
+
+
+@contextlib.contextmanager
+def _header(source: str | os.PathLike[str] | bytes | Image.Image) -> Iterator[Image.Image]:
+    """The picture of a source with only its header read, within the size limit."""
+    name = _name(source)
+    if isinstance(source, Image.Image):
+        _check_size(source, name)
+        yield source
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            stream = stack.enter_context(_stream(source, name))
+            with _header_lock, warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                image = stack.enter_context(Image.open(stream, formats=_FORMATS))
+        except PictureError:
+            raise
+        except Image.DecompressionBombError as error:
+            raise _too_large(name, str(error)) from error
+        except Exception as error:  # Pillow raises nearly any type on damaged data.
+            raise _unreadable(name, error) from error
+        _check_size(image, name)
+        yield image
+
+
+def _stream(source: str | os.PathLike[str] | bytes, name: str) -> IO[bytes]:
+    if isinstance(source, bytes):
+        if not source:
+            raise PictureError("the bytes of a picture", "no bytes", _READ_REMEDY)
+        return io.BytesIO(source)
+    status = os.stat(source)
+    # Opening a pipe would wait for its writer, for ever.
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+        raise PictureError(f"a picture file at {name}", kind, "pass the path of a picture file")
+    if status.st_size == 0:
+        raise PictureError(f"a picture file at {name}", "an empty file", _READ_REMEDY)
+    return open(source, "rb")
+
+
+def _name(source: str | os.PathLike[str] | bytes | Image.Image) -> str:
+    if isinstance(source, bytes):
+        return f"the {len(source)} bytes given"
+    if isinstance(source, Image.Image):
+        return "the Pillow image given"
+    return os.fspath(source)
+
+
+def _check_size(image: Image.Image, name: str) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise _too_large(name, f"{image.width}x{image.height}")
+    if image.width * image.height == 0:
+        raise PictureError(f"a picture at {name}", "one without pixels", _READ_REMEDY)
+
+
+def _too_large(name: str, got: str) -> TooLargeError:
+    return TooLargeError(
+        f"at most {MAX_PIXELS} pixels in {name}", got, "shrink or crop the picture first"
+    )
+
+
+def _unreadable(name: str, error: Exception) -> PictureError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if isinstance(error, UnidentifiedImageError):
+        reason = "a file of no known picture format, or a damaged one"
+    return PictureError(
+        f"a readable picture at {name}", reason or type(error).__name__, _READ_REMEDY
+    )
+
+
+def _rgb(image: Image.Image) -> NDArray[np.uint8]:
+    if image.mode.startswith("I;16"):
+        grey = (np.asarray(image) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        # 32-bit values have no agreed white.
+        raise PictureError(
+            "a picture of 8 or 16 bits a sample", f"mode {image.mode}", "save it as 8-bit PNG"
+        )
+    if image.mode == "La":
+        image = image.convert("LA")
+    elif image.mode in ("P", "PA", "RGBa"):
+        # By way of RGBA: the colours stay the stored, straight ones.
+        image = image.convert("RGBA")
+    return np.asarray(image.convert("RGB"))
+
+
+def _turned(array: NDArray[np.uint8], image: Image.Image) -> NDArray[np.uint8]:
+    """Undo the camera's turn: EXIF orientation 1 to 8 (CIPA DC-008, tag 0x0112)."""
+    try:
+        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except Exception:  # noqa: BLE001 - a damaged EXIF block does not make the pixels unusable.
+        orientation = 1
+    if orientation in (5, 6, 7, 8):
+        array = array.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    return np.ascontiguousarray(array)
+
+
+def _check_array(array: NDArray[Any]) -> None:
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
+        raise PictureError(
+            "a uint8 RGB array of shape (H, W, 3)",
+            f"{array.dtype} of shape {array.shape}",
+            "convert the array, or pass a path",
+        )
+
+
+def _as_uint8(array: NDArray[Any]) -> NDArray[np.uint8]:
+    return array.astype(np.uint8, copy=False)

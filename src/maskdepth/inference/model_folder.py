@@ -1,0 +1,210 @@
+"""A model folder: the network (`model.onnx`) and its card (`model.json`), checked when loaded.
+
+The card is plain JSON and is validated by hand: pydantic would cost more start-up time than
+the checks are worth.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from maskdepth.errors import ModelError
+from maskdepth.images import write_text
+
+CARD_FILE = "model.json"
+NETWORK_FILE = "model.onnx"
+WEIGHTS_FILE = "model.safetensors"
+STATE_FILE = "state.safetensors"
+LOG_FILE = "log.jsonl"
+CARD_FORMAT = "maskdepth-model"
+CARD_VERSION = 1
+
+_REMAKE = "copy the whole model folder again, or make it anew with `maskdepth fit`"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model folder says about itself.
+
+    Attributes:
+        preset: name of the network's architecture, e.g. ``"small"``.
+        fixed_size: side in pixels of the square the network needs, or None for any size.
+        training_size: side in pixels of the composites it was trained on.
+        depth: what its disparity was learned from: ``"none"``, ``"synthetic only"``,
+            ``"exact"``, ``"sensor"`` or a teacher's name.
+        maskdepth: version of the package that wrote the folder.
+        sha256: checksum (hexadecimal) of every file of the folder, by file name.
+        weights: number of weights.
+        training, data, metrics: free-form records of how the model came to be.
+        format, version: the kind of card; only this version's own are read.
+    """
+
+    preset: str
+    fixed_size: int | None
+    training_size: int
+    depth: str
+    maskdepth: str
+    sha256: dict[str, str]
+    weights: int
+    training: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    format: str = CARD_FORMAT
+    version: int = CARD_VERSION
+
+
+def load_model_folder(path: str | Path) -> ModelCard:
+    """Read the card of a model folder and check the network that it speaks of.
+
+    Raises:
+        ModelError: no such folder, no card or a broken one, another format or version,
+            a network that is missing, unreadable or changed.
+    """
+    folder = Path(path)
+    card = read_card(folder)
+    # The other files are for training on: a model may travel to the edge without them.
+    _check_file(folder / NETWORK_FILE, card.sha256[NETWORK_FILE])
+    return card
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Read a model folder's card alone, without a look at the files it lists.
+
+    Raises:
+        ModelError: no such folder, no card or a broken one, another format or version.
+    """
+    card_path = folder / CARD_FILE
+    try:
+        if not folder.is_dir():
+            raise ModelError(
+                "a model folder",
+                f"{folder}, which is {'a file' if folder.exists() else 'not there'}",
+                "make one with `maskdepth fit CUTOUTS BACKGROUNDS -o MODEL` and pass MODEL",
+            )
+        text = card_path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ModelError(
+            f"a model folder with {CARD_FILE}",
+            f"{folder} has none",
+            "pass a folder that `maskdepth fit` or `maskdepth train` wrote",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"a readable {card_path}", first_line(error), _REMAKE) from None
+    return _parse_card(text, card_path)
+
+
+def save_card(folder: Path, card: ModelCard) -> Path:
+    """Write ``model.json`` atomically and return its path.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    path = folder / CARD_FILE
+    write_text(path, json.dumps(asdict(card), indent=2) + "\n")
+    return path
+
+
+def file_checksum(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal; an ``OSError`` is the caller's to explain."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_file(path: Path, checksum: str) -> None:
+    try:
+        found = file_checksum(path)
+    except FileNotFoundError:
+        raise ModelError(f"the file {path}", "it is missing", _REMAKE) from None
+    except OSError as error:
+        raise ModelError(f"a readable {path}", first_line(error), _REMAKE) from None
+    if found != checksum:
+        raise ModelError(
+            f"{path} with checksum {checksum[:12]}", f"{found[:12]}: the file has changed", _REMAKE
+        )
+
+
+def _parse_card(text: str, path: Path) -> ModelCard:
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"JSON in {path}", first_line(error), _REMAKE) from None
+    if not isinstance(values, dict) or values.get("format") != CARD_FORMAT:
+        found = values.get("format") if isinstance(values, dict) else type(values).__name__
+        raise ModelError(f'"format": "{CARD_FORMAT}" in {path}', repr(found)[:80], _REMAKE)
+    version = values.get("version")
+    # The version goes first: another version's keys may rightly be others.
+    if type(version) is not int or version != CARD_VERSION:
+        raise ModelError(
+            f"a model folder of version {CARD_VERSION} in {path}",
+            f"version {version!r}"[:80],
+            f"use the maskdepth that wrote it ({str(values.get('maskdepth', 'unknown'))[:40]})",
+        )
+    known = [item.name for item in fields(ModelCard)]
+    missing = [name for name in known if name not in values]
+    unknown = [name for name in values if name not in known]
+    if missing or unknown:
+        got = f"missing {', '.join(missing)}" if missing else f"unknown {', '.join(unknown)}"
+        raise ModelError(f"the keys of a version {CARD_VERSION} card in {path}", got, _REMAKE)
+    for name, (kind, holds) in _RULES.items():
+        if not holds(values[name]):
+            raise ModelError(f"{kind} for {name!r} in {path}", repr(values[name])[:80], _REMAKE)
+    return ModelCard(**values)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0  # not isinstance: True is an int too
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and value >= 1
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_record(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _are_checksums(value: Any) -> bool:
+    """File names without a folder, so that a card cannot point outside its own."""
+    return (
+        isinstance(value, dict)
+        and NETWORK_FILE in value
+        and all(
+            isinstance(checksum, str) and _is_plain_name(name) for name, checksum in value.items()
+        )
+    )
+
+
+def _is_plain_name(name: str) -> bool:
+    return (
+        PurePosixPath(name).name == name
+        and PureWindowsPath(name).name == name
+        and name not in ("", ".", "..")
+    )
+
+
+_RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "preset": ("a text", _is_text),
+    "fixed_size": ("a size in pixels or null", lambda value: value is None or _is_size(value)),
+    "training_size": ("a size in pixels", _is_size),
+    "depth": ("a text", _is_text),
+    "maskdepth": ("a version text", _is_text),
+    "sha256": (f"checksums by file name, {NETWORK_FILE} among them,", _are_checksums),
+    "weights": ("a count", _is_count),
+    "training": ("a record", _is_record),
+    "data": ("a record", _is_record),
+    "metrics": ("a record", _is_record),
+}
+
+
+def first_line(error: Exception) -> str:
+    """An error's first line, for messages of one line."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,292 @@
+"""What a prediction holds, what can be made of it, and the files it is saved as."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Set
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdepth import __version__
+from maskdepth.depth import colourise, encode_depth_mm, encode_disparity
+from maskdepth.errors import StorageError, UsageError
+from maskdepth.images import resize, resize_cutout, save_jpeg, save_png, write_text
+from maskdepth.inference.model_folder import ModelCard
+
+FILE_ENDINGS = {
+    "alpha": "_alpha.png",
+    "disparity": "_disparity.png",
+    "depth": "_depth.png",
+    "cutout": "_cutout.png",
+    "preview": "_preview.jpg",
+    "json": ".json",
+}
+"""The files of a prediction: what follows the stem, by format."""
+
+NO_DEPTH = "none"
+"""A card's ``depth`` when the network never learned any."""
+
+# Below this alpha the foreground's colour is a small difference divided by a small number.
+_MIN_ALPHA = 0.05
+_PANEL_SIDE = 640
+_CHECK_SIDE = 16
+_CHECK_GREYS = (150, 200)
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """One picture's alpha and disparity, at the picture's own size.
+
+    Attributes:
+        image: uint8 (H, W, 3) RGB, the picture as it was read.
+        alpha: float32 (H, W) in [0,1].
+        disparity: float32 (H, W) in [0,1], near = 1; NaN everywhere when the model never
+            learned depth.
+        plate: uint8 (H, W, 3) RGB, or None.
+        plate_disparity_used: whether the plate's disparity went in as well.
+        depth_m: float32 (H, W) metres where the plate is calibrated, else None.
+        card: the model that made it, or None.
+        source, plate_source, plate_disparity_source: the files the inputs were read from, if
+            they were files.
+    """
+
+    image: NDArray[np.uint8]
+    alpha: NDArray[np.float32]
+    disparity: NDArray[np.float32]
+    plate: NDArray[np.uint8] | None = None
+    plate_disparity_used: bool = False
+    depth_m: NDArray[np.float32] | None = None
+    card: ModelCard | None = None
+    source: Path | None = None
+    plate_source: Path | None = None
+    plate_disparity_source: Path | None = None
+
+    @cached_property
+    def mask(self) -> NDArray[np.bool_]:
+        """bool (H, W): ``alpha > 0.5``."""
+        return self.alpha > 0.5
+
+    def cutout(self) -> NDArray[np.uint8]:
+        """The foreground alone: uint8 (H, W, 4) straight RGBA.
+
+        A picture is I = alpha F + (1 - alpha) B (Porter and Duff, "Compositing Digital Images",
+        SIGGRAPH 1984). With the plate B known, F = (I - (1 - alpha) B) / alpha, clipped to
+        0..255: no halo of the old background. Where alpha is below 0.05, or without a plate,
+        the colour is the picture's own. Fully transparent pixels are black: they keep nothing
+        of the scene.
+        """
+        colour = self.image.copy()
+        if self.plate is not None:
+            known = self.alpha >= _MIN_ALPHA
+            alpha = self.alpha[known][:, None]  # (K, 1)
+            background = self.plate[known].astype(np.float32)  # (K, 3)
+            foreground = (self.image[known] - (1 - alpha) * background) / alpha
+            colour[known] = np.clip(np.rint(foreground), 0, 255).astype(np.uint8)
+        opacity = _to_8_bit(self.alpha)
+        colour[opacity == 0] = 0
+        return np.dstack([colour, opacity])
+
+    def preview(self) -> NDArray[np.uint8]:
+        """Four panels side by side: picture, cutout over a checkerboard, alpha, disparity.
+
+        Returns:
+            uint8 (h, 4 w, 3) RGB, each panel's long side at most 640 px.
+        """
+        height, width = self.alpha.shape
+        shrink = min(1.0, _PANEL_SIDE / max(height, width))
+        small = (max(1, round(height * shrink)), max(1, round(width * shrink)))
+        cutout = resize_cutout(self.cutout(), *small)
+        opacity = cutout[..., 3:].astype(np.float32) / 255
+        over_checks = opacity * cutout[..., :3] + (1 - opacity) * _checkerboard(*small)
+        panels = [
+            resize(self.image, *small),
+            np.rint(over_checks).astype(np.uint8),
+            cv2.cvtColor(cutout[..., 3], cv2.COLOR_GRAY2RGB),
+            colourise(resize(self.disparity, *small)),
+        ]
+        return np.asarray(np.hstack(panels), np.uint8)
+
+    def save(
+        self,
+        folder: str | Path,
+        stem: str | None = None,
+        *,
+        formats: Collection[str] | None = None,
+    ) -> list[Path]:
+        """Write the prediction's files, each of them atomically, the JSON last.
+
+        Args:
+            folder: made if it is missing.
+            stem: first part of the names; the picture's own, or ``"picture"``, if left out.
+            formats: some of ``alpha disparity depth cutout preview json``; all if left out.
+                Depth is written only where it is metric.
+
+        Returns:
+            The written paths.
+
+        Raises:
+            UsageError: an unknown format, a stem with a folder in it, or a file that would
+                overwrite an input; nothing is written then.
+            StorageError: the folder cannot be made or a file not written.
+        """
+        target = make_folder(folder)
+        if stem is None:
+            stem = self.source.stem if self.source is not None else "picture"
+        paths = output_paths(target, stem, formats)
+        if self.depth_m is None:
+            paths.pop("depth", None)
+        inputs = (self.source, self.plate_source, self.plate_disparity_source)
+        refuse_overwriting(
+            paths.values(), file_identities(path for path in inputs if path is not None)
+        )
+        if "alpha" in paths:
+            save_png(paths["alpha"], _to_8_bit(self.alpha))
+        if "disparity" in paths:
+            save_png(paths["disparity"], encode_disparity(self.disparity))
+        if "depth" in paths and self.depth_m is not None:
+            save_png(paths["depth"], encode_depth_mm(self.depth_m)[0])
+        if "cutout" in paths:
+            save_png(paths["cutout"], self.cutout())
+        if "preview" in paths:
+            save_jpeg(paths["preview"], self.preview())
+        if "json" in paths:
+            names = {kind: path.name for kind, path in paths.items() if kind != "json"}
+            # In ASCII: a file's name need not be valid UTF-8, the JSON has to be.
+            write_text(paths["json"], json.dumps(self._record(names), indent=2) + "\n")
+        return list(paths.values())
+
+    def _record(self, files: dict[str, str]) -> dict[str, Any]:
+        """What the JSON says: how to read the files, and where they come from."""
+        height, width = self.alpha.shape
+        card = self.card
+        depth = None
+        if self.depth_m is not None:
+            _, beyond = encode_depth_mm(self.depth_m)
+            depth = {"coding": "16 bit: 0 invalid, else millimetres", "pixels_beyond": beyond}
+        return {
+            "format": "maskdepth-prediction",
+            "version": 1,
+            "picture": self.source.name if self.source is not None else None,
+            "plate": self.plate_source.name if self.plate_source is not None else None,
+            "plate_used": self.plate is not None,
+            "plate_disparity_used": self.plate_disparity_used,
+            "width": width,
+            "height": height,
+            "files": files,
+            "alpha": {"coding": "8 bit: 0..255 for 0..1", "unit": "opacity"},
+            "disparity": {
+                "coding": "16 bit: 0 invalid, 1..65535 for 0..1",
+                "unit": "inverse depth up to an unknown scale and shift",
+                "near": "large",
+                "alignment": "none: the model never learned depth, all pixels are invalid"
+                if card is not None and card.depth == NO_DEPTH
+                else "none: fit scale and shift to known depths to get metres",
+            },
+            "depth": depth,
+            "model": None
+            if card is None
+            else {
+                "preset": card.preset,
+                "depth": card.depth,
+                "weights": card.weights,
+                "maskdepth": card.maskdepth,
+                "sha256": card.sha256,
+            },
+            "versions": {
+                "maskdepth": __version__,
+                "numpy": np.__version__,
+                "opencv": cv2.__version__,
+            },
+        }
+
+
+def output_paths(
+    folder: Path, stem: str, formats: Collection[str] | None = None
+) -> dict[str, Path]:
+    """Where the files of a prediction go, by format; the JSON comes last.
+
+    Raises:
+        UsageError: an unknown format, or a stem with a folder in it.
+    """
+    if stem in ("", ".", "..") or any(sign in stem for sign in "/\\\0"):
+        raise UsageError(
+            "a stem without a folder in it", repr(stem), "name the folder apart from the stem"
+        )
+    wanted = FILE_ENDINGS if formats is None else formats
+    check_formats(wanted)
+    return {
+        kind: folder / f"{stem}{ending}" for kind, ending in FILE_ENDINGS.items() if kind in wanted
+    }
+
+
+def check_formats(formats: Collection[str]) -> None:
+    """Raises UsageError if one of the formats is unknown."""
+    unknown = [kind for kind in formats if kind not in FILE_ENDINGS]
+    if unknown:
+        raise UsageError(
+            f"formats among {', '.join(FILE_ENDINGS)}", ", ".join(unknown), "leave that out"
+        )
+
+
+def make_folder(folder: str | Path) -> Path:
+    """Make an output folder and those above it.
+
+    Raises:
+        StorageError: it cannot be made, or is a file.
+    """
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"a folder at {path}", error.strerror or str(error), "choose another output folder"
+        ) from None
+    return path
+
+
+def file_identities(paths: Iterable[Path]) -> frozenset[tuple[int, int]]:
+    """Device and inode of the files that exist: two names of one file are then equal."""
+    return frozenset(found for path in paths if (found := _identity(path)) is not None)
+
+
+def refuse_overwriting(outputs: Iterable[Path], inputs: Set[tuple[int, int]]) -> None:
+    """Stop if writing one of the outputs would replace an input, under whatever name.
+
+    Args:
+        outputs: paths about to be written.
+        inputs: what `file_identities` says of the inputs.
+
+    Raises:
+        UsageError: naming the output.
+    """
+    for path in outputs:
+        if _identity(path) in inputs:
+            raise UsageError(
+                "output files apart from the inputs",
+                f"{path}, which is an input",
+                "choose another output folder",
+            )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _to_8_bit(alpha: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return np.rint(np.clip(alpha, 0, 1) * 255).astype(np.uint8)
+
+
+def _checkerboard(height: int, width: int) -> NDArray[np.float32]:
+    rows, columns = np.ogrid[:height, :width]
+    odd = (rows // _CHECK_SIDE + columns // _CHECK_SIDE) % 2
+    return np.where(odd == 1, *_CHECK_GREYS).astype(np.float32)[..., None]  # (H, W, 1)

@@ -1,0 +1,310 @@
+"""From a user's picture to a prediction: one pre- and postprocess over a backend."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import Image
+
+from maskdepth.depth import decode_disparity
+from maskdepth.errors import ModelError, PictureError, UsageError, WeightsNotShippedError
+from maskdepth.images import load_grey16, load_picture, resize, resize_disparity
+from maskdepth.inference.model_folder import NETWORK_FILE, ModelCard, first_line, load_model_folder
+from maskdepth.inference.prediction import NO_DEPTH, Prediction
+
+__all__ = ["Backend", "OnnxBackend", "PictureSource", "Prediction", "Predictor"]
+
+PictureSource = str | os.PathLike[str] | bytes | Image | NDArray[np.uint8]
+"""A path, the bytes of a file, a Pillow image, or uint8 (H, W, 3) RGB."""
+
+Float = NDArray[np.float32]
+
+INPUTS = ("picture", "plate", "plate_disparity", "validity")
+OUTPUTS = ("alpha", "disparity")
+
+_PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "mps": "CoreMLExecutionProvider",
+}
+_ASPECT_TOLERANCE = 0.01
+# A strip of a picture stays within this many training sizes, so that memory stays bounded.
+_MAX_ASPECT = 16
+
+
+class Backend(Protocol):
+    """Whatever runs the network."""
+
+    def run(
+        self, picture: Float, plate: Float, plate_disparity: Float, validity: Float
+    ) -> tuple[Float, Float]:
+        """Predict a batch.
+
+        Args:
+            picture: float32 (N, 3, H, W) in [0,1], RGB.
+            plate: float32 (N, 3, H, W) in [0,1], RGB; zeros where there is none.
+            plate_disparity: float32 (N, 1, H, W) in [0,1]; zeros where there is none.
+            validity: float32 (N, 2), 1 or 0: has a plate, has a plate disparity.
+
+        Returns:
+            alpha and disparity, each float32 (N, 1, H, W) in [0,1].
+        """
+        ...
+
+
+class OnnxBackend:
+    """The network of an ONNX file, run by ONNX Runtime.
+
+    The file's inputs are some of ``picture plate plate_disparity validity``, its outputs
+    ``alpha`` and ``disparity``.
+
+    Args:
+        path: the ONNX file.
+        device: ``"auto"`` (the GPU if this ONNX Runtime has one, else the CPU), ``"cpu"``,
+            ``"cuda"`` or ``"mps"``.
+        threads: CPU threads, all cores if left out.
+
+    Raises:
+        UsageError: an unknown device, one that this ONNX Runtime cannot use, or no threads.
+        ModelError: the file is not a network of this kind.
+    """
+
+    def __init__(self, path: str | Path, device: str = "cpu", threads: int | None = None) -> None:
+        self._session = _open_session(Path(path), device, threads)
+        inputs = [item.name for item in self._session.get_inputs()]
+        outputs = [item.name for item in self._session.get_outputs()]
+        if "picture" not in inputs or set(inputs) - set(INPUTS) or set(OUTPUTS) - set(outputs):
+            raise ModelError(
+                f"a network with inputs {', '.join(INPUTS)} and outputs {', '.join(OUTPUTS)}",
+                f"{path} with {', '.join(inputs)} and {', '.join(outputs)}",
+                "export it with maskdepth",
+            )
+        self._inputs = inputs
+
+    def run(
+        self, picture: Float, plate: Float, plate_disparity: Float, validity: Float
+    ) -> tuple[Float, Float]:
+        """Predict a batch; see `Backend.run`.
+
+        Raises:
+            ModelError: the network cannot take this size, or not enough memory is left.
+        """
+        given = dict(zip(INPUTS, (picture, plate, plate_disparity, validity), strict=True))
+        try:
+            alpha, disparity = self._session.run(
+                list(OUTPUTS), {name: given[name] for name in self._inputs}
+            )
+        # ONNX Runtime's errors have no common base of their own.
+        except Exception as error:
+            height, width = picture.shape[2:]
+            raise ModelError(
+                f"a network that takes {width}x{height} pixels",
+                first_line(error),
+                "free some memory, or check `fixed_size` in the model's card",
+            ) from error
+        return alpha, disparity
+
+
+class Predictor:
+    """A model, ready to predict. Make one with `from_pretrained`.
+
+    Args:
+        backend: runs the network.
+        card: says what sizes the network was made for, and what it learned.
+    """
+
+    def __init__(self, backend: Backend, card: ModelCard) -> None:
+        self.card = card
+        self._backend = backend
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path | None = None,
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+    ) -> Self:
+        """Load a model folder.
+
+        Args:
+            model: the folder.
+            device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+            threads: CPU threads, all cores if left out.
+
+        Raises:
+            WeightsNotShippedError: no folder given, and none is shipped.
+            ModelError: the folder is missing, of another version, incomplete or changed.
+            UsageError: a device that cannot be used, or no threads.
+        """
+        if model is None:
+            raise WeightsNotShippedError
+        card = load_model_folder(model)
+        return cls(OnnxBackend(Path(model) / NETWORK_FILE, device, threads), card)
+
+    def predict(
+        self,
+        image: PictureSource,
+        plate: PictureSource | None = None,
+        plate_disparity: str | os.PathLike[str] | NDArray[Any] | None = None,
+    ) -> Prediction:
+        """Alpha and disparity of one picture, at its own size.
+
+        Args:
+            image: a path, encoded bytes, a PIL picture, or uint8 (H, W, 3) RGB.
+            plate: the same scene without foreground, likewise. Another size is resized if the
+                aspect ratio is the same to within 1 %.
+            plate_disparity: the plate's disparity: floating (H, W) in [0,1] with near = 1 and
+                NaN invalid, or the path of a 16-bit PNG of it; of the plate's aspect ratio.
+
+        Raises:
+            PictureError: an input cannot be read, or the plate does not fit the picture.
+            UsageError: a plate disparity without a plate.
+            ModelError: the network fails.
+        """
+        picture = _load_own(image)
+        size = (picture.shape[0], picture.shape[1])
+        if plate is None and plate_disparity is not None:
+            raise UsageError("a plate with its disparity", "no plate", "pass the plate as well")
+        plate_pixels = None if plate is None else _fit(_load_own(plate), size, "plate")
+        known = None if plate_disparity is None else _load_disparity(plate_disparity, size)
+        alpha, disparity = self._run(picture, plate_pixels, known)
+        if self.card.depth == NO_DEPTH:
+            disparity = np.full_like(disparity, np.nan)
+        return Prediction(
+            image=picture,
+            alpha=alpha,
+            disparity=disparity,
+            plate=plate_pixels,
+            plate_disparity_used=known is not None,
+            card=self.card,
+            source=_path_of(image),
+            plate_source=_path_of(plate),
+            plate_disparity_source=_path_of(plate_disparity),
+        )
+
+    def _run(
+        self,
+        picture: NDArray[np.uint8],
+        plate: NDArray[np.uint8] | None,
+        plate_disparity: Float | None,
+    ) -> tuple[Float, Float]:
+        """Shrink to the working size, run the network, enlarge what it says."""
+        height, width = picture.shape[:2]
+        work = self._working_size(height, width)
+        small_plate = (
+            np.zeros((1, 3, *work), np.float32)
+            if plate is None
+            else _to_batch(resize(plate, *work))
+        )
+        small_disparity = (
+            np.zeros((1, 1, *work), np.float32)
+            if plate_disparity is None
+            else np.clip(resize_disparity(plate_disparity, *work), 0, 1)[None, None]
+        )
+        validity = np.array([[plate is not None, plate_disparity is not None]], np.float32)
+        outputs = self._backend.run(
+            _to_batch(resize(picture, *work)), small_plate, small_disparity, validity
+        )
+        for name, value in zip(OUTPUTS, outputs, strict=True):
+            if value.shape != (1, 1, *work) or not np.isfinite(value).all():
+                raise ModelError(
+                    f"finite {name} of shape {(1, 1, *work)}",
+                    f"shape {value.shape}, or values that are not finite",
+                    "train and export the model anew",
+                )
+        alpha, disparity = (
+            np.clip(resize(value[0, 0], height, width), 0, 1).astype(np.float32, copy=False)
+            for value in outputs
+        )
+        return alpha, disparity
+
+    def _working_size(self, height: int, width: int) -> tuple[int, int]:
+        """The size the network sees: what it was trained on, or the picture's if smaller."""
+        if self.card.fixed_size is not None:
+            return self.card.fixed_size, self.card.fixed_size
+        side = self.card.training_size
+        scale = min(1.0, side / min(height, width), _MAX_ASPECT * side / max(height, width))
+        return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _open_session(path: Path, device: str, threads: int | None) -> Any:
+    import onnxruntime
+
+    if threads is not None and threads < 1:
+        raise UsageError("at least 1 thread", str(threads), "leave --threads out for all cores")
+    available = onnxruntime.get_available_providers()
+    if device == "auto":
+        device = "cuda" if _PROVIDERS["cuda"] in available else "cpu"
+    if device not in _PROVIDERS:
+        raise UsageError("a device: auto, cpu, cuda or mps", repr(device), "use --device auto")
+    provider = _PROVIDERS[device]
+    if provider not in available:
+        raise UsageError(
+            f"an ONNX Runtime with {provider}",
+            f"one with {', '.join(available)}",
+            "use --device cpu, or install an ONNX Runtime for that device",
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.log_severity_level = 3  # stderr is for our own words; errors still show
+    providers = list(dict.fromkeys([provider, _PROVIDERS["cpu"]]))
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    # ONNX Runtime's errors have no common base of their own.
+    except Exception as error:
+        raise ModelError(
+            f"an ONNX network in {path}",
+            first_line(error),
+            "copy the whole model folder again, or export it anew",
+        ) from error
+
+
+def _load_own(source: PictureSource) -> NDArray[np.uint8]:
+    """Pixels that stay as they are when the caller reuses the array, as a camera loop does."""
+    pixels = load_picture(source)
+    return pixels.copy() if pixels is source else pixels
+
+
+def _fit(pixels: NDArray[Any], size: tuple[int, int], name: str) -> NDArray[Any]:
+    """Resize what belongs to the plate to the picture's size, if its aspect ratio allows."""
+    height, width = size
+    rows, columns = pixels.shape[:2]
+    if (rows, columns) == size:
+        return pixels
+    if abs((columns * height) / (rows * width) - 1) > _ASPECT_TOLERANCE:
+        raise PictureError(
+            f"a {name} of the picture's aspect ratio, {width}x{height}",
+            f"{columns}x{rows}",
+            f"take the {name} with the same camera and framing, or leave it out",
+        )
+    return resize(pixels, height, width)
+
+
+def _load_disparity(source: str | os.PathLike[str] | NDArray[Any], size: tuple[int, int]) -> Float:
+    """float32 (H, W) in [0,1] at the picture's size; invalid pixels are 0, as in training."""
+    if not isinstance(source, np.ndarray):
+        values = decode_disparity(load_grey16(source))
+    else:
+        if source.ndim != 2 or source.size == 0 or source.dtype.kind != "f":
+            raise PictureError(
+                "a plate disparity of floating (H, W) in [0,1]",
+                f"{source.dtype} {source.shape}",
+                "divide codes by their largest value, or pass the PNG's path",
+            )
+        values = source.astype(np.float32)
+    return _fit(np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0), size, "plate disparity")
+
+
+def _to_batch(pixels: NDArray[np.uint8]) -> Float:
+    """uint8 (H, W, 3) to float32 (1, 3, H, W) in [0,1]."""
+    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
+    return planes.astype(np.float32) / np.float32(255)
+
+
+def _path_of(source: object) -> Path | None:
+    return Path(source) if isinstance(source, (str, os.PathLike)) else None

@@ -1,0 +1,1 @@
+"""Labelling: which disparity belongs to a background, and composites written to disk."""

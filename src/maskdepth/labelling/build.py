@@ -1,0 +1,177 @@
+"""Datasets on disk: a spec from two folders, and composites written out where files are wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from maskdepth.errors import DatasetError, StorageError
+from maskdepth.images import save_jpeg
+from maskdepth.synthesis.assets import (
+    Asset,
+    Finding,
+    assign_splits,
+    scan_backgrounds,
+    scan_cutouts,
+)
+from maskdepth.synthesis.recipes import RecipeRules, sample_recipes
+from maskdepth.synthesis.renderer import render
+from maskdepth.synthesis.spec import SPEC_FILE, DatasetSpec, load_spec, save_spec
+from maskdepth.synthesis.worlds import write_sample_pack
+
+SYNTHETIC_DEPTH_NOTICE = (
+    "no background has a disparity label: depth will be learned from drawn sample scenes mixed in "
+    "and is marked 'synthetic only'"
+)
+_PRIOR_FOLDERS = ("output_image", "output_bg", "output_mask", "output_depth")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset folder, its spec, and what the check of its assets found when it was composed."""
+
+    folder: Path
+    spec: DatasetSpec
+    findings: tuple[Finding, ...]
+
+    def split_sizes(self) -> dict[str, dict[str, int]]:
+        """How many cutouts and backgrounds each split has."""
+        assets: dict[str, tuple[Asset, ...]] = {
+            "cutouts": self.spec.cutouts,
+            "backgrounds": self.spec.backgrounds,
+        }
+        return {
+            kind: {
+                split: sum(asset.split == split for asset in found)
+                for split in ("train", "val", "test")
+            }
+            for kind, found in assets.items()
+        }
+
+    def describe(self) -> Iterator[str]:
+        """What the check found and how the assets split, a line each."""
+        yield from map(str, self.findings)
+        for kind, sizes in self.split_sizes().items():
+            parts = ", ".join(f"{number} {split}" for split, number in sizes.items())
+            yield f"{sum(sizes.values())} {kind}: {parts}"
+        if self.samples is not None:
+            yield f"{self.samples} training composites planned"
+
+    @property
+    def samples(self) -> int | None:
+        """Training composites of a planned grid; None where they are drawn without end."""
+        places = self.spec.rules.places
+        return self.spec.pool().grid_size(places) if places else None
+
+
+def compose_dataset(
+    cutouts: Path,
+    backgrounds: Path,
+    folder: Path,
+    *,
+    rules: RecipeRules | None = None,
+    seed: int = 0,
+    small: bool = False,
+    strict: bool = False,
+    depth_scenes: int = 60,
+    notify: Callable[[str], None] = lambda _: None,
+) -> Dataset:
+    """Check, split and freeze two folders of assets as a dataset spec.
+
+    Args:
+        cutouts, backgrounds: folders of pictures; neither is changed.
+        folder: the dataset, created where needed.
+        small: split by hash rank, so that a handful of assets fills every split.
+        strict: stop at the first asset that the check drops.
+        depth_scenes: sample-pack scenes to mix in where no background has a disparity label.
+        notify: receives one line where something deserves the user's attention.
+
+    Raises:
+        AssetError: a folder is missing or empty, a split is empty, or ``strict`` stopped.
+        StorageError: the folder holds another dataset.
+    """
+    # Resolved, so that whatever lies below the dataset folder is seen to, and moves with it.
+    folder, cutouts, backgrounds = folder.resolve(), cutouts.resolve(), backgrounds.resolve()
+    cutout_assets, cutout_findings = scan_cutouts(cutouts, strict=strict)
+    background_assets, background_findings = scan_backgrounds(backgrounds, strict=strict)
+    cutout_assets = assign_splits(cutout_assets, small=small)
+    background_assets = assign_splits(background_assets, small=small)
+    if depth_scenes and not any(asset.disparity for asset in background_assets):
+        notify(SYNTHETIC_DEPTH_NOTICE)
+        pack = write_sample_pack(folder / "sample_pack", scenes=depth_scenes, cutouts=0, seed=seed)
+        scenes, _ = scan_backgrounds(pack.backgrounds, origin="sample")
+        taken = {asset.id for asset in background_assets}
+        scenes = [
+            asset.model_copy(update={"id": f"sample/{asset.id}" if asset.id in taken else asset.id})
+            for asset in scenes
+        ]
+        background_assets = background_assets + assign_splits(scenes, small=True)
+    spec = DatasetSpec(
+        seed=seed,
+        rules=rules or RecipeRules(),
+        cutouts=tuple(cutout_assets),
+        backgrounds=tuple(background_assets),
+    )
+    _refuse_another(folder, spec)
+    save_spec(folder, spec)
+    return Dataset(folder, spec, tuple(cutout_findings + background_findings))
+
+
+def _refuse_another(folder: Path, spec: DatasetSpec) -> None:
+    """Composing again may only confirm a dataset: models and files refer to the one that is there.
+
+    Raises:
+        StorageError: the folder holds another dataset.
+    """
+    if not (folder / SPEC_FILE).exists():
+        return
+    try:
+        earlier = load_spec(folder).fingerprint
+    except DatasetError:
+        earlier = "an unreadable one"
+    if earlier != spec.fingerprint:
+        raise StorageError(f"no other dataset in {folder}", earlier, "choose another folder")
+
+
+def open_dataset(folder: Path) -> Dataset:
+    """A dataset composed earlier.
+
+    Raises:
+        DatasetError: there is none, it is damaged, or another version wrote it.
+    """
+    return Dataset(folder, load_spec(folder), ())
+
+
+def write_folders(dataset: Dataset, count: int) -> None:
+    """Write the first ``count`` training composites in the prior work's layout.
+
+    ``output_image/1.jpg`` ..., ``output_bg``, ``output_mask`` and ``output_depth`` with the same
+    numbers, as its notebooks read them: masks and depth are grey JPEGs of 0..255, near = bright.
+    A sample without a disparity label has no file in ``output_depth``.
+
+    Raises:
+        StorageError: one of the four folders has files already; nothing is overwritten.
+    """
+    for name in _PRIOR_FOLDERS:
+        target = dataset.folder / name
+        if target.is_dir() and any(target.iterdir()):
+            raise StorageError(
+                f"an empty or missing folder {target}", "files in it", "choose another -o DATASET"
+            )
+    spec = dataset.spec
+    catalogue = spec.catalogue(dataset.folder)
+    for recipe in sample_recipes(spec.rules, spec.pool(), spec.seed, 0, count):
+        composite = render(recipe, spec.rules.size, catalogue)
+        pictures = {
+            "output_image": composite.image,
+            "output_bg": composite.plate,
+            "output_mask": np.rint(composite.alpha * 255).astype(np.uint8),
+        }
+        if composite.disparity is not None:
+            grey = np.rint(np.nan_to_num(composite.disparity) * 255)
+            pictures["output_depth"] = grey.astype(np.uint8)
+        for name, picture in pictures.items():
+            save_jpeg(dataset.folder / name / f"{recipe.index + 1}.jpg", picture)

@@ -1,0 +1,1 @@
+"""Learning: networks, losses, the training loop, export. The only room that needs torch."""

@@ -1,0 +1,128 @@
+"""Composites as tensors: recipe, renderer and tensor conversion, on the fly."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from maskdepth.synthesis.catalogue import Catalogue
+from maskdepth.synthesis.recipes import Pool, Recipe, RecipeRules, sample_recipes
+from maskdepth.synthesis.renderer import render
+
+_BLOCK = 128  # recipes drawn together
+_THREADS = 2  # more of them only wait for Python's lock
+_DROP_STREAM = 1  # the recipes' own draws are stream 0 of the same generator
+
+
+class CompositeDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
+    """Sample ``i`` of a pool, rendered when asked for; every index is an independent draw.
+
+    Args:
+        rules, pool, seed: what recipes are drawn from.
+        catalogue: the pool's pictures.
+        count: length; indices beyond it are valid all the same, for runs without an end.
+        drop_plate: share of samples whose plate is withheld from the network.
+        drop_plate_disparity: share of samples whose plate disparity is withheld.
+    """
+
+    def __init__(
+        self,
+        rules: RecipeRules,
+        pool: Pool,
+        seed: int,
+        catalogue: Catalogue,
+        count: int,
+        *,
+        drop_plate: float = 0.1,
+        drop_plate_disparity: float = 0.5,
+    ) -> None:
+        self.rules = rules
+        self.pool = pool
+        self.seed = seed
+        self.catalogue = catalogue
+        self.count = count
+        self.drop_plate = drop_plate
+        self.drop_plate_disparity = drop_plate_disparity
+        self._block: tuple[int, list[Recipe]] | None = None
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """One sample, side S: float32 but for ``index`` and the two pictures.
+
+        Returns:
+            picture, plate (3, S, S) uint8, which the feed turns into [0, 1]; plate_disparity
+            (1, S, S), 0 where unknown; validity (2,): whether plate and plate disparity are
+            given; alpha (1, S, S); disparity, disparity_valid (1, S, S); has_disparity ();
+            index () int64.
+        """
+        return self._sample(index, self._recipe(index))
+
+    def __getitems__(self, indices: list[int]) -> list[dict[str, Tensor]]:
+        """Several samples: what a loader asks for where there is a batch to fetch.
+
+        Without loader processes the training waits meanwhile, so its cores render two at a time.
+        """
+        recipes = [self._recipe(index) for index in indices]
+        if torch.utils.data.get_worker_info() is not None:
+            return [self._sample(*pair) for pair in zip(indices, recipes, strict=True)]
+        with ThreadPoolExecutor(_THREADS) as threads:
+            return list(threads.map(self._sample, indices, recipes))
+
+    def _sample(self, index: int, recipe: Recipe) -> dict[str, Tensor]:
+        composite = render(recipe, self.rules.size, self.catalogue)
+        has_plate, has_plate_disparity = self._inputs_given(index)
+        has_plate_disparity &= has_plate and composite.plate_disparity is not None
+        given = composite.plate_disparity if has_plate_disparity else None
+        plate = composite.plate if has_plate else np.zeros_like(composite.plate)
+        disparity, known = self._known(composite.disparity)
+        return {
+            "picture": _colour(composite.image),
+            "plate": _colour(plate),
+            "plate_disparity": self._known(given)[0],
+            "validity": torch.tensor([has_plate, has_plate_disparity], dtype=torch.float32),
+            "alpha": _plane(composite.alpha),
+            "disparity": disparity,
+            "disparity_valid": known,
+            "has_disparity": torch.tensor(float(composite.disparity is not None)),
+            "index": torch.tensor(index, dtype=torch.int64),
+        }
+
+    def _recipe(self, index: int) -> Recipe:
+        """A sample's recipe, drawn a block at a time: one by one takes ten times as long."""
+        number, place = divmod(index, _BLOCK)
+        if self._block is None or self._block[0] != number:
+            start = number * _BLOCK
+            recipes = sample_recipes(self.rules, self.pool, self.seed, start, start + _BLOCK)
+            self._block = number, list(recipes)
+        return self._block[1][place]
+
+    def _known(self, disparity: NDArray[np.float32] | None) -> tuple[Tensor, Tensor]:
+        """Disparity with 0 for the unknown, and where it is known: (1, S, S) each."""
+        if disparity is None:
+            blank = torch.zeros((1, self.rules.size, self.rules.size))
+            return blank, blank
+        known = np.isfinite(disparity)
+        return _plane(np.where(known, disparity, np.float32(0))), _plane(known.astype(np.float32))
+
+    def _inputs_given(self, index: int) -> tuple[bool, bool]:
+        key = np.array([self.seed, _DROP_STREAM], np.uint64)
+        bits = np.random.Philox(key=key, counter=np.array([index, 0, 0, 0], np.uint64))
+        u_plate, u_disparity = np.random.Generator(bits).random(2)
+        return u_plate >= self.drop_plate, u_disparity >= self.drop_plate_disparity
+
+
+def _colour(picture: NDArray[np.uint8]) -> Tensor:
+    """(H, W, 3) to (3, H, W), uint8 still: a quarter of the bytes to collate and to send."""
+    return torch.from_numpy(np.asarray(cv2.split(picture)))
+
+
+def _plane(values: NDArray[np.float32]) -> Tensor:
+    """(H, W) to (1, H, W)."""
+    return torch.from_numpy(np.ascontiguousarray(values))[None]

@@ -1,0 +1,171 @@
+"""Networks to ONNX, and the proof that the file computes the same."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from maskdepth.errors import ModelError
+from maskdepth.images import write_bytes
+from maskdepth.learning.model import find_preset
+
+__all__ = ["INPUTS", "OPSET", "OUTPUTS", "PredictForward", "check_parity", "export_onnx"]
+
+INPUTS = ("picture", "plate", "plate_disparity", "validity")
+OUTPUTS = ("alpha", "disparity")
+OPSET = 20
+
+_EXAMPLE_SIZE = (96, 128)  # height and width of the trace, where they are free
+_BATCH = 2
+
+
+class PredictForward(nn.Module):
+    """A network's forward with the outputs that users see."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, picture: Tensor, plate: Tensor, plate_disparity: Tensor, validity: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Inputs of ``maskdepth.learning.model`` to alpha, disparity: (B, 1, H, W) in [0, 1]."""
+        outputs = self.network(picture, plate, plate_disparity, validity)
+        return outputs["alpha_logits"].sigmoid(), outputs["disparity"].clamp(0, 1)
+
+
+def export_onnx(model: nn.Module, preset_name: str, path: Path) -> None:
+    """Write a network as one ONNX file, with batch, height and width free where the preset's are.
+
+    Inputs are named as in ``INPUTS``, outputs as in ``OUTPUTS``: alpha and disparity,
+    (B, 1, H, W) float32 in [0, 1]. The model itself is left as it is: mode, device, type.
+
+    Raises:
+        ConfigError: there is no preset of that name.
+        ModelError: the network cannot be traced.
+        StorageError: the file cannot be written; an older one is then left whole.
+    """
+    fixed = find_preset(preset_name).fixed_size
+    height, width = _EXAMPLE_SIZE if fixed is None else (fixed, fixed)
+    free = {0: "batch"}
+    free_size = free if fixed else {0: "batch", 2: "height", 3: "width"}
+    try:
+        with _silence():
+            program = torch.onnx.export(
+                _prepared(model),
+                _example(height, width),
+                input_names=list(INPUTS),
+                output_names=list(OUTPUTS),
+                opset_version=OPSET,
+                dynamic_shapes=(free_size, free_size, free_size, free),
+                dynamo=True,
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        raise ModelError(
+            "a network that can be traced for ONNX",
+            str(error).splitlines()[0],
+            "keep Python control flow on tensor values out of its forward",
+        ) from error
+    assert program is not None
+    write_bytes(path, program.model_proto.SerializeToString())
+
+
+def check_parity(
+    model: nn.Module,
+    preset_name: str,
+    path: Path,
+    sizes: Sequence[tuple[int, int]] = ((224, 224), (160, 208)),
+    tolerance: float = 1e-3,
+) -> float:
+    """Compare an ONNX file with its network on random pictures.
+
+    Args:
+        model: the network it was made from.
+        preset_name: its preset; where that has a fixed size, ``sizes`` gives way to it.
+        path: the file.
+        sizes: heights and widths to compare at.
+        tolerance: the largest difference of alpha or disparity, of a range of 1, to let pass.
+
+    Returns:
+        The largest difference met.
+
+    Raises:
+        ConfigError: there is no preset of that name.
+        ModelError: the file cannot be loaded, or differs by more than ``tolerance``.
+    """
+    fixed = find_preset(preset_name).fixed_size
+    session = _session(path)
+    prepared = _prepared(model)
+    largest = 0.0
+    for height, width in sizes if fixed is None else [(fixed, fixed)]:
+        inputs = _example(height, width)
+        with torch.no_grad():
+            expected = prepared(*inputs)
+        feed = dict(zip(INPUTS, (tensor.numpy() for tensor in inputs), strict=True))
+        met = session.run(
+            list(OUTPUTS), {node.name: feed[node.name] for node in session.get_inputs()}
+        )
+        for name, ours, theirs in zip(OUTPUTS, expected, met, strict=True):
+            difference = float(np.abs(ours.numpy() - theirs).max())
+            if not difference <= tolerance:  # NaN is a difference too
+                raise ModelError(
+                    f"an ONNX file within {tolerance:g} of its network",
+                    f"a difference of {difference:g} in {name} at {width} x {height}",
+                    "export the model again",
+                )
+            largest = max(largest, difference)
+    return largest
+
+
+def _prepared(model: nn.Module) -> PredictForward:
+    """A copy for the processor, in float32 and evaluation mode."""
+    return PredictForward(copy.deepcopy(model)).to("cpu", torch.float32).eval()
+
+
+def _example(height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Random inputs, of which the second sample has neither plate nor plate disparity."""
+    random = torch.Generator().manual_seed(0)
+    return (
+        torch.rand(_BATCH, 3, height, width, generator=random),
+        torch.rand(_BATCH, 3, height, width, generator=random),
+        torch.rand(_BATCH, 1, height, width, generator=random),
+        torch.tensor([[1.0, 1.0], [0.0, 0.0]]),
+    )
+
+
+def _session(path: Path) -> onnxruntime.InferenceSession:
+    try:
+        return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime has no public base of its errors
+        raise ModelError(
+            f"an ONNX file at {path}", str(error).splitlines()[0], "export the model again"
+        ) from error
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep the exporter's progress, log and warnings out of stdout and stderr."""
+    nothing = io.StringIO()
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(nothing),
+            contextlib.redirect_stderr(nothing),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(previous)

@@ -1,0 +1,168 @@
+"""Batches for the training loop: which samples, in which order, rendered by whom.
+
+The dataset counts: sample i is the same whenever and wherever it is rendered, and every index is
+an independent composite. So batches are consecutive indices, nothing is shuffled, and a run's
+position is its step.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from typing import Literal, Protocol, cast
+
+import cv2
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from maskdepth.errors import ConfigError
+
+__all__ = [
+    "CountedBatches",
+    "Feed",
+    "Loader",
+    "Samples",
+    "count_workers",
+    "in_order",
+    "make_loader",
+    "place",
+]
+
+Loader = DataLoader[dict[str, Tensor]]
+GRACE_SECONDS = 10  # that a worker lives on after the group of processes was told to end
+
+
+class Samples(Protocol):
+    """A dataset that knows its length: sample i is a pure function of i."""
+
+    def __getitem__(self, index: int, /) -> dict[str, Tensor]: ...
+
+    def __len__(self) -> int: ...
+
+
+class CountedBatches(Sampler[list[int]]):
+    """This process's part of each batch from ``first_step`` on, without end.
+
+    Sample j of step s is index s * batch_size + j.
+
+    Args:
+        batch_size: samples a step, over all processes together.
+        first_step: where to start; every earlier batch is skipped without being rendered.
+        recur_after: number of samples after which the same ones come again; None: never.
+        process, processes: which part is ours.
+
+    Raises:
+        ConfigError: the batch cannot be divided among the processes.
+    """
+
+    def __init__(
+        self,
+        batch_size: int,
+        first_step: int,
+        recur_after: int | None = None,
+        process: int = 0,
+        processes: int = 1,
+    ) -> None:
+        if batch_size % processes:
+            raise ConfigError(
+                f"a batch_size that is a multiple of the {processes} processes",
+                str(batch_size),
+                "set another batch_size or start another number of processes",
+            )
+        self.batch_size = batch_size
+        self.first_step = first_step
+        self.recur_after = recur_after
+        self.process = process
+        self.processes = processes
+
+    def __iter__(self) -> Iterator[list[int]]:
+        start = self.first_step * self.batch_size
+        while True:
+            stop = start + self.batch_size
+            indices = range(start + self.process, stop, self.processes)
+            yield [i % self.recur_after if self.recur_after else i for i in indices]
+            start = stop
+
+
+def in_order(length: int, batch_size: int) -> list[list[int]]:
+    """Batches of the indices below ``length``; the last may be smaller."""
+    indices = range(length)
+    return [list(indices[i : i + batch_size]) for i in indices[::batch_size]]
+
+
+def count_workers(workers: int | Literal["auto"], device: torch.device) -> int:
+    """Rendering processes for a setting; "auto" leaves a CPU that also trains to the training.
+
+    On two cores workers only compete with the step they are meant to hide behind.
+    """
+    if workers != "auto":
+        return workers
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(8, (cores or 1) // 4 if device.type == "cpu" else (cores or 1) - 1)
+
+
+def make_loader(
+    dataset: Samples, batches: Iterable[list[int]], workers: int, device: torch.device
+) -> Loader:
+    """A loader of given batches that leaves torch's global generator alone."""
+    return DataLoader(
+        cast(Dataset[dict[str, Tensor]], dataset),
+        batch_sampler=batches,
+        num_workers=workers,
+        worker_init_fn=_prepare_worker,
+        persistent_workers=workers > 0,
+        pin_memory=device.type == "cuda",
+        generator=torch.Generator(),  # else every new iterator draws from the global one
+    )
+
+
+class Feed:
+    """Batches on the device, with a clock for the time the loop has waited for them.
+
+    Attributes:
+        waited: seconds spent inside ``next``.
+    """
+
+    def __init__(self, loader: Loader, device: torch.device) -> None:
+        self._batches = iter(loader)
+        self._device = device
+        self.waited = 0.0
+
+    def next(self) -> dict[str, Tensor]:
+        """The next batch; the loader's errors pass through."""
+        started = time.perf_counter()
+        batch = next(self._batches)
+        moved = place(batch, self._device)
+        self.waited += time.perf_counter() - started
+        return moved
+
+
+def place(batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """A batch on a device; pictures of bytes become floats in [0, 1] only there."""
+    moved = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+    return {
+        name: value.float().div_(255) if value.dtype == torch.uint8 else value
+        for name, value in moved.items()
+    }
+
+
+def _prepare_worker(_: int) -> None:
+    """Signals go to the whole group of processes; only the parent decides when to stop.
+
+    Ctrl-C is ignored. SIGTERM, which is also how the parent would end a stuck worker, leaves time
+    for the parent to finish its step.
+    """
+    torch.set_flush_denormal(True)  # as in the parent, so that pixels do not depend on workers
+    cv2.setNumThreads(1)  # the workers are the parallelism
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "alarm"):
+        signal.signal(signal.SIGTERM, lambda *_: _end_soon())
+
+
+def _end_soon() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(GRACE_SECONDS)

@@ -1,0 +1,171 @@
+"""What a training run is set to: the network, the optimiser, how long, how often."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from maskdepth.config import Settings
+from maskdepth.errors import ConfigError
+from maskdepth.learning.losses import DEFAULT, PRIOR_WORK, LossWeights
+
+__all__ = ["TrainingConfig", "learning_rate_at", "preset_config"]
+
+EPOCH_SIZE = 20_000  # images, where nobody says otherwise
+LOWEST_SHARE = 0.01  # of the peak learning rate: a step that moves nothing is wasted time
+
+
+class TrainingConfig(Settings):
+    """Settings of one training run; a saved run resumes only under equal ones.
+
+    Attributes:
+        preset: name of the network, see ``maskdepth.learning.model.PRESETS``.
+        seed: of the initial weights; the composites have their own, in the dataset spec.
+        batch_size: images a step, over all processes together.
+        learning_rate: the peak, after the warm-up.
+        momentum: for "sgd" only.
+        weight_decay: on weights of convolutions and linear layers, not on biases and norms.
+        warmup: share of the run over which the learning rate rises.
+        clip_norm: the gradient's largest norm; 0 does not clip.
+        ema_decay: of the running average of the weights that is validated and returned;
+            0 keeps none.
+        losses: weights of the losses.
+        drop_plate, drop_plate_disparity: how often a training sample comes without them; whoever
+            makes the dataset reads these.
+        steps, epochs, minutes: how long; exactly one of them is set.
+        epoch_size: images an epoch, after which the same ones come again; needed with ``epochs``,
+            and None for composites without end.
+        validate_every_steps, validate_every_seconds: at most one is set; a run also ends with a
+            validation.
+        save_every_seconds: how much work a sudden death may cost.
+        log_every_steps: steps a row of the log.
+        workers: processes that render, 0 for none; "auto" looks at the machine.
+        mixed_precision: "auto" is bfloat16 on GPUs that compute in it, else off.
+    """
+
+    preset: str = "small"
+    seed: int = Field(default=0, ge=0)
+    batch_size: int = Field(default=16, ge=1)
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = Field(default=3e-3, gt=0, allow_inf_nan=False)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=1e-2, ge=0, allow_inf_nan=False)
+    warmup: float = Field(default=0.03, ge=0, lt=1)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    clip_norm: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    ema_decay: float = Field(default=0.999, ge=0, lt=1)
+    losses: LossWeights = DEFAULT
+    drop_plate: float = Field(default=0.1, ge=0, le=1)
+    drop_plate_disparity: float = Field(default=0.5, ge=0, le=1)
+    steps: int | None = Field(default=None, ge=1)
+    epochs: int | None = Field(default=None, ge=1)
+    minutes: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    epoch_size: int | None = Field(default=None, ge=1)
+    validate_every_steps: int | None = Field(default=None, ge=1)
+    validate_every_seconds: float | None = Field(default=None, gt=0)
+    save_every_seconds: float = Field(default=60.0, ge=0)
+    log_every_steps: int = Field(default=20, ge=1)
+    workers: int | Literal["auto"] = "auto"
+    mixed_precision: Literal["auto", "no"] = "auto"
+
+    @model_validator(mode="after")
+    def _check_duration(self) -> Self:
+        if [self.steps, self.epochs, self.minutes].count(None) != 2:
+            raise ValueError("exactly one of steps, epochs, minutes")
+        if self.epochs is not None and self.epoch_size is None:
+            raise ValueError("epoch_size beside epochs")
+        if None not in (self.validate_every_steps, self.validate_every_seconds):
+            raise ValueError("at most one of validate_every_steps, validate_every_seconds")
+        if isinstance(self.workers, int) and self.workers < 0:
+            raise ValueError('workers of 0 or more, or "auto"')
+        return self
+
+    @property
+    def total_steps(self) -> int | None:
+        """Steps of the whole run, or None where the clock ends it."""
+        if self.steps is not None:
+            return self.steps
+        if self.epochs is not None and self.epoch_size is not None:
+            return math.ceil(self.epochs * self.epoch_size / self.batch_size)
+        return None
+
+    def progress(self, step: int, seconds: float) -> float:
+        """Share of the run, 0..1, that lies behind ``step`` steps and ``seconds`` of work."""
+        if self.minutes is not None:
+            return min(1.0, seconds / (60.0 * self.minutes))
+        assert self.total_steps is not None  # the validator leaves no fourth way
+        return min(1.0, step / self.total_steps)
+
+    def lasting(
+        self,
+        *,
+        steps: int | None = None,
+        epochs: int | None = None,
+        minutes: float | None = None,
+        epoch_size: int | None = None,
+    ) -> Self:
+        """A copy of another duration, with nothing left of this one's but its epoch's size.
+
+        Raises:
+            ConfigError: not exactly one of ``steps``, ``epochs`` and ``minutes`` is given.
+        """
+        if epochs is not None and epoch_size is None:
+            epoch_size = self.epoch_size or EPOCH_SIZE
+        duration = {"steps": steps, "epochs": epochs, "minutes": minutes, "epoch_size": epoch_size}
+        return self.parse({**self.model_dump(), **duration}, "the duration")
+
+
+def preset_config(preset: str) -> TrainingConfig:
+    """The settings a network is trained with unless told otherwise.
+
+    "seed" also has the prior work's way: plain SGD on the raw output, three epochs of 360 000
+    composites, each with its plate; no average, no schedule, no clipping.
+
+    Raises:
+        ConfigError: there is no preset of that name.
+    """
+    if preset not in _CONFIGS:
+        raise ConfigError(
+            "the name of a preset", repr(preset), f"use one of: {', '.join(sorted(_CONFIGS))}"
+        )
+    return TrainingConfig.parse({"preset": preset, **_CONFIGS[preset]}, f"the preset {preset!r}")
+
+
+def learning_rate_at(config: TrainingConfig, progress: float) -> float:
+    """The learning rate at a share of the run, 0..1.
+
+    It rises linearly over ``warmup``, then falls along half a cosine (Loshchilov and Hutter 2017,
+    "SGDR", without restarts) or stays.
+    """
+    if progress < config.warmup:
+        share = progress / config.warmup
+    elif config.schedule == "cosine":
+        behind = (progress - config.warmup) / (1.0 - config.warmup)
+        share = 0.5 * (1.0 + math.cos(math.pi * behind))
+    else:
+        share = 1.0
+    return config.learning_rate * max(share, LOWEST_SHARE)
+
+
+_CONFIGS: dict[str, dict[str, Any]] = {
+    "small": {"steps": 3000, "validate_every_steps": 500},
+    "seed": {
+        "optimiser": "sgd",
+        "learning_rate": 0.01,
+        "momentum": 0.9,
+        "weight_decay": 0.0,
+        "batch_size": 64,
+        "warmup": 0.0,
+        "schedule": "constant",
+        "clip_norm": 0.0,
+        "ema_decay": 0.0,
+        "losses": PRIOR_WORK.model_dump(),
+        "drop_plate": 0.0,
+        "drop_plate_disparity": 1.0,
+        "epochs": 3,
+        "epoch_size": 360_000,
+        "validate_every_steps": 1000,
+    },
+}

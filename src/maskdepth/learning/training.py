@@ -1,0 +1,387 @@
+"""The training loop: rendered composites in, weights out, a state to resume from in between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import nn
+
+from maskdepth.errors import DatasetError, StorageError, UsageError
+from maskdepth.inference.model_folder import STATE_FILE, WEIGHTS_FILE
+from maskdepth.learning.checkpoint import (
+    TrainingState,
+    capture_tensors,
+    find_state,
+    restore_tensors,
+    save_state,
+    save_weights,
+)
+from maskdepth.learning.feed import (
+    CountedBatches,
+    Feed,
+    Loader,
+    Samples,
+    count_workers,
+    in_order,
+    make_loader,
+)
+from maskdepth.learning.journal import Journal, Reporter, TrainingProgress, make_display
+from maskdepth.learning.model import build_model
+from maskdepth.learning.optimisation import Learner
+from maskdepth.learning.settings import TrainingConfig, learning_rate_at, preset_config
+from maskdepth.learning.stopping import StopRequest
+from maskdepth.learning.validation import validate
+
+__all__ = [
+    "TrainingConfig",
+    "TrainingProgress",
+    "TrainingResult",
+    "preset_config",
+    "train",
+]
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a run came to.
+
+    Attributes:
+        model: the network, in evaluation mode: the running average where one is kept.
+        steps, images, seconds: over all parts of a resumed run.
+        interrupted: stopped by Ctrl-C or SIGTERM, its state saved; not validated at the end.
+        validation: figures of the last validation, or None; see ``validation.Validation``.
+        best_step: the validated step of the highest Dice, or None.
+        weights: the weights file, or None where interrupted.
+        machine: torch's version, its threads, processes and kind of device.
+    """
+
+    model: nn.Module
+    steps: int
+    images: int
+    seconds: float
+    interrupted: bool
+    validation: dict[str, float] | None
+    best_step: int | None
+    weights: Path | None
+    machine: dict[str, Any]
+
+
+def train(
+    config: TrainingConfig,
+    dataset: Samples,
+    val_dataset: Samples | None,
+    run_folder: Path,
+    *,
+    resume: bool = False,
+    model: nn.Module | None = None,
+    fingerprint: str = "",
+    device: str = "auto",
+    tensorboard: bool = False,
+    quiet: bool = False,
+    on_progress: Callable[[TrainingProgress], None] | None = None,
+) -> TrainingResult:
+    """Train a network, or go on where a saved run stopped.
+
+    Ctrl-C and SIGTERM let the step finish and save the state; a second one does not wait. On one
+    CPU, with the same number of threads, a run of steps or epochs that was stopped or killed and
+    resumed ends in the same weights, bit for bit, as one left alone.
+
+    Writes into the run's folder: ``log.jsonl``, ``previews/step_000500.png`` with each
+    validation, ``state.safetensors`` and at the end ``model.safetensors``.
+
+    Args:
+        dataset: sample i is a pure function of i, whatever i; see ``dataset.CompositeDataset``.
+        val_dataset: validated as a whole, in the same order each time; None: never.
+        run_folder: made if missing.
+        resume: go on from the state in ``run_folder``.
+        model: where to start from, changed in place; None: ``config.preset``, freshly made.
+        fingerprint: of the dataset; a run resumes only with the same.
+        device: "auto", "cpu", "cuda" or "mps"; "auto" is a GPU where there is one.
+        tensorboard: also write ``run_folder/tensorboard``.
+        quiet: show nothing on stderr.
+        on_progress: called after every step, on the main process.
+
+    Raises:
+        UsageError: the folder holds a run and ``resume`` is off, or holds none and it is on; the
+            device is not there.
+        ConfigError: the saved run had another setting, which is named.
+        DatasetError: the saved run had another dataset; ``val_dataset`` is empty.
+        TrainingError: the saved state is damaged.
+        NonFiniteLossError: names the samples; nothing of that step is kept.
+        DependencyError: TensorBoard is asked for and not installed.
+        StorageError: the folder cannot be written.
+    """
+    if val_dataset is not None and len(val_dataset) == 0:
+        raise DatasetError("samples to validate on", "none", "make val larger or leave it out")
+    state = find_state(run_folder / STATE_FILE, config, fingerprint, resume)
+    accelerator = _make_accelerator(config, device)
+    with ExitStack() as stack:
+        torch.set_flush_denormal(True)  # without it, CPU training falls to a quarter of its speed
+        stack.callback(torch.set_flush_denormal, False)  # else the caller's tiny numbers are 0
+        stack.enter_context(torch.random.fork_rng(devices=[]))  # the caller's draws are his own
+        torch.manual_seed(config.seed)
+        network = build_model(config.preset) if model is None else model
+        learner = Learner(network, config, accelerator)
+        stop = stack.enter_context(StopRequest())
+        reporter = _make_reporter(
+            config,
+            run_folder,
+            None if state is None else int(state.facts["step"]),
+            accelerator,
+            tensorboard=tensorboard,
+            quiet=quiet,
+            on_progress=on_progress,
+        )
+        stack.callback(reporter.close)
+        run = _Run(config, learner, accelerator, reporter, stop, run_folder, fingerprint)
+        if state is not None:
+            run.restore(state)
+        return run.complete(dataset, val_dataset)
+
+
+class _Run:
+    """A run between two steps: where it is, and how it goes on."""
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        learner: Learner,
+        accelerator: Accelerator,
+        reporter: Reporter,
+        stop: StopRequest,
+        folder: Path,
+        fingerprint: str,
+    ) -> None:
+        self.config = config
+        self.learner = learner
+        self.accelerator = accelerator
+        self.reporter = reporter
+        self.stop = stop
+        self.folder = folder
+        self.fingerprint = fingerprint
+        self.started = self.saved_at = self.validated_at = time.monotonic()
+        self.seconds_before = 0.0  # of earlier parts of the run
+        self.step = 0
+        self.saved_step: int | None = None
+        self.validated_step: int | None = None
+        self.validation: dict[str, float] | None = None
+        self.best_step: int | None = None
+        self.best_dice = -1.0
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on the run, earlier parts included."""
+        return self.seconds_before + time.monotonic() - self.started
+
+    def complete(self, dataset: Samples, val_dataset: Samples | None) -> TrainingResult:
+        """Train to the end, or to a request to stop, and leave the run's folder in order."""
+        config, accelerator = self.config, self.accelerator
+        device = accelerator.device
+        workers = count_workers(config.workers, device)
+        val_loader = None
+        if val_dataset is not None and accelerator.is_main_process:
+            batches = in_order(len(val_dataset), config.batch_size)
+            val_loader = make_loader(val_dataset, batches, workers, device)
+        endless = CountedBatches(
+            config.batch_size,
+            self.step,
+            config.epoch_size,
+            accelerator.process_index,
+            accelerator.num_processes,
+        )
+        finished = self._loop(
+            Feed(make_loader(dataset, endless, workers, device), device), val_loader
+        )
+        if finished and val_loader is not None and self.validated_step != self.step:
+            finished = self._validate(val_loader)
+        self.reporter.flush(self.seconds)
+        weights = None
+        if accelerator.is_main_process:
+            self._save()
+            if finished:
+                weights = self.folder / WEIGHTS_FILE
+                facts = {"preset": config.preset, "steps": str(self.step)}
+                save_weights(weights, self.learner.kept_network, facts)
+        accelerator.wait_for_everyone()
+        return TrainingResult(
+            model=self.learner.release(),
+            steps=self.step,
+            images=self.step * config.batch_size,
+            seconds=self.seconds,
+            interrupted=not finished,
+            validation=self.validation,
+            best_step=self.best_step,
+            weights=weights,
+            machine=_circumstances(accelerator),
+        )
+
+    def _loop(self, feed: Feed, val_loader: Loader | None) -> bool:
+        """Step until the end (True) or a request to stop (False)."""
+        config = self.config
+        while True:
+            if val_loader is not None and self._is_validation_due():
+                self._validate(val_loader)
+            if self._is_save_due():
+                self._save()
+            seconds, stop = self._agree()
+            progress = config.progress(self.step, seconds)
+            if stop or progress >= 1.0:
+                return not stop
+            began, waited = time.perf_counter(), feed.waited
+            batch = feed.next()
+            learning_rate = learning_rate_at(config, progress)
+            losses = self.learner.step(batch, self.step, learning_rate)
+            self.step += 1
+            self.reporter.step_done(
+                step=self.step,
+                seconds=self.seconds,
+                figures={"learning_rate": learning_rate, **losses},
+                took=time.perf_counter() - began,
+                waited=feed.waited - waited,
+            )
+
+    def _agree(self) -> tuple[float, bool]:
+        """Time spent and whether to stop, the same in every process: else they part ways."""
+        seconds, stop = self.seconds, self.stop.requested
+        if self.accelerator.num_processes == 1:
+            return seconds, stop
+        mine = torch.tensor([[seconds, stop]], dtype=torch.float32, device=self.accelerator.device)
+        seconds, stop = self.accelerator.gather(mine).amax(dim=0).tolist()
+        return seconds, bool(stop)
+
+    def _is_validation_due(self) -> bool:
+        if self.step in (0, self.validated_step):
+            return False
+        if self.config.validate_every_seconds is not None:
+            return time.monotonic() - self.validated_at >= self.config.validate_every_seconds
+        every = self.config.validate_every_steps
+        return every is not None and self.step % every == 0
+
+    def _is_save_due(self) -> bool:
+        if self.step in (0, self.saved_step) or not self.accelerator.is_main_process:
+            return False
+        return time.monotonic() - self.saved_at >= self.config.save_every_seconds
+
+    def _validate(self, loader: Loader) -> bool:
+        """Judge the network as it is; False if a request to stop came in between."""
+        learner = self.learner
+        found = validate(
+            learner.kept_network,
+            learner.criterion,
+            loader,
+            self.accelerator.device,
+            lambda: self.stop.requested,
+        )
+        if found is None:
+            return False
+        self.validation = found.figures
+        self.validated_step = self.step
+        self.validated_at = time.monotonic()
+        dice = found.figures.get("val_dice")
+        if dice is not None and dice > self.best_dice:
+            self.best_dice, self.best_step = dice, self.step
+        self.reporter.validated(self.step, self.seconds, found)
+        return True
+
+    def _save(self) -> None:
+        """Write the state: everything that another process needs to go on from here."""
+        facts = {
+            **_circumstances(self.accelerator),
+            "config": self.config.model_dump(mode="json"),
+            "fingerprint": self.fingerprint,
+            "step": self.step,
+            "seconds": self.seconds,
+            "validated_step": self.validated_step,
+            "validation": self.validation,
+            "best_step": self.best_step,
+            "best_dice": self.best_dice,
+        }
+        learner = self.learner
+        tensors = capture_tensors(learner.network, learner.average, learner.optimiser)
+        save_state(self.folder / STATE_FILE, TrainingState(facts, tensors))
+        self.saved_step, self.saved_at = self.step, time.monotonic()
+
+    def restore(self, state: TrainingState) -> None:
+        """Go back to where a state was saved."""
+        facts, learner = state.facts, self.learner
+        restore_tensors(state.tensors, learner.network, learner.average, learner.optimiser)
+        self.step = self.saved_step = facts["step"]
+        self.seconds_before = facts["seconds"]
+        self.validated_step = facts["validated_step"]
+        self.validation = facts["validation"]
+        self.best_step = facts["best_step"]
+        self.best_dice = facts["best_dice"]
+        for name, value in _circumstances(self.accelerator).items():
+            if facts[name] != value:
+                self.reporter.note(
+                    f"resumed with {name} {value} instead of {facts[name]}: the weights will not "
+                    "be those of an undisturbed run to the last bit"
+                )
+
+
+def _circumstances(accelerator: Accelerator) -> dict[str, Any]:
+    """What besides settings and data decides the last bits of the weights."""
+    return {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "processes": accelerator.num_processes,
+        "device": accelerator.device.type,
+    }
+
+
+def _make_accelerator(config: TrainingConfig, device: str) -> Accelerator:
+    """accelerate's view of the machine: a CPU, a GPU, or one process of several."""
+    has_cuda = torch.cuda.is_available()
+    present = {
+        "auto": True,
+        "cpu": True,
+        "cuda": has_cuda,
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not present.get(device, False):
+        here = ", ".join(name for name, is_here in present.items() if is_here)
+        raise UsageError(f"a device of this machine: {here}", repr(device), "use --device auto")
+    # bfloat16 on a processor without units for it is emulated and several times slower, and no
+    # call tells the units of CPUs apart reliably: there it stays off.
+    bf16 = device in ("auto", "cuda") and has_cuda
+    bf16 = bf16 and torch.cuda.is_bf16_supported(including_emulation=False)
+    if not torch.distributed.is_initialized():
+        # accelerate remembers the first device of the process; another run may want another.
+        AcceleratorState._reset_state(reset_partial_state=True)
+    return Accelerator(
+        cpu=device == "cpu",
+        mixed_precision="bf16" if bf16 and config.mixed_precision == "auto" else "no",
+    )
+
+
+def _make_reporter(
+    config: TrainingConfig,
+    folder: Path,
+    resumed_step: int | None,
+    accelerator: Accelerator,
+    *,
+    tensorboard: bool,
+    quiet: bool,
+    on_progress: Callable[[TrainingProgress], None] | None,
+) -> Reporter:
+    """Only the main process tells anything, and makes the folder."""
+    if not accelerator.is_main_process:
+        return Reporter(config, None, make_display(quiet=True), None)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"to make the folder {folder}",
+            error.strerror or str(error),
+            "choose another folder for the run",
+        ) from error
+    journal = Journal(folder, resumed_step=resumed_step, tensorboard=tensorboard)
+    return Reporter(config, journal, make_display(quiet), on_progress)

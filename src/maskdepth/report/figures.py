@@ -1,0 +1,201 @@
+"""Inline pictures of the report: curves and whiskers as SVG, examples as JPEG data."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any, Final, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdepth.depth import colourise
+from maskdepth.images import encode_jpeg
+
+_WIDTH, _HEIGHT = 480, 220
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 12, 28
+_MOST_POINTS: Final = 240
+_JPEG_QUALITY: Final = 85
+
+Point = tuple[float, float]
+
+
+class PanelView(Protocol):
+    """What the report shows of one composite; all maps have side S.
+
+    `maskdepth.evaluation.Panel` is one; see there for shapes and ranges.
+    """
+
+    @property
+    def group(self) -> str: ...
+    @property
+    def rank(self) -> str: ...
+    @property
+    def slice(self) -> str: ...
+    @property
+    def index(self) -> int: ...
+    @property
+    def figures(self) -> Mapping[str, float]: ...
+    @property
+    def picture(self) -> NDArray[np.uint8]: ...
+    @property
+    def plate(self) -> NDArray[np.uint8]: ...
+    @property
+    def target_alpha(self) -> NDArray[np.float32]: ...
+    @property
+    def pred_alpha(self) -> NDArray[np.float32]: ...
+    @property
+    def target_disparity(self) -> NDArray[np.float32] | None: ...
+    @property
+    def pred_disparity(self) -> NDArray[np.float32] | None: ...
+
+
+def panel_figure(panel: PanelView, names: Mapping[str, str]) -> str:
+    """One composite as a row of six pictures with a caption.
+
+    Args:
+        names: how figures are written, by their name.
+    """
+    cells = [
+        _picture(panel.picture, "picture"),
+        _picture(panel.plate, "plate"),
+        _picture(_grey(panel.target_alpha), "target alpha"),
+        _picture(_grey(panel.pred_alpha), "predicted alpha"),
+        _disparity(panel.target_disparity, "target disparity", "this background has no label"),
+        _disparity(panel.pred_disparity, "predicted disparity", "the model never learned depth"),
+    ]
+    figures = ", ".join(
+        f"{escape(names.get(name, name))} {value:.3f}" for name, value in panel.figures.items()
+    )
+    return (
+        f'<figure class="panel"><figcaption><b>{escape(panel.rank)}</b>, {figures} '
+        f"(slice {escape(panel.slice)}, recipe {panel.index})</figcaption>"
+        f"<div>{''.join(cells)}</div></figure>"
+    )
+
+
+def whisker(mean: float, interval: Sequence[float] | None, low: float, high: float) -> str:
+    """A dot with its interval on an axis from ``low`` to ``high``."""
+
+    def place(value: float) -> float:
+        return round(4 + 112 * min(max((value - low) / (high - low), 0), 1), 1)
+
+    line = ""
+    if interval is not None:
+        line = (
+            f'<line class="whisk" x1="{place(interval[0])}" x2="{place(interval[1])}" y1="7" '
+            'y2="7" stroke-width="3" stroke-linecap="round"/>'
+        )
+    return (
+        '<svg class="whisker" viewBox="0 0 120 14" aria-hidden="true">'
+        '<line class="axis" x1="4" x2="116" y1="7" y2="7"/>'
+        f'{line}<circle class="dot" cx="{place(mean)}" cy="7" r="4"/></svg>'
+    )
+
+
+def curves(title: str, log: Sequence[Mapping[str, Any]], keys: Mapping[str, str]) -> str:
+    """A line chart of some columns of the training log over its steps.
+
+    Args:
+        log: rows with ``step``; a row may lack a column or hold null.
+        keys: at most two columns and what they are called.
+
+    Returns:
+        A figure, or nothing where no column has two points.
+    """
+    lines = {key: _thin(_points(log, key)) for key in keys}
+    lines = {key: points for key, points in lines.items() if len(points) >= 2}
+    if not lines:
+        return ""
+    steps = [step for points in lines.values() for step, _ in points]
+    values = [value for points in lines.values() for _, value in points]
+    # Losses fall by orders of magnitude; on a linear axis all but the first minute is flat.
+    logarithmic = min(values) > 0 and max(values) > 10 * min(values)
+    scale = math.log10 if logarithmic else float
+    low, high = scale(min(values)), scale(max(values))
+    if high - low < 1e-9:
+        low, high = low - 0.5, high + 0.5
+    first, last = min(steps), max(*steps, min(steps) + 1)
+    parts = [_axes(low, high, first, last, logarithmic)]
+    key_parts = []
+    for style, (key, points) in zip(("first", "second"), lines.items(), strict=False):
+        path = " ".join(
+            f"{_x(step, first, last):.1f},{_y(scale(value), low, high):.1f}"
+            for step, value in points
+        )
+        parts.append(f'<polyline class="{style}" points="{path}"/>')
+        key_parts.append(
+            f'<i class="{style}"></i>{escape(keys[key])}: {points[-1][1]:.4g} at the end'
+        )
+    return (
+        f"<figure><figcaption><strong>{escape(title)}</strong></figcaption>"
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">'
+        f'{"".join(parts)}</svg><div class="key soft">{"".join(key_parts)}</div></figure>'
+    )
+
+
+def _points(log: Sequence[Mapping[str, Any]], key: str) -> list[Point]:
+    rows = ((row.get("step"), row.get(key)) for row in log)
+    return sorted(
+        (float(step), float(value))
+        for step, value in rows
+        if isinstance(step, int | float) and isinstance(value, int | float) and math.isfinite(value)
+    )
+
+
+def _thin(points: list[Point]) -> list[Point]:
+    """At most a few hundred points, each the mean of its neighbours."""
+    if len(points) <= _MOST_POINTS:
+        return points
+    chunks = np.array_split(np.array(points), _MOST_POINTS)
+    return [(float(chunk[:, 0].mean()), float(chunk[:, 1].mean())) for chunk in chunks]
+
+
+def _axes(low: float, high: float, first: float, last: float, logarithmic: bool) -> str:
+    parts = []
+    for part in (0.0, 0.5, 1.0):
+        level = low + part * (high - low)
+        y = _y(level, low, high)
+        value = 10**level if logarithmic else level
+        parts.append(
+            f'<line class="axis" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>'
+        )
+        step = first + part * (last - first)
+        anchor = ("start", "middle", "end")[round(2 * part)]
+        parts.append(
+            f'<text x="{_x(step, first, last):.1f}" y="{_HEIGHT - 8}" text-anchor="{anchor}">'
+            f"{'step ' if part == 0 else ''}{step:.0f}</text>"
+        )
+    return "".join(parts)
+
+
+def _x(step: float, first: float, last: float) -> float:
+    return _LEFT + (step - first) / (last - first) * (_WIDTH - _LEFT - _RIGHT)
+
+
+def _y(value: float, low: float, high: float) -> float:
+    return _TOP + (high - value) / (high - low) * (_HEIGHT - _TOP - _BOTTOM)
+
+
+def _grey(alpha: NDArray[np.float32]) -> NDArray[np.uint8]:
+    levels = np.rint(np.clip(alpha, 0, 1) * 255).astype(np.uint8)
+    return np.asarray(cv2.cvtColor(levels, cv2.COLOR_GRAY2RGB), np.uint8)
+
+
+def _disparity(disparity: NDArray[np.float32] | None, caption: str, why_not: str) -> str:
+    if disparity is None:
+        return f'<div><div class="none">{escape(why_not)}</div><span>{escape(caption)}</span></div>'
+    return _picture(colourise(disparity), caption)
+
+
+def _picture(rgb: NDArray[np.uint8], caption: str) -> str:
+    data = base64.b64encode(encode_jpeg(rgb, _JPEG_QUALITY)).decode("ascii")
+    height, width = rgb.shape[:2]
+    return (
+        f'<div><img src="data:image/jpeg;base64,{data}" alt="{escape(caption)}" '
+        f'width="{width}" height="{height}" loading="lazy"><span>{escape(caption)}</span></div>'
+    )

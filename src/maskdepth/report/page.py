@@ -1,0 +1,224 @@
+"""The page: what was judged, how well, against what, examples, and what the figures cannot say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from maskdepth.images import write_text
+from maskdepth.report.figures import PanelView, curves, panel_figure
+from maskdepth.report.tables import (
+    NAMES,
+    depth_dice_table,
+    depth_tables,
+    interval_text,
+    mask_table,
+)
+
+# Nothing is fetched from anywhere, even if a text of the evaluation were to slip through.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_HELD_OUT = "unseen_unseen"
+
+
+def write_report(
+    path: Path,
+    evaluation: Mapping[str, Any],
+    panels: Sequence[PanelView],
+    log: Sequence[Mapping[str, Any]] | None = None,
+) -> None:
+    """Write an evaluation as one self-contained HTML file, atomically.
+
+    Args:
+        evaluation: what `maskdepth.evaluation.evaluate` returned, or its JSON read again.
+        panels: examples, as `maskdepth.evaluation.select_panels` returns them.
+        log: rows of the training log (``step``, ``total``, ``val_loss``, ``val_dice``), if any.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    style = files("maskdepth.report").joinpath("style.css").read_text(encoding="utf-8")
+    sections = [
+        _header(evaluation),
+        _cards(evaluation),
+        _masks(evaluation),
+        *_panels(panels, "masks", "Examples: masks"),
+        _depth(evaluation["depth"]),
+        *_panels(panels, "depth", "Examples: depth"),
+        *_training(log or ()),
+        _limits(evaluation),
+        _footer(evaluation),
+    ]
+    write_text(
+        path,
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>maskdepth report: {escape(str(evaluation['model']['preset']))}</title>"
+        f"<style>{style}</style></head>\n<body><main>\n"
+        + "\n".join(section for section in sections if section)
+        + "\n</main></body></html>\n",
+    )
+
+
+def _header(evaluation: Mapping[str, Any]) -> str:
+    model, assets = evaluation["model"], evaluation["assets"]
+
+    def splits(kind: str) -> str:
+        counts = assets[kind]
+        return (
+            f"{sum(counts.values())} {kind} ({counts['train']} train, {counts['val']} val, "
+            f"{counts['test']} test)"
+        )
+
+    return (
+        f"<header><h1>Model “{escape(str(model['preset']))}”</h1>"
+        f'<p class="soft">{model["weights"]:,} weights · depth: {escape(str(model["depth"]))} · '
+        f"{splits('cutouts')}, {splits('backgrounds')} · "
+        f"{escape(str(evaluation['made'])[:10])}</p></header>"
+    )
+
+
+def _cards(evaluation: Mapping[str, Any]) -> str:
+    cards = []
+    for name, table in evaluation["masks"].items():
+        cell, difference = table["cells"][_HELD_OUT], table["difference"]
+        if cell["mean"] is None or "dice" not in cell["mean"]:
+            continue
+        cards.append(
+            f"<b>{cell['mean']['dice']:.3f}</b>"
+            f"<span>mask Dice, slice “{escape(name)}”, unseen cutouts on unseen backgrounds; "
+            f"{interval_text(cell, 'dice')}</span>{_verdict(cell, difference)}"
+        )
+    depth = evaluation["depth"]
+    whole = depth["columns"]["plate"]["whole"] if depth["columns"] else {"mean": None}
+    if whole["mean"] is not None:
+        cards.append(
+            f"<b>{whole['mean']['abs_rel']:.3f}</b>"
+            f"<span>depth AbsRel with the plate, whole picture; "
+            f"{interval_text(whole, 'abs_rel')}; "
+            f"labels: {escape(', '.join(depth['labels']))}</span>"
+        )
+    cards_html = "".join(f'<div class="card">{card}</div>' for card in cards)
+    return f'<div class="cards">{cards_html}</div>' if cards else ""
+
+
+def _verdict(cell: Mapping[str, Any], difference: Mapping[str, Any]) -> str:
+    """Whether the network beats what needs no network, in words."""
+    if difference["mean"] is None or "dice" not in difference["mean"]:
+        return "<span>no baseline to compare with</span>"
+    gain = cell["mean"]["dice"] - difference["mean"]["dice"]
+    if gain >= 0:
+        return f'<span class="good">{gain:+.3f} over |picture − plate|</span>'
+    return f'<span class="bad">{gain:+.3f}: |picture − plate| is better here</span>'
+
+
+def _masks(evaluation: Mapping[str, Any]) -> str:
+    tables = "".join(mask_table(name, table) for name, table in evaluation["masks"].items())
+    return (
+        "<section><h2>Masks and alpha</h2><p>Seen assets are those the network was trained on. "
+        "What it will do with new objects in front of new backgrounds is the first row; for a "
+        "fixed camera whose background was among the training photos, it is the second.</p>"
+        f"{tables}</section>"
+    )
+
+
+def _depth(depth: Mapping[str, Any]) -> str:
+    if depth["columns"] is None:
+        body = f'<p class="soft">Not judged: {escape(str(depth["reason"]))}.</p>'
+    else:
+        body = (
+            f"<p>Unit: {escape(str(depth['depth_units']))}. Labels: "
+            f"{escape(', '.join(depth['labels']))}; SILog with lambda "
+            f"{depth['silog_lambda']:g}.</p>"
+            f"{''.join(depth_tables(depth))}"
+            "<h3>The prior work’s depth Dice</h3><p>2 Σpt / (Σp + Σt) on grey levels, for parity "
+            "only. It rewards bright maps: read it between the three figures beside it, never "
+            f"alone.</p>{depth_dice_table(depth['depth_dice'])}"
+        )
+    return f"<section><h2>Depth</h2>{body}</section>"
+
+
+def _panels(panels: Sequence[PanelView], group: str, title: str) -> Iterator[str]:
+    chosen = [panel for panel in panels if panel.group == group]
+    for name, members in groupby(chosen, key=lambda panel: panel.slice):
+        figures = "".join(panel_figure(panel, NAMES) for panel in members)
+        yield (
+            f"<section><h2>{escape(title)}, slice “{escape(name)}”</h2>"
+            f'<p class="soft">Chosen by rank, not by taste. Near is red, far is blue, invalid '
+            f"grey; predicted disparity as it comes, before any alignment.</p>{figures}</section>"
+        )
+
+
+def _training(log: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    charts = curves("Loss", log, {"total": "training", "val_loss": "validation"})
+    charts += curves("Dice on validation", log, {"val_dice": "Dice", "val_iou": "IoU"})
+    if charts:
+        yield f'<section><h2>Training</h2><div class="curves">{charts}</div></section>'
+
+
+def _limits(evaluation: Mapping[str, Any]) -> str:
+    assets = evaluation["assets"]
+    confidence = f"{evaluation['interval']['confidence']:.0%}"
+    notes = [
+        (
+            "The test pictures are composites: cutouts pasted on photos, with the light of the "
+            "cutout and without shadows. A real camera adds shadows, changing light and movement; "
+            "try the model on your own pairs before you rely on it."
+        ),
+        (
+            f"The intervals ({confidence}) come from drawing cutouts and backgrounds anew, "
+            f"near-duplicates together. With {assets['cutouts']['test']} cutouts and "
+            f"{assets['backgrounds']['test']} backgrounds in the test split they are "
+            "themselves rough, and too narrow when there are only a few."
+        ),
+        (
+            "|picture − plate| is tuned on the validation split of the same slice. On the clean "
+            "slice picture and plate agree to the last bit outside the object, so it is hard to "
+            "beat there; pictures from a camera are nearer to the jpeg slice."
+        ),
+        (
+            "A composite’s object is labelled with a distance that the recipe drew, not one that "
+            "was measured; inside the mask, depth figures judge whether the network puts it "
+            "nearer than what it hides."
+        ),
+        (
+            "Depth has no unit until the plate is calibrated: figures are after the best scale "
+            "and shift, which no user has for free."
+        ),
+        "Dice and IoU leave out pictures without foreground.",
+    ]
+    if str(evaluation["model"]["depth"]) == "synthetic only":
+        notes.insert(
+            0,
+            "This model learned depth from drawn scenes only, and its depth is judged on drawn "
+            "scenes: nothing here says how good its depth is on photographs.",
+        )
+    count = evaluation["benchmark"]["count"]
+    if count < 500:
+        notes.insert(
+            0,
+            f"Judged on {count} composites a cell; the benchmark’s own count is 500. Do not set "
+            "these figures beside those of a full run.",
+        )
+    items = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    return f"<section><h2>What these figures cannot say</h2><ul>{items}</ul></section>"
+
+
+def _footer(evaluation: Mapping[str, Any]) -> str:
+    benchmark, model = evaluation["benchmark"], evaluation["model"]
+    facts = [
+        f"maskdepth {evaluation['maskdepth']}",
+        f"model made by {model['maskdepth']}",
+        (
+            f"benchmark recipes v{benchmark['version']}, seed {benchmark['seed']}, "
+            f"{benchmark['count']} composites a cell at {benchmark['size']} px"
+        ),
+        f"judged in {evaluation['seconds']:.0f} s",
+        f"network sha256 {model['sha256']}",
+    ]
+    return f"<footer>{escape(' · '.join(facts))}</footer>"

@@ -1,0 +1,1 @@
+"""Synthesis: assets in, recipes drawn, composites rendered. No torch."""

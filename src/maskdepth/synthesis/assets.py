@@ -1,0 +1,352 @@
+"""Cutouts and backgrounds: what a folder holds, what it may be used for, and how it is split."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+
+from pydantic import Field
+
+from maskdepth.config import Settings
+from maskdepth.errors import AssetError
+from maskdepth.images import PICTURE_SUFFIXES
+from maskdepth.synthesis.checks import (
+    DISPARITY_SUFFIX,
+    FOREIGN_SUFFIXES,
+    RELIEF_SUFFIX,
+    Checked,
+    Finding,
+    check_background,
+    check_cutout,
+)
+from maskdepth.synthesis.duplicates import connected, near_duplicates
+
+__all__ = [
+    "Asset",
+    "BackgroundAsset",
+    "CutoutAsset",
+    "Finding",
+    "Split",
+    "assign_splits",
+    "scan_backgrounds",
+    "scan_cutouts",
+]
+
+Split = Literal["train", "val", "test"]
+
+_LICENCES_FILE: Final = "licences.csv"
+_LABEL_FILE: Final = "label.json"
+_LABEL_SUFFIXES: Final = (DISPARITY_SUFFIX, RELIEF_SUFFIX, "_depth_mm.png")
+_SPLIT_SALT: Final = "maskdepth-split-v1"
+_HELD_OUT_SHARE: Final = 0.15  # for val and for test each
+_MEND: Final = "mend or remove these files"
+
+
+class Asset(Settings):
+    """One usable picture file.
+
+    Attributes:
+        id: the file's stem, made unique within the scan.
+        file: POSIX path: absolute from a scan, in a spec relative where possible.
+        sha256: of the file's bytes.
+        width, height: px, of the picture turned upright; of a cutout, of its alpha's box.
+        licence, source: from ``licences.csv``.
+        split: None until ``assign_splits``.
+        group: the smallest checksum among the asset and its near-duplicates, which are never
+            split up.
+    """
+
+    id: str
+    file: str
+    sha256: str
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+    licence: str | None = None
+    source: str | None = None
+    split: Split | None = None
+    group: str
+
+
+class CutoutAsset(Asset):
+    """A cutout.
+
+    Attributes:
+        alpha_share: mask pixels (alpha > 0.5) / pixels of the box.
+        relief: path of the relief picture beside it, if any.
+    """
+
+    alpha_share: float = Field(gt=0, le=1)
+    relief: str | None = None
+
+
+class BackgroundAsset(Asset):
+    """A background.
+
+    Attributes:
+        disparity: path of the 16-bit disparity label beside it, if any.
+        label: where that label comes from, by ``label.json``: "exact", "sensor", ...
+        origin: whether it is the user's own or the built-in sample pack's.
+    """
+
+    disparity: str | None = None
+    label: str | None = None
+    origin: Literal["user", "sample"] = "user"
+
+
+_AnyAsset = TypeVar("_AnyAsset", bound=Asset)
+_Kept = tuple[Path, Checked, str]  # file, what the check kept of it, group
+
+
+def scan_cutouts(folder: Path, *, strict: bool = False) -> tuple[list[CutoutAsset], list[Finding]]:
+    """Check every picture in a folder and below it as a cutout.
+
+    Args:
+        folder: with pictures, relief pictures ``<stem>_relief.png`` beside them where there are
+            any, and ``licences.csv`` (file,source,licence) in the folder or the one above it;
+            its file column is relative to the table.
+        strict: raise at the first file that the check drops.
+
+    Returns:
+        The usable ones in the order of their paths, and what there is to say about all.
+
+    Raises:
+        AssetError: the folder is missing or unreadable, nothing in it is usable, or ``strict``.
+    """
+    kept, findings = _scan(folder, check_cutout, "cutouts", strict)
+    assets = [
+        CutoutAsset(**common, alpha_share=item.alpha_share, relief=item.label)
+        for common, item in _described(folder, kept)
+    ]
+    return assets, findings
+
+
+def scan_backgrounds(
+    folder: Path, origin: Literal["user", "sample"] = "user", *, strict: bool = False
+) -> tuple[list[BackgroundAsset], list[Finding]]:
+    """Check every picture in a folder and below it as a background.
+
+    Args:
+        folder: as in ``scan_cutouts``; disparity labels are ``<stem>_disparity.png`` beside the
+            pictures, and where they come from stands in ``label.json`` as ``{"kind": "exact"}``.
+        origin: whose folder this is.
+        strict: raise at the first file that the check drops.
+
+    Returns:
+        The usable ones in the order of their paths, and what there is to say about all.
+
+    Raises:
+        AssetError: the folder is missing or unreadable, nothing in it is usable, or ``strict``.
+    """
+    kept, findings = _scan(folder, check_background, "backgrounds", strict)
+    labelled = sorted({path.parent for path, item, _ in kept if item.label})
+    kinds = {place: _label_kind(place, findings) for place in labelled}
+    assets = [
+        BackgroundAsset(
+            **common,
+            disparity=item.label,
+            label=kinds[Path(item.label).parent] if item.label else None,
+            origin=origin,
+        )
+        for common, item in _described(folder, kept)
+    ]
+    return assets, findings
+
+
+def assign_splits(assets: Iterable[_AnyAsset], small: bool = False) -> list[_AnyAsset]:
+    """Copies of the assets, each with its split: about 70 % train, 15 % val, 15 % test.
+
+    A group's split follows from its content alone, so that neither new names nor other files
+    move what is there.
+
+    Args:
+        assets: of one kind.
+        small: take exact shares of the groups instead, ordered by the same hash, so that three
+            groups are enough. New files may then move others.
+
+    Raises:
+        AssetError: a split would be empty.
+    """
+    assets = list(assets)
+    groups = sorted({asset.group for asset in assets}, key=_position)
+    if len(groups) < 3:
+        raise AssetError(
+            "at least 3 assets that are not near-duplicates, one for each of train, val and test",
+            str(len(groups)),
+            "add more assets",
+        )
+    held_out = max(1, round(_HELD_OUT_SHARE * len(groups)))
+    splits = {
+        group: _split_at(rank / held_out if small else _position(group) / _HELD_OUT_SHARE)
+        for rank, group in enumerate(groups)
+    }
+    sizes = Counter(splits.values())
+    empty = [name for name in ("train", "val", "test") if name not in sizes]
+    if empty:
+        raise AssetError(
+            f"assets in each of train, val and test among {len(groups)} that differ",
+            f"none in {' and '.join(empty)}",
+            "pass --small, or add more assets",
+        )
+    return [asset.model_copy(update={"split": splits[asset.group]}) for asset in assets]
+
+
+def _position(group: str) -> float:
+    """Where in [0,1) a group lies, by its content and a fixed salt."""
+    digest = hashlib.sha256(f"{_SPLIT_SALT}:{group}".encode()).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48
+
+
+def _split_at(held_out_shares: float) -> Split:
+    """The split at a distance from the start, in units of what each of test and val takes."""
+    return "test" if held_out_shares < 1 else "val" if held_out_shares < 2 else "train"
+
+
+def _scan(
+    folder: Path, check: Callable[[Path], Checked | Finding], kind: str, strict: bool
+) -> tuple[list[_Kept], list[Finding]]:
+    findings: list[Finding] = []
+    kept: list[tuple[Path, Checked]] = []
+    first_of: dict[str, Path] = {}
+    paths = _pictures(folder, kind)
+    # Decoding and hashing release the interpreter's lock.
+    with ThreadPoolExecutor(2) as pool:
+        for path, result in zip(paths, pool.map(check, paths), strict=True):
+            verdict = result
+            if isinstance(result, Checked) and result.sha256 in first_of:
+                detail = f"the same bytes as {first_of[result.sha256]}"
+                verdict = Finding(str(path), "duplicate", detail, True)
+            if isinstance(verdict, Checked):
+                first_of[verdict.sha256] = path
+                kept.append((path, verdict))
+                findings.extend(verdict.findings)
+                continue
+            if strict:
+                pool.shutdown(cancel_futures=True)
+                raise AssetError(f"only usable {kind} in {folder}", str(verdict), _MEND)
+            findings.append(verdict)
+    if not kept:
+        raise AssetError(
+            f"at least one usable file of {kind} in {folder}",
+            "; ".join(map(str, findings[:3])) or "no pictures",
+            _MEND if paths else f"put pictures there ({', '.join(sorted(PICTURE_SUFFIXES))})",
+        )
+    groups, alike = _grouped(kept)
+    return [(*item, group) for item, group in zip(kept, groups, strict=True)], findings + alike
+
+
+def _grouped(kept: Sequence[tuple[Path, Checked]]) -> tuple[list[str], list[Finding]]:
+    """The group of each file, and a finding for each pair of near-duplicates."""
+    pairs = near_duplicates([item.thumb for _, item in kept])
+    findings = []
+    for pair in pairs:
+        how = "a mirrored near-copy of" if pair.mirrored else "nearly the same as"
+        detail = f"{how} {kept[pair.first][0]}, both go into one split"
+        findings.append(Finding(str(kept[pair.second][0]), "near-duplicate", detail, False))
+    roots = connected(len(kept), pairs)
+    smallest: dict[int, str] = {}
+    for root, (_, item) in zip(roots, kept, strict=True):
+        smallest[root] = min(smallest.get(root, item.sha256), item.sha256)
+    return [smallest[root] for root in roots], findings
+
+
+def _pictures(folder: Path, kind: str) -> list[Path]:
+    """Absolute paths of the pictures in a folder and below, without labels and hidden files."""
+    if not folder.is_dir():
+        got = "a file" if folder.exists() else "nothing there"
+        raise AssetError(f"a folder of {kind} at {folder}", got, "check the path")
+
+    def refuse(error: OSError) -> None:
+        reason = error.strerror or str(error)
+        raise AssetError(f"a readable folder at {error.filename}", reason, "let it be read")
+
+    found = []
+    for place, below, names in os.walk(folder.absolute(), onerror=refuse):
+        below[:] = [name for name in below if not name.startswith(".")]
+        found += [
+            Path(place) / name
+            for name in names
+            if not name.startswith(".")
+            and not name.lower().endswith(_LABEL_SUFFIXES)
+            and Path(name).suffix.lower() in PICTURE_SUFFIXES | FOREIGN_SUFFIXES
+        ]
+    return sorted(found, key=Path.as_posix)
+
+
+def _described(folder: Path, kept: Sequence[_Kept]) -> Iterator[tuple[dict[str, Any], Checked]]:
+    """The fields that all assets have, with ids and licences looked up."""
+    top = folder.absolute()
+    ids = _unique_ids([path.relative_to(top) for path, _, _ in kept])
+    tables: dict[Path, dict[str, tuple[str | None, str | None]]] = {}
+    for (path, item, group), name in zip(kept, ids, strict=True):
+        source, licence = None, None
+        # The nearest table that names the file counts, up to the one above the folder.
+        for place in path.parents:
+            if place not in tables:
+                tables[place] = _licences(place / _LICENCES_FILE)
+            entry = tables[place].get(path.relative_to(place).as_posix())
+            if entry is not None:
+                source, licence = entry
+            if entry is not None or place == top.parent:
+                break
+        yield (
+            {
+                "id": name,
+                "file": path.as_posix(),
+                "sha256": item.sha256,
+                "width": item.width,
+                "height": item.height,
+                "source": source,
+                "licence": licence,
+                "group": group,
+            },
+            item,
+        )
+
+
+def _unique_ids(paths: Sequence[Path]) -> list[str]:
+    """The stem; where files share it, the path without suffix; where they share that, all of it."""
+    stems = Counter(path.stem for path in paths)
+    bare = Counter(path.with_suffix("").as_posix() for path in paths)
+    ids = []
+    for path in paths:
+        without = path.with_suffix("").as_posix()
+        unambiguous = without if bare[without] == 1 else path.as_posix()
+        ids.append(path.stem if stems[path.stem] == 1 else unambiguous)
+    return ids
+
+
+def _licences(path: Path) -> dict[str, tuple[str | None, str | None]]:
+    """File -> (source, licence) of a table; empty where it is missing or is no such table."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        return {
+            row["file"]: (row.get("source") or None, row.get("licence") or None)
+            for row in csv.DictReader(text.splitlines())
+            if row.get("file")
+        }
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return {}
+
+
+def _label_kind(place: Path, findings: list[Finding]) -> str | None:
+    """What ``label.json`` says of the labels in a folder; None where there is none."""
+    path = place / _LABEL_FILE
+    if not path.exists():
+        return None
+    try:
+        kind = json.loads(path.read_text(encoding="utf-8"))["kind"]
+        if isinstance(kind, str) and kind:
+            return kind
+        got = f"kind {kind!r}"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        got = f"{type(error).__name__}: {error}"
+    detail = f'expected a text as "kind", got {got}'
+    findings.append(Finding(str(path), "label unusable", detail, False))
+    return None

@@ -1,0 +1,227 @@
+"""The pictures of assets, as working copies that are read when first needed."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdepth.depth import decode_disparity
+from maskdepth.errors import DatasetError, PictureError
+from maskdepth.images import (
+    load_cutout,
+    load_grey16,
+    load_picture,
+    resize,
+    resize_cutout,
+    resize_disparity,
+)
+from maskdepth.synthesis.assets import Asset, BackgroundAsset, CutoutAsset
+from maskdepth.synthesis.checks import alpha_box, load_relief_codes
+from maskdepth.synthesis.worlds import decode_relief
+
+_AnyAsset = TypeVar("_AnyAsset", bound=Asset)
+_Arrays = tuple[NDArray[Any], ...]
+
+
+class Catalogue:
+    """Working copies of assets, kept while they fit into a budget.
+
+    Backgrounds have a short side of at most ``2 * size``; cutouts are trimmed to their alpha's
+    box, in halved sizes. The arrays are shared and read-only. Threads may use one catalogue
+    together; in another process it starts empty.
+
+    Args:
+        cutouts, backgrounds: the assets.
+        folder: where relative paths of assets start.
+        size: side of the composites, px.
+        memory_mb: budget of the copies kept; the least recently used go first.
+    """
+
+    def __init__(
+        self,
+        cutouts: Iterable[CutoutAsset],
+        backgrounds: Iterable[BackgroundAsset],
+        folder: Path,
+        size: int = 224,
+        memory_mb: float = 512,
+    ) -> None:
+        self._cutouts = {asset.id: asset for asset in cutouts}
+        self._backgrounds = {asset.id: asset for asset in backgrounds}
+        self._folder = folder
+        self._size = size
+        self._budget = int(memory_mb * 2**20)
+        self._forget()
+
+    def cutout_asset(self, asset_id: str) -> CutoutAsset:
+        """The cutout of that id.
+
+        Raises:
+            DatasetError: there is none.
+        """
+        return _known(self._cutouts, asset_id, "cutout")
+
+    def background_asset(self, asset_id: str) -> BackgroundAsset:
+        """The background of that id.
+
+        Raises:
+            DatasetError: there is none.
+        """
+        return _known(self._backgrounds, asset_id, "background")
+
+    def cutout(
+        self, asset_id: str, long_side: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
+        """A cutout's straight RGBA uint8 (h, w, 4), and its relief float32 (h, w) or None.
+
+        Relief lies in [-0.5, 0.5], larger is nearer.
+
+        Args:
+            long_side: px that are wanted. The copy is the file's size halved as often as it can
+                be without falling below, so that shrinking a large file costs no more than a
+                small one.
+
+        Raises:
+            DatasetError: no such id, or a file is missing or was changed since the scan.
+        """
+        asset = self.cutout_asset(asset_id)
+        level = _halvings(max(asset.height, asset.width), long_side)
+        key = (f"cutout/{level}", asset_id)
+        rgba, *relief = self._cached(key, lambda: self._read_cutout(asset, level))
+        return rgba, relief[0] if relief else None
+
+    def background(self, asset_id: str) -> NDArray[np.uint8]:
+        """A background, uint8 (H, W, 3) RGB.
+
+        Raises:
+            DatasetError: no such id, or the file is missing or was changed since the scan.
+        """
+        asset = self.background_asset(asset_id)
+        return self._cached(("background", asset_id), lambda: self._read_background(asset))[0]
+
+    def disparity(self, asset_id: str) -> NDArray[np.float32] | None:
+        """A background's disparity label in [0,1], float32 (H, W) of ``background``'s size.
+
+        NaN where invalid; None where the background has no label.
+
+        Raises:
+            DatasetError: no such id, or the label's file is missing or unreadable.
+        """
+        asset = self.background_asset(asset_id)
+        file = asset.disparity
+        if file is None:
+            return None
+        return self._cached(("disparity", asset_id), lambda: self._read_disparity(asset, file))[0]
+
+    def __getstate__(self) -> dict[str, Any]:
+        mine = ("_cache", "_held", "_lock")
+        return {key: value for key, value in self.__dict__.items() if key not in mine}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._cache: OrderedDict[tuple[str, str], _Arrays] = OrderedDict()
+        self._held = 0
+        self._lock = threading.Lock()
+
+    def _cached(self, key: tuple[str, str], read: Callable[[], _Arrays]) -> _Arrays:
+        with self._lock:
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                return self._cache[key]
+        # Outside the lock: two threads may read one file twice, but none waits for another's.
+        arrays = read()
+        for array in arrays:
+            array.flags.writeable = False
+        with self._lock:
+            if key not in self._cache:
+                self._cache[key] = arrays
+                self._held += _bytes(arrays)
+            while self._held > self._budget:
+                self._held -= _bytes(self._cache.popitem(last=False)[1])
+        return arrays
+
+    def _read_cutout(self, asset: CutoutAsset, level: int) -> _Arrays:
+        whole = self._verified(asset, load_cutout)
+        box = alpha_box(whole[..., 3])
+        longest = max(asset.height, asset.width)
+        height, width = _within(asset, longest, longest / 2**level)
+        # A copy, because a view would keep the untrimmed picture in memory.
+        rgba = resize_cutout(whole[box].copy(), height, width)
+        if asset.relief is None:
+            return (rgba,)
+        relief = decode_relief(self._label(asset.relief, load_relief_codes))
+        relief = resize(relief, *whole.shape[:2])[box].copy()
+        return rgba, resize(relief, height, width)
+
+    def _read_background(self, asset: BackgroundAsset) -> _Arrays:
+        picture = self._verified(asset, load_picture)
+        return (resize(picture, *self._background_size(asset)),)
+
+    def _read_disparity(self, asset: BackgroundAsset, file: str) -> _Arrays:
+        disparity = decode_disparity(self._label(file, load_grey16))
+        return (resize_disparity(disparity, *self._background_size(asset)),)
+
+    def _background_size(self, asset: BackgroundAsset) -> tuple[int, int]:
+        return _within(asset, min(asset.height, asset.width), 2 * self._size)
+
+    def _verified(
+        self, asset: Asset, load: Callable[[bytes], NDArray[np.uint8]]
+    ) -> NDArray[np.uint8]:
+        """The picture decoded from the very bytes whose checksum was compared."""
+        path = self._folder / asset.file
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise _changed(path, error.strerror or str(error)) from error
+        if hashlib.sha256(data).hexdigest() != asset.sha256:
+            raise _changed(path, "a file with other content")
+        return load(data)
+
+    def _label(self, file: str, load: Callable[[Path], NDArray[Any]]) -> NDArray[Any]:
+        path = self._folder / file
+        try:
+            return load(path)
+        except PictureError as error:
+            raise _changed(path, error.got) from error
+
+
+def _halvings(side: int, wanted: int) -> int:
+    """How often a side can be halved without falling below the wanted one."""
+    return max(0, (side // max(wanted, 1)).bit_length() - 1)
+
+
+def _within(asset: Asset, side: int, limit: float) -> tuple[int, int]:
+    """Height and width at which one side of the asset is within a limit; never enlarged."""
+    scale = min(1.0, limit / side)
+    return max(1, round(asset.height * scale)), max(1, round(asset.width * scale))
+
+
+def _known(assets: dict[str, _AnyAsset], asset_id: str, kind: str) -> _AnyAsset:
+    if asset_id not in assets:
+        raise DatasetError(
+            f"one of the dataset's {len(assets)} {kind}s",
+            repr(asset_id),
+            "use the dataset that the recipe was drawn from",
+        )
+    return assets[asset_id]
+
+
+def _changed(path: Path, got: str) -> DatasetError:
+    return DatasetError(
+        f"{path} as it was when the dataset was composed",
+        got,
+        "put the file back, or compose the dataset again",
+    )
+
+
+def _bytes(arrays: _Arrays) -> int:
+    return sum(array.nbytes for array in arrays)

@@ -1,0 +1,211 @@
+"""The check of one file: is it a usable cutout or background, and what is worth saying of it?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdepth.errors import PictureError
+from maskdepth.images import NoAlphaError, TooLargeError, load_cutout, load_grey16, load_picture
+from maskdepth.synthesis.duplicates import Thumbnail, thumbnail
+
+Problem = Literal[
+    "unreadable",
+    "too large",
+    "no alpha",
+    "empty alpha",
+    "opaque everywhere",
+    "semi-transparent box",
+    "too small",
+    "duplicate",
+    "near-duplicate",
+    "label unusable",
+]
+
+DISPARITY_SUFFIX: Final = "_disparity.png"
+RELIEF_SUFFIX: Final = "_relief.png"
+# What a phone makes and we cannot read: said aloud rather than passed over.
+FOREIGN_SUFFIXES: Final = frozenset({".heic", ".heif", ".avif"})
+
+_MIN_CUTOUT_SIDE_PX: Final = 16
+_MIN_BACKGROUND_SIDE_PX: Final = 64
+# Alpha as 0..255. What lies below 5 % is haze that no box should be drawn around.
+_BOX_ALPHA: Final = 13
+_TRANSPARENT_ALPHA: Final = 25
+_SOLID_ALPHA: Final = 230
+_OPAQUE_ALPHA: Final = 250
+_MAX_ASPECT_ERROR: Final = 0.02
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to say about one file; printed as one line."""
+
+    file: str
+    problem: Problem
+    detail: str
+    dropped: bool
+
+    def __str__(self) -> str:
+        fate = "dropped" if self.dropped else "kept"
+        return f"{self.file}: {self.problem} ({' '.join(self.detail.split())}), {fate}"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What is kept of a usable file: little, whatever the size of its picture.
+
+    Attributes:
+        sha256: of the file's bytes.
+        height, width: px, of the upright picture; of a cutout, of its alpha's box.
+        alpha_share: mask pixels / pixels of that box; 1 for a background.
+        label: path of the usable relief or disparity label beside it, if any.
+        findings: what was found and does not stand in the way.
+    """
+
+    sha256: str
+    height: int
+    width: int
+    alpha_share: float
+    thumb: Thumbnail
+    label: str | None
+    findings: tuple[Finding, ...]
+
+
+class _UnusableError(Exception):
+    def __init__(self, problem: Problem, detail: str) -> None:
+        super().__init__(problem)
+        self.problem: Problem = problem
+        self.detail = detail
+
+
+def check_cutout(path: Path) -> Checked | Finding:
+    """A usable cutout, or why the file is none."""
+    try:
+        data = _read(path)
+        cutout = load_cutout(data)
+        rows, columns = _usable_box(cutout[..., 3])
+    except (_UnusableError, PictureError) as error:
+        return _verdict(path, error)
+    box = cutout[rows, columns]
+    label, findings = _label(path, RELIEF_SUFFIX, cutout.shape, load_relief_codes)
+    share = float((box[..., 3] > 127).mean())
+    return _checked(data, box, share, label, findings)
+
+
+def check_background(path: Path) -> Checked | Finding:
+    """A usable background, or why the file is none."""
+    try:
+        data = _read(path)
+        picture = load_picture(data)
+        _check_sides(picture.shape[0], picture.shape[1], _MIN_BACKGROUND_SIDE_PX)
+    except (_UnusableError, PictureError) as error:
+        return _verdict(path, error)
+    label, findings = _label(path, DISPARITY_SUFFIX, picture.shape, load_grey16)
+    return _checked(data, picture, 1.0, label, findings)
+
+
+def alpha_box(alpha: NDArray[np.uint8]) -> tuple[slice, slice]:
+    """Rows and columns of the box around what can be seen of uint8 (H, W) alpha."""
+    seen = alpha >= _BOX_ALPHA
+    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    if rows.size == 0:
+        return slice(0, 0), slice(0, 0)
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def load_relief_codes(path: Path) -> NDArray[np.uint8]:
+    """The grey levels of a relief picture, uint8 (H, W).
+
+    Raises:
+        PictureError: unreadable.
+    """
+    return load_picture(path)[..., 0]
+
+
+def _read(path: Path) -> bytes:
+    if path.suffix.lower() in FOREIGN_SUFFIXES:
+        detail = f"{path.suffix} is not supported: save it as JPEG or PNG"
+        raise _UnusableError("unreadable", detail)
+    try:
+        # Opening a pipe would wait for its writer, for ever.
+        if path.exists() and not path.is_file():
+            raise _UnusableError("unreadable", "no regular file")
+        return path.read_bytes()
+    except OSError as error:
+        raise _UnusableError("unreadable", error.strerror or str(error)) from error
+
+
+def _checked(
+    data: bytes,
+    picture: NDArray[np.uint8],
+    alpha_share: float,
+    label: str | None,
+    findings: tuple[Finding, ...],
+) -> Checked:
+    height, width = picture.shape[:2]
+    digest = hashlib.sha256(data).hexdigest()
+    return Checked(digest, height, width, alpha_share, thumbnail(picture), label, findings)
+
+
+def _usable_box(alpha: NDArray[np.uint8]) -> tuple[slice, slice]:
+    """The box of a cutout's alpha.
+
+    Raises:
+        _UnusableError: nothing, everything, or nothing firmly, is foreground.
+    """
+    rows, columns = alpha_box(alpha)
+    low, high = int(alpha.min()), int(alpha.max())
+    if high < _BOX_ALPHA:
+        raise _UnusableError("empty alpha", "nothing can be seen")
+    if low >= _OPAQUE_ALPHA:
+        raise _UnusableError("opaque everywhere", "a photo whose background was not cut away")
+    if low > _TRANSPARENT_ALPHA or high < _SOLID_ALPHA:
+        detail = f"alpha is between {low / 255:.2f} and {high / 255:.2f}"
+        raise _UnusableError("semi-transparent box", detail)
+    _check_sides(rows.stop - rows.start, columns.stop - columns.start, _MIN_CUTOUT_SIDE_PX)
+    return rows, columns
+
+
+def _check_sides(height: int, width: int, least: int) -> None:
+    if min(height, width) < least:
+        raise _UnusableError("too small", f"{width}x{height}, at least {least} px a side")
+
+
+def _verdict(path: Path, error: _UnusableError | PictureError) -> Finding:
+    if isinstance(error, _UnusableError):
+        return Finding(str(path), error.problem, error.detail, True)
+    problem: Problem = "unreadable"
+    if isinstance(error, TooLargeError):
+        problem = "too large"
+    elif isinstance(error, NoAlphaError):
+        problem = "no alpha"
+    return Finding(str(path), problem, error.got, True)
+
+
+def _label(
+    picture: Path, suffix: str, shape: tuple[int, ...], load: Callable[[Path], NDArray[Any]]
+) -> tuple[str | None, tuple[Finding, ...]]:
+    """The label beside a picture, if it is usable, and what is wrong with it, if it is not."""
+    path = picture.with_name(picture.stem + suffix)
+    if not path.exists():
+        return None, ()
+    detail = ""
+    try:
+        values = load(path)
+        height, width = values.shape
+        if abs(width * shape[0] / (height * shape[1]) - 1) > _MAX_ASPECT_ERROR:
+            detail = f"{width}x{height} for a picture of {shape[1]}x{shape[0]}"
+        elif not values.any():
+            detail = "no valid value"
+    except PictureError as error:
+        detail = error.got
+    if detail:
+        return None, (Finding(str(path), "label unusable", detail, False),)
+    return path.as_posix(), ()

@@ -1,0 +1,102 @@
+"""Near-duplicates: pictures so alike that they must not stand in two splits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdepth.images import resize
+
+SIDE: Final = 16
+"""Thumbnails are SIDE x SIDE."""
+
+# Measured on 261 cutouts and 86 photos: of copies that were shrunk, saved again at JPEG quality
+# 50, tinted by 8 % or cropped by 3 %, 19 in 20 lie below this; a mirrored stamp lies at 0.02, the
+# nearest pairs that show different things at 0.66 (cutouts) and 0.44 (sides of one panorama).
+MAX_DISTANCE: Final = 0.4
+MAX_LOG_ASPECT: Final = 0.1
+# Grey levels. Below this spread a picture is flat, and its noise must not look like content.
+_MIN_SPREAD: Final = 8.0
+_MID_GREY: Final = 128.0
+_ROWS_AT_ONCE: Final = 256
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """What is remembered of a picture: float32 (SIDE, SIDE, 3) RGB, and log(width / height)."""
+
+    pixels: NDArray[np.float32]
+    log_aspect: float
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two near-duplicates by their places in the sequence, ``first < second``."""
+
+    first: int
+    second: int
+    mirrored: bool
+
+
+def thumbnail(picture: NDArray[np.uint8]) -> Thumbnail:
+    """The thumbnail of uint8 (H, W, 3) RGB, or of (H, W, 4) straight RGBA over mid-grey."""
+    height, width = picture.shape[:2]
+    if picture.shape[2] == 4:
+        alpha = picture[..., 3:].astype(np.float32) / 255
+        small = resize(alpha * picture[..., :3] + (1 - alpha) * _MID_GREY, SIDE, SIDE)
+    else:
+        small = resize(picture, SIDE, SIDE).astype(np.float32)
+    return Thumbnail(small.astype(np.float32), float(np.log(width / height)))
+
+
+def near_duplicates(thumbnails: Sequence[Thumbnail]) -> list[Pair]:
+    """All pairs that are alike, as they are or mirrored.
+
+    The distance of two thumbnails is the root mean square of their difference divided by that
+    of their two spreads (standard deviations around each one's mean colour): 0 for equal
+    pictures, about 1.4 for unrelated ones.
+    """
+    if not thumbnails:
+        return []
+    pixels = np.stack([thumb.pixels for thumb in thumbnails])
+    aspects = np.array([thumb.log_aspect for thumb in thumbnails])
+    spread = np.sqrt(((pixels - pixels.mean((1, 2), keepdims=True)) ** 2).mean((1, 2, 3)))
+    spread = np.maximum(spread, _MIN_SPREAD)
+    # |a - b|^2 = |a|^2 - 2ab + |b|^2 lets one matrix product compare a block with all.
+    plain = pixels.reshape(len(pixels), -1).astype(np.float64)
+    mirrored = pixels[:, :, ::-1].reshape(len(pixels), -1).astype(np.float64)
+    squares = (plain**2).sum(axis=1)
+    pairs: list[Pair] = []
+    for start in range(0, len(plain), _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        sums = squares[rows, None] + squares[None]
+        scale = plain.shape[1] * (spread[rows, None] ** 2 + spread[None] ** 2) / 2
+        straight = (sums - 2 * plain[rows] @ plain.T) / scale
+        turned = (sums - 2 * plain[rows] @ mirrored.T) / scale
+        alike = np.minimum(straight, turned) <= MAX_DISTANCE**2
+        alike &= np.abs(aspects[rows, None] - aspects[None]) <= MAX_LOG_ASPECT
+        for row, second in np.argwhere(alike).tolist():
+            if start + row < second:
+                flipped = bool(turned[row, second] < straight[row, second])
+                pairs.append(Pair(start + row, second, flipped))
+    return pairs
+
+
+def connected(count: int, pairs: Sequence[Pair]) -> list[int]:
+    """Groups by union-find: for each of ``count`` places the smallest place of its group."""
+    parents = list(range(count))
+
+    def root(place: int) -> int:
+        while parents[place] != place:
+            parents[place] = parents[parents[place]]
+            place = parents[place]
+        return place
+
+    for pair in pairs:
+        low, high = sorted((root(pair.first), root(pair.second)))
+        parents[high] = low
+    return [root(place) for place in range(count)]

@@ -1,0 +1,144 @@
+"""The dataset spec: 400 000 samples as one small file of assets, splits, checksums and rules."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+
+from pydantic import Field
+
+from maskdepth.config import Settings
+from maskdepth.errors import ConfigError, DatasetError
+from maskdepth.images import write_text
+from maskdepth.synthesis.assets import Asset, BackgroundAsset, CutoutAsset, Split
+from maskdepth.synthesis.catalogue import Catalogue
+from maskdepth.synthesis.recipes import Pool, RecipeRules
+
+SPEC_FILE: Final = "spec.json"
+_FORMAT: Final = "maskdepth-dataset"
+_VERSION: Final = 1
+
+AnyAsset = TypeVar("AnyAsset", bound=Asset)
+
+
+class DatasetSpec(Settings):
+    """Everything that determines a dataset; sample ``i`` follows from it alone.
+
+    Attributes:
+        seed: of the training recipes, 0 or more.
+        rules: of the training recipes. What is reported on is always the frozen benchmark.
+        cutouts, backgrounds: the assets with their split and checksum. Paths are relative to
+            the dataset folder where they lie below it, else absolute.
+    """
+
+    format: Literal["maskdepth-dataset"] = _FORMAT
+    version: int = _VERSION
+    seed: int = Field(0, ge=0)
+    rules: RecipeRules = RecipeRules()
+    cutouts: tuple[CutoutAsset, ...]
+    backgrounds: tuple[BackgroundAsset, ...]
+
+    def pool(
+        self,
+        cutouts: Split = "train",
+        backgrounds: Split = "train",
+        *,
+        labelled: bool | None = None,
+        origin: str | None = None,
+    ) -> Pool:
+        """The assets of one split each, to draw recipes from.
+
+        Args:
+            labelled: only backgrounds with (True) or without (False) a disparity label.
+            origin: only backgrounds of the ``"user"`` or of the ``"sample"`` pack.
+
+        Raises:
+            AssetError: nothing is left to draw from.
+        """
+        return Pool(
+            tuple(asset for asset in self.cutouts if asset.split == cutouts),
+            tuple(
+                asset
+                for asset in self.backgrounds
+                if asset.split == backgrounds
+                and (labelled is None or labelled == (asset.disparity is not None))
+                and (origin is None or origin == asset.origin)
+            ),
+        )
+
+    def catalogue(self, folder: Path, size: int | None = None) -> Catalogue:
+        """The assets' pictures, read when first needed; ``folder`` is where the spec lies."""
+        return Catalogue(self.cutouts, self.backgrounds, folder, size or self.rules.size)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the whole spec but for where its files lie."""
+        places = {"file", "relief", "disparity"}
+        values = self.model_dump(mode="json")
+        for asset in (*values["cutouts"], *values["backgrounds"]):
+            for field in places & asset.keys():
+                asset[field] = asset[field] is not None
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def depth_kind(self) -> str:
+        """Where disparity labels come from, in words for cards and reports."""
+        labelled = [asset for asset in self.backgrounds if asset.disparity is not None]
+        if not labelled:
+            return "none"
+        if all(asset.origin == "sample" for asset in labelled):
+            return "synthetic only"
+        return ", ".join(sorted({asset.label or "unknown" for asset in labelled}))
+
+
+def save_spec(folder: Path, spec: DatasetSpec) -> None:
+    """Write ``spec.json`` into the dataset folder, which is created where needed."""
+    folder = folder.resolve()
+    portable = spec.model_copy(
+        update={
+            "cutouts": tuple(_relative(asset, folder) for asset in spec.cutouts),
+            "backgrounds": tuple(_relative(asset, folder) for asset in spec.backgrounds),
+        }
+    )
+    text = json.dumps(portable.model_dump(mode="json"), indent=1, ensure_ascii=False)
+    write_text(folder / SPEC_FILE, text + "\n")
+
+
+def load_spec(folder: Path) -> DatasetSpec:
+    """Read the spec of a dataset folder.
+
+    Raises:
+        DatasetError: there is none, it is damaged, or another version wrote it.
+    """
+    path = folder / SPEC_FILE
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        found = values.get("format"), values.get("version")
+    except (OSError, ValueError, AttributeError) as error:
+        raise DatasetError(
+            f"a dataset with a readable {SPEC_FILE} at {folder}",
+            str(error).splitlines()[0],
+            "make one with `maskdepth compose CUTOUTS BACKGROUNDS -o DATASET`",
+        ) from None
+    if found != (_FORMAT, _VERSION):
+        raise DatasetError(
+            f"{_FORMAT} version {_VERSION} in {path}",
+            f"{found[0]} version {found[1]}",
+            "compose the dataset again with this version of maskdepth",
+        )
+    try:
+        return DatasetSpec.parse(values, str(path))
+    except ConfigError as error:
+        raise DatasetError(error.expected, error.got, "compose the dataset again") from None
+
+
+def _relative(asset: AnyAsset, folder: Path) -> AnyAsset:
+    """The asset with the paths that lie below the dataset folder written relative to it."""
+    changes = {}
+    for field in ("file", "relief", "disparity"):
+        value = getattr(asset, field, None)
+        if value is not None and Path(value).is_relative_to(folder):
+            changes[field] = Path(value).relative_to(folder).as_posix()
+    return asset.model_copy(update=changes)

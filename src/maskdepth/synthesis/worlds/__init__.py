@@ -1,0 +1,29 @@
+"""The built-in sample pack: procedural scenes and cutouts with exact geometry.
+
+A new family of scenes is one function in ``scenes.SCENES``, a new kind of cutout one in
+``cutouts.CUTOUTS``; the names, the pack and its tests follow.
+"""
+
+from __future__ import annotations
+
+from maskdepth.synthesis.worlds.cutouts import CUTOUT_KINDS, CutoutPicture, render_cutout
+from maskdepth.synthesis.worlds.pack import (
+    SamplePack,
+    decode_relief,
+    encode_relief,
+    write_sample_pack,
+)
+from maskdepth.synthesis.worlds.scenes import FAMILIES, Scene, render_scene
+
+__all__ = [
+    "CUTOUT_KINDS",
+    "FAMILIES",
+    "CutoutPicture",
+    "SamplePack",
+    "Scene",
+    "decode_relief",
+    "encode_relief",
+    "render_cutout",
+    "render_scene",
+    "write_sample_pack",
+]

@@ -1,0 +1,94 @@
+"""Cutouts: animals and things on transparent ground, with soft alpha and their own relief."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdepth.errors import UsageError
+from maskdepth.synthesis.worlds.animals import quadruped
+from maskdepth.synthesis.worlds.objects import thing
+from maskdepth.synthesis.worlds.scenes import generator
+from maskdepth.synthesis.worlds.textures import Array
+
+CUTOUTS: dict[str, Callable[[np.random.Generator, int], tuple[Array, Array, Array]]] = {
+    "quadruped": quadruped,
+    "object": thing,
+}
+"""A kind draws, for a generator and a size in pixels, straight sRGB (H, W, 3) in [0, 1], alpha
+(H, W) in [0, 1] and height towards the camera (H, W) in pixels, NaN where there is none."""
+
+CUTOUT_KINDS: tuple[str, ...] = tuple(CUTOUTS)
+
+
+@dataclass(frozen=True)
+class CutoutPicture:
+    """A cutout, trimmed to its alpha.
+
+    Attributes:
+        image: uint8 (H, W, 4) RGBA, straight colour, soft alpha.
+        relief: float32 (H, W) in [-0.5, 0.5], nearer is larger; its unit is the cutout's long
+            side and its mean over the mask is about 0; 0 outside the alpha.
+    """
+
+    image: NDArray[np.uint8]
+    relief: NDArray[np.float32]
+
+
+def render_cutout(kind: str, seed: int, size: int) -> CutoutPicture:
+    """One cutout whose long side is ``size`` pixels; a pure function of its arguments.
+
+    Raises:
+        UsageError: an unknown kind, a bad seed, or a size under 16 pixels.
+    """
+    if kind not in CUTOUTS:
+        raise UsageError(f"a kind of {', '.join(CUTOUT_KINDS)}", repr(kind), "name one of them")
+    if size < 16:
+        raise UsageError("a size of at least 16 px", str(size), "ask for a larger cutout")
+    colour, alpha, height = CUTOUTS[kind](generator(kind, seed), size)
+    rows = np.flatnonzero((alpha > 0.02).any(axis=1))
+    columns = np.flatnonzero((alpha > 0.02).any(axis=0))
+    inside = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    colour, alpha, height = colour[inside], alpha[inside], height[inside]
+    long = max(alpha.shape)
+    side, across = (max(1, round(length * size / long)) for length in alpha.shape)
+    known = np.isfinite(height) & (alpha > 0.0)
+    filled = _fill(np.where(known, height, 0.0), known) / long
+    solid = alpha > 0.5
+    relief = filled - float(np.mean(filled[solid if solid.any() else known]))
+    straight = np.clip(_shrink(_premultiplied(colour, alpha), across, side), 0.0, 1.0)
+    alpha = np.clip(_shrink(alpha, across, side), 0.0, 1.0)
+    rgb = straight / np.maximum(alpha, 1e-3)[..., None]
+    bare = alpha < 0.02
+    rgb[bare] = _shrink(colour, across, side)[bare]
+    rgba = np.clip(np.dstack([rgb, alpha]) * 255.0 + 0.5, 0, 255).astype(np.uint8)
+    seen = rgba[..., 3] > 0
+    relief = np.where(seen, np.clip(_shrink(relief, across, side), -0.5, 0.5), 0.0)
+    return CutoutPicture(rgba, relief.astype(np.float32))
+
+
+def _premultiplied(colour: Array, alpha: Array) -> Array:
+    return colour * alpha[..., None]
+
+
+def _shrink(values: Array, width: int, height: int) -> Array:
+    if values.shape[:2] == (height, width):
+        return values
+    fine = values.shape[0] > height
+    how = cv2.INTER_AREA if fine else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(values.astype(np.float32), (width, height), interpolation=how))
+
+
+def _fill(values: Array, known: NDArray[np.bool_]) -> Array:
+    """Values spread from where they are known to their nearest neighbours."""
+    empty = np.where(known, 0, 255).astype(np.uint8)
+    _, labels = cv2.distanceTransformWithLabels(
+        empty, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    table = np.zeros(int(labels.max()) + 1, values.dtype)
+    table[labels[known]] = values[known]
+    return np.asarray(table[labels])

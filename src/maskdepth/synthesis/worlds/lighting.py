@@ -1,0 +1,350 @@
+"""Light on ray-cast shapes, and the camera that takes the picture.
+
+Sun with cast shadows (a depth map seen from the sun), sky light with occlusion (the same, from
+several directions of the sky), lamps, haze; then exposure, tone curve and sensor noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdepth.synthesis.worlds.raycast import Camera, Shape, dot, frame_along, trace, turn, unit
+from maskdepth.synthesis.worlds.textures import Array, Field, Surface, sample_field
+
+SUPERSAMPLING = 2
+
+
+@dataclass(frozen=True)
+class Lamp:
+    """A small light without shadow of its own; falls off with distance."""
+
+    position: Array  # (3,) metres
+    colour: Array  # (3,) at one metre
+
+
+@dataclass(frozen=True)
+class Light:
+    """All light of a world.
+
+    Attributes:
+        sun_direction: (3,) unit, towards the sun.
+        sun_colour: (3,) linear.
+        above: (3,) ambient light from above; ``below`` from underneath.
+        shadow_centre: (3,) and ``shadow_radius``: the region in which shadows are cast, metres.
+        occlusion_centre: (3,) and ``occlusion_radius``: where ambient light is occluded.
+        haze_m: distance at which haze takes 63 % of the colour; inf for none.
+        haze_colour: (3,) linear.
+        corners: lowest and highest corner (3,) of a room, whose edges are darker.
+        sky: linear colour (N, 3) of world directions (N, 3), where a ray meets nothing.
+    """
+
+    sun_direction: Array
+    sun_colour: Array
+    above: Array
+    below: Array
+    shadow_centre: Array
+    shadow_radius: float
+    occlusion_centre: Array
+    occlusion_radius: float
+    sky: Callable[[Array], Array]
+    haze_m: float = np.inf
+    haze_colour: Array = field(default_factory=lambda: np.ones(3))
+    lamps: tuple[Lamp, ...] = ()
+    corners: tuple[Array, Array] | None = None
+
+
+class ShadowMap:
+    """First hits along parallel rays coming from ``direction``."""
+
+    def __init__(
+        self,
+        shapes: Sequence[Shape],
+        direction: Array,
+        centre: Array,
+        radius: float,
+        size: int,
+        *,
+        cuts: bool = True,
+    ) -> None:
+        forward = -np.asarray(direction, np.float64)
+        axes = frame_along(forward)[[0, 2, 1]]
+        self.texel = 2.0 * radius / size
+        start = centre - forward * radius * 8.0
+        middle = (size - 1) / 2.0
+        self.camera = Camera(start, axes, 1.0 / self.texel, (middle, middle), parallel=True)
+        steps = np.arange(size, dtype=np.float32)
+        depth, _ = trace(self.camera, shapes, steps, steps, cuts=cuts)
+        self.depth = np.pad(depth, 1, constant_values=np.inf)  # nothing casts beyond the map
+
+    def visible(self, points: Array, normals: Array, taps: Array) -> Array:
+        """Share of the light that reaches points (N, 3): mean over taps (K, 2) in texels."""
+        lifted = points + normals * np.float32(1.5 * self.texel)
+        u, v, t = self.camera.project(lifted)
+        u, v = u + 1.5, v + 1.5  # the border, and rounding
+        limit = self.depth.shape[0] - 1
+        total = np.zeros(len(points), np.float32)
+        for du, dv in taps:
+            column = np.clip(u + du, 0, limit).astype(np.int32)
+            row = np.clip(v + dv, 0, limit).astype(np.int32)
+            total += self.depth[row, column] + self.texel >= t
+        return total / np.float32(len(taps))
+
+
+def _spiral(count: int, radius: float) -> Array:
+    """``count`` points that fill a disc evenly (Vogel's sunflower)."""
+    number = np.arange(count) + 0.5
+    angle = number * np.pi * (3.0 - np.sqrt(5.0))
+    away = radius * np.sqrt(number / count)
+    return np.stack([away * np.cos(angle), away * np.sin(angle)], axis=1)
+
+
+def _sky_directions(count: int) -> Array:
+    """Unit directions over the upper half space, denser towards the zenith."""
+    x, z = _spiral(count, 0.97).T
+    return np.stack([x, np.sqrt(1.0 - x * x - z * z), z], axis=1)
+
+
+_BUMP: tuple[Field, ...] = tuple(
+    sample_field(np.random.Generator(np.random.Philox(key=7 + i)), 1.0, 1) for i in range(3)
+)
+
+
+def _bump(normal: Array, world: Array, footprint: Array, rough: Array, grain: Array) -> None:
+    """Tilt the normals (N, 3) in place by noise where the surface is rough."""
+    rows = np.flatnonzero(rough)
+    if not len(rows):
+        return
+    scaled, finest = world[rows] / grain[rows, None], footprint[rows] / grain[rows]
+    tilt = np.stack([part.solid(scaled, finest) for part in _BUMP], axis=1)
+    normal[rows] = unit(normal[rows] + rough[rows, None] * tilt)
+
+
+@dataclass(frozen=True)
+class _Hits:
+    """What the rays met, one row per hit, sorted by shape."""
+
+    albedo: Array
+    normal: Array
+    world: Array
+    leafy: Array
+    gloss: Array
+    glow: Array
+
+
+def _gather(
+    camera: Camera,
+    shapes: Sequence[Shape],
+    rays: Array,
+    index: NDArray[np.int32],
+    t: Array,
+) -> _Hits:
+    """Albedo and normals of the hits, painted one shape at a time."""
+    count = len(index)
+    world = camera.position.astype(np.float32) + rays * t[:, None]
+    points, local = np.zeros((count, 3), np.float32), np.zeros((count, 3), np.float32)
+    albedo, normal = np.zeros((count, 3), np.float32), np.zeros((count, 3), np.float32)
+    scalars = np.zeros((6, count), np.float32)
+    present, starts = np.unique(index, return_index=True)
+    ends = np.append(starts[1:], count)
+    toward = unit(camera.position.astype(np.float32) - world)
+    painted: dict[int, list[NDArray[np.int64]]] = {}
+    for number, start, end in zip(present, starts, ends, strict=True):
+        shape = shapes[int(number)]
+        rows = slice(int(start), int(end))
+        axes = shape.axes.astype(np.float32)
+        own = turn(world[rows] - shape.centre.astype(np.float32), axes)
+        local[rows] = shape.normals(own)
+        normal[rows] = turn(local[rows], axes.T)
+        points[rows] = own + shape.offset.astype(np.float32)
+        values = (shape.leafy, shape.gloss, shape.glow, shape.rough, shape.grain, shape.shade)
+        scalars[:, rows] = np.array(values, np.float32)[:, None]
+        painted.setdefault(id(shape.paint), []).append(np.arange(start, end))
+    facing = dot(normal, toward)
+    away = facing < 0.0
+    local[away], normal[away] = -local[away], -normal[away]
+    footprint = t / np.float32(camera.focal) / np.maximum(np.abs(facing), 0.03) ** 0.7
+    paints = {id(shapes[int(number)].paint): shapes[int(number)].paint for number in present}
+    for key, parts in painted.items():  # one call a paint: a crown has dozens of shapes
+        some = np.concatenate(parts)
+        surface = Surface(points[some], world[some], local[some], footprint[some])
+        albedo[some] = paints[key](surface)
+    leafy, gloss, glow, rough, grain, shade = scalars
+    albedo *= shade[:, None]
+    _bump(normal, world, footprint, rough, grain)
+    return _Hits(albedo, normal, world, leafy, gloss, glow)
+
+
+def _occlusion(shapes: Sequence[Shape], light: Light, points: Array, normals: Array) -> Array:
+    """Share of the sky (N,) that points see past the shapes, in a few directions."""
+    casting = [shape for shape in shapes if shape.casts and not shape.room]
+    total = np.full(len(points), 0.3, np.float32)
+    weight = np.full(len(points), 0.3, np.float32)
+    for direction in _sky_directions(7):
+        share = np.clip(dot(normals, direction) + 0.25, 0.0, 1.0)
+        # at this size leaves are finer than a texel, so crowns are taken as solid
+        maps = ShadowMap(
+            casting, direction, light.occlusion_centre, light.occlusion_radius, 128, cuts=False
+        )
+        total += share * maps.visible(points, normals, _spiral(3, 1.4))
+        weight += share
+    share = total / weight
+    if light.corners is not None:
+        for axis in range(3):
+            for bound in light.corners:
+                away = np.abs(points[:, axis] - np.float32(bound[axis]))
+                across = 1.0 - np.abs(normals[:, axis])
+                share = share * (1.0 - np.float32(0.38) * across * np.exp(away / -0.35))
+    return np.asarray(share)
+
+
+def _lit(hits: _Hits, light: Light, camera: Camera, sun: Array, sky: Array) -> Array:
+    """Linear colour (N, 3) of the hits."""
+    toward_sun = light.sun_direction.astype(np.float32)
+    slope = dot(hits.normal, toward_sun)
+    through = np.clip((slope + 0.6) / 1.6, 0.0, 1.0)
+    direct = (1.0 - hits.leafy) * np.clip(slope, 0.0, None) + hits.leafy * through
+    up = (0.5 + 0.5 * hits.normal[:, 1])[:, None]
+    sun_colour, above = light.sun_colour.astype(np.float32), light.above.astype(np.float32)
+    below = light.below.astype(np.float32)
+    ambient = (below + (above - below) * up) * sky[:, None]
+    total = (direct * sun)[:, None] * sun_colour + ambient
+    for lamp in light.lamps:
+        away = lamp.position.astype(np.float32) - hits.world
+        square = dot(away, away)
+        facing = dot(away, hits.normal) / np.sqrt(square)
+        strength = np.clip(0.2 + 0.8 * facing, 0.0, None) / (square + 0.15)
+        total = total + (strength * (0.4 + 0.6 * sky))[:, None] * lamp.colour.astype(np.float32)
+    colour = hits.albedo * (total + hits.glow[:, None])
+    shiny = np.flatnonzero(hits.gloss)
+    if len(shiny):
+        colour[shiny] += _reflected(hits, shiny, light, camera, sun[shiny], sky[shiny])
+    return np.asarray(colour, np.float32)
+
+
+def _reflected(
+    hits: _Hits, rows: NDArray[Any], light: Light, camera: Camera, sun: Array, sky: Array
+) -> Array:
+    """Highlight of the sun (Blinn 1977) and sheen of the sky (Schlick 1994) of glossy hits."""
+    normal = hits.normal[rows]
+    eye = unit(camera.position.astype(np.float32) - hits.world[rows])
+    halfway = unit(eye + light.sun_direction.astype(np.float32))
+    shine = 2.0 * np.clip(dot(halfway, normal), 0.0, 1.0) ** 60 * sun
+    facing = np.clip(dot(eye, normal), 0.0, 1.0)
+    mirror = (0.04 + 0.5 * (1.0 - facing) ** 5) * sky
+    gloss = hits.gloss[rows]
+    sun_part = (gloss * shine)[:, None] * light.sun_colour
+    return np.asarray(sun_part + (gloss * mirror)[:, None] * light.above)
+
+
+def _first_of_pixel(index: NDArray[np.int32]) -> NDArray[np.int64]:
+    """For each sample (P, S) of a pixel, the first sample of that pixel that met the same shape."""
+    first = np.tile(np.arange(index.shape[1]), (len(index), 1))
+    for later in range(1, index.shape[1]):
+        for earlier in range(later - 1, -1, -1):
+            same = index[:, later] == index[:, earlier]
+            first[same, later] = first[same, earlier]
+    return first
+
+
+def render_linear(
+    shapes: Sequence[Shape], light: Light, camera: Camera, height: int, width: int
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Linear light (H, W, S, 3) and hits (H, W, S) of the S samples of every pixel.
+
+    Visibility is found for every sample; light and texture once for each shape in a pixel, since
+    textures are already filtered to a pixel's footprint. ``camera`` is in pixels, whose centres
+    have integer coordinates.
+    """
+    fine, samples = SUPERSAMPLING, SUPERSAMPLING**2
+    u = ((np.arange(width * fine) + 0.5) / fine - 0.5).astype(np.float32)
+    v = ((np.arange(height * fine) + 0.5) / fine - 0.5).astype(np.float32)
+
+    def by_pixel(grid: NDArray[Any]) -> NDArray[Any]:
+        blocks = grid.reshape(height, fine, width, fine).transpose(0, 2, 1, 3)
+        return np.ascontiguousarray(blocks).reshape(-1, samples)
+
+    t, found = trace(camera, shapes, u, v)
+    index = by_pixel(found)
+    first = _first_of_pixel(index)
+    fresh = np.flatnonzero(first == np.arange(samples))
+    fresh = fresh[np.argsort(index.ravel()[fresh], kind="stable")]
+    number = index.ravel()[fresh]
+    pixel, sample = np.divmod(fresh, samples)
+    across = (u[pixel % width * fine + sample % fine] - camera.centre[0]) / camera.focal
+    along = (v[pixel // width * fine + sample // fine] - camera.centre[1]) / camera.focal
+    seen = np.stack([across, along, np.ones_like(across)], axis=1).astype(np.float32)
+    rays = turn(seen, camera.axes.T)
+    empty = int(np.searchsorted(number, 0))
+    colour = np.zeros((index.size, 3), np.float32)
+    if empty:
+        colour[fresh[:empty]] = light.sky(unit(rays[:empty]))
+    depth = by_pixel(t).ravel()[fresh[empty:]]
+    hits = _gather(camera, shapes, rays[empty:], number[empty:], depth)
+    colour[fresh[empty:]] = _shaded(shapes, light, camera, hits, pixel[empty:], sample[empty:])
+    if np.isfinite(light.haze_m):
+        away = depth * np.sqrt(dot(rays[empty:], rays[empty:]))
+        veil = (1.0 - np.exp(away * np.float32(-1.0 / light.haze_m)))[:, None]
+        clear = colour[fresh[empty:]]
+        colour[fresh[empty:]] = clear + (light.haze_colour.astype(np.float32) - clear) * veil
+    source = first + np.arange(len(first))[:, None] * samples
+    full = colour[source].reshape(height, width, samples, 3)
+    return full, (index >= 0).reshape(height, width, samples)
+
+
+def _shaded(
+    shapes: Sequence[Shape],
+    light: Light,
+    camera: Camera,
+    hits: _Hits,
+    pixel: NDArray[np.int64],
+    sample: NDArray[np.int64],
+) -> Array:
+    """Colour (N, 3) of hits, each the given sample of a pixel."""
+    casting = [shape for shape in shapes if shape.casts]
+    sun = ShadowMap(casting, light.sun_direction, light.shadow_centre, light.shadow_radius, 1000)
+    lit = sun.visible(hits.world, hits.normal, _spiral(6, 1.3))
+    # occlusion has no fine detail: that of a pixel's first sample serves the others
+    rows = np.flatnonzero(sample == 0)
+    shared = np.ones(int(pixel.max(initial=0)) + 1, np.float32)
+    shared[pixel[rows]] = _occlusion(shapes, light, hits.world[rows], hits.normal[rows])
+    return _lit(hits, light, camera, lit, shared[pixel])
+
+
+def develop(colour: Array, rng: np.random.Generator, exposure: float) -> Array:
+    """Exposed, tone-mapped sRGB in [0, 1] of linear light, each of any shape (..., 3).
+
+    The curve is Reinhard's with a white point (2002, equation 4), then the sRGB transfer and
+    some contrast.
+    """
+    white = np.float32(rng.uniform(2.5, 5.0))
+    balance = np.exp(rng.normal(0.0, 0.05, 3))
+    contrast = np.float32(rng.uniform(0.1, 0.6))
+    saturation = np.float32(rng.uniform(0.85, 1.15))
+    x = np.asarray(colour, np.float32) * (exposure * balance).astype(np.float32)
+    grey = x.mean(axis=-1, keepdims=True)
+    x = np.clip(grey + (x - grey) * saturation, 0.0, None)
+    x = np.clip(x * (1.0 + x / white**2) / (1.0 + x), 0.0, 1.0)
+    graded = np.where(x <= 0.0031308, x * 12.92, 1.055 * x ** (1.0 / 2.4) - 0.055)
+    return np.asarray(graded + contrast * (graded * graded * (3.0 - 2.0 * graded) - graded))
+
+
+def take_picture(colour: Array, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The 8-bit picture (H, W, 3) of linear samples (H, W, S, 3): exposure, vignette, noise."""
+    capped = np.minimum(colour, 6.0 * float(np.mean(colour)) + 1e-3)  # lest highlights alias
+    small = capped.mean(axis=2)
+    height, width = small.shape[:2]
+    grey = small.mean(axis=2)
+    middle = float(np.exp(np.mean(np.log(grey + 1e-3))))
+    picture = develop(np.asarray(small), rng, rng.uniform(0.26, 0.48) / middle)
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    picture = picture * (1.0 - rng.uniform(0.0, 0.12) * (x * x + y * y) * 0.5)[..., None]
+    sigma = rng.uniform(0.3, 1.6) / 255.0
+    shot = sigma * (0.6 + 0.8 * np.sqrt(np.clip(picture, 0.0, 1.0)))
+    noise = rng.standard_normal(picture.shape, dtype=np.float32)
+    noise = 0.6 * noise + 0.4 * noise.mean(axis=2, keepdims=True) * np.sqrt(3.0)
+    return np.asarray(np.clip((picture + shot * noise) * 255.0 + 0.5, 0, 255), np.uint8)

@@ -1,0 +1,133 @@
+"""The sample pack: scenes and cutouts written as the assets a user would bring."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import signal
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdepth.depth import disparity_from_depth, encode_disparity
+from maskdepth.errors import StorageError, UsageError
+from maskdepth.images import save_png, write_text
+from maskdepth.synthesis.worlds.cutouts import CUTOUT_KINDS, render_cutout
+from maskdepth.synthesis.worlds.scenes import FAMILIES, render_scene
+
+SCENE_SIZE = (384, 512)  # height, width
+CUTOUT_SIZE = 320
+LICENCE = "CC0-1.0"
+SOURCE = "maskdepth sample pack"
+_SEEDS_A_PACK = 1 << 20
+
+
+@dataclass(frozen=True)
+class SamplePack:
+    """The two folders of a pack."""
+
+    cutouts: Path
+    backgrounds: Path
+
+
+def encode_relief(relief: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Relief in [-0.5, 0.5] as grey: ``round(128 + 254 * relief)``, so 128 is level."""
+    return np.asarray(np.rint(128.0 + 254.0 * np.clip(relief, -0.5, 0.5)), np.uint8)
+
+
+def decode_relief(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The inverse of ``encode_relief``."""
+    return ((grey.astype(np.float32) - 128.0) / 254.0).astype(np.float32)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"to make the folder {folder}",
+            error.strerror or str(error),
+            "choose a folder that can be written",
+        ) from None
+
+
+def _write_scene(folder: Path, name: str, family: str, seed: int) -> None:
+    scene = render_scene(family, seed, *SCENE_SIZE)
+    save_png(folder / f"{name}.png", scene.image)
+    disparity = encode_disparity(disparity_from_depth(scene.depth_m))
+    save_png(folder / f"{name}_disparity.png", disparity)
+
+
+def _write_cutout(folder: Path, name: str, kind: str, seed: int) -> None:
+    cutout = render_cutout(kind, seed, CUTOUT_SIZE)
+    save_png(folder / f"{name}.png", cutout.image)
+    save_png(folder / f"{name}_relief.png", encode_relief(cutout.relief))
+
+
+def _write_item(job: tuple[str, Path, str, str, int]) -> None:
+    """Write one item; at module level so that a spawned process finds it."""
+    what, folder, name, sort, seed = job
+    if what == "scene":
+        _write_scene(folder, name, sort, seed)
+    else:
+        _write_cutout(folder, name, sort, seed)
+
+
+def _prepare_process() -> None:
+    """Two processes are the parallelism, without threads; Ctrl-C is the parent's to handle."""
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _jobs(
+    what: str, folder: Path, sorts: tuple[str, ...], count: int, seed: int
+) -> list[tuple[str, Path, str, str, int]]:
+    """Families or kinds in turn, numbered each by itself."""
+    jobs = []
+    for number in range(count):
+        sort, own = sorts[number % len(sorts)], number // len(sorts)
+        jobs.append((what, folder, f"{sort}_{own:03d}", sort, seed * _SEEDS_A_PACK + own))
+    return jobs
+
+
+def write_sample_pack(folder: Path, *, scenes: int, cutouts: int, seed: int = 0) -> SamplePack:
+    """Write ``scenes`` backgrounds with exact disparity and ``cutouts`` with relief.
+
+    ``backgrounds/<family>_<nnn>.png`` with ``_disparity.png`` (16-bit) and ``label.json``;
+    ``cutouts/<kind>_<nnn>.png`` with ``_relief.png`` (8-bit, see ``encode_relief``); a
+    ``licences.csv`` in each. Two processes at most.
+
+    Raises:
+        UsageError: a negative count or seed.
+        StorageError: a file cannot be written.
+    """
+    if min(scenes, cutouts, seed) < 0 or seed >= 1 << 40:
+        raise UsageError(
+            "counts of at least 0 and a seed from 0 to 2**40 - 1",
+            f"scenes={scenes}, cutouts={cutouts}, seed={seed}",
+            "mend that value",
+        )
+    pack = SamplePack(folder / "cutouts", folder / "backgrounds")
+    jobs = _jobs("scene", pack.backgrounds, FAMILIES, scenes, seed)
+    jobs += _jobs("cutout", pack.cutouts, CUTOUT_KINDS, cutouts, seed)
+    for place in (pack.cutouts, pack.backgrounds):
+        _make_folder(place)
+        names = [name for _, where, name, _, _ in jobs if where == place]
+        lines = [f"{name}.png,{SOURCE},{LICENCE}\n" for name in names]
+        write_text(place / "licences.csv", "file,source,licence\n" + "".join(lines))
+    write_text(pack.backgrounds / "label.json", json.dumps({"kind": "exact"}) + "\n")
+    if len(jobs) < 8:  # a process costs more than it saves
+        for job in jobs:
+            _write_item(job)
+        return pack
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        max_workers=2, mp_context=context, initializer=_prepare_process
+    ) as pool:
+        for _ in pool.map(_write_item, jobs, chunksize=4):
+            pass
+    return pack

@@ -1,0 +1,83 @@
+"""Scenes: pictures of worlds with their exact depth."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdepth.errors import UsageError
+from maskdepth.synthesis.worlds.indoor import room
+from maskdepth.synthesis.worlds.lighting import render_linear, take_picture
+from maskdepth.synthesis.worlds.outdoor import park, street
+from maskdepth.synthesis.worlds.raycast import trace
+from maskdepth.synthesis.worlds.world import World
+
+SCENES: dict[str, Callable[[np.random.Generator, int, int], World]] = {
+    "outdoor": park,
+    "indoor": room,
+    "street": street,
+}
+"""A family composes a world from a generator and the picture's height and width."""
+
+FAMILIES: tuple[str, ...] = tuple(SCENES)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A picture with exact geometry.
+
+    Attributes:
+        image: uint8 (H, W, 3) RGB.
+        depth_m: float32 (H, W), metres along the optical axis at the pixels' centres; inf in the
+            sky.
+        focal_px: focal length in pixels; the optical axis passes through the picture's centre.
+    """
+
+    image: NDArray[np.uint8]
+    depth_m: NDArray[np.float32]
+    focal_px: float
+
+
+def generator(name: str, seed: int) -> np.random.Generator:
+    """The generator of one family or kind and seed.
+
+    Raises:
+        UsageError: the seed is negative or beyond 64 bits.
+    """
+    if not 0 <= seed < 2**64:
+        raise UsageError("a seed from 0 to 2**64 - 1", str(seed), "choose another seed")
+    key = np.array([seed, zlib.crc32(name.encode())], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key))
+
+
+def compose_world(family: str, seed: int, height: int, width: int) -> World:
+    """The world behind ``render_scene`` with the same arguments.
+
+    Raises:
+        UsageError: an unknown family, or a side shorter than 16 pixels.
+    """
+    if family not in SCENES:
+        raise UsageError(f"a family of {', '.join(FAMILIES)}", repr(family), "name one of them")
+    if min(height, width) < 16:
+        raise UsageError("sides of at least 16 px", f"{width}x{height}", "ask for a larger picture")
+    return SCENES[family](generator(family, seed), height, width)
+
+
+def render_scene(family: str, seed: int, height: int, width: int) -> Scene:
+    """One scene; a pure function of its arguments.
+
+    Colour is the mean of several rays a pixel; depth is that of the ray through its centre.
+
+    Raises:
+        UsageError: an unknown family, a bad seed, or a side shorter than 16 pixels.
+    """
+    world = compose_world(family, seed, height, width)
+    colour, _ = render_linear(world.shapes, world.light, world.camera, height, width)
+    image = take_picture(colour, generator(family + " sensor", seed))
+    columns, rows = np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64)
+    depth, _ = trace(world.camera, world.shapes, columns, rows)
+    return Scene(image, depth.astype(np.float32), world.camera.focal)

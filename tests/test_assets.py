@@ -1,0 +1,693 @@
+"""Assets: what the check says of each file, splits that do not leak, and working copies."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+import time
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from maskdepth.depth import encode_disparity
+from maskdepth.errors import AssetError, DatasetError
+from maskdepth.images import load_cutout, load_picture, resize, save_jpeg, save_png
+from maskdepth.synthesis.assets import (
+    BackgroundAsset,
+    CutoutAsset,
+    Finding,
+    assign_splits,
+    scan_backgrounds,
+    scan_cutouts,
+)
+from maskdepth.synthesis.catalogue import Catalogue
+
+
+def drawn_photo(seed: int, height: int = 96, width: int = 128) -> NDArray[np.uint8]:
+    """A picture of coarse random colours: unlike that of any other seed."""
+    blocks = np.random.default_rng(seed).integers(0, 256, (6, 8, 3)).astype(np.uint8)
+    return resize(blocks, height, width)
+
+
+def drawn_cutout(
+    seed: int, height: int = 60, width: int = 80, margin: int = 4
+) -> NDArray[np.uint8]:
+    """An ellipse of random colours, with a soft edge and an empty margin around its box."""
+    rows, columns = np.mgrid[0:height, 0:width]
+    radius = np.hypot(
+        (rows - (height - 1) / 2) / (height / 2), (columns - (width - 1) / 2) / (width / 2)
+    )
+    alpha = (np.clip((1 - radius) * 8, 0, 1) * 255).astype(np.uint8)
+    cutout = np.dstack([drawn_photo(seed, height, width), alpha])
+    return np.pad(cutout, ((margin, margin), (margin, margin), (0, 0)))
+
+
+def with_alpha(alpha: int | NDArray[Any]) -> NDArray[np.uint8]:
+    cutout = drawn_cutout(99)
+    cutout[..., 3] = alpha
+    return cutout
+
+
+@pytest.fixture
+def cutouts(tmp_path: Path) -> Path:
+    """A folder of five usable cutouts."""
+    folder = tmp_path / "cutouts"
+    folder.mkdir()
+    for seed in range(5):
+        save_png(folder / f"cutout_{seed}.png", drawn_cutout(seed))
+    return folder
+
+
+@pytest.fixture
+def backgrounds(tmp_path: Path) -> Path:
+    """A folder of five usable backgrounds."""
+    folder = tmp_path / "backgrounds"
+    folder.mkdir()
+    for seed in range(5):
+        save_jpeg(folder / f"photo_{seed}.jpg", drawn_photo(seed))
+    return folder
+
+
+# The check
+
+
+def test_usable_cutouts_are_described(cutouts: Path) -> None:
+    """A clean folder gives every file, in order, without findings."""
+    assets, findings = scan_cutouts(cutouts)
+    assert findings == []
+    assert [asset.id for asset in assets] == [f"cutout_{seed}" for seed in range(5)]
+    first = assets[0]
+    visible = drawn_cutout(0)[..., 3] >= 13
+    assert first.height == np.flatnonzero(visible.any(axis=1)).size
+    assert first.width == np.flatnonzero(visible.any(axis=0)).size
+    mask = drawn_cutout(0)[..., 3] > 127
+    assert first.alpha_share == pytest.approx(mask.sum() / (first.width * first.height))
+    assert Path(first.file) == cutouts / "cutout_0.png"
+    assert (first.split, first.relief, first.group) == (None, None, first.sha256)
+
+
+def test_usable_backgrounds_are_described(backgrounds: Path) -> None:
+    """A background has its upright size and its origin, and no label until one lies beside it."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(drawn_photo(7)).save(backgrounds / "turned.jpg", exif=exif)
+    assets, findings = scan_backgrounds(backgrounds, origin="sample")
+    assert findings == []
+    assert [(asset.width, asset.height) for asset in assets] == [(128, 96)] * 5 + [(96, 128)]
+    assert {(asset.origin, asset.disparity, asset.label) for asset in assets} == {
+        ("sample", None, None)
+    }
+
+
+def spoil(path: Path, how: str) -> None:
+    """Write a file that is no usable cutout."""
+    whole = Path(path.parent / "cutout_0.png").read_bytes()
+    corner = np.zeros((68, 88), np.uint8)
+    corner[:15, :40] = 255
+    haze = drawn_cutout(9)
+    haze[..., 3] //= 2
+    if how == "photo":
+        save_png(path, drawn_photo(9))
+    elif how in {"empty file", "text", "truncated", "copy"}:
+        contents = {"empty file": b"", "text": b"no picture", "truncated": whole[: len(whole) // 2]}
+        path.write_bytes(contents.get(how, whole))
+    elif how == "bomb":
+        Image.new("1", (12_000, 10_000)).save(path)
+    elif how == "pipe":
+        os.mkfifo(path)
+    else:
+        shapes: dict[str, int | NDArray[Any]] = {
+            "empty": 0,
+            "opaque": 255,
+            "even": 128,
+            "watermark": 120,
+            "small": corner,
+        }
+        save_png(path, haze if how == "haze" else with_alpha(shapes[how]))
+
+
+@pytest.mark.parametrize(
+    ("how", "problem"),
+    [
+        ("text", "unreadable"),
+        ("truncated", "unreadable"),
+        ("empty file", "unreadable"),
+        ("pipe", "unreadable"),
+        ("bomb", "too large"),
+        ("photo", "no alpha"),
+        ("empty", "empty alpha"),
+        ("opaque", "opaque everywhere"),
+        ("even", "semi-transparent box"),
+        ("watermark", "semi-transparent box"),
+        ("haze", "semi-transparent box"),
+        ("small", "too small"),
+        ("copy", "duplicate"),
+    ],
+)
+def test_each_unusable_cutout_is_dropped_by_name(cutouts: Path, how: str, problem: str) -> None:
+    """What cannot be used is named with its problem, and stops a strict scan."""
+    spoil(cutouts / "spoilt.png", how)
+    assets, findings = scan_cutouts(cutouts)
+    assert len(assets) == 5
+    assert [(finding.problem, finding.dropped) for finding in findings] == [(problem, True)]
+    assert findings[0].file == str(cutouts / "spoilt.png")
+    with pytest.raises(AssetError, match=r"spoilt\.png: " + problem):
+        scan_cutouts(cutouts, strict=True)
+
+
+@pytest.mark.parametrize(("side", "usable"), [(63, False), (64, True)])
+def test_small_backgrounds_are_dropped(backgrounds: Path, side: int, usable: bool) -> None:
+    """A background needs 64 px a side."""
+    save_png(backgrounds / "small.png", drawn_photo(8, side, 200))
+    assets, findings = scan_backgrounds(backgrounds)
+    assert ("small" in {asset.id for asset in assets}) == usable
+    assert [finding.problem for finding in findings] == ([] if usable else ["too small"])
+
+
+def test_a_background_may_have_any_mode(backgrounds: Path) -> None:
+    """A cutout among the backgrounds is a picture too: its alpha is ignored."""
+    save_png(backgrounds / "rgba.png", drawn_cutout(8, 100, 120))
+    assets, _ = scan_backgrounds(backgrounds)
+    assert "rgba" in {asset.id for asset in assets}
+
+
+def test_a_file_without_permission_is_unreadable(cutouts: Path, monkeypatch: Any) -> None:
+    """A file that may not be read is a finding, not a crash."""
+    secret = cutouts / "cutout_2.png"
+    read = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path == secret:
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assets, findings = scan_cutouts(cutouts)
+    assert len(assets) == 4
+    assert str(findings[0]) == f"{secret}: unreadable (Permission denied), dropped"
+
+
+def test_formats_of_phones_are_not_passed_over_in_silence(backgrounds: Path) -> None:
+    """A HEIC photo is named with what to do about it."""
+    (backgrounds / "phone.HEIC").write_bytes(b"\0\0\0 ftypheic")
+    _, findings = scan_backgrounds(backgrounds)
+    assert findings[0].problem == "unreadable"
+    assert "JPEG" in findings[0].detail
+
+
+def test_other_files_are_not_assets(backgrounds: Path) -> None:
+    """Labels, tables, notes and hidden files are neither assets nor findings."""
+    for name in ("photo_0_disparity.png", "photo_0_depth_mm.png", "x_relief.png"):
+        save_png(backgrounds / name, encode_disparity(np.ones((96, 128))))
+    for name in ("licences.csv", "label.json", "Thumbs.db", "._photo_0.jpg", "notes.txt"):
+        (backgrounds / name).write_text('{"kind": "exact"}')
+    (backgrounds / ".trash").mkdir()
+    save_jpeg(backgrounds / ".trash" / "gone.jpg", drawn_photo(5))
+    assets, findings = scan_backgrounds(backgrounds)
+    assert [asset.id for asset in assets] == [f"photo_{seed}" for seed in range(5)]
+    assert findings == []
+
+
+def test_folders_below_are_scanned_and_ids_stay_unique(cutouts: Path) -> None:
+    """Files that share a stem are told apart by their path, and only they."""
+    (cutouts / "more").mkdir()
+    save_png(cutouts / "more" / "cutout_0.png", drawn_cutout(10))
+    save_png(cutouts / "more" / "cutout_9.png", drawn_cutout(11))
+    Image.fromarray(drawn_cutout(12)).save(cutouts / "cutout_0.webp", lossless=True)
+    assets, _ = scan_cutouts(cutouts)
+    assert sorted(asset.id for asset in assets) == [
+        "cutout_0.png",
+        "cutout_0.webp",
+        *[f"cutout_{seed}" for seed in (1, 2, 3, 4, 9)],
+        "more/cutout_0",
+    ]
+
+
+def test_a_folder_without_usable_files_is_an_error(tmp_path: Path) -> None:
+    """A missing folder, a file, an empty folder and one of junk are AssetErrors by name."""
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "junk").mkdir()
+    save_png(tmp_path / "junk" / "photo.png", drawn_photo(0))
+    for name, got in [
+        ("missing", "nothing there"),
+        ("file", "a file"),
+        ("empty", "no pictures"),
+        ("junk", "no alpha"),
+    ]:
+        with pytest.raises(AssetError, match=got) as caught:
+            scan_cutouts(tmp_path / name)
+        assert str(tmp_path / name) in str(caught.value)
+
+
+def test_a_folder_that_may_not_be_read_is_an_error(cutouts: Path, monkeypatch: Any) -> None:
+    """No permission to list a folder is an AssetError, not an empty result."""
+    scandir = os.scandir
+
+    def refuse(path: Any) -> Any:
+        if Path(path) == cutouts:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(AssetError, match="Permission denied"):
+        scan_cutouts(cutouts)
+
+
+def test_a_finding_is_one_line() -> None:
+    """Line ends in what a library said do not break the report."""
+    finding = Finding("a.png", "unreadable", "first\n  second", True)
+    assert str(finding) == "a.png: unreadable (first second), dropped"
+    assert str(Finding("a.png", "near-duplicate", "x", False)).endswith(", kept")
+
+
+def test_licences_are_found_in_the_folder_and_above_it(cutouts: Path) -> None:
+    """The nearest table that names a file counts; what no table names has no licence."""
+    (cutouts / "licences.csv").write_text(
+        "\ufefffile,source,licence\ncutout_0.png,me,CC0-1.0\n", "utf-8"
+    )
+    (cutouts.parent / "licences.csv").write_text(
+        "file,source,licence\ncutouts/cutout_0.png,other,X\ncutouts/cutout_1.png,you,GPL-2\n"
+    )
+    assets, _ = scan_cutouts(cutouts)
+    assert [(asset.source, asset.licence) for asset in assets[:3]] == [
+        ("me", "CC0-1.0"),
+        ("you", "GPL-2"),
+        (None, None),
+    ]
+
+
+@pytest.mark.parametrize("content", ["", "no table", "a,b\n1,2\n", "\x00\x00"])
+def test_a_damaged_licence_table_is_no_obstacle(cutouts: Path, content: str) -> None:
+    """Whatever lies in licences.csv, the pictures can be used."""
+    (cutouts / "licences.csv").write_text(content)
+    assets, _ = scan_cutouts(cutouts)
+    assert {asset.licence for asset in assets} == {None}
+
+
+# Labels
+
+
+def test_labels_beside_pictures_are_found(backgrounds: Path, cutouts: Path) -> None:
+    """A disparity or relief picture of the same stem is the asset's label."""
+    save_png(backgrounds / "photo_1_disparity.png", encode_disparity(np.full((96, 128), 0.5)))
+    (backgrounds / "label.json").write_text('{"kind": "sensor"}')
+    save_png(cutouts / "cutout_3_relief.png", np.full((68, 88), 128, np.uint8))
+    photos, findings = scan_backgrounds(backgrounds)
+    shapes, more = scan_cutouts(cutouts)
+    assert findings + more == []
+    assert [asset.label for asset in photos] == [None, "sensor", None, None, None]
+    assert photos[1].disparity == (backgrounds / "photo_1_disparity.png").as_posix()
+    assert [asset.relief is not None for asset in shapes] == [False, False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        np.full((96, 128), 200, np.uint8),
+        np.zeros((96, 128), np.uint16),
+        np.full((96, 96), 9, np.uint16),
+        None,
+    ],
+    ids=["8-bit", "all invalid", "other shape", "text"],
+)
+def test_an_unusable_label_is_left_and_its_picture_kept(
+    backgrounds: Path, label: NDArray[Any] | None
+) -> None:
+    """A label that cannot be used is a finding; the background stays, without label."""
+    path = backgrounds / "photo_0_disparity.png"
+    if label is None:
+        path.write_text("no picture")
+    else:
+        save_png(path, label)
+    assets, findings = scan_backgrounds(backgrounds, strict=True)
+    assert assets[0].disparity is None
+    assert [(f.file, f.problem, f.dropped) for f in findings] == [
+        (str(path), "label unusable", False)
+    ]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"kind": 3}', "{}"])
+def test_a_damaged_label_file_leaves_the_kind_unknown(backgrounds: Path, text: str) -> None:
+    """The labels stay usable although nobody knows where they come from."""
+    save_png(backgrounds / "photo_1_disparity.png", encode_disparity(np.full((96, 128), 0.5)))
+    (backgrounds / "label.json").write_text(text)
+    assets, findings = scan_backgrounds(backgrounds)
+    assert (assets[1].disparity is not None, assets[1].label) == (True, None)
+    assert [finding.problem for finding in findings] == ["label unusable"]
+
+
+# Near-duplicates
+
+
+def recoded(photo: NDArray[np.uint8], how: str) -> NDArray[np.uint8]:
+    """A copy of a photo as copies come about."""
+    height, width = photo.shape[:2]
+    copies: dict[str, NDArray[np.uint8]] = {
+        "mirrored": photo[:, ::-1],
+        "shrunk": resize(photo, height * 2 // 3, width * 2 // 3),
+        "brighter": np.clip(photo * 1.1, 0, 255).astype(np.uint8),
+        "cropped": photo[height // 40 :, : width - width // 40],
+    }
+    return copies[how]
+
+
+@pytest.mark.parametrize("how", ["mirrored", "shrunk", "brighter", "cropped"])
+def test_near_duplicates_are_kept_in_one_group(backgrounds: Path, how: str) -> None:
+    """A copy that differs in little shares the group of its original, and only that."""
+    save_png(backgrounds / "copy.png", recoded(drawn_photo(3, 240, 320), how))
+    save_png(backgrounds / "photo_3.png", drawn_photo(3, 240, 320))
+    (backgrounds / "photo_3.jpg").unlink()
+    assets, findings = scan_backgrounds(backgrounds, strict=True)
+    groups = {asset.id: asset.group for asset in assets}
+    assert groups["copy"] == groups["photo_3"]
+    assert len(set(groups.values())) == 5
+    assert [(f.problem, f.dropped) for f in findings] == [("near-duplicate", False)]
+    assert ("mirrored" in findings[0].detail) == (how == "mirrored")
+
+
+def test_a_mirrored_cutout_is_a_near_duplicate(cutouts: Path) -> None:
+    """Cutouts are compared by colour and shape, whatever hides behind alpha 0."""
+    mirrored = drawn_cutout(1)[:, ::-1].copy()
+    mirrored[mirrored[..., 3] == 0, :3] = (255, 0, 255)
+    save_png(cutouts / "mirrored.png", mirrored)
+    assets, _ = scan_cutouts(cutouts)
+    groups = {asset.id: asset.group for asset in assets}
+    assert groups["mirrored"] == groups["cutout_1"]
+    assert groups["mirrored"] == min(a.sha256 for a in assets if a.group == groups["mirrored"])
+
+
+def test_flat_pictures_of_other_colours_are_not_alike(tmp_path: Path) -> None:
+    """A white wall and a grey one have no content to compare, but they differ."""
+    for level in (60, 61, 128, 250):
+        save_png(tmp_path / f"{level}.png", np.full((80, 80, 3), level, np.uint8))
+    groups = {asset.id: asset.group for asset in scan_backgrounds(tmp_path)[0]}
+    assert groups["60"] == groups["61"]
+    assert len(set(groups.values())) == 3
+
+
+# Splits
+
+
+def made_assets(contents: list[int], prefix: str = "a") -> list[CutoutAsset]:
+    return [
+        CutoutAsset(
+            id=f"{prefix}{place}",
+            file=f"{prefix}{place}.png",
+            sha256=f"{content:064x}",
+            width=20,
+            height=20,
+            group=f"{content // 2:064x}",
+            alpha_share=0.5,
+        )
+        for place, content in enumerate(contents)
+    ]
+
+
+def split_by_content(assets: list[CutoutAsset]) -> dict[str, str | None]:
+    return {asset.sha256: asset.split for asset in assets}
+
+
+drawn_contents = st.lists(st.integers(0, 2**60), max_size=100, unique=True)
+
+
+@settings(max_examples=30, deadline=None)
+@given(some=drawn_contents, more=drawn_contents, order=st.randoms())
+def test_names_order_and_other_files_never_move_an_asset(
+    some: list[int], more: list[int], order: Any
+) -> None:
+    """The split of an asset depends on its group's content alone."""
+    contents = list({*range(100), *some})  # a hundred fill every split
+    before = split_by_content(assign_splits(made_assets(contents)))
+    joined = list({*contents, *more})
+    order.shuffle(joined)
+    after = split_by_content(assign_splits(made_assets(joined, "renamed")))
+    assert {sha256: after[sha256] for sha256 in before} == before
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    contents=st.lists(st.integers(0, 400), min_size=12, max_size=200, unique=True),
+)
+def test_no_group_stands_in_two_splits(contents: list[int]) -> None:
+    """Near-duplicates are never split up, and nothing else of an asset changes."""
+    assets = made_assets(contents)
+    split = assign_splits(assets, small=True)
+    splits_of: dict[str, set[str | None]] = {}
+    for asset in split:
+        splits_of.setdefault(asset.group, set()).add(asset.split)
+    assert {len(splits) for splits in splits_of.values()} == {1}
+    assert set.union(*splits_of.values()) == {"train", "val", "test"}
+    assert [asset.model_copy(update={"split": None}) for asset in split] == assets
+
+
+def test_shares_are_about_70_15_15() -> None:
+    """Over many groups, the shares are those promised."""
+    split = assign_splits(made_assets(list(range(0, 8000, 2))))
+    share = {name: sum(a.split == name for a in split) / len(split) for name in ("val", "test")}
+    assert share["val"] == pytest.approx(0.15, abs=0.02)
+    assert share["test"] == pytest.approx(0.15, abs=0.02)
+
+
+@pytest.mark.parametrize(("groups", "sizes"), [(3, (1, 1, 1)), (5, (3, 1, 1)), (20, (14, 3, 3))])
+def test_small_fills_every_split(groups: int, sizes: tuple[int, int, int]) -> None:
+    """With small, three groups are enough, and the shares are exact."""
+    split = assign_splits(made_assets([2 * content for content in range(groups)]), small=True)
+    counts = tuple(sum(a.split == name for a in split) for name in ("train", "val", "test"))
+    assert counts == sizes
+
+
+def test_the_split_is_frozen() -> None:
+    """The salt and the hash are part of every published figure: they do not change."""
+    split = assign_splits(made_assets([2 * content for content in range(16)]))
+    places = {
+        name: [place for place, asset in enumerate(split) if asset.split == name]
+        for name in ("val", "test")
+    }
+    assert places == {"val": [1, 2, 8, 11, 12, 13], "test": [5, 7]}
+
+
+def test_an_empty_split_says_what_to_do() -> None:
+    """Few assets point to --small; fewer than three groups cannot be split at all."""
+    few = made_assets([0, 2, 4])
+    with pytest.raises(AssetError, match="--small"):
+        assign_splits(few)
+    for small in (False, True):
+        with pytest.raises(AssetError, match="add more assets"):
+            assign_splits(made_assets([0, 1, 2]), small=small)
+
+
+def test_assets_survive_json(cutouts: Path, backgrounds: Path) -> None:
+    """An asset written as JSON is read back equal; unknown keys are refused."""
+    for cutout in assign_splits(scan_cutouts(cutouts)[0], small=True):
+        assert CutoutAsset.model_validate_json(cutout.model_dump_json()) == cutout
+    for photo in scan_backgrounds(backgrounds)[0]:
+        assert BackgroundAsset.model_validate_json(photo.model_dump_json()) == photo
+    with pytest.raises(ValueError, match="colour"):
+        BackgroundAsset.model_validate({**photo.model_dump(), "colour": "red"})
+
+
+# The catalogue
+
+
+def catalogue_of(cutouts: Path, backgrounds: Path, **options: Any) -> Catalogue:
+    return Catalogue(
+        scan_cutouts(cutouts)[0], scan_backgrounds(backgrounds)[0], backgrounds, **options
+    )
+
+
+def test_working_copies_are_the_pictures(cutouts: Path, backgrounds: Path) -> None:
+    """Small pictures are given as they are, cutouts trimmed to the box that the asset states."""
+    catalogue = catalogue_of(cutouts, backgrounds)
+    photo = catalogue.background("photo_2")
+    assert np.array_equal(photo, load_picture(backgrounds / "photo_2.jpg"))
+    rgba, relief = catalogue.cutout("cutout_2", 224)
+    asset = catalogue.cutout_asset("cutout_2")
+    assert rgba.shape == (asset.height, asset.width, 4)
+    assert relief is None
+    whole = load_cutout(cutouts / "cutout_2.png")
+    assert whole[..., 3].sum() - rgba[..., 3].sum() < 0.01 * whole[..., 3].sum()
+    assert catalogue.background_asset("photo_2").id == "photo_2"
+    assert catalogue.disparity("photo_2") is None
+
+
+def test_working_copies_are_no_larger_than_needed(cutouts: Path, backgrounds: Path) -> None:
+    """Backgrounds shrink to twice the composite's side, cutouts by halves, aspect kept."""
+    save_png(backgrounds / "large.png", drawn_photo(20, 300, 700))
+    save_png(cutouts / "large.png", drawn_cutout(20, 500, 1000))
+    catalogue = catalogue_of(cutouts, backgrounds, size=64)
+    assert catalogue.background("large").shape == (128, 299, 3)
+    asset = catalogue.cutout_asset("large")
+    longest = max(asset.width, asset.height)
+    for wanted, halvings in ((longest + 9, 0), (longest, 0), (longest // 2, 1), (99, 3), (9, 6)):
+        rgba, _ = catalogue.cutout("large", wanted)
+        assert max(rgba.shape[:2]) == round(longest / 2**halvings) >= min(wanted, longest)
+    rgba, _ = catalogue.cutout("large", 200)
+    assert rgba.shape[1] / rgba.shape[0] == pytest.approx(asset.width / asset.height, rel=0.01)
+
+
+def test_shrinking_a_cutout_makes_no_halo(cutouts: Path, backgrounds: Path) -> None:
+    """The hidden green around a red object does not creep into its edge."""
+    cutout = drawn_cutout(30, 700, 900)
+    cutout[..., :3] = np.where(cutout[..., 3:] > 0, (200, 0, 0), (0, 255, 0))
+    save_png(cutouts / "red.png", cutout)
+    rgba, _ = catalogue_of(cutouts, backgrounds).cutout("red", 300)
+    assert rgba[rgba[..., 3] > 0][:, 1].max() <= 1
+
+
+def test_disparity_fits_its_background(cutouts: Path, backgrounds: Path) -> None:
+    """A label is brought to the working copy's size; what is invalid stays invalid."""
+    truth = np.tile(np.linspace(0, 1, 300, dtype=np.float32), (200, 1))
+    truth[:50] = np.nan
+    save_png(backgrounds / "deep.png", drawn_photo(21, 400, 600))
+    save_png(backgrounds / "deep_disparity.png", encode_disparity(truth))
+    catalogue = catalogue_of(cutouts, backgrounds, size=50)
+    disparity = catalogue.disparity("deep")
+    assert disparity is not None
+    assert disparity.dtype == np.float32
+    assert disparity.shape == catalogue.background("deep").shape[:2] == (100, 150)
+    assert np.isnan(disparity[:25]).all()
+    assert np.allclose(disparity[25:], np.linspace(0, 1, 150), atol=0.01)
+
+
+def test_relief_fits_its_cutout(cutouts: Path, backgrounds: Path) -> None:
+    """Relief is trimmed and resized with its cutout; 128 is flat, 255 is 0.5 nearer."""
+    codes = np.full((68, 88), 128, np.uint8)
+    codes[:, 44:] = 255
+    save_png(cutouts / "cutout_1_relief.png", codes)
+    rgba, relief = catalogue_of(cutouts, backgrounds).cutout("cutout_1", 224)
+    assert relief is not None
+    assert relief.shape == rgba.shape[:2]
+    assert np.allclose(relief[:, :30], 0)
+    assert np.allclose(relief[:, -30:], 0.5)
+
+
+def test_changed_and_missing_files_are_noticed(cutouts: Path, backgrounds: Path) -> None:
+    """A file that is not what was scanned is an error at its first use, and no other is."""
+    save_png(backgrounds / "photo_4_disparity.png", encode_disparity(np.full((96, 128), 0.5)))
+    catalogue = catalogue_of(cutouts, backgrounds)
+    save_png(cutouts / "cutout_0.png", drawn_cutout(50))
+    (backgrounds / "photo_0.jpg").unlink()
+    (backgrounds / "photo_4_disparity.png").unlink()
+    with pytest.raises(DatasetError, match=r"cutout_0\.png"):
+        catalogue.cutout("cutout_0", 224)
+    with pytest.raises(DatasetError, match=r"photo_0\.jpg"):
+        catalogue.background("photo_0")
+    with pytest.raises(DatasetError, match="photo_4_disparity"):
+        catalogue.disparity("photo_4")
+    with pytest.raises(DatasetError, match="'nobody'"):
+        catalogue.background("nobody")
+    assert catalogue.background("photo_1").shape == (96, 128, 3)
+
+
+def test_a_picture_is_read_once_while_it_fits(cutouts: Path, backgrounds: Path) -> None:
+    """Kept copies need no file; those that had to go are read, and checked, again."""
+    roomy = catalogue_of(cutouts, backgrounds)
+    # One 96x128 photo is 36 kB: two fit into 80 kB.
+    tight = catalogue_of(cutouts, backgrounds, memory_mb=80_000 / 2**20)
+    for catalogue in (roomy, tight):
+        for seed in (0, 1, 0, 2):
+            catalogue.background(f"photo_{seed}")
+    for seed in range(5):
+        (backgrounds / f"photo_{seed}.jpg").unlink()
+    for seed in range(3):
+        roomy.background(f"photo_{seed}")
+    tight.background("photo_0")
+    tight.background("photo_2")
+    with pytest.raises(DatasetError):
+        tight.background("photo_1")
+
+
+def test_memory_stays_within_the_budget(tmp_path: Path, cutouts: Path) -> None:
+    """However many pictures pass through, no more than the budget stays."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for seed in range(40):
+        save_png(folder / f"{seed}.png", drawn_photo(seed, 200, 300))
+    catalogue = Catalogue([], scan_backgrounds(folder)[0], folder, memory_mb=1)
+    tracemalloc.start()
+    for seed in range(40):
+        catalogue.background(str(seed))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 1.5 * 2**20
+
+
+def test_working_copies_cannot_be_changed(cutouts: Path, backgrounds: Path) -> None:
+    """A copy serves many composites, so nobody may write into it."""
+    catalogue = catalogue_of(cutouts, backgrounds)
+    for array in (catalogue.background("photo_0"), catalogue.cutout("cutout_0", 224)[0]):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0, 0, 0] = 1
+
+
+def test_a_catalogue_travels_without_its_pictures(cutouts: Path, backgrounds: Path) -> None:
+    """A pickled catalogue is small and gives the same pictures."""
+    catalogue = catalogue_of(cutouts, backgrounds)
+    before = len(pickle.dumps(catalogue))
+    expected = [catalogue.background(f"photo_{seed}") for seed in range(5)]
+    packed = pickle.dumps(catalogue)
+    assert len(packed) == before
+    restored = pickle.loads(packed)
+    for seed in range(5):
+        assert np.array_equal(restored.background(f"photo_{seed}"), expected[seed])
+
+
+def test_threads_may_share_a_catalogue(cutouts: Path, backgrounds: Path) -> None:
+    """Four threads with room for one picture get the right pictures."""
+    catalogue = catalogue_of(cutouts, backgrounds, memory_mb=0.04)
+    expected = [load_picture(backgrounds / f"photo_{seed}.jpg") for seed in range(5)]
+    wrong: list[int] = []
+
+    def work(start: int) -> None:
+        for step in range(25):
+            seed = (start + step) % 5
+            if not np.array_equal(catalogue.background(f"photo_{seed}"), expected[seed]):
+                wrong.append(seed)
+
+    threads = [threading.Thread(target=work, args=(start,)) for start in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_relative_files_start_at_the_folder(backgrounds: Path) -> None:
+    """Assets of a dataset that was moved are found beside it."""
+    photo = scan_backgrounds(backgrounds)[0][0]
+    moved = photo.model_copy(update={"file": "photo_0.jpg"})
+    assert Catalogue([], [moved], backgrounds).background("photo_0").shape == (96, 128, 3)
+
+
+# Real pictures
+
+
+def test_real_cutouts_pass_the_check(shared_data: Path) -> None:
+    """261 real cutouts are usable; the one mirrored copy among them is found, and nothing else."""
+    start = time.perf_counter()
+    assets, findings = scan_cutouts(shared_data / "cutouts")
+    assert time.perf_counter() - start < 30
+    assert len(assets) == 261
+    assert [(Path(f.file).name, f.problem) for f in findings] == [
+        ("bradley_mirror.png", "near-duplicate")
+    ]
+    assert {asset.licence for asset in assets} == {"GPL-2"}
+    assert len({asset.group for asset in assets}) == 260
+    assert len({asset.id for asset in assets}) == 261
+
+
+def test_real_backgrounds_pass_the_check(shared_data: Path) -> None:
+    """86 real photos, some of similar meadows, are usable and none is taken for another."""
+    assets, findings = scan_backgrounds(shared_data / "backgrounds")
+    assert (len(assets), findings) == (86, [])
+    assert all(asset.licence for asset in assets)
+    assert {asset.split for asset in assign_splits(assets)} == {"train", "val", "test"}

@@ -1,0 +1,377 @@
+"""The command line from end to end: one thread through the house, and what users do wrong."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskdepth import cli
+from maskdepth.images import load_picture, save_png
+
+FAST = ["--small", "--size", "64", "--depth-scenes", "3", "--count", "3"]
+
+
+@dataclass
+class Outcome:
+    """How a call ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Call the command line in this process, as its console script does."""
+
+    def call(*arguments: str | Path) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["maskdepth", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    monkeypatch.delenv("MASKDEPTH_QUIET", raising=False)
+    return call
+
+
+def command(*arguments: str | Path) -> list[str]:
+    """The same as a process of its own."""
+    return [sys.executable, "-m", "maskdepth", *map(str, arguments)]
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn sample pack, with its labels taken away as a user's photos have none."""
+    folder = tmp_path_factory.mktemp("pack")
+    subprocess.run(
+        command("-q", "worlds", "-o", folder, "--scenes", "6", "--cutouts", "6"), check=True
+    )
+    for label in (folder / "backgrounds").glob("*_disparity.png"):
+        label.unlink()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder as `fit` leaves it, after a few steps."""
+    folder = tmp_path_factory.mktemp("fit") / "model"
+    call = command("fit", pack / "cutouts", pack / "backgrounds", "-o", folder, "--steps", "6")
+    done = subprocess.run([*call, *FAST], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "synthetic only" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    return folder
+
+
+def test_fit_leaves_a_whole_model_folder(model: Path) -> None:
+    """Network, weights, card, log, previews, dataset, report and figures, and nothing half-made."""
+    names = {path.name for path in model.iterdir()}
+    assert {
+        "model.onnx", "model.safetensors", "model.json", "log.jsonl", "previews",
+        "dataset", "report.html", "report.json", "state.safetensors",
+    } == names  # fmt: skip
+    card = json.loads((model / "model.json").read_text())
+    assert card["depth"] == "synthetic only"
+    assert card["training"]["steps"] == 6
+    report = json.loads((model / "report.json").read_text())
+    assert set(report["masks"]) == {"clean", "jpeg"}
+
+
+def test_a_pair_is_predicted_from_the_model(
+    model: Path, pack: Path, tmp_path: Path, run: Run
+) -> None:
+    """Picture and plate of any size give alpha, disparity, cutout, preview and JSON of it."""
+    picture = next((pack / "backgrounds").glob("*.png"))
+    before = picture.read_bytes()
+    plate = tmp_path / "plate.png"
+    plate.write_bytes(before)
+    out = tmp_path / "out"
+    done = run("predict", picture, "--plate", plate, "-m", model, "-o", out, "--json")
+    assert done.code == 0, done.err
+    written = json.loads(done.out)["written"]
+    assert len(written) == 5
+    alpha = cv2.imread(str(out / f"{picture.stem}_alpha.png"), cv2.IMREAD_UNCHANGED)
+    assert alpha.shape == load_picture(picture).shape[:2]
+    assert picture.read_bytes() == before
+
+
+def test_predict_reads_standard_input(model: Path, pack: Path, tmp_path: Path) -> None:
+    """`-` takes the bytes of a picture from a pipe."""
+    picture = next((pack / "backgrounds").glob("*.png"))
+    done = subprocess.run(
+        command("predict", "-", "-m", model, "-o", tmp_path),
+        input=picture.read_bytes(),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("*_alpha.png"))) == 1
+
+
+def test_one_bad_picture_in_a_folder_does_not_stop_the_rest(
+    model: Path, tmp_path: Path, run: Run
+) -> None:
+    """The good ones are predicted, each bad one gets its line, and the exit code says partial."""
+    folder = tmp_path / "in"
+    save_png(folder / "good.png", np.full((40, 50, 3), 90, np.uint8))
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.jpg").write_text("not a picture")
+    done = run("predict", folder, "-m", model, "-o", tmp_path / "out")
+    assert done.code == 1
+    assert (tmp_path / "out" / "good_alpha.png").exists()
+    assert not list((tmp_path / "out").glob("empty*"))
+    lines = [line for line in done.err.splitlines() if "expected" in line]
+    assert len(lines) == 2
+    assert "1 of 3 pictures" in done.err
+
+
+def _png(image: Image.Image, **options: object) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "PNG", **options)
+    return stream.getvalue()
+
+
+def test_a_bomb_is_refused_in_one_line(model: Path, tmp_path: Path, run: Run) -> None:
+    """20 000 x 20 000 pixels in a small file: refused from the header."""
+    bomb = tmp_path / "bomb.png"
+    bomb.write_bytes(_png(Image.new("1", (20_000, 20_000))))
+    began = time.monotonic()
+    done = run("predict", bomb, "-m", model, "-o", tmp_path / "out")
+    assert time.monotonic() - began < 5
+    assert done.code == 1
+    assert "100000000 pixels" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_plate_of_another_shape_is_refused_in_one_line(
+    model: Path, tmp_path: Path, run: Run
+) -> None:
+    """Expected, got and remedy, and no output for that picture."""
+    save_png(tmp_path / "picture.png", np.zeros((40, 60, 3), np.uint8))
+    save_png(tmp_path / "plate.png", np.zeros((60, 40, 3), np.uint8))
+    done = run(
+        "predict", tmp_path / "picture.png", "--plate", tmp_path / "plate.png",
+        "-m", model, "-o", tmp_path / "out",
+    )  # fmt: skip
+    assert done.code == 1
+    assert "expected" in done.err
+    assert "got" in done.err
+    assert not list((tmp_path / "out").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["predict", "picture.png"], 1),  # no weights are shipped
+        (["predict", "nowhere.png", "-m", "nowhere"], 2),
+        (["evaluate", "nowhere", "nowhere"], 1),
+        (["train", "nowhere", "-o", "out"], 1),
+        (["export", "nowhere"], 1),
+        (["compose", "nowhere", "nowhere", "-o", "out"], 1),
+        (["compose", "empty", "empty", "-o", "out"], 1),
+        (["compose", "empty", "empty", "-o", "out", "--plan", "odd"], 2),
+        (["compose", "empty", "empty", "-o", "out", "--layout", "odd"], 2),
+        (["fit", "empty", "empty", "-o", "out", "--preset", "odd"], 2),
+        (["fit", "empty", "empty", "-o", "out", "--steps", "3", "--minutes", "1"], 2),
+        (["fit", "empty", "empty", "-o", "out", "--minutes", "-1"], 2),
+        (["fit", "empty", "empty", "-o", "out", "--config", "odd.yaml"], 2),
+        (["fit", "empty", "empty", "-o", "out", "--config", "nowhere.yaml"], 2),
+        (["fit", "empty", "empty", "-o", "out", "--resume"], 1),
+        (["frobnicate"], 2),
+        (["predict"], 2),
+    ],
+)
+def test_a_wrong_call_ends_in_one_message_and_its_exit_code(
+    arguments: list[str], code: int, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No traceback and nothing written, whatever is missing, empty or misspelt."""
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    save_png("picture.png", np.zeros((9, 9, 3), np.uint8))
+    Path("odd.yaml").write_text("steps: 3\nlearning_rat: 1\n")
+    before = sorted(tmp_path.rglob("*"))
+    done = run(*arguments)
+    assert done.code == code, done.err
+    assert done.err.strip()
+    assert "Traceback" not in done.err
+    assert done.out == ""
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_unknown_key_is_named_with_the_known_ones(tmp_path: Path, run: Run) -> None:
+    """A misspelt setting stops before any work, and the message lists what there is."""
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("steps: 3\nlearning_rat: 1\n")
+    done = run("fit", tmp_path, tmp_path, "-o", tmp_path / "out", "--config", settings)
+    assert done.code == 2
+    assert "learning_rat" in done.err
+    assert "learning_rate" in done.err
+
+
+def test_fit_does_not_touch_an_earlier_model(model: Path, pack: Path, run: Run) -> None:
+    """A second fit into the same folder is refused before anything changes."""
+    before = {path: path.stat().st_mtime_ns for path in model.rglob("*")}
+    done = run("fit", pack / "cutouts", pack / "backgrounds", "-o", model, "--steps", "6", *FAST)
+    assert done.code == 1
+    assert "--resume" in done.err
+    assert {path: path.stat().st_mtime_ns for path in model.rglob("*")} == before
+
+
+def test_export_makes_the_network_anew_from_its_weights(
+    model: Path, tmp_path: Path, run: Run, pack: Path
+) -> None:
+    """A lost ONNX file comes back, and the folder predicts again."""
+    network = (model / "model.onnx").read_bytes()
+    picture = next((pack / "backgrounds").glob("*.png"))
+    (model / "model.onnx").unlink()
+    lost = run("predict", picture, "-m", model, "-o", tmp_path / "a")
+    assert lost.code == 1
+    assert "model.onnx" in lost.err
+    assert run("export", model).code == 0
+    assert abs(len((model / "model.onnx").read_bytes()) - len(network)) < 1000
+    assert run("predict", picture, "-m", model, "-o", tmp_path / "b").code == 0
+
+
+def test_compose_writes_the_prior_works_folders(pack: Path, tmp_path: Path, run: Run) -> None:
+    """Four folders, numbered from 1, 224 x 224; the plan's size is told; a second is refused."""
+    call = ("compose", pack / "cutouts", pack / "backgrounds", "-o", tmp_path, "--small",
+            "--plan", "prior", "--depth-scenes", "3", "--layout", "folders", "--count", "12",
+            "--json")  # fmt: skip
+    done = run(*call)
+    assert done.code == 0, done.err
+    summary = json.loads(done.out)
+    train = summary["splits"]
+    expected = train["cutouts"]["train"] * train["backgrounds"]["train"] * 2 * 20
+    assert summary["samples"] == expected
+    for name in ("output_image", "output_bg", "output_mask"):
+        files = {path.name for path in (tmp_path / name).iterdir()}
+        assert files == {f"{number}.jpg" for number in range(1, 13)}
+    assert load_picture(tmp_path / "output_image" / "1.jpg").shape == (224, 224, 3)
+    assert 0 < len(list((tmp_path / "output_depth").iterdir())) < 12
+    again = run(*call)
+    assert again.code == 1
+    assert "empty or missing" in again.err
+
+
+def test_strict_stops_at_the_first_bad_asset(pack: Path, tmp_path: Path, run: Run) -> None:
+    """Without --strict it is reported and left out; with it nothing is made."""
+    cutouts = tmp_path / "cutouts"
+    cutouts.mkdir()
+    for path in (pack / "cutouts").glob("*.png"):
+        (cutouts / path.name).write_bytes(path.read_bytes())
+    (cutouts / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\nno")
+    rest = (pack / "backgrounds", "--small", "--depth-scenes", "0")
+    lenient = run("compose", cutouts, *rest, "-o", tmp_path / "a")
+    assert lenient.code == 0, lenient.err
+    assert "torn.png" in lenient.err
+    strict = run("compose", cutouts, *rest, "-o", tmp_path / "b", "--strict")
+    assert strict.code == 1
+    assert "torn.png" in strict.err
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_stopped_fit_says_how_to_go_on_and_does(pack: Path, tmp_path: Path) -> None:
+    """SIGTERM saves and exits with 130; the same call with --resume ends in a model."""
+    folder = tmp_path / "model"
+    call = [*command("fit", pack / "cutouts", pack / "backgrounds", "-o", folder), *FAST]
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("steps: 150\nlog_every_steps: 1\nbatch_size: 2\n")
+    call += ["--config", str(settings)]
+    process = subprocess.Popen(call, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and process.poll() is None:
+        log = folder / "log.jsonl"
+        if log.exists() and log.stat().st_size > 0:
+            process.send_signal(signal.SIGTERM)
+            break
+        time.sleep(0.05)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "--resume" in err
+    assert (folder / "state.safetensors").exists()
+    assert not (folder / "model.onnx").exists()
+    again = shlex.split(err.rpartition("go on with: maskdepth ")[2])
+    done = subprocess.run(command(*again), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "model.onnx").exists()
+    card = json.loads((folder / "model.json").read_text())
+    assert card["training"]["steps"] == 150
+    assert card["metrics"]["clean"]["pictures"] == 3
+
+
+def test_quiet_says_nothing_but_errors(pack: Path, tmp_path: Path, run: Run) -> None:
+    """--quiet leaves stderr empty on success."""
+    arguments = ("compose", pack / "cutouts", pack / "backgrounds", "--small", "-o", tmp_path / "a")
+    done = run("--quiet", *arguments, "--depth-scenes", "0")
+    assert (done.code, done.err) == (0, "")
+
+
+def test_version_is_the_packages(run: Run) -> None:
+    """`maskdepth --version` prints name and version on stdout."""
+    from maskdepth import __version__
+
+    done = run("--version")
+    assert (done.code, done.out) == (0, f"maskdepth {__version__}\n")
+
+
+def test_a_missing_torch_is_one_line_with_the_install_command(tmp_path: Path) -> None:
+    """Training without the extra says what to install."""
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from maskdepth import cli\n"
+        f"sys.argv = ['maskdepth', 'fit', {str(tmp_path)!r}, {str(tmp_path)!r}, '-o', 'x']\n"
+        "cli.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "pip install 'maskdepth[train]'" in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file size limits are POSIX")
+def test_a_full_disk_ends_in_one_line_and_nothing_half_written(
+    model: Path, pack: Path, tmp_path: Path
+) -> None:
+    """With a file-size limit that no picture fits under, no partial file is left."""
+    picture = next((pack / "backgrounds").glob("*.png"))
+    arguments = ["maskdepth", "predict", str(picture), "-m", str(model), "-o", str(tmp_path)]
+    code = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "from maskdepth import cli\n"
+        f"sys.argv = {arguments!r}\n"
+        "cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "expected" in done.stderr
+    for path in tmp_path.iterdir():
+        assert not path.name.startswith(".")
+        assert path.suffix == ".json" or load_picture(path).size

@@ -1,0 +1,177 @@
+"""Depth, inverse depth and disparity: codecs, alignment, colours."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from maskdepth import depth
+from maskdepth.errors import PictureError
+
+SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, max_side=8)
+DISPARITIES = hnp.arrays(
+    np.float32, SHAPES, elements=st.one_of(st.just(np.nan), st.floats(0, 1, width=32))
+)
+DEPTHS_M = hnp.arrays(
+    np.float64,
+    SHAPES,
+    elements=st.one_of(st.sampled_from([np.nan, np.inf, 0.0, -1.0]), st.floats(0.001, 200)),
+)
+
+
+@given(DISPARITIES)
+def test_disparity_codes_round_trip(disparity):
+    """A disparity comes back within one code, and invalid stays invalid."""
+    codes = depth.encode_disparity(disparity)
+    back = depth.decode_disparity(codes)
+    assert codes.dtype == np.uint16
+    assert back.dtype == np.float32
+    np.testing.assert_array_equal(np.isnan(back), np.isnan(disparity))
+    np.testing.assert_array_equal(codes == 0, np.isnan(disparity))
+    assert np.nanmax(np.abs(back - disparity), initial=0) <= 1 / 65535
+
+
+def test_disparity_codes_by_hand():
+    """Zero is code 1, one is code 65535, outside is clipped, NaN is 0."""
+    codes = depth.encode_disparity(np.array([[0.0, 1.0, -2.0, 7.0, np.nan, 0.5]]))
+    assert codes.tolist() == [[1, 65535, 1, 65535, 0, 32768]]
+
+
+def test_disparity_codes_survive_decoding_and_encoding():
+    """Every 16-bit code is kept."""
+    codes = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    np.testing.assert_array_equal(depth.encode_disparity(depth.decode_disparity(codes)), codes)
+
+
+@given(DEPTHS_M)
+def test_depth_millimetres_round_trip(depth_m):
+    """Within half a millimetre where 16 bits reach; beyond and sky are counted."""
+    codes, n_beyond = depth.encode_depth_mm(depth_m)
+    back = depth.decode_depth_mm(codes)
+    positive = np.nan_to_num(depth_m, nan=0.0, posinf=np.inf) > 0
+    beyond = positive & (np.rint(depth_m * 1000) > 65535)
+    held = positive & ~beyond
+    assert n_beyond == beyond.sum()
+    np.testing.assert_array_equal(~np.isnan(back), held)
+    # float32 holds 65 m to 4 micrometres
+    assert np.abs(back[held] - depth_m[held]).max(initial=0) <= 0.0005 + 4e-6
+
+
+def test_depth_millimetres_by_hand():
+    """The last code is 65.535 m; what is farther is 0 and counted, invalid is 0 and not."""
+    depth_m = np.array([[0.001, 65.535, 65.536, np.inf, np.nan, -1.0, 0.0]])
+    codes, n_beyond = depth.encode_depth_mm(depth_m)
+    assert codes.tolist() == [[1, 65535, 0, 0, 0, 0, 0]]
+    assert n_beyond == 2
+
+
+def test_disparity_from_depth_by_hand():
+    """The nearest pixel is 1, sky 0, invalid NaN."""
+    disparity = depth.disparity_from_depth(np.array([[2.0, 4.0, np.inf, np.nan, 0.0, -3.0]]))
+    np.testing.assert_allclose(disparity, [[1.0, 0.5, 0.0, np.nan, np.nan, np.nan]])
+    assert disparity.dtype == np.float32
+
+
+@pytest.mark.parametrize(("value", "expected"), [(np.inf, 0.0), (np.nan, np.nan)])
+def test_disparity_of_a_picture_without_depth(value, expected):
+    """Sky alone is 0 everywhere, invalid alone NaN everywhere, without a warning."""
+    np.testing.assert_array_equal(
+        depth.disparity_from_depth(np.full((2, 3), value)), np.full((2, 3), expected, np.float32)
+    )
+
+
+@given(
+    hnp.arrays(
+        np.float64,
+        SHAPES,
+        elements=st.one_of(st.sampled_from([np.nan, np.inf]), st.floats(0.5, 500)),
+    )
+)
+def test_disparity_of_depth_is_undone_by_its_nearest_distance(depth_m):
+    """depth -> disparity -> depth is the identity, sky and invalid included."""
+    finite = depth_m[np.isfinite(depth_m)]
+    nearest_m = float(finite.min()) if finite.size else 1.0
+    back = depth.depth_from_disparity(depth.disparity_from_depth(depth_m), nearest_m)
+    np.testing.assert_allclose(back, depth_m, rtol=1e-5)
+
+
+@settings(max_examples=60)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.floats(-50, 50).filter(lambda scale: abs(scale) > 1e-3),
+    st.floats(-50, 50),
+)
+def test_fit_is_exact_on_affine_data(seed, scale, shift):
+    """Scale and shift are found to double precision; what is not valid has no say."""
+    random = np.random.default_rng(seed)
+    pred = random.random((6, 7))
+    target = scale * pred + shift
+    valid = random.random((6, 7)) < 0.8
+    valid[0, :2] = True
+    target[~valid] = 1e6
+    target[1, 1], pred[2, 2] = np.nan, np.inf
+    found = depth.fit_scale_shift(pred, target, valid)
+    np.testing.assert_allclose(found, (scale, shift), rtol=1e-6, atol=1e-9)
+
+
+def test_fit_agrees_with_numpy_polyfit():
+    """On noisy data the closed form is numpy's least squares."""
+    random = np.random.default_rng(0)
+    pred = random.random((20, 20))
+    target = 3 * pred + 2 + random.normal(0, 0.5, (20, 20))
+    found = depth.fit_scale_shift(pred, target, np.ones((20, 20), bool))
+    np.testing.assert_allclose(found, np.polyfit(pred.ravel(), target.ravel(), 1))
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 255.0])
+def test_fit_of_a_constant_is_the_mean(value):
+    """A constant prediction carries nothing but the mean."""
+    target = np.array([[1.0, 2.0, 6.0]])
+    found = depth.fit_scale_shift(np.full((1, 3), value), target, np.ones((1, 3), bool))
+    assert found == (0.0, 3.0)
+
+
+def test_fit_without_a_valid_pixel_is_an_error():
+    """Nothing to fit is said, not guessed."""
+    with pytest.raises(PictureError, match="valid depth"):
+        depth.fit_scale_shift(np.ones((2, 2)), np.ones((2, 2)), np.zeros((2, 2), bool))
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.05, 20), st.floats(-5, 5))
+def test_aligned_depth_is_exact_for_affine_disparity(seed, scale, shift):
+    """Disparity of any scale and shift gives the target's depth back; sky is as far as can be."""
+    target_depth_m = np.random.default_rng(seed).uniform(0.5, 60, (5, 5))
+    target_depth_m[0, 0] = np.inf
+    pred = np.where(np.isinf(target_depth_m), 0.0, 1 / target_depth_m) * scale + shift
+    found = depth.depth_from_disparity_aligned(pred, target_depth_m, np.ones((5, 5), bool))
+    np.testing.assert_allclose(found, np.minimum(target_depth_m, 80), rtol=1e-4)
+
+
+def test_sky_is_left_out_of_the_alignment():
+    """A prediction that is wrong about the sky alone is right everywhere else."""
+    target_depth_m = np.array([[2.0, 4.0, 8.0, np.inf, np.inf]])
+    pred = np.array([[0.5, 0.25, 0.125, 0.9, 0.7]])
+    found = depth.depth_from_disparity_aligned(pred, target_depth_m, np.ones((1, 5), bool))
+    np.testing.assert_allclose(found[0, :3], [2, 4, 8], rtol=1e-5)
+
+
+def test_aligned_depth_is_clipped():
+    """An aligned inverse depth below 1/80 or above 1/0.1 ends at the limits; NaN stays."""
+    pred = np.array([[0.0, 1.0, -9.0, 100.0, np.nan]])
+    target_depth_m = np.array([[10.0, 1.0, np.nan, np.nan, 3.0]])
+    found = depth.depth_from_disparity_aligned(pred, target_depth_m, np.ones((1, 5), bool))
+    np.testing.assert_allclose(found, [[10.0, 1.0, 80.0, 0.1, np.nan]], rtol=1e-5)
+
+
+def test_colours_are_warm_near_cold_far_and_grey_where_invalid():
+    """Near has more red than blue, far more blue than red, invalid is neutral."""
+    picture = depth.colourise(np.array([[0.95, 0.1, np.nan]], np.float32))
+    assert picture.dtype == np.uint8
+    assert picture.shape == (1, 3, 3)
+    near, far, invalid = picture[0].astype(int)
+    assert near[0] > near[2] + 50
+    assert far[2] > far[0] + 50
+    assert invalid.tolist() == [128, 128, 128]

@@ -1,0 +1,216 @@
+"""The documentation says what the package does: commands, links, generated pages."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any
+
+import pytest
+import typer
+import typer.main
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+
+def _load_generator() -> ModuleType:
+    specification = importlib.util.spec_from_file_location("make_cli", ROOT / "docs/make_cli.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+make_cli = _load_generator()
+
+
+def _commands(command: Any, path: str = "maskdepth") -> Iterator[str]:
+    """Every visible command as it is typed, ``maskdepth plate calibrate``."""
+    yield path
+    for name, subcommand in getattr(command, "commands", {}).items():
+        if not subcommand.hidden:
+            yield from _commands(subcommand, f"{path} {name}")
+
+
+@pytest.fixture(scope="module")
+def commands() -> set[str]:
+    from maskdepth.cli import app
+
+    return set(_commands(typer.main.get_command(app)))
+
+
+def test_the_command_line_page_is_up_to_date() -> None:
+    from maskdepth.cli import app
+
+    page = make_cli.PAGE.read_text(encoding="utf-8")
+    assert page == make_cli.document(app), "run python docs/make_cli.py"
+
+
+def test_every_command_says_what_it_does() -> None:
+    from maskdepth.cli import app
+
+    assert _silent_commands(typer.main.get_command(app)) == []
+
+
+def test_a_command_without_a_help_text_is_found() -> None:
+    app = _made_up_app()
+
+    @app.command()
+    def mute() -> None: ...
+
+    assert _silent_commands(typer.main.get_command(app)) == ["maskdepth mute"]
+
+
+def _silent_commands(command: Any, path: str = "maskdepth") -> list[str]:
+    found = [] if (command.help or "").strip() else [path]
+    for name, subcommand in getattr(command, "commands", {}).items():
+        found += _silent_commands(subcommand, f"{path} {name}")
+    return found
+
+
+def _command_lines(text: str) -> Iterator[str]:
+    """Commands of ours in a Markdown text: lines of code blocks and whole spans of code."""
+    for block in re.findall(r"^```\w*\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL):
+        for line in block.splitlines():
+            found = re.match(r"\s*(?:\$ )?(?:\.venv/bin/)?(maskdepth\b.*)", line)
+            if found:
+                yield found[1]
+    yield from re.findall(r"`(maskdepth [^`\n]+)`", text)
+
+
+def _unknown_commands(text: str, commands: set[str]) -> list[str]:
+    groups = {command.rpartition(" ")[0] for command in commands}
+    unknown = []
+    for line in _command_lines(text):
+        path = "maskdepth"
+        # Words name commands only as long as what they follow is a group of commands.
+        for word in line.split()[1:]:
+            if path not in groups or not re.fullmatch(r"[a-z][a-z0-9-]*", word):
+                break
+            path = f"{path} {word}"
+        if path not in commands:
+            unknown.append(line)
+    return unknown
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_command_in_the_documentation_exists(page: Path, commands: set[str]) -> None:
+    assert _unknown_commands(page.read_text(encoding="utf-8"), commands) == []
+
+
+def test_a_command_that_does_not_exist_is_found() -> None:
+    text = "Run `maskdepth predict a.jpg`, or:\n```sh\nmaskdepth guess a.jpg -o out\n```\n"
+    assert _unknown_commands(text, {"maskdepth", "maskdepth predict"}) == [
+        "maskdepth guess a.jpg -o out"
+    ]
+
+
+def _anchors(text: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub and MkDocs both make them."""
+    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ +(.+?) *$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def _broken_links(page: Path, root: Path) -> list[str]:
+    text = page.read_text(encoding="utf-8")
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    prose = re.sub(r"`[^`\n]*`", "", prose)
+    links = re.findall(r"\]\(\s*<?([^)\s>]+)", prose) + re.findall(r'(?:src|href)="([^"]+)"', prose)
+    broken = []
+    for link in links:
+        if re.match(r"[a-z][a-z0-9+.-]*:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        resolves = target.exists() and target.is_relative_to(root)
+        if resolves and anchor:
+            resolves = anchor in _anchors(target.read_text(encoding="utf-8"))
+        if not resolves:
+            broken.append(link)
+    return broken
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_relative_links_resolve(page: Path) -> None:
+    assert _broken_links(page, ROOT) == []
+
+
+def test_broken_links_are_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    (tmp_path / "other.md").write_text("# Some words\n", encoding="utf-8")
+    page.write_text(
+        "[a](other.md) [b](other.md#some-words) [c](https://example.org/x) `[d](code.md)`\n"
+        "[e](missing.md) [f](other.md#no-such-words) ![g](../outside.png)\n",
+        encoding="utf-8",
+    )
+    found = _broken_links(page, tmp_path)
+    assert found == ["missing.md", "other.md#no-such-words", "../outside.png"]
+
+
+class _Shape(StrEnum):
+    ROUND = "round"
+    SQUARE = "square"
+
+
+def _made_up_app() -> typer.Typer:
+    app = typer.Typer(add_completion=False, help="Made up.")
+    group = typer.Typer(help="A group.")
+
+    @app.command()
+    def draw(
+        source: Annotated[Path, typer.Argument(help="What to draw.")],
+        shape: Annotated[_Shape, typer.Option(help="Its shape.")] = _Shape.ROUND,
+        count: Annotated[int, typer.Option("--count", "-n", help="How many.", min=1)] = 3,
+        fill: Annotated[bool, typer.Option("--fill/--no-fill", help="Fill it.")] = True,
+        out: Annotated[Path | None, typer.Option(help="Where to.")] = None,
+        secret: Annotated[bool, typer.Option(hidden=True)] = False,
+    ) -> None:
+        """Draw a source.
+
+        More about it.
+        """
+
+    @group.command()
+    def rub(force: Annotated[bool, typer.Option("--force", help="Do.")] = False) -> None:
+        """Rub it out."""
+
+    @group.command(hidden=True)
+    def whisper() -> None:
+        """Say nothing."""
+
+    app.add_typer(group, name="undo")
+    return app
+
+
+def test_the_generator_tells_what_help_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = make_cli.document(_made_up_app())
+    headings = re.findall(r"^## (.+)$", page, flags=re.MULTILINE)
+    assert headings == [
+        "maskdepth",
+        "maskdepth draw",
+        "maskdepth undo",
+        "maskdepth undo rub",
+    ]
+    for text in (
+        "Usage: maskdepth draw [OPTIONS]",
+        "Draw a source.\n\n  More about it.",
+        "What to draw.  [required]",
+        "Its shape.  [default: round]",
+        "-n, --count",
+        "--fill / --no-fill",
+        "Usage: maskdepth undo rub [OPTIONS]",
+    ):
+        assert text in page
+    assert "secret" not in page
+    assert "whisper" not in page
+    # The page is the same on a narrow and on a colourful terminal.
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert make_cli.document(_made_up_app()) == page

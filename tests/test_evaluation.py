@@ -1,0 +1,381 @@
+"""The evaluation judges honestly: known predictors get the figures they must get."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from maskdepth import evaluation as package
+from maskdepth.depth import encode_disparity
+from maskdepth.errors import UsageError
+from maskdepth.evaluation import evaluate, select_panels, tally
+from maskdepth.images import save_png
+from maskdepth.inference.model_folder import ModelCard
+from maskdepth.inference.prediction import Prediction
+from maskdepth.metrics import mask_metrics
+from maskdepth.synthesis.assets import BackgroundAsset, CutoutAsset
+from maskdepth.synthesis.recipes import BENCHMARK_V1
+from maskdepth.synthesis.spec import DatasetSpec
+
+SPLITS = ("train", "val", "test")
+
+
+def make_card(depth="exact"):
+    """A card of no real model."""
+    return ModelCard(
+        preset="fake",
+        fixed_size=None,
+        training_size=224,
+        depth=depth,
+        maskdepth="0",
+        sha256={"model.onnx": "0" * 64},
+        weights=1,
+    )
+
+
+class Fake:
+    """A predictor made of two functions of (picture, plate, plate disparity)."""
+
+    def __init__(self, alpha, disparity=None, depth="exact"):
+        self.card = make_card(depth)
+        self._alpha, self._disparity = alpha, disparity
+
+    def predict(self, image, plate=None, plate_disparity=None):
+        alpha = np.asarray(self._alpha(image, plate, plate_disparity), np.float32)
+        if self._disparity is None:
+            disparity = alpha
+        else:
+            disparity = np.asarray(self._disparity(image, plate, plate_disparity), np.float32)
+        return Prediction(image=image, alpha=alpha, disparity=disparity, plate=plate)
+
+
+def everywhere(image, plate=None, plate_disparity=None):
+    """Foreground everywhere."""
+    return np.ones(image.shape[:2])
+
+
+def nowhere(image, plate=None, plate_disparity=None):
+    """No foreground."""
+    return np.zeros(image.shape[:2])
+
+
+@pytest.fixture
+def oracle(monkeypatch):
+    """A predictor that knows the composite it is shown."""
+    last = {}
+    real = tally.render
+
+    def remembering(recipe, size, catalogue):
+        last["composite"] = real(recipe, size, catalogue)
+        return last["composite"]
+
+    monkeypatch.setattr(tally, "render", remembering)
+    return Fake(
+        lambda *inputs: last["composite"].alpha,
+        lambda *inputs: np.nan_to_num(
+            np.zeros((224, 224))
+            if last["composite"].disparity is None
+            else last["composite"].disparity
+        ),
+    )
+
+
+def asset_values(path, name, split, array):
+    """The fields that all assets share."""
+    save_png(path, array)
+    return {
+        "id": name,
+        "file": str(path),
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "width": array.shape[1],
+        "height": array.shape[0],
+        "licence": None,
+        "source": None,
+        "split": split,
+        "group": name,
+    }
+
+
+def make_cutout(folder, name, split, seed):
+    """A textured disc or ellipse with a hard edge."""
+    rows, columns = np.mgrid[:90, :70]
+    inside = np.hypot((rows - 45) / 40, (columns - 35) / (20 + 3 * seed)) < 1
+    rgba = np.random.default_rng(seed).integers(120, 255, (90, 70, 4), np.uint8)
+    rgba[..., 3] = 255 * inside
+    values = asset_values(folder / f"{name}.png", name, split, rgba)
+    return CutoutAsset(**values, alpha_share=float(inside.mean()), relief=None)
+
+
+def make_background(folder, name, split, seed, *, labelled=False, origin="user"):
+    """A dark smooth picture; with a label, a ramp with sky in its upper tenth."""
+    noise = np.random.default_rng(seed).integers(0, 90, (12, 14, 3), np.uint8)
+    picture = cv2.resize(noise, (280, 240), interpolation=cv2.INTER_CUBIC)
+    values = asset_values(folder / f"{name}.png", name, split, picture)
+    label = None
+    if labelled:
+        ramp = np.linspace(-0.06, 0.6, 240)[:, None] + np.linspace(0, 0.1, 280)[None]
+        label = folder / f"{name}_disparity.png"
+        save_png(label, encode_disparity(np.maximum(ramp, 0)))
+    return BackgroundAsset(
+        **values,
+        disparity=None if label is None else str(label),
+        label="exact" if labelled else None,
+        origin=origin,
+    )
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """Two cutouts, two user backgrounds and one labelled sample scene in every split."""
+    folder = tmp_path_factory.mktemp("dataset")
+    cutouts, backgrounds = [], []
+    for number, split in enumerate(SPLITS):
+        for part in range(2):
+            seed = 2 * number + part
+            cutouts.append(make_cutout(folder, f"cutout{seed}", split, seed))
+            backgrounds.append(make_background(folder, f"background{seed}", split, seed))
+        name = f"scene{number}"
+        backgrounds.append(
+            make_background(folder, name, split, 50 + number, labelled=True, origin="sample")
+        )
+    return DatasetSpec(cutouts=tuple(cutouts), backgrounds=tuple(backgrounds)), folder
+
+
+def judge(predictor, dataset, **options):
+    spec, folder = dataset
+    return evaluate(predictor, spec, folder, **{"count": 3, "slices": ("clean",), **options})
+
+
+def flat(values, path=""):
+    """Nested plain values as one dictionary by path."""
+    if isinstance(values, dict):
+        items = values.items()
+    elif isinstance(values, list):
+        items = enumerate(values)
+    else:
+        return {path: values}
+    return {
+        key: leaf for name, value in items for key, leaf in flat(value, f"{path}/{name}").items()
+    }
+
+
+def without(spec, kind, keep):
+    """The spec with fewer assets of a kind."""
+    return spec.model_copy(
+        update={kind: tuple(asset for asset in getattr(spec, kind) if keep(asset))}
+    )
+
+
+@pytest.fixture(scope="module")
+def blind(dataset):
+    """The evaluation of a model that finds nothing: its baselines are what matters."""
+    return judge(Fake(nowhere), dataset)
+
+
+def test_an_oracle_is_perfect(oracle, dataset):
+    """Who knows the answer has Dice 1 in all cells and no depth error, in every column."""
+    result = judge(oracle, dataset, slices=("clean", "jpeg"))
+    for table in result["masks"].values():
+        for summary in [*table["cells"].values(), table["no_plate"]]:
+            assert summary["pictures"] == 3
+            assert summary["mean"]["dice"] == 1
+            assert summary["mean"]["boundary_f"] == 1
+            assert summary["mean"]["sad"] == 0
+    for name, column in result["depth"]["columns"].items():
+        inside = column["inside_mask"]["mean"]
+        assert inside["abs_rel"] == pytest.approx(0, abs=1e-4)
+        assert inside["delta1"] == 1
+        if name != "plate_and_disparity":
+            assert column["whole"]["mean"]["abs_rel"] == pytest.approx(0, abs=1e-4)
+            assert column["whole"]["mean"]["ordinal_accuracy"] > 0.99
+    dice = result["depth"]["depth_dice"]["mean"]
+    assert dice["score"] == pytest.approx(dice["perfect"], abs=1e-6)
+    assert dice["maximum"] > dice["perfect"]
+
+
+def test_constant_predictors_get_what_they_must(dataset, blind):
+    """Nothing has Dice 0; everything has IoU equal to the share of the foreground."""
+    empty = blind["masks"]["clean"]["cells"]["unseen_unseen"]
+    full = judge(Fake(everywhere), dataset)["masks"]["clean"]["cells"]["unseen_unseen"]
+    assert empty["mean"]["dice"] == 0
+    assert empty["interval"]["dice"] == [0, 0]
+    assert 0.01 < full["mean"]["iou"] < 0.4
+    low, high = full["interval"]["iou"]
+    assert low <= full["mean"]["iou"] <= high
+
+
+def test_the_difference_baseline_is_tuned_and_good_on_clean_pictures(blind):
+    """Where picture and plate agree outside the object, their difference finds it."""
+    difference = blind["masks"]["clean"]["difference"]
+    assert difference["mean"]["dice"] > 0.95
+    assert difference["tuned"]["val_dice"] > 0.95
+    assert difference["tuned"]["median_px"] % 2 == 1
+
+
+def test_the_tuned_baseline_is_the_best_of_all_settings_on_val(dataset):
+    """No threshold and median filter does better on the composites of val, slice by slice."""
+    spec, folder = dataset
+    masks = judge(Fake(nowhere), dataset, slices=("clean", "jpeg"), count=2)["masks"]
+    for name, rules in BENCHMARK_V1.items():
+        pool = spec.pool("val", "val", origin="user")
+        catalogue = spec.catalogue(folder, rules.size)
+        scores = {}
+        for composite in tally.render_benchmark(rules, pool, catalogue, 2):
+            gap = np.abs(composite.image.astype(int) - composite.plate).max(axis=2)
+            for side in (1, 3, 5, 7, 9, 11):
+                smooth = cv2.medianBlur(gap.astype(np.uint8), side)
+                for threshold in range(256):
+                    dice = mask_metrics(smooth > threshold, composite.alpha)["dice"]
+                    key = (threshold, side)
+                    scores[key] = scores.get(key, 0) + dice / 2
+        tuned = masks[name]["difference"]["tuned"]
+        assert tuned["val_dice"] == pytest.approx(max(scores.values()))
+        found = scores[tuned["threshold"], tuned["median_px"]]
+        assert found == pytest.approx(max(scores.values()))
+
+
+def test_no_plate_is_predicted_without_the_plate(dataset):
+    """The column without plate gives the model none."""
+
+    def greedy(image, plate, plate_disparity):
+        return everywhere(image) if plate is None else nowhere(image)
+
+    table = judge(Fake(greedy), dataset)["masks"]["clean"]
+    assert table["no_plate"]["mean"]["iou"] > 0
+    assert table["cells"]["unseen_unseen"]["mean"]["iou"] == 0
+
+
+def test_other_models_are_judged_on_the_same_recipes(dataset):
+    """The same predictor under another name has the same figures."""
+    result = judge(Fake(everywhere), dataset, others={"twin": Fake(everywhere)})
+    table = result["masks"]["clean"]
+    assert flat(table["others"]["twin"]) == pytest.approx(flat(table["cells"]["unseen_unseen"]))
+    assert result["others"]["twin"]["preset"] == "fake"
+
+
+def test_depth_columns_get_the_inputs_they_name(dataset):
+    """Plate and plate disparity arrive in their columns and nowhere else."""
+    seen = set()
+
+    def remember(image, plate, plate_disparity):
+        seen.add((plate is not None, plate_disparity is not None))
+        return everywhere(image)
+
+    result = judge(Fake(nowhere, remember), dataset)
+    assert seen == {(False, False), (True, False), (True, True)}
+    third = result["depth"]["columns"]["plate_and_disparity"]
+    assert third["whole"]["mean"] is None
+    assert "input" in third["whole"]["reason"]
+    assert third["inside_mask"]["mean"] is not None
+
+
+def test_depth_baselines_bound_a_useful_model(blind):
+    """On ramps the vertical gradient orders well; the bare plate misses the object."""
+    baselines = blind["depth"]["baselines"]
+    assert baselines["vertical_gradient"]["whole"]["mean"]["ordinal_accuracy"] > 0.8
+    assert baselines["plate_disparity"]["inside_mask"]["mean"]["abs_rel"] > 0.02
+
+
+def test_a_model_without_depth_is_not_judged_on_it(dataset):
+    """Its columns are null with the reason; the baselines stay."""
+    nothing = lambda image, *rest: np.full(image.shape[:2], np.nan)  # noqa: E731
+    depth = judge(Fake(nowhere, nothing, depth="none"), dataset)["depth"]
+    assert depth["columns"]["plate"]["whole"]["mean"] is None
+    assert "never learned" in depth["columns"]["plate"]["whole"]["reason"]
+    assert depth["baselines"]["vertical_gradient"]["whole"]["mean"] is not None
+
+
+def test_only_the_users_backgrounds_judge_masks(dataset, blind):
+    """Drawn scenes are for depth as long as there is a photo."""
+    table = blind["masks"]["clean"]
+    assert table["backgrounds_of"] == "user"
+    assert table["cells"]["seen_seen"]["backgrounds"] == 2
+    spec, folder = dataset
+    drawn = without(spec, "backgrounds", lambda asset: asset.origin == "sample")
+    table = judge(Fake(nowhere), (drawn, folder), count=1)["masks"]["clean"]
+    assert table["backgrounds_of"] == "all"
+    assert table["cells"]["seen_seen"]["mean"] is not None
+
+
+def test_an_empty_pool_is_null_with_a_reason(dataset):
+    """Missing splits leave holes in the table, not errors; progress still ends at its total."""
+    spec, folder = dataset
+    spec = without(spec, "cutouts", lambda asset: asset.split == "train")
+    spec = without(spec, "backgrounds", lambda asset: asset.split != "test")
+    steps = []
+    result = judge(
+        Fake(nowhere), (spec, folder), progress=lambda done, total: steps.append((done, total))
+    )
+    table = result["masks"]["clean"]
+    assert table["cells"]["seen_seen"]["mean"] is not None
+    for summary in (table["cells"]["unseen_unseen"], table["no_plate"], table["difference"]):
+        assert summary["mean"] is None
+        assert "there are 0 cutouts" in summary["reason"]
+    assert result["depth"]["columns"] is None
+    assert "labelled backgrounds of test" in result["depth"]["reason"]
+    assert steps[-1][0] == steps[-1][1]
+    assert select_panels(Fake(nowhere), spec, folder, result) == []
+
+
+def test_the_result_is_json_and_reproducible(dataset):
+    """Plain values without NaN; twice the same but for the clock."""
+    first, second = judge(Fake(everywhere), dataset), judge(Fake(everywhere), dataset)
+    assert json.loads(json.dumps(first, allow_nan=False)) == first
+    for result in (first, second):
+        del result["made"], result["seconds"]
+    # OpenCV's filters round differently from one memory alignment to the next.
+    assert flat(first) == pytest.approx(flat(second))
+    assert first["benchmark"]["seed"] == 2026
+    assert first["assets"]["cutouts"] == {"train": 2, "val": 2, "test": 2}
+
+
+@pytest.mark.parametrize("options", [{"slices": ("foggy",)}, {"count": 0}])
+def test_wrong_arguments_are_refused(dataset, options):
+    """An unknown slice and an empty count are the caller's error."""
+    with pytest.raises(UsageError):
+        judge(Fake(nowhere), dataset, **options)
+
+
+def test_panels_show_the_worst_the_middle_and_the_best(dataset):
+    """Examples are rendered again from their indices and carry the figures they were chosen by."""
+
+    def threshold(image, plate, plate_disparity):
+        different = np.abs(image.astype(int) - (0 if plate is None else plate)).max(2) > 150
+        return different.astype(np.float32)
+
+    predictor, (spec, folder) = Fake(threshold), dataset
+    result = judge(predictor, dataset)
+    panels = select_panels(predictor, spec, folder, result, each=1)
+    masks = [panel for panel in panels if panel.group == "masks"]
+    assert [panel.rank for panel in masks] == ["worst", "median", "best"]
+    dice = [panel.figures["dice"] for panel in masks]
+    values = result["masks"]["clean"]["dice_by_index"].values()
+    assert dice == sorted(dice)
+    assert (dice[0], dice[-1]) == (min(values), max(values))
+    for panel in masks:
+        pred, target = panel.pred_alpha > 0.5, panel.target_alpha > 0.5
+        found = 2 * (pred & target).sum() / (pred.sum() + target.sum())
+        assert found == pytest.approx(panel.figures["dice"])
+        assert panel.target_disparity is None
+    depth = [panel for panel in panels if panel.group == "depth"]
+    errors = [panel.figures["abs_rel"] for panel in depth]
+    assert errors == sorted(errors, reverse=True)
+    assert all(panel.target_disparity is not None for panel in depth)
+
+
+def test_few_pictures_are_never_shown_twice(dataset):
+    """Asking for more examples than pictures gives each once."""
+    predictor, (spec, folder) = Fake(everywhere), dataset
+    result = judge(predictor, dataset)
+    panels = select_panels(predictor, spec, folder, result, each=2)
+    indices = [panel.index for panel in panels if panel.group == "masks"]
+    assert sorted(indices) == [0, 1, 2]
+
+
+def test_the_package_offers_what_it_promises():
+    """Three names."""
+    assert sorted(package.__all__) == ["Panel", "evaluate", "select_panels"]

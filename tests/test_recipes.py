@@ -1,0 +1,209 @@
+"""Recipes: pure functions of (rules, pool, seed, index), within the ranges they promise."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import multiprocessing
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from maskdepth.errors import AssetError, ConfigError
+from maskdepth.synthesis.assets import BackgroundAsset, CutoutAsset
+from maskdepth.synthesis.recipes import (
+    BENCHMARK_SEED,
+    BENCHMARK_V1,
+    PRIOR_WORK,
+    Pool,
+    Recipe,
+    RecipeRules,
+    sample_recipe,
+    sample_recipes,
+)
+
+
+def make_pool(cutouts: int = 5, backgrounds: int = 4, labelled: int = 0) -> Pool:
+    """Assets that exist on paper only, which is all that recipes need."""
+    common = {"sha256": "0" * 64, "licence": None, "source": None, "split": "train", "group": "g"}
+    return Pool(
+        tuple(
+            CutoutAsset(id=f"c{i}", file=f"c{i}.png", width=40 + 37 * i % 300, height=200,
+                        alpha_share=0.3 + 0.6 * (i % 7) / 7, relief=None, **common)
+            for i in range(cutouts)
+        ),
+        tuple(
+            BackgroundAsset(id=f"b{i}", file=f"b{i}.jpg", width=640, height=480,
+                            disparity="d.png" if i < labelled else None,
+                            label="exact" if i < labelled else None,
+                            origin="sample" if i < labelled else "user", **common)
+            for i in range(backgrounds)
+        ),
+    )  # fmt: skip
+
+
+RULES = RecipeRules()
+
+
+def test_a_recipe_is_the_same_alone_in_a_batch_and_across_a_chunk() -> None:
+    """Sample i does not depend on which samples are drawn beside it."""
+    pool = make_pool()
+    batch = list(sample_recipes(RULES, pool, 7, 8180, 8200))
+    assert batch == [sample_recipe(RULES, pool, 7, index) for index in range(8180, 8200)]
+
+
+def _recipes_of(indices: list[int]) -> list[Recipe]:
+    return [sample_recipe(RULES, make_pool(), 3, index) for index in indices]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_recipes_are_equal_across_processes_and_worker_counts(workers: int) -> None:
+    """Splitting the samples over spawned workers gives what one process gives."""
+    shares = [list(range(worker, 30, workers)) for worker in range(workers)]
+    with multiprocessing.get_context("spawn").Pool(workers) as processes:
+        parts = processes.map(_recipes_of, shares)
+    merged = sorted(itertools.chain(*parts), key=lambda recipe: recipe.index)
+    assert merged == list(sample_recipes(RULES, make_pool(), 3, 0, 30))
+
+
+def test_seed_0_is_valid_and_differs_from_seed_1() -> None:
+    """Seed 0 is a seed like any other."""
+    pool = make_pool()
+    zero, one = (list(sample_recipes(RULES, pool, seed, 0, 50)) for seed in (0, 1))
+    assert zero != one
+    assert len({(recipe.x, recipe.y, recipe.cutout) for recipe in zero}) > 40
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**63),
+    index=st.integers(0, 10**9),
+    low=st.floats(8, 100),
+    extra=st.floats(0, 200),
+    off_frame=st.floats(0, 0.9),
+)
+def test_every_placement_keeps_its_rules(
+    seed: int, index: int, low: float, extra: float, off_frame: float
+) -> None:
+    """Whatever the rules, the box is visible by the promised share and of the promised size."""
+    rules = RULES.with_(long_side_px=(low, low + extra), off_frame=off_frame, empty_probability=0.0)
+    recipe = sample_recipe(rules, make_pool(), seed, index)
+    inside_x = min(recipe.x + recipe.width, rules.size) - max(recipe.x, 0)
+    inside_y = min(recipe.y + recipe.height, rules.size) - max(recipe.y, 0)
+    assert inside_x > 0
+    assert inside_y > 0
+    if max(recipe.width, recipe.height) <= rules.size:
+        visible = inside_x * inside_y / (recipe.width * recipe.height)
+        assert visible >= 1 - off_frame - 1e-9
+    assert max(recipe.width, recipe.height) <= round(low + extra) + 1
+    assert 0 <= recipe.nearness < 1
+    assert rules.plate_crop[0] <= recipe.crop_side <= rules.plate_crop[1]
+
+
+def test_benchmark_composites_hold_the_promised_foreground() -> None:
+    """Coverage of 1 to 40 % and long sides of 60 to 170 px, flips in half of the samples."""
+    pool = make_pool(20, 5)
+    shares = {asset.id: asset.alpha_share for asset in pool.cutouts}
+    recipes = list(sample_recipes(BENCHMARK_V1["clean"], pool, BENCHMARK_SEED, 0, 2000))
+    for recipe in recipes:
+        inside_x = min(recipe.x + recipe.width, 224) - max(recipe.x, 0)
+        inside_y = min(recipe.y + recipe.height, 224) - max(recipe.y, 0)
+        assert recipe.cutout is not None
+        assert 0.0099 <= shares[recipe.cutout] * inside_x * inside_y / 224**2 <= 0.401
+        assert 59 <= max(recipe.width, recipe.height) <= 171
+    assert 0.45 < np.mean([recipe.flip for recipe in recipes]) < 0.55
+    assert len({recipe.cutout for recipe in recipes}) == 20
+
+
+V1_RULES = (
+    "size", "flip_probability", "plate_crop", "long_side_px", "off_frame", "coverage",
+    "empty_probability", "jpeg_probability", "jpeg_quality", "noise_probability",
+)  # fmt: skip
+V1_CHOICES = (
+    "index", "cutout", "background", "flip", "crop_side", "crop_x", "crop_y",
+    "width", "height", "x", "y", "nearness", "jpeg_picture", "jpeg_plate",
+)  # fmt: skip
+FROZEN_V1 = "93e5fadcabca638573b64a014414081f815a6e2498a43ff90922bc273f3f5673"
+
+
+def test_the_benchmark_is_frozen() -> None:
+    """Rules, seed and the recipes that follow from them are those of version 1."""
+    frozen: list[object] = [BENCHMARK_SEED]
+    for name in ("clean", "jpeg"):
+        rules = BENCHMARK_V1[name]
+        frozen += [getattr(rules, field) for field in V1_RULES]
+        for recipe in sample_recipes(rules, make_pool(9, 6), BENCHMARK_SEED, 0, 500):
+            frozen += [getattr(recipe, field) for field in V1_CHOICES]
+    assert hashlib.sha256(repr(frozen).encode()).hexdigest() == FROZEN_V1
+
+
+def test_jpeg_differs_from_clean_in_its_encoding_alone() -> None:
+    """The jpeg slice shows the clean slice's composites, encoded at quality 90."""
+    pool = make_pool()
+    for clean, jpeg in zip(
+        sample_recipes(BENCHMARK_V1["clean"], pool, 1, 0, 20),
+        sample_recipes(BENCHMARK_V1["jpeg"], pool, 1, 0, 20),
+        strict=True,
+    ):
+        assert (clean.jpeg_picture, clean.jpeg_plate) == (None, None)
+        assert dataclasses.replace(clean, jpeg_picture=90, jpeg_plate=90) == jpeg
+
+
+def test_the_prior_works_plan_is_400_000_samples_drawn_in_under_ten_seconds() -> None:
+    """100 cutouts x 100 backgrounds x 2 flips x 20 places, each pair equally often."""
+    pool = make_pool(100, 100)
+    began = time.process_time()
+    pairs: dict[tuple[str | None, str, bool], int] = {}
+    for recipe in sample_recipes(PRIOR_WORK, pool, 0, 0, 400_000):
+        key = (recipe.cutout, recipe.background, recipe.flip)
+        pairs[key] = pairs.get(key, 0) + 1
+    assert time.process_time() - began < 10
+    assert pool.grid_size(PRIOR_WORK.places) == 400_000
+    assert len(pairs) == 20_000
+    assert set(pairs.values()) == {20}
+
+
+def test_a_grid_begins_again_after_its_last_sample() -> None:
+    """Epochs over a grid repeat it exactly, wherever the stretch begins."""
+    pool = make_pool(3, 2)
+    rules = PRIOR_WORK.with_(places=2)
+    once = list(sample_recipes(rules, pool, 0, 0, 24))
+    assert list(sample_recipes(rules, pool, 0, 20, 30)) == once[20:] + once[:6]
+    assert len({(recipe.x, recipe.y) for recipe in once}) > 12
+
+
+def test_neighbours_in_a_grid_do_not_share_their_background() -> None:
+    """Consecutive samples make a mixed batch although the grid is walked in order."""
+    pool = make_pool(100, 100)
+    batch = [recipe.background for recipe in sample_recipes(PRIOR_WORK, pool, 0, 0, 64)]
+    assert len(set(batch)) > 30
+
+
+def test_labelled_backgrounds_get_their_share() -> None:
+    """Where a pool has both kinds, the labelled ones are drawn as often as the rules say."""
+    pool = make_pool(3, 40, labelled=4)
+    rules = RULES.with_(labelled_share=0.3)
+    drawn = [recipe.background for recipe in sample_recipes(rules, pool, 0, 0, 4000)]
+    share = np.mean([int(name[1:]) < 4 for name in drawn])
+    assert 0.27 < share < 0.33
+
+
+def test_an_empty_pool_is_refused_with_its_remedy() -> None:
+    """There is nothing to draw from without a cutout or without a background."""
+    pool = make_pool()
+    with pytest.raises(AssetError, match="--small"):
+        Pool((), pool.backgrounds)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"long_side": 3}, {"plate_crop": [1.0, 0.5]}, {"off_frame": 2}, {"size": "wide"}],
+)
+def test_wrong_rules_are_refused(values: dict[str, object]) -> None:
+    """Unknown keys, ranges upside down, values out of range and of the wrong type."""
+    with pytest.raises(ConfigError, match="expected"):
+        RecipeRules.parse(values, "rules.yaml")

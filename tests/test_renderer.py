@@ -1,0 +1,218 @@
+"""The renderer: pixels, alpha and layered disparity of a recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from maskdepth.depth import disparity_from_depth
+from maskdepth.images import decode_jpeg, encode_jpeg
+from maskdepth.synthesis.recipes import Recipe
+from maskdepth.synthesis.renderer import render
+
+SIZE = 64
+
+
+@dataclass
+class InMemory:
+    """A catalogue of arrays."""
+
+    rgba: NDArray[np.uint8]
+    scene: NDArray[np.uint8]
+    scene_disparity: NDArray[np.float32] | None = None
+    relief: NDArray[np.float32] | None = None
+
+    def cutout(self, _: str, __: int) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
+        return self.rgba, self.relief
+
+    def background(self, _: str) -> NDArray[np.uint8]:
+        return self.scene
+
+    def disparity(self, _: str) -> NDArray[np.float32] | None:
+        return self.scene_disparity
+
+
+RECIPE = Recipe(
+    index=0, cutout="c", background="b", flip=False, crop_side=1.0, crop_x=0.0, crop_y=0.0,
+    width=20, height=30, x=10, y=12, nearness=0.5,
+    jpeg_picture=None, jpeg_plate=None, noise_sigma=0.0, noise_seed=1,
+)  # fmt: skip
+
+
+def soft_disc(colour: tuple[int, int, int], side: int = 80) -> NDArray[np.uint8]:
+    """A disc of one colour whose edge is a few pixels wide; other colours hide under alpha 0."""
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    alpha = np.clip((side * 0.45 - np.hypot(x, y)) / 4 + 0.5, 0, 1)
+    rgba = np.zeros((side, side, 4), np.uint8)
+    rgba[..., :3] = np.where(alpha[..., None] > 0, colour, (255, 0, 255))
+    rgba[..., 3] = np.rint(alpha * 255)
+    return rgba
+
+
+def plain(value: int, side: int = SIZE) -> NDArray[np.uint8]:
+    return np.full((side, side, 3), value, np.uint8)
+
+
+placements = st.builds(
+    lambda width, height, x, y, flip: dataclasses.replace(
+        RECIPE, width=width, height=height, x=x, y=y, flip=flip
+    ),
+    st.integers(1, 120), st.integers(1, 120), st.integers(-60, 63), st.integers(-60, 63),
+    st.booleans(),
+)  # fmt: skip
+
+
+@settings(max_examples=80, deadline=None)
+@given(recipe=placements, value=st.integers(0, 255))
+def test_a_colour_pasted_on_itself_changes_no_pixel(recipe: Recipe, value: int) -> None:
+    """White on white, black on black, grey on grey, at any size, place and flip: no halo."""
+    catalogue = InMemory(soft_disc((value, value, value)), plain(value))
+    composite = render(recipe, SIZE, catalogue)
+    assert np.array_equal(composite.image, plain(value))
+    assert np.array_equal(composite.plate, plain(value))
+
+
+@settings(max_examples=40, deadline=None)
+@given(recipe=placements)
+def test_pixels_follow_the_matting_equation_and_nothing_else_moves(recipe: Recipe) -> None:
+    """I = alpha F + (1 - alpha) B within rounding; where alpha is 0 the picture is the plate."""
+    scene = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    composite = render(recipe, SIZE, InMemory(soft_disc((200, 40, 10)), scene))
+    alpha = composite.alpha[..., None]
+    expected = alpha * np.array([200, 40, 10]) + (1 - alpha) * composite.plate
+    assert np.abs(composite.image - expected).max() <= 1.0
+    outside = composite.alpha == 0
+    assert np.array_equal(composite.image[outside], composite.plate[outside])
+
+
+def test_strong_shrinking_keeps_the_mean_alpha() -> None:
+    """A comb of one-pixel teeth shrinks to even grey, as an area average does, not to stripes."""
+    rgba = np.full((240, 240, 4), 255, np.uint8)
+    rgba[:, ::2, 3] = 0
+    recipe = dataclasses.replace(RECIPE, width=24, height=24, x=5, y=5)
+    alpha = render(recipe, SIZE, InMemory(rgba, plain(0))).alpha[5:29, 5:29]
+    assert np.allclose(alpha, 0.5, atol=0.01)
+
+
+def test_flip_mirrors_the_cutout_in_its_box() -> None:
+    """A flipped recipe shows the mirrored cutout at the same place."""
+    rgba = soft_disc((10, 20, 30))
+    rgba[:, :40, 3] = 0
+    scene = plain(255)
+    left = render(RECIPE, SIZE, InMemory(rgba, scene)).alpha
+    right = render(dataclasses.replace(RECIPE, flip=True), SIZE, InMemory(rgba, scene)).alpha
+    box = np.s_[12:42, 10:30]
+    assert np.array_equal(left[box], right[box][:, ::-1])
+    assert not np.array_equal(left, right)
+
+
+def test_a_recipe_without_cutout_shows_the_plate() -> None:
+    """An empty composite has the plate's pixels, alpha 0 and the plate's disparity."""
+    disparity = np.full((SIZE, SIZE), 0.3, np.float32)
+    recipe = dataclasses.replace(RECIPE, cutout=None)
+    composite = render(recipe, SIZE, InMemory(soft_disc((0, 0, 0)), plain(90), disparity))
+    assert np.array_equal(composite.image, composite.plate)
+    assert not composite.alpha.any()
+    assert np.array_equal(composite.disparity, disparity)
+    assert composite.object_depth is None
+
+
+def test_layered_disparity_agrees_with_a_z_buffer_of_exact_geometry() -> None:
+    """A flat card in front of a tilted ground: the label is the nearer of the two, per pixel."""
+    # Ground plane 1.5 m below a pinhole camera; the horizon is above the frame.
+    rows = np.arange(SIZE, dtype=np.float64)[:, None] + 20
+    ground_m = np.broadcast_to(1.5 * 80.0 / rows, (SIZE, SIZE))
+    scene_disparity = disparity_from_depth(ground_m)
+    opaque = np.full((30, 20, 4), 255, np.uint8)
+    catalogue = InMemory(opaque, plain(120), scene_disparity)
+    composite = render(RECIPE, SIZE, catalogue)
+    box = np.s_[12:42, 10:30]
+    hidden = np.percentile(scene_disparity[box], 95)
+    card = hidden + (1 - hidden) * 0.5
+    # Where the card really stands, in metres, given the disparity it was assigned.
+    nearest_m = ground_m.min()
+    card_m = np.full((SIZE, SIZE), np.inf)
+    card_m[box] = nearest_m / card
+    z_buffer_m = np.minimum(ground_m, card_m)
+    assert np.allclose(composite.disparity, nearest_m / z_buffer_m, atol=1e-5)
+    assert composite.object_depth == "nearer"
+
+
+@settings(max_examples=40, deadline=None)
+@given(nearness=st.floats(0, 0.999), behind=st.floats(0, 0.97), bulge=st.floats(0, 0.5))
+def test_an_object_is_nearer_than_what_it_hides(
+    nearness: float, behind: float, bulge: float
+) -> None:
+    """With any relief the object's disparity lies between the plate's and 1."""
+    scene = np.full((SIZE, SIZE), behind, np.float32)
+    relief = np.linspace(-bulge, bulge, 80, dtype=np.float32)[None].repeat(80, 0)
+    recipe = dataclasses.replace(RECIPE, nearness=nearness)
+    composite = render(recipe, SIZE, InMemory(soft_disc((9, 9, 9)), plain(0), scene, relief))
+    inside = composite.disparity[composite.alpha > 0.5]
+    assert (inside >= behind - 1e-6).all()
+    assert (inside <= 1 + 1e-6).all()
+
+
+def test_an_object_without_room_is_masked_out_of_the_label() -> None:
+    """On a plate that is at its nearest already, the object's disparity is NaN and says so."""
+    scene = np.ones((SIZE, SIZE), np.float32)
+    composite = render(RECIPE, SIZE, InMemory(soft_disc((9, 9, 9)), plain(0), scene))
+    inside = composite.alpha > 0.5
+    assert np.isnan(composite.disparity[inside]).all()
+    assert np.isfinite(composite.disparity[~inside]).all()
+    assert composite.object_depth == "masked"
+
+
+def test_unknown_plate_disparity_stays_unknown() -> None:
+    """NaN in the background's label is NaN in the composite's, outside the object."""
+    scene = np.full((SIZE, SIZE), 0.2, np.float32)
+    scene[:8] = np.nan
+    composite = render(RECIPE, SIZE, InMemory(soft_disc((9, 9, 9)), plain(0), scene))
+    assert np.isnan(composite.disparity[:8]).all()
+    assert np.isfinite(composite.disparity[8:]).all()
+
+
+def test_without_a_label_there_is_no_disparity() -> None:
+    """A background nobody labelled gives a composite without depth, not an invented one."""
+    composite = render(RECIPE, SIZE, InMemory(soft_disc((9, 9, 9)), plain(0)))
+    assert composite.disparity is None
+    assert composite.plate_disparity is None
+
+
+def test_jpeg_encodes_picture_and_plate_apart() -> None:
+    """Each is what encoding the clean one at its own quality gives."""
+    scene = np.random.default_rng(1).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    catalogue = InMemory(soft_disc((200, 40, 10)), scene)
+    clean = render(RECIPE, SIZE, catalogue)
+    recipe = dataclasses.replace(RECIPE, jpeg_picture=90, jpeg_plate=60)
+    lossy = render(recipe, SIZE, catalogue)
+    assert np.array_equal(lossy.image, decode_jpeg(encode_jpeg(clean.image, 90)))
+    assert np.array_equal(lossy.plate, decode_jpeg(encode_jpeg(clean.plate, 60)))
+    assert np.array_equal(lossy.alpha, clean.alpha)
+
+
+def test_noise_has_its_sigma_and_differs_between_picture_and_plate() -> None:
+    """Sensor noise of the recipe's strength, drawn apart, the same at every rendering."""
+    recipe = dataclasses.replace(RECIPE, cutout=None, noise_sigma=5.0, noise_seed=7)
+    catalogue = InMemory(soft_disc((0, 0, 0)), plain(128))
+    first, second = (render(recipe, SIZE, catalogue) for _ in range(2))
+    difference = first.image.astype(float) - 128
+    assert difference.std() == pytest.approx(5.0, rel=0.05)
+    assert not np.array_equal(first.image, first.plate)
+    assert np.array_equal(first.image, second.image)
+
+
+@pytest.mark.parametrize("shape", [(40, 90), (90, 40), (300, 310), (1, 1)])
+def test_a_plate_is_square_whatever_its_background(shape: tuple[int, int]) -> None:
+    """Wide, tall, large and tiny backgrounds all fill the frame."""
+    scene = np.full((*shape, 3), 77, np.uint8)
+    recipe = dataclasses.replace(RECIPE, crop_x=1.0, crop_y=1.0, crop_side=0.5)
+    composite = render(recipe, SIZE, InMemory(soft_disc((9, 9, 9)), scene))
+    assert composite.plate.shape == (SIZE, SIZE, 3)
+    assert (composite.plate == 77).all()

@@ -1,0 +1,277 @@
+"""The report is one file, says what was measured, and trusts no text."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import re
+from dataclasses import dataclass, field, replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from maskdepth.errors import StorageError
+from maskdepth.images import decode_jpeg
+from maskdepth.report import write_report
+
+MASK = {
+    "dice": 0.91,
+    "iou": 0.84,
+    "boundary_f": 0.8,
+    "sad": 1.2,
+    "mse": 0.01,
+    "gradient": 2.0,
+    "connectivity": 1.1,
+}
+DEPTH = {"abs_rel": 0.21, "rmse": 3.0, "delta1": 0.7, "ssim": 0.8}
+EMPTY = {"pictures": 0, "mean": None, "interval": None, "reason": "there are 0 cutouts"}
+
+
+def column(mean, spread=0.02):
+    """A column of the evaluation."""
+    return {
+        "pictures": 20,
+        "cutouts": 4,
+        "backgrounds": 3,
+        "mean": dict(mean),
+        "interval": {name: [value - spread, value + spread] for name, value in mean.items()},
+    }
+
+
+def table(dice=0.91, baseline=0.8):
+    """One slice of the evaluation."""
+    cells = ("seen_seen", "seen_unseen", "unseen_seen", "unseen_unseen")
+    tuned = {"on": "val", "threshold": 12, "median_px": 5, "val_dice": 0.9}
+    return {
+        "backgrounds_of": "user",
+        "cells": {name: column({**MASK, "dice": dice}) for name in cells},
+        "no_plate": column({**MASK, "dice": 0.5}),
+        "difference": {**column({**MASK, "dice": baseline}), "tuned": tuned},
+        "others": {},
+        "dice_by_index": {"0": dice},
+    }
+
+
+@pytest.fixture
+def evaluation():
+    """What an evaluation returns, with figures made up."""
+    regions = {"whole": column(DEPTH), "inside_mask": column(DEPTH)}
+    dice = {"score": 0.52, "perfect": 0.5, "all_white": 0.54, "maximum": 0.64}
+    return {
+        "format": "maskdepth-evaluation",
+        "version": 1,
+        "maskdepth": "0.1.0",
+        "made": "2031-05-06T07:08:09+00:00",
+        "seconds": 12.3,
+        "benchmark": {"version": 1, "seed": 2026, "count": 20, "size": 224, "slices": ["clean"]},
+        "interval": {"confidence": 0.95, "resampled": "groups", "seed": 2026},
+        "model": {
+            "preset": "small",
+            "weights": 412345,
+            "depth": "exact",
+            "maskdepth": "0.1.0",
+            "sha256": "ab" * 32,
+        },
+        "others": {},
+        "assets": {kind: {"train": 6, "val": 2, "test": 3} for kind in ("cutouts", "backgrounds")},
+        "masks": {"clean": table()},
+        "depth": {
+            "depth_units": "multiples of the nearest distance",
+            "silog_lambda": 0.85,
+            "labels": ["exact"],
+            "backgrounds_of": ["sample"],
+            "columns": {
+                "picture": regions,
+                "plate": regions,
+                "plate_and_disparity": {**regions, "whole": EMPTY},
+            },
+            "baselines": {
+                "vertical_gradient": regions,
+                "plate_disparity": {**regions, "whole": EMPTY},
+            },
+            "depth_dice": column(dice),
+            "abs_rel_by_index": {},
+        },
+    }
+
+
+@dataclass
+class Example:
+    """A panel of the report's own test."""
+
+    group: str = "masks"
+    rank: str = "worst"
+    slice: str = "clean"
+    index: int = 17
+    figures: dict = field(default_factory=lambda: {"dice": 0.123})
+    picture: np.ndarray | None = None
+    plate: np.ndarray | None = None
+    target_alpha: np.ndarray | None = None
+    pred_alpha: np.ndarray | None = None
+    target_disparity: np.ndarray | None = None
+    pred_disparity: np.ndarray | None = None
+
+
+def make_example(**changes):
+    colour = np.full((32, 32, 3), (200, 30, 60), np.uint8)
+    grey = np.linspace(0, 1, 32 * 32, dtype=np.float32).reshape(32, 32)
+    maps = {"target_alpha": grey, "pred_alpha": grey, "pred_disparity": grey}
+    return replace(Example(picture=colour, plate=colour, **maps), **changes)
+
+
+class Reader(HTMLParser):
+    """Collects tags, attributes and text, and checks that every tag is closed."""
+
+    VOID = frozenset({"meta", "img", "line", "circle", "polyline", "br"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.attributes, self.text = [], [], [], ""
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def read(path, evaluation, panels=(), log=None):
+    write_report(path / "report.html", evaluation, panels, log)
+    return (path / "report.html").read_text(encoding="utf-8")
+
+
+LOG = [{"step": step, "total": 2 / step, "val_dice": None} for step in range(1, 900)] + [
+    {"step": step, "val_dice": step / 1000, "val_loss": 1.0} for step in (100, 500, 899)
+]
+
+
+def test_the_report_needs_nothing_else(tmp_path, evaluation):
+    """No address, no script, no linked file: all pictures are data."""
+    text = read(tmp_path, evaluation, [make_example()], LOG)
+    page = Reader(text)
+    assert not re.search(r"https?:|url\(|@import|//", re.sub(r"base64,[^\"]+", "", text))
+    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    sources = [value for name, value in page.attributes if name in {"src", "href"}]
+    assert sources
+    assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
+    assert "default-src 'none'" in text
+    assert list(tmp_path.iterdir()) == [tmp_path / "report.html"]
+
+
+def test_it_says_the_figures_and_what_they_were_measured_on(tmp_path, evaluation):
+    """Dice with its interval, the tuned baseline, counts, seed, version, checksum."""
+    text = Reader(read(tmp_path, evaluation)).text
+    for fact in ("0.910", "0.890–0.930", "over 12/255, median 5 px", "412,345 weights"):
+        assert fact in text
+    for fact in ("3 test", "seed 2026", "maskdepth 0.1.0", "ab" * 32, "2031-05-06"):
+        assert fact in text
+
+
+@pytest.mark.parametrize(
+    ("baseline", "words"), [(0.8, "+0.110 over |picture"), (0.99, "|picture − plate| is better")]
+)
+def test_it_says_who_wins(tmp_path, evaluation, baseline, words):
+    """Losing to the plain difference is said at the top, in words."""
+    evaluation["masks"]["clean"] = table(0.91, baseline)
+    assert words in Reader(read(tmp_path, evaluation)).text
+
+
+def test_texts_are_escaped(tmp_path, evaluation):
+    """Names of models, reasons and slices are text, whatever they hold."""
+    evil = '<script>alert("x")</script><img src=//host/x onerror=a>'
+    hostile = copy.deepcopy(evaluation)
+    hostile["model"].update(preset=evil, depth=evil, maskdepth=evil, sha256=evil)
+    hostile["masks"] = {evil: table()}
+    hostile["masks"][evil]["others"] = {evil: column(MASK)}
+    hostile["masks"][evil]["no_plate"] = {**EMPTY, "reason": evil}
+    hostile["depth"].update(labels=[evil], depth_units=evil)
+    hostile["made"] = evil
+    panel = make_example(rank=evil, slice=evil, figures={evil: 1.0})
+    page = Reader(read(tmp_path, hostile, [panel]))
+    assert "script" not in page.tags
+    assert all(not name.startswith("on") for name, _ in page.attributes)
+    assert page.tags.count("img") == 5
+    assert f"other: {evil}" in page.text
+
+
+def test_panels_show_what_they_hold(tmp_path, evaluation):
+    """Five pictures where there is no label, six where there is one, colours kept."""
+    panels = [
+        make_example(),
+        make_example(
+            group="depth", figures={"abs_rel": 0.4}, target_disparity=np.full((32, 32), np.nan)
+        ),
+    ]
+    text = read(tmp_path, evaluation, panels)
+    pictures = re.findall(r"base64,([^\"]+)", text)
+    assert len(pictures) == 5 + 6
+    decoded = [decode_jpeg(base64.b64decode(data)) for data in pictures]
+    np.testing.assert_allclose(decoded[0][16, 16], (200, 30, 60), atol=6)
+    words = Reader(text).text
+    assert "this background has no label" in words
+    assert "Dice 0.123" in words
+    assert "AbsRel 0.400" in words
+    assert "recipe 17" in words
+
+
+def test_holes_are_shown_with_their_reason(tmp_path, evaluation):
+    """Nothing judged still makes a page."""
+    bare = table()
+    bare["cells"] = dict.fromkeys(bare["cells"], EMPTY)
+    bare["no_plate"] = bare["difference"] = EMPTY
+    evaluation["masks"]["clean"] = bare
+    evaluation["depth"] = {"depth_units": "u", "columns": None, "reason": "no labels here"}
+    text = Reader(read(tmp_path, evaluation)).text
+    assert text.count("there are 0 cutouts") == 6
+    assert "Not judged: no labels here" in text
+
+
+def test_an_unlearned_depth_is_said(tmp_path, evaluation):
+    """Columns without figures carry their reason beside the baselines."""
+    unlearned = {**EMPTY, "reason": "the model never learned depth"}
+    for name in evaluation["depth"]["columns"]:
+        evaluation["depth"]["columns"][name] = {"whole": unlearned, "inside_mask": unlearned}
+    evaluation["depth"]["depth_dice"] = unlearned
+    text = Reader(read(tmp_path, evaluation, [make_example(pred_disparity=None)])).text
+    assert text.count("the model never learned depth") == 3 + 3 + 1 + 1
+
+
+def test_limits_follow_the_evaluation(tmp_path, evaluation):
+    """Synthetic depth and short runs are pointed out, and only then."""
+    assert "Do not set these figures beside" in read(tmp_path, evaluation)
+    evaluation["benchmark"]["count"] = 500
+    assert "Do not set these figures beside" not in read(tmp_path, evaluation)
+    assert "drawn scenes only" not in read(tmp_path, evaluation)
+    evaluation["model"]["depth"] = "synthetic only"
+    assert "drawn scenes only" in read(tmp_path, evaluation)
+
+
+def test_curves_come_from_the_log(tmp_path, evaluation):
+    """Loss and Dice are drawn, thinned; rows with nulls or one point alone draw nothing."""
+    text = read(tmp_path, evaluation, log=LOG)
+    lines = re.findall(r'<polyline class="\w+" points="([^"]+)"', text)
+    assert [len(line.split()) for line in lines] == [240, 3, 3]
+    coordinates = np.array([point.split(",") for point in " ".join(lines).split()], float)
+    assert np.isfinite(coordinates).all()
+    assert (coordinates >= 0).all()
+    assert (coordinates <= (480, 220)).all()
+    assert "Dice: 0.899 at the end" in Reader(text).text
+    for log in (None, [], [{"step": 1, "total": None}], [{"step": 3, "total": 0.5}]):
+        assert "<h2>Training" not in read(tmp_path, evaluation, log=log)
+
+
+def test_a_report_that_cannot_be_written_is_an_error(tmp_path, evaluation):
+    """The reason is a StorageError, and nothing is left behind."""
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError):
+        write_report(tmp_path / "file" / "report.html", evaluation, [])

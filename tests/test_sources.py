@@ -1,0 +1,308 @@
+"""From what a user names to predictions of all of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from maskdepth.errors import StorageError, UsageError
+from maskdepth.inference.model_folder import ModelCard
+from maskdepth.inference.predictor import Predictor
+from maskdepth.inference.sources import Job, find_jobs, predict_all
+
+CARD = ModelCard(
+    preset="test",
+    fixed_size=None,
+    training_size=64,
+    depth="exact",
+    maskdepth="0.1.0",
+    sha256={},
+    weights=0,
+)
+
+
+class DifferenceBackend:
+    """alpha is the mean difference from the plate, disparity the picture's mean."""
+
+    def run(
+        self,
+        picture: NDArray[np.float32],
+        plate: NDArray[np.float32],
+        plate_disparity: NDArray[np.float32],
+        validity: NDArray[np.float32],
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        difference = np.abs(picture - plate).mean(axis=1, keepdims=True)
+        return difference, picture.mean(axis=1, keepdims=True)
+
+
+PREDICTOR = Predictor(DifferenceBackend(), CARD)
+
+
+def picture(path: Path, grey: int = 100, size: tuple[int, int] = (8, 6)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (grey, grey, grey)).save(path)
+    return path
+
+
+def names(jobs: list[Job]) -> list[str]:
+    return [Path(job.name).name for job in jobs]
+
+
+# Finding
+
+
+def test_a_single_picture_is_one_job(tmp_path: Path) -> None:
+    path = picture(tmp_path / "cat.JPG")
+    assert find_jobs(str(path)) == [Job(path, None, "cat")]
+
+
+def test_a_folder_gives_its_pictures_by_name(tmp_path: Path) -> None:
+    """Other files, hidden files, folders and the outputs of earlier runs do not count."""
+    for name in ("b.png", "a.jpg", "C.TIFF", ".hidden.png", "sub/d.png"):
+        picture(tmp_path / name)
+    for ending in ("alpha.png", "disparity.png", "depth.png", "cutout.png", "preview.jpg"):
+        picture(tmp_path / f"b_{ending}")
+    (tmp_path / "b.json").write_text("{}")
+    (tmp_path / "folder.png").mkdir()
+    jobs = find_jobs(str(tmp_path))
+    assert names(jobs) == ["C.TIFF", "a.jpg", "b.png"]
+    assert [job.stem for job in jobs] == ["C", "a", "b"]
+
+
+def test_an_output_of_an_earlier_run_may_be_named_itself(tmp_path: Path) -> None:
+    path = picture(tmp_path / "b_alpha.png")
+    assert names(find_jobs(str(path))) == ["b_alpha.png"]
+
+
+def test_a_pattern_goes_into_folders(tmp_path: Path) -> None:
+    for name in ("one/a.jpg", "two/deep/b.jpg", "two/c.png", "two/d.txt"):
+        picture(tmp_path / name) if not name.endswith("txt") else (tmp_path / name).touch()
+    assert names(find_jobs(str(tmp_path / "**" / "*.jpg"))) == ["a.jpg", "b.jpg"]
+    assert names(find_jobs(str(tmp_path / "two" / "*"))) == ["c.png"]
+
+
+def test_a_file_named_like_a_pattern_is_that_file(tmp_path: Path) -> None:
+    path = picture(tmp_path / "a[1].png")
+    picture(tmp_path / "a1.png")
+    assert find_jobs(str(path)) == [Job(path, None, "a[1]")]
+
+
+def test_standard_input_is_one_job(tmp_path: Path) -> None:
+    plate = picture(tmp_path / "p.png")
+    assert find_jobs("-", str(plate), stdin=b"bytes") == [Job(b"bytes", plate, "stdin")]
+    for nothing in (None, b""):
+        with pytest.raises(UsageError, match="standard input"):
+            find_jobs("-", stdin=nothing)
+
+
+def test_one_plate_serves_all_and_is_no_picture(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "plate.png"):
+        picture(tmp_path / name)
+    jobs = find_jobs(str(tmp_path), str(tmp_path / "plate.png"))
+    assert names(jobs) == ["a.png", "b.png"]
+    assert {job.plate for job in jobs} == {tmp_path / "plate.png"}
+
+
+def test_a_folder_of_plates_is_matched_by_stem(tmp_path: Path) -> None:
+    """A picture without a plate, or with two, carries the problem; the others do not."""
+    for name in ("a.jpg", "b.png", "c.png", "d.png"):
+        picture(tmp_path / "in" / name)
+    for name in ("a.png", "c.jpg", "c.webp", "d.jpg", "d.png", "other.png"):
+        picture(tmp_path / "plates" / name)
+    jobs = find_jobs(str(tmp_path / "in"), str(tmp_path / "plates"))
+    partners = {job.stem: job.plate.name if job.plate else None for job in jobs}
+    assert partners == {"a": "a.png", "b": None, "c": None, "d": "d.png"}
+    problems = {job.stem: str(job.problem) for job in jobs if job.problem}
+    assert "got none" in problems.pop("b")
+    assert "c.jpg and c.webp" in problems.pop("c")
+    assert problems == {}
+
+
+def test_plates_inside_the_pattern_are_no_pictures(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "plates" / "a.png")
+    jobs = find_jobs(str(tmp_path / "**" / "*.png"), str(tmp_path / "plates"))
+    assert jobs == [Job(tmp_path / "a.png", tmp_path / "plates" / "a.png", "a")]
+
+
+def test_a_picture_is_not_its_own_plate(tmp_path: Path) -> None:
+    """By folder it is a wrong argument; by file, that picture's problem."""
+    path = picture(tmp_path / "a.png")
+    with pytest.raises(UsageError, match="two folders"):
+        find_jobs(str(tmp_path), str(tmp_path))
+    for plate in (path, tmp_path):
+        (job,) = find_jobs(str(path), str(plate))
+        assert "apart from its picture" in str(job.problem)
+
+
+def test_the_output_folder_is_excluded(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "out" / "b.png")
+    jobs = find_jobs(str(tmp_path / "**" / "*.png"), exclude=[tmp_path / "out"])
+    assert names(jobs) == ["a.png"]
+
+
+@pytest.mark.parametrize("source", ["", "nowhere", "nowhere.jpg", "a\0b", "*.jpg", "empty"])
+def test_a_source_without_pictures_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="check the path"):
+        find_jobs(source)
+
+
+def test_a_folder_of_outputs_only_says_so(tmp_path: Path) -> None:
+    picture(tmp_path / "a_alpha.png")
+    with pytest.raises(UsageError, match="outputs of earlier runs do not count"):
+        find_jobs(str(tmp_path))
+
+
+def test_a_missing_plate_is_named(tmp_path: Path) -> None:
+    path = picture(tmp_path / "a.png")
+    with pytest.raises(UsageError, match=r"no .*plate\.png"):
+        find_jobs(str(path), str(tmp_path / "plate.png"))
+
+
+def test_an_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(UsageError, match="Permission denied"):
+        find_jobs(str(tmp_path))
+
+
+def test_stems_that_collide_are_kept_apart(tmp_path: Path) -> None:
+    """By their whole names, whatever the letter case; a stem that is alone stays as it is."""
+    for name in ("a.jpg", "A.png", "b.png"):
+        picture(tmp_path / name)
+    jobs = {Path(job.name).name: job.stem for job in find_jobs(str(tmp_path))}
+    assert jobs == {"a.jpg": "a.jpg", "A.png": "A.png", "b.png": "b"}
+
+
+@given(
+    st.sets(
+        st.tuples(
+            st.sampled_from(["x", "y"]),
+            st.sampled_from(["a", "A", "a.jpg", "a-2", "a.jpg-2"]),
+            st.sampled_from(["jpg", "png", "JPG"]),
+        ),
+        min_size=1,
+    )
+)
+def test_no_two_jobs_share_a_stem(
+    tmp_path_factory: pytest.TempPathFactory, parts: set[tuple[str, str, str]]
+) -> None:
+    """Whatever the names in whatever folders, and the same on every run."""
+    root = tmp_path_factory.mktemp("stems")
+    for folder, stem, suffix in parts:
+        path = root / folder / f"{stem}.{suffix}"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    jobs = find_jobs(str(root / "*" / "*"))
+    assert len(jobs) == len(parts)
+    assert len({job.stem.casefold() for job in jobs}) == len(parts)
+    assert jobs == find_jobs(str(root / "*" / "*"))
+
+
+# Predicting all
+
+
+def test_a_run_goes_on_after_failures(tmp_path: Path) -> None:
+    """Damaged, unmatched and ill-fitting pictures are listed; the rest are written."""
+    for name in ("a.png", "b.png", "d.png", "e.png"):
+        picture(tmp_path / "in" / name)
+        picture(tmp_path / "plates" / name, size=(6, 8) if name == "d.png" else (8, 6))
+    (tmp_path / "plates" / "b.png").unlink()
+    (tmp_path / "in" / "c.png").write_bytes(b"not a picture")
+    picture(tmp_path / "plates" / "c.png")
+    jobs = find_jobs(str(tmp_path / "in"), str(tmp_path / "plates"))
+    seen: list[str] = []
+    out = tmp_path / "new" / "out"
+    summary = predict_all(PREDICTOR, jobs, out, progress=lambda job: seen.append(job.stem))
+    assert seen == ["a", "b", "c", "d", "e"]
+    assert [Path(name).name for name, _ in summary.failures] == ["b.png", "c.png", "d.png"]
+    for (_, message), words in zip(
+        summary.failures, ("plate named 'b'", "readable picture", "aspect ratio"), strict=True
+    ):
+        assert words in message
+    assert sorted(summary.written) == sorted(out.iterdir())
+    assert {path.name[0] for path in summary.written} == {"a", "e"}
+    record = json.loads((out / "a.json").read_text())
+    assert (record["picture"], record["plate"], record["plate_used"]) == ("a.png", "a.png", True)
+
+
+def test_each_picture_meets_its_own_plate(tmp_path: Path) -> None:
+    """Plates are kept between pictures without being mixed up."""
+    jobs = []
+    for index, grey in enumerate((0, 0, 50, 0)):
+        plate = picture(tmp_path / f"plate{grey}.png", grey)
+        jobs.append(Job(picture(tmp_path / f"{index}.png", 50), plate, str(index)))
+    predict_all(PREDICTOR, jobs, tmp_path / "out", formats=["alpha"])
+    found = [np.asarray(Image.open(tmp_path / "out" / f"{i}_alpha.png")).max() for i in range(4)]
+    assert found == [50, 50, 0, 50]
+
+
+def test_bytes_from_a_pipe_are_predicted(tmp_path: Path) -> None:
+    data = picture(tmp_path / "a.png").read_bytes()
+    summary = predict_all(PREDICTOR, find_jobs("-", stdin=data), tmp_path / "out")
+    assert summary.failures == []
+    assert tmp_path / "out" / "stdin_alpha.png" in summary.written
+    assert json.loads((tmp_path / "out" / "stdin.json").read_text())["picture"] is None
+
+
+def test_a_name_that_is_no_utf8_is_no_obstacle(tmp_path: Path) -> None:
+    """Some file systems hold such names, and the JSON still is valid."""
+    stem = os.fsdecode(b"caf\xe9")
+    try:
+        picture(tmp_path / f"{stem}.png")
+    except OSError:
+        pytest.skip("this file system takes only valid names")
+    summary = predict_all(PREDICTOR, find_jobs(str(tmp_path)), tmp_path / "out")
+    assert summary.failures == []
+    record = json.loads((tmp_path / "out" / f"{stem}.json").read_text(encoding="utf-8"))
+    assert record["picture"] == f"{stem}.png"
+
+
+def test_no_input_of_the_run_is_overwritten(tmp_path: Path) -> None:
+    """Not even one that is another picture's plate and bears an output's name."""
+    plate = picture(tmp_path / "a_cutout.png", 7)
+    before = plate.read_bytes()
+    jobs = [
+        Job(picture(tmp_path / "a.png"), None, "a"),
+        Job(picture(tmp_path / "b.png"), plate, "b"),
+    ]
+    summary = predict_all(PREDICTOR, jobs, tmp_path)
+    assert [name for name, _ in summary.failures] == [str(tmp_path / "a.png")]
+    assert "an input" in summary.failures[0][1]
+    assert not (tmp_path / "a_alpha.png").exists()
+    assert (tmp_path / "b_alpha.png").exists()
+    assert plate.read_bytes() == before
+
+
+def test_a_second_run_beside_the_pictures_finds_the_same_jobs(tmp_path: Path) -> None:
+    """Writing into the folder of the pictures does not feed outputs back in."""
+    picture(tmp_path / "a.png")
+    jobs = find_jobs(str(tmp_path))
+    first = predict_all(PREDICTOR, jobs, tmp_path)
+    assert find_jobs(str(tmp_path)) == jobs
+    assert predict_all(PREDICTOR, jobs, tmp_path).written == first.written
+
+
+def test_what_concerns_the_whole_run_stops_it(tmp_path: Path) -> None:
+    """An unknown format or an impossible output folder is no single picture's failure."""
+    jobs = [Job(picture(tmp_path / "a.png"), None, "a")]
+    with pytest.raises(UsageError, match="matte"):
+        predict_all(PREDICTOR, jobs, tmp_path / "out", formats=["matte"])
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(StorageError, match="another output folder"):
+        predict_all(PREDICTOR, jobs, tmp_path / "a.png")

@@ -1,0 +1,125 @@
+"""The dataset spec: what is frozen, and what happens when it no longer fits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from maskdepth.errors import AssetError, DatasetError
+from maskdepth.images import save_png, write_text
+from maskdepth.labelling.build import compose_dataset, open_dataset
+from maskdepth.synthesis.recipes import sample_recipe
+from maskdepth.synthesis.renderer import render
+from maskdepth.synthesis.spec import DatasetSpec, load_spec
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Five cutouts and five backgrounds of noise."""
+    generator = np.random.default_rng(0)
+    for number in range(5):
+        cutout = generator.integers(0, 256, (40, 50, 4), np.uint8)
+        cutout[..., 3] = 0
+        cutout[5:35, 5:45, 3] = 255
+        save_png(tmp_path / "cutouts" / f"c{number}.png", cutout)
+        photo = generator.integers(0, 256, (90, 100, 3), np.uint8)
+        save_png(tmp_path / "backgrounds" / f"b{number}.png", photo)
+    return tmp_path / "cutouts", tmp_path / "backgrounds"
+
+
+def compose(folders: tuple[Path, Path], output: Path, **options: object) -> DatasetSpec:
+    return compose_dataset(*folders, output, small=True, depth_scenes=0, **options).spec
+
+
+def test_a_spec_reads_back_as_it_was_written(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    """Assets, splits, checksums, rules and seed survive the disk."""
+    spec = compose(folders, tmp_path / "data", seed=7)
+    again = load_spec(tmp_path / "data")
+    assert again.fingerprint == spec.fingerprint
+    assert again.seed == 7
+    assert {asset.split for asset in again.cutouts} == {"train", "val", "test"}
+
+
+def test_the_fingerprint_does_not_know_where_files_lie(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The same pictures in another folder make the same dataset; another seed does not."""
+    first = compose(folders, tmp_path / "data")
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for folder in folders:
+        folder.rename(moved / folder.name)
+    elsewhere = (moved / "cutouts", moved / "backgrounds")
+    assert compose(elsewhere, tmp_path / "other").fingerprint == first.fingerprint
+    assert compose(elsewhere, tmp_path / "third", seed=1).fingerprint != first.fingerprint
+
+
+def test_a_dataset_that_holds_its_assets_can_be_moved(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Paths below the dataset folder are relative to it."""
+    home = tmp_path / "home"
+    home.mkdir()
+    inside = tuple(folder.rename(home / folder.name) for folder in folders)
+    compose((inside[0], inside[1]), home)
+    home.rename(tmp_path / "away")
+    dataset = open_dataset(tmp_path / "away")
+    recipe = sample_recipe(dataset.spec.rules, dataset.spec.pool(), 0, 0)
+    catalogue = dataset.spec.catalogue(dataset.folder)
+    assert render(recipe, 224, catalogue).image.shape == (224, 224, 3)
+
+
+def test_no_asset_stands_in_two_splits(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    """The pools of train, val and test are disjoint and together all there is."""
+    spec = compose(folders, tmp_path / "data")
+    pools = [spec.pool(split, split) for split in ("train", "val", "test")]
+    names = [asset.id for pool in pools for asset in pool.cutouts]
+    assert sorted(names) == sorted(asset.id for asset in spec.cutouts)
+    assert len(set(names)) == len(names)
+
+
+def test_a_pool_without_assets_is_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    """There are no labelled backgrounds here to draw from."""
+    spec = compose(folders, tmp_path / "data")
+    with pytest.raises(AssetError, match="0 backgrounds"):
+        spec.pool(labelled=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 2}, "version 2"),
+        ({"format": "other"}, "other version 1"),
+        ({"colour": "blue"}, "colour"),
+        ({"seed": -1}, "seed"),
+        ({"cutouts": 3}, "cutouts"),
+    ],
+)
+def test_a_spec_of_another_version_or_with_odd_values_is_refused(
+    change: dict[str, object], message: str, folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """One error that names what does not fit, and says to compose again."""
+    compose(folders, tmp_path / "data")
+    path = tmp_path / "data" / "spec.json"
+    write_text(path, json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(DatasetError, match=message) as caught:
+        load_spec(tmp_path / "data")
+    assert "compose" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null"])
+def test_a_damaged_spec_is_refused(text: str, tmp_path: Path) -> None:
+    """Empty, torn, or JSON of another shape."""
+    write_text(tmp_path / "spec.json", text)
+    with pytest.raises(DatasetError, match=r"readable spec\.json"):
+        load_spec(tmp_path)
+
+
+def test_a_split_left_empty_names_its_remedy(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    """A handful of assets hashed into splits leaves some empty; --small is the way out."""
+    with pytest.raises(AssetError, match="--small"):
+        compose_dataset(*folders, tmp_path / "data", depth_scenes=0)
+    assert not (tmp_path / "data").exists()

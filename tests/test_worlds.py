@@ -1,0 +1,303 @@
+"""The sample pack: exact geometry, soft cutouts, and the same bytes for the same seed."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from maskdepth.depth import decode_disparity, disparity_from_depth
+from maskdepth.errors import StorageError, UsageError
+from maskdepth.images import load_cutout, load_grey16, load_picture
+from maskdepth.synthesis.worlds import (
+    CUTOUT_KINDS,
+    FAMILIES,
+    decode_relief,
+    encode_relief,
+    pack,
+    render_cutout,
+    render_scene,
+    write_sample_pack,
+)
+from maskdepth.synthesis.worlds.raycast import Box, Camera, Ellipsoid, Frustum, Quad, trace
+from maskdepth.synthesis.worlds.scenes import compose_world
+from maskdepth.synthesis.worlds.textures import Surface
+
+SMALL = (48, 64)
+
+
+def no_paint(surface: Surface) -> NDArray[np.float64]:
+    return np.ones_like(surface.points)
+
+
+def pixel_rays(camera: Camera, height: int, width: int) -> NDArray[np.float64]:
+    """World directions with unit depth, written out pixel by pixel apart from the ray caster."""
+    rays = np.empty((height, width, 3))
+    right, down, forward = camera.axes
+    for row in range(height):
+        for column in range(width):
+            x = (column - (width - 1) / 2) / camera.focal
+            y = (row - (height - 1) / 2) / camera.focal
+            rays[row, column] = x * right + y * down + forward
+    return rays
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_scene_is_a_pure_function_of_its_arguments(family: str) -> None:
+    """The same family, seed and size give the same pixels; another seed gives another scene."""
+    first, again = (render_scene(family, 5, *SMALL) for _ in range(2))
+    np.testing.assert_array_equal(first.image, again.image)
+    np.testing.assert_array_equal(first.depth_m, again.depth_m)
+    other = render_scene(family, 6, *SMALL)
+    assert first.image.shape == (*SMALL, 3)
+    assert first.image.dtype == np.uint8
+    assert first.depth_m.dtype == np.float32
+    assert np.abs(first.image.astype(int) - other.image).mean() > 8
+    assert first.focal_px != other.focal_px
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_depth_is_positive_and_sky_is_infinite(family: str) -> None:
+    """Every pixel has a positive depth; outdoors the top of the view reaches the sky."""
+    share = []
+    for seed in range(6):
+        depth = render_scene(family, seed, *SMALL).depth_m
+        assert not np.isnan(depth).any()
+        assert depth.min() > 0.05
+        share.append(float(np.isinf(depth).mean()))
+    if family == "indoor":
+        assert max(share) < 0.4
+    else:
+        assert max(share) > 0.05
+
+
+def test_ground_depth_follows_from_camera_height_and_pitch() -> None:
+    """Where a park's ray meets nothing above the ground, its depth is height over descent."""
+    height, width = SMALL
+    for seed in range(4):
+        scene = render_scene("outdoor", seed, height, width)
+        camera = compose_world("outdoor", seed, height, width).camera
+        rays = pixel_rays(camera, height, width)
+        expected = np.where(rays[..., 1] < 0, camera.position[1] / -rays[..., 1], np.inf)
+        # nothing is behind or under the ground, and most of the lowest rows is bare ground
+        assert (scene.depth_m <= expected * (1 + 1e-5)).all()
+        bottom = np.isclose(scene.depth_m[-10:], expected[-10:], rtol=1e-5)
+        assert bottom.mean() > 0.5
+        assert scene.focal_px == camera.focal
+
+
+def test_unprojected_wall_is_a_plane() -> None:
+    """Points of one wall, unprojected with the focal length alone, lie on a plane."""
+    height, width = 60, 80
+    for seed in range(3):
+        world = compose_world("indoor", seed, height, width)
+        scene = render_scene("indoor", seed, height, width)
+        steps = np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64)
+        _, index = trace(world.camera, world.shapes, *steps)
+        walls = [i for i, s in enumerate(world.shapes) if isinstance(s, Quad) and s.room]
+        number = max(walls, key=lambda i: int((index == i).sum()))
+        rows, columns = np.nonzero(index == number)
+        assert len(rows) > 100
+        depth = scene.depth_m[rows, columns].astype(np.float64)
+        x = (columns - (width - 1) / 2) / scene.focal_px * depth
+        y = (rows - (height - 1) / 2) / scene.focal_px * depth
+        points = np.stack([x, y, depth], axis=1)
+        flatness = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
+        assert flatness[2] / np.sqrt(len(points)) < 1e-5
+        assert flatness[1] / np.sqrt(len(points)) > 1e-2
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000))
+def test_hits_lie_on_the_implicit_surface(seed: int) -> None:
+    """Every hit of a ball, bar and box satisfies the shape's own equation, found from outside."""
+    rng = np.random.default_rng(seed)
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    centre = np.array([*rng.uniform(-0.5, 0.5, 2), rng.uniform(3.0, 6.0)])
+    a, b, c = (float(r) for r in rng.uniform(0.3, 1.0, 3))
+    axes = np.array([[1.0, 0, 0], [0, -1.0, 0], [0, 0, 1.0]])
+    camera = Camera(np.zeros(3), axes, 40.0, (19.5, 14.5))
+    steps = np.arange(40.0), np.arange(30.0)
+    rays = pixel_rays(camera, 30, 40)
+    shapes = [
+        Ellipsoid(centre=centre, axes=turn, radii=(a, b, c), paint=no_paint),
+        Box(centre=centre, axes=turn, size=(a, b, c), paint=no_paint),
+        Frustum(centre=centre, axes=turn, height=a, radii=(b, c), paint=no_paint),
+    ]
+    for shape in shapes:
+        t, index = trace(camera, [shape], *steps)
+        assert (np.isfinite(t) == (index == 0)).all()
+        assert (index == 0).any()
+        p = (rays[index == 0] * t[index == 0][:, None] - centre) @ turn.T
+        if isinstance(shape, Ellipsoid):
+            off = ((p / [a, b, c]) ** 2).sum(axis=1) - 1
+        elif isinstance(shape, Box):
+            off = np.abs(p / [a, b, c]).max(axis=1) - 1
+        else:
+            side = np.hypot(p[:, 0], p[:, 2]) - (b + (c - b) * p[:, 1] / a)
+            cap = np.minimum(np.abs(p[:, 1]), np.abs(p[:, 1] - a))
+            off = np.where(cap < 1e-9, np.maximum(side, 0.0), side)
+        np.testing.assert_allclose(off, 0.0, atol=1e-7)
+        normal = shape.normals(p) @ turn
+        np.testing.assert_allclose(np.linalg.norm(normal, axis=1), 1.0, atol=1e-6)
+        assert (np.sum(normal * rays[index == 0], axis=1) < 1e-6).all()
+
+
+def test_nearer_shape_hides_the_farther() -> None:
+    """Of two balls on one ray the nearer is hit, whatever their order; a cut lets rays through."""
+    axes = np.array([[1.0, 0, 0], [0, -1.0, 0], [0, 0, 1.0]])
+    camera = Camera(np.zeros(3), axes, 20.0, (2.0, 2.0))
+    steps = np.arange(5.0), np.arange(5.0)
+    near = Ellipsoid(centre=np.array([0, 0, 2.0]), radii=(1, 1, 1), paint=no_paint)
+    far = Ellipsoid(centre=np.array([0, 0, 5.0]), radii=(1, 1, 1), paint=no_paint)
+    for order in ([near, far], [far, near]):
+        assert trace(camera, order, *steps)[0][2, 2] == pytest.approx(1.0)
+    hollow = Ellipsoid(
+        centre=near.centre,
+        radii=(1, 1, 1),
+        paint=no_paint,
+        cut=lambda p: np.zeros(len(p), np.bool_),
+    )
+    assert trace(camera, [hollow, far], *steps)[0][2, 2] == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_seed_composes_a_world(family: str) -> None:
+    """Many seeds compose, stand above or on the ground, and differ in what they hold."""
+    counts = set()
+    for seed in range(60):
+        world = compose_world(family, seed, 384, 512)
+        counts.add(len(world.shapes))
+        assert world.camera.position[1] > 0.3
+        assert world.camera.axes[2, 1] < 0.0  # looks down at the ground
+        np.testing.assert_allclose(world.camera.axes @ world.camera.axes.T, np.eye(3), atol=1e-9)
+    assert len(counts) > 10
+
+
+@pytest.mark.parametrize("kind", CUTOUT_KINDS)
+def test_cutout_has_soft_alpha_and_bounded_relief(kind: str) -> None:
+    """Alpha is opaque inside, soft at the edge; relief is level on average, 0 outside."""
+    for seed in range(8):
+        cutout = render_cutout(kind, seed, 96)
+        alpha = cutout.image[..., 3]
+        assert cutout.image.dtype == np.uint8
+        assert max(alpha.shape) == 96
+        assert cutout.relief.shape == alpha.shape
+        assert cutout.relief.dtype == np.float32
+        assert (alpha > 250).mean() > 0.03
+        assert ((alpha > 20) & (alpha < 235)).sum() > 40
+        assert (alpha == 0).any()
+        assert np.abs(cutout.relief).max() <= 0.5
+        assert not cutout.relief[alpha == 0].any()
+        inside = cutout.relief[alpha > 128]
+        assert abs(inside.mean()) < 0.08
+        assert np.ptp(inside) > 0.03
+        for border in (alpha[0], alpha[-1], alpha[:, 0], alpha[:, -1]):
+            assert border.any()  # trimmed
+
+
+@pytest.mark.parametrize("kind", CUTOUT_KINDS)
+def test_cutouts_repeat_by_seed_and_vary_between_seeds(kind: str) -> None:
+    """The same seed repeats; colours of many seeds spread over lightness."""
+    np.testing.assert_array_equal(
+        render_cutout(kind, 3, 64).image, render_cutout(kind, 3, 64).image
+    )
+    colours = []
+    for seed in range(16):
+        image = render_cutout(kind, seed, 48).image
+        colours.append(image[image[..., 3] > 200][:, :3].mean(axis=0))
+    spread = np.std(colours, axis=0)
+    assert (spread > 20).all()
+    distances = [np.linalg.norm(colours[i] - colours[j]) for i in range(16) for j in range(i)]
+    assert np.median(distances) > 40
+
+
+def test_outline_of_a_cutout_keeps_its_colour() -> None:
+    """Straight colour at the soft edge is that of the body, not darkened by emptiness."""
+    for kind in CUTOUT_KINDS:
+        cutout = render_cutout(kind, 1, 160)
+        alpha = cutout.image[..., 3]
+        solid = (alpha == 255).astype(np.uint8)
+        near = cv2.dilate(solid, np.ones((5, 5), np.uint8)) > 0
+        edge = near & (alpha > 30) & (alpha < 128)
+        rim = (solid > 0) & (cv2.erode(solid, np.ones((5, 5), np.uint8)) == 0)
+        grey = cutout.image[..., :3].mean(axis=2)
+        assert grey[edge].mean() > 0.7 * grey[rim].mean()
+
+
+@given(st.integers(0, 255))
+def test_relief_code_round_trips(grey: int) -> None:
+    """Decoding and encoding give the same grey from 1 to 255; 0 is clipped to 1."""
+    code = np.array([[grey]], np.uint8)
+    assert encode_relief(decode_relief(code))[0, 0] == max(grey, 1)
+    assert decode_relief(np.array([[128]], np.uint8))[0, 0] == 0.0
+
+
+def test_pack_has_readable_pictures_labels_and_licences(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pack holds what it promises, every file reads back, and a second one has the same bytes."""
+    monkeypatch.setattr(pack, "SCENE_SIZE", SMALL)
+    monkeypatch.setattr(pack, "CUTOUT_SIZE", 64)
+    first = write_sample_pack(tmp_path / "a" / "pack", scenes=4, cutouts=3, seed=2)
+    names = sorted(p.name for p in first.backgrounds.glob("*.png"))
+    stems = ["indoor_000", "outdoor_000", "outdoor_001", "street_000"]
+    assert names == sorted(n for s in stems for n in (f"{s}.png", f"{s}_disparity.png"))
+    assert json.loads((first.backgrounds / "label.json").read_text()) == {"kind": "exact"}
+    for stem in stems:
+        assert load_picture(first.backgrounds / f"{stem}.png").shape == (*SMALL, 3)
+        family, number = stem.rsplit("_", 1)
+        scene = render_scene(family, 2 * (1 << 20) + int(number), *SMALL)
+        label = decode_disparity(load_grey16(first.backgrounds / f"{stem}_disparity.png"))
+        np.testing.assert_allclose(label, disparity_from_depth(scene.depth_m), atol=1.01 / 65534)
+        assert label.max() == pytest.approx(1.0)
+    for stem in ("quadruped_000", "object_000", "quadruped_001"):
+        cutout = load_cutout(first.cutouts / f"{stem}.png")
+        relief = cv2.imread(str(first.cutouts / f"{stem}_relief.png"), cv2.IMREAD_UNCHANGED)
+        assert relief.dtype == np.uint8
+        assert relief.shape == cutout.shape[:2]
+        assert (relief[cutout[..., 3] == 0] == 128).all()
+    for folder, count in ((first.backgrounds, 4), (first.cutouts, 3)):
+        with open(folder / "licences.csv", newline="", encoding="utf-8") as file:
+            lines = list(csv.DictReader(file))
+        assert len(lines) == count
+        assert {line["licence"] for line in lines} == {"CC0-1.0"}
+        assert all((folder / line["file"]).is_file() for line in lines)
+    second = write_sample_pack(tmp_path / "b", scenes=4, cutouts=3, seed=2)
+    for folder in ("backgrounds", "cutouts"):
+        for file in (tmp_path / "a" / "pack" / folder).iterdir():
+            assert file.read_bytes() == (second.cutouts.parent / folder / file.name).read_bytes()
+
+
+def test_two_processes_write_a_full_pack(tmp_path: Path) -> None:
+    """From eight items on, spawned processes do the work and the pack is complete."""
+    made = write_sample_pack(tmp_path, scenes=0, cutouts=8)
+    pictures = [p for p in made.cutouts.glob("*.png") if not p.stem.endswith("_relief")]
+    assert len(pictures) == 8
+    assert len(list(made.cutouts.iterdir())) == 17
+
+
+def test_wrong_requests_name_what_is_expected(tmp_path: Path) -> None:
+    """Unknown names, bad seeds, tiny sizes and blocked folders end in errors that say why."""
+    with pytest.raises(UsageError, match="outdoor, indoor, street"):
+        render_scene("moon", 0, *SMALL)
+    with pytest.raises(UsageError, match="quadruped, object"):
+        render_cutout("moon", 0, 64)
+    with pytest.raises(UsageError, match="seed"):
+        render_scene("indoor", -1, *SMALL)
+    with pytest.raises(UsageError, match="16 px"):
+        render_scene("indoor", 0, 8, 64)
+    with pytest.raises(UsageError, match="16 px"):
+        render_cutout("object", 0, 4)
+    with pytest.raises(UsageError, match="scenes=-1"):
+        write_sample_pack(tmp_path, scenes=-1, cutouts=0)
+    (tmp_path / "cutouts").write_text("a file where a folder should be")
+    with pytest.raises(StorageError):
+        write_sample_pack(tmp_path, scenes=0, cutouts=1)
