@@ -410,6 +410,17 @@ def test_workers_render_the_same_samples(tmp_path: Path) -> None:
     assert (tmp_path / "none" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
+def test_workers_start_after_opencv_has_used_its_threads(tmp_path: Path) -> None:
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    try:
+        cv2.GaussianBlur(np.zeros((2000, 2000), np.float32), (0, 0), 3)  # large enough to share
+        assert tiny_train(tmp_path, tiny_config(workers=2)).steps == 12
+        assert cv2.getNumThreads() == 2
+    finally:
+        cv2.setNumThreads(threads)
+
+
 def test_samples_come_again_after_an_epoch(tmp_path: Path) -> None:
     seen: list[int] = []
 

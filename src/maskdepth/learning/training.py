@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
@@ -126,6 +127,9 @@ def train(
     with ExitStack() as stack:
         torch.set_flush_denormal(True)  # without it, CPU training falls to a quarter of its speed
         stack.callback(torch.set_flush_denormal, False)  # else the caller's tiny numbers are 0
+        # OpenCV's threads stay behind in a fork, and a worker would wait for them without end.
+        stack.callback(cv2.setNumThreads, cv2.getNumThreads())
+        cv2.setNumThreads(1)
         stack.enter_context(torch.random.fork_rng(devices=[]))  # the caller's draws are his own
         torch.manual_seed(config.seed)
         network = build_model(config.preset) if model is None else model
