@@ -167,18 +167,17 @@ def compose(
 ) -> None:
     """Check, split and freeze two folders of assets as a dataset."""
     from maskdepth.labelling.build import compose_dataset, write_folders
-    from maskdepth.synthesis.recipes import PRIOR_WORK, RecipeRules
+    from maskdepth.synthesis.recipes import PLANS
 
-    rules = {"free": RecipeRules(), "prior": PRIOR_WORK}.get(plan)
-    if rules is None:
-        raise UsageError("--plan free or prior", repr(plan), "choose one of the two")
+    if plan not in PLANS:
+        raise UsageError(f"--plan {' or '.join(PLANS)}", repr(plan), "choose one of them")
     if layout not in (None, "folders"):
         raise UsageError("--layout folders", repr(layout), "use that, or leave it out")
     dataset = compose_dataset(
         cutouts,
         backgrounds,
         output,
-        rules=rules.at_size(size),
+        rules=PLANS[plan].at_size(size),
         seed=seed,
         small=small,
         strict=strict,

@@ -183,6 +183,22 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
+def make_folder(folder: str | os.PathLike[str]) -> Path:
+    """Make an output folder and those above it.
+
+    Raises:
+        StorageError: it cannot be made, or is a file.
+    """
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"a folder at {path}", error.strerror or str(error), "choose another output folder"
+        ) from None
+    return path
+
+
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file so that it is either whole or, on failure, as it was before.
 

@@ -31,7 +31,7 @@ from maskdepth.report import write_report
 from maskdepth.synthesis.recipes import (
     BENCHMARK_SEED,
     BENCHMARK_V1,
-    PRIOR_WORK,
+    PLANS,
     RecipeRules,
     sample_recipe,
 )
@@ -50,7 +50,7 @@ Notify = Callable[[str], None]
 
 def training_rules(preset: str, size: int = 224) -> RecipeRules:
     """The recipes a preset is trained on: the prior work's grid for ``seed``, else our own."""
-    return (PRIOR_WORK if preset == "seed" else RecipeRules()).at_size(size)
+    return PLANS["prior" if preset == "seed" else "free"].at_size(size)
 
 
 def train_model(

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from maskdepth import __version__
 from maskdepth.depth import colourise, encode_depth_mm, encode_disparity
-from maskdepth.errors import StorageError, UsageError
-from maskdepth.images import resize, resize_cutout, save_jpeg, save_png, write_text
+from maskdepth.errors import UsageError
+from maskdepth.images import make_folder, resize, resize_cutout, save_jpeg, save_png, write_text
 from maskdepth.inference.model_folder import ModelCard
 
 FILE_ENDINGS = {
@@ -232,22 +232,6 @@ def check_formats(formats: Collection[str]) -> None:
         raise UsageError(
             f"formats among {', '.join(FILE_ENDINGS)}", ", ".join(unknown), "leave that out"
         )
-
-
-def make_folder(folder: str | Path) -> Path:
-    """Make an output folder and those above it.
-
-    Raises:
-        StorageError: it cannot be made, or is a file.
-    """
-    path = Path(folder)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"a folder at {path}", error.strerror or str(error), "choose another output folder"
-        ) from None
-    return path
 
 
 def file_identities(paths: Iterable[Path]) -> frozenset[tuple[int, int]]:

@@ -12,12 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from maskdepth.errors import MaskdepthError, PictureError, UsageError
-from maskdepth.images import PICTURE_SUFFIXES, load_picture
+from maskdepth.images import PICTURE_SUFFIXES, load_picture, make_folder
 from maskdepth.inference.prediction import (
     FILE_ENDINGS,
     check_formats,
     file_identities,
-    make_folder,
     output_paths,
     refuse_overwriting,
 )

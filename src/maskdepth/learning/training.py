@@ -15,7 +15,8 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import nn
 
-from maskdepth.errors import DatasetError, StorageError, UsageError
+from maskdepth.errors import DatasetError, UsageError
+from maskdepth.images import make_folder
 from maskdepth.inference.model_folder import STATE_FILE, WEIGHTS_FILE
 from maskdepth.learning.checkpoint import (
     TrainingState,
@@ -59,7 +60,6 @@ class TrainingResult:
         steps, images, seconds: over all parts of a resumed run.
         interrupted: stopped by Ctrl-C or SIGTERM, its state saved; not validated at the end.
         validation: figures of the last validation, or None; see ``validation.Validation``.
-        best_step: the validated step of the highest Dice, or None.
         weights: the weights file, or None where interrupted.
         machine: torch's version, its threads, processes and kind of device.
     """
@@ -70,7 +70,6 @@ class TrainingResult:
     seconds: float
     interrupted: bool
     validation: dict[str, float] | None
-    best_step: int | None
     weights: Path | None
     machine: dict[str, Any]
 
@@ -177,8 +176,6 @@ class _Run:
         self.saved_step: int | None = None
         self.validated_step: int | None = None
         self.validation: dict[str, float] | None = None
-        self.best_step: int | None = None
-        self.best_dice = -1.0
 
     @property
     def seconds(self) -> float:
@@ -222,7 +219,6 @@ class _Run:
             seconds=self.seconds,
             interrupted=not finished,
             validation=self.validation,
-            best_step=self.best_step,
             weights=weights,
             machine=_circumstances(accelerator),
         )
@@ -289,9 +285,6 @@ class _Run:
         self.validation = found.figures
         self.validated_step = self.step
         self.validated_at = time.monotonic()
-        dice = found.figures.get("val_dice")
-        if dice is not None and dice > self.best_dice:
-            self.best_dice, self.best_step = dice, self.step
         self.reporter.validated(self.step, self.seconds, found)
         return True
 
@@ -305,8 +298,6 @@ class _Run:
             "seconds": self.seconds,
             "validated_step": self.validated_step,
             "validation": self.validation,
-            "best_step": self.best_step,
-            "best_dice": self.best_dice,
         }
         learner = self.learner
         tensors = capture_tensors(learner.network, learner.average, learner.optimiser)
@@ -321,8 +312,6 @@ class _Run:
         self.seconds_before = facts["seconds"]
         self.validated_step = facts["validated_step"]
         self.validation = facts["validation"]
-        self.best_step = facts["best_step"]
-        self.best_dice = facts["best_dice"]
         for name, value in _circumstances(self.accelerator).items():
             if facts[name] != value:
                 self.reporter.note(
@@ -379,13 +368,5 @@ def _make_reporter(
     """Only the main process tells anything, and makes the folder."""
     if not accelerator.is_main_process:
         return Reporter(config, None, make_display(quiet=True), None)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"to make the folder {folder}",
-            error.strerror or str(error),
-            "choose another folder for the run",
-        ) from error
-    journal = Journal(folder, resumed_step=resumed_step, tensorboard=tensorboard)
+    journal = Journal(make_folder(folder), resumed_step=resumed_step, tensorboard=tensorboard)
     return Reporter(config, journal, make_display(quiet), on_progress)

@@ -102,6 +102,9 @@ BENCHMARK_SEED: Final = 2026
 PRIOR_WORK: Final = _CLEAN_V1.with_(name="prior work", off_frame=0.0, places=20)
 """The 2020 plan: 100 cutouts x 100 backgrounds x 2 flips x 20 places = 400 000 composites."""
 
+PLANS: Final = {"free": RecipeRules(), "prior": PRIOR_WORK}
+"""What a dataset can be made by: our own free draws, or the prior work's grid."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.depth import disparity_from_depth, encode_disparity
-from maskdepth.errors import StorageError, UsageError
+from maskdepth.errors import UsageError
 from maskdepth.images import save_png, write_text
 from maskdepth.synthesis.worlds.cutouts import CUTOUT_KINDS, render_cutout
 from maskdepth.synthesis.worlds.scenes import FAMILIES, render_scene
@@ -42,17 +42,6 @@ def encode_relief(relief: NDArray[np.float32]) -> NDArray[np.uint8]:
 def decode_relief(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The inverse of ``encode_relief``."""
     return ((grey.astype(np.float32) - 128.0) / 254.0).astype(np.float32)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"to make the folder {folder}",
-            error.strerror or str(error),
-            "choose a folder that can be written",
-        ) from None
 
 
 def _write_scene(folder: Path, name: str, family: str, seed: int) -> None:
@@ -115,7 +104,6 @@ def write_sample_pack(folder: Path, *, scenes: int, cutouts: int, seed: int = 0)
     jobs = _jobs("scene", pack.backgrounds, FAMILIES, scenes, seed)
     jobs += _jobs("cutout", pack.cutouts, CUTOUT_KINDS, cutouts, seed)
     for place in (pack.cutouts, pack.backgrounds):
-        _make_folder(place)
         names = [name for _, where, name, _, _ in jobs if where == place]
         lines = [f"{name}.png,{SOURCE},{LICENCE}\n" for name in names]
         write_text(place / "licences.csv", "file,source,licence\n" + "".join(lines))
