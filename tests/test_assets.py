@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import threading
@@ -19,7 +20,14 @@ from PIL import Image
 
 from maskdepth.depth import encode_disparity
 from maskdepth.errors import AssetError, DatasetError
-from maskdepth.images import load_cutout, load_picture, resize, save_jpeg, save_png
+from maskdepth.images import (
+    load_cutout,
+    load_picture,
+    premultiply,
+    resize,
+    save_jpeg,
+    save_png,
+)
 from maskdepth.synthesis.assets import (
     BackgroundAsset,
     CutoutAsset,
@@ -29,12 +37,16 @@ from maskdepth.synthesis.assets import (
     scan_cutouts,
 )
 from maskdepth.synthesis.catalogue import Catalogue
+from maskdepth.synthesis.checks import alpha_box
 
 
 def drawn_photo(seed: int, height: int = 96, width: int = 128) -> NDArray[np.uint8]:
     """A picture of coarse random colours: unlike that of any other seed."""
     blocks = np.random.default_rng(seed).integers(0, 256, (6, 8, 3)).astype(np.uint8)
     return resize(blocks, height, width)
+
+
+RAMP = np.tile(np.linspace(0.2, 0.9, 96)[:, None], (1, 128))  # of ground that comes nearer
 
 
 def drawn_cutout(
@@ -206,7 +218,7 @@ def test_formats_of_phones_are_not_passed_over_in_silence(backgrounds: Path) -> 
 def test_other_files_are_not_assets(backgrounds: Path) -> None:
     """Labels, tables, notes and hidden files are neither assets nor findings."""
     for name in ("photo_0_disparity.png", "photo_0_depth_mm.png", "x_relief.png"):
-        save_png(backgrounds / name, encode_disparity(np.ones((96, 128))))
+        save_png(backgrounds / name, encode_disparity(RAMP))
     for name in ("licences.csv", "label.json", "Thumbs.db", "._photo_0.jpg", "notes.txt"):
         (backgrounds / name).write_text('{"kind": "exact"}')
     (backgrounds / ".trash").mkdir()
@@ -298,7 +310,7 @@ def test_a_damaged_licence_table_is_no_obstacle(cutouts: Path, content: str) -> 
 
 def test_labels_beside_pictures_are_found(backgrounds: Path, cutouts: Path) -> None:
     """A disparity or relief picture of the same stem is the asset's label."""
-    save_png(backgrounds / "photo_1_disparity.png", encode_disparity(np.full((96, 128), 0.5)))
+    save_png(backgrounds / "photo_1_disparity.png", encode_disparity(RAMP))
     (backgrounds / "label.json").write_text('{"kind": "sensor"}')
     save_png(cutouts / "cutout_3_relief.png", np.full((68, 88), 128, np.uint8))
     photos, findings = scan_backgrounds(backgrounds)
@@ -315,9 +327,10 @@ def test_labels_beside_pictures_are_found(backgrounds: Path, cutouts: Path) -> N
         np.full((96, 128), 200, np.uint8),
         np.zeros((96, 128), np.uint16),
         np.full((96, 96), 9, np.uint16),
+        np.full((96, 128), 9, np.uint16),
         None,
     ],
-    ids=["8-bit", "all invalid", "other shape", "text"],
+    ids=["8-bit", "all invalid", "other shape", "constant", "text"],
 )
 def test_an_unusable_label_is_left_and_its_picture_kept(
     backgrounds: Path, label: NDArray[Any] | None
@@ -338,7 +351,7 @@ def test_an_unusable_label_is_left_and_its_picture_kept(
 @pytest.mark.parametrize("text", ["{", "[]", '{"kind": 3}', "{}"])
 def test_a_damaged_label_file_leaves_the_kind_unknown(backgrounds: Path, text: str) -> None:
     """The labels stay usable although nobody knows where they come from."""
-    save_png(backgrounds / "photo_1_disparity.png", encode_disparity(np.full((96, 128), 0.5)))
+    save_png(backgrounds / "photo_1_disparity.png", encode_disparity(RAMP))
     (backgrounds / "label.json").write_text(text)
     assets, findings = scan_backgrounds(backgrounds)
     assert (assets[1].disparity is not None, assets[1].label) == (True, None)
@@ -514,22 +527,30 @@ def test_working_copies_are_the_pictures(cutouts: Path, backgrounds: Path) -> No
     assert rgba.shape == (asset.height, asset.width, 4)
     assert relief is None
     whole = load_cutout(cutouts / "cutout_2.png")
-    assert whole[..., 3].sum() - rgba[..., 3].sum() < 0.01 * whole[..., 3].sum()
+    left = whole[..., 3].sum(dtype=float) - rgba[..., 3].sum(dtype=float) / 257
+    assert 0 <= left < 0.01 * whole[..., 3].sum()
+    rows, columns = alpha_box(whole[..., 3])
+    expected = np.rint(premultiply(whole[rows, columns]) * 257)
+    assert np.abs(rgba - expected).max() <= 1
     assert catalogue.background_asset("photo_2").id == "photo_2"
     assert catalogue.disparity("photo_2") is None
 
 
 def test_working_copies_are_no_larger_than_needed(cutouts: Path, backgrounds: Path) -> None:
-    """Backgrounds shrink to twice the composite's side, cutouts by halves, aspect kept."""
+    """Backgrounds shrink to twice the composite's side; each copy by the root of two, or less."""
     save_png(backgrounds / "large.png", drawn_photo(20, 300, 700))
     save_png(cutouts / "large.png", drawn_cutout(20, 500, 1000))
     catalogue = catalogue_of(cutouts, backgrounds, size=64)
     assert catalogue.background("large").shape == (128, 299, 3)
     asset = catalogue.cutout_asset("large")
     longest = max(asset.width, asset.height)
-    for wanted, halvings in ((longest + 9, 0), (longest, 0), (longest // 2, 1), (99, 3), (9, 6)):
+    for wanted, steps in ((longest + 9, 0), (longest, 0), (longest // 2, 2), (99, 6), (9, 13)):
         rgba, _ = catalogue.cutout("large", wanted)
-        assert max(rgba.shape[:2]) == round(longest / 2**halvings) >= min(wanted, longest)
+        assert max(rgba.shape[:2]) == math.ceil(longest / 2 ** (steps / 2))
+        assert max(rgba.shape[:2]) >= min(wanted, longest)
+    for wanted, level in ((200, 0), (128, 0), (91, 0), (90, 1), (64, 2)):
+        assert catalogue.background_level("large", wanted) == level
+        assert min(catalogue.background("large", level).shape[:2]) >= min(wanted, 128)
     rgba, _ = catalogue.cutout("large", 200)
     assert rgba.shape[1] / rgba.shape[0] == pytest.approx(asset.width / asset.height, rel=0.01)
 
@@ -540,7 +561,7 @@ def test_shrinking_a_cutout_makes_no_halo(cutouts: Path, backgrounds: Path) -> N
     cutout[..., :3] = np.where(cutout[..., 3:] > 0, (200, 0, 0), (0, 255, 0))
     save_png(cutouts / "red.png", cutout)
     rgba, _ = catalogue_of(cutouts, backgrounds).cutout("red", 300)
-    assert rgba[rgba[..., 3] > 0][:, 1].max() <= 1
+    assert rgba[..., 1].max() <= 257
 
 
 def test_disparity_fits_its_background(cutouts: Path, backgrounds: Path) -> None:
@@ -558,6 +579,32 @@ def test_disparity_fits_its_background(cutouts: Path, backgrounds: Path) -> None
     assert np.allclose(disparity[25:], np.linspace(0, 1, 150), atol=0.01)
 
 
+def test_focal_lengths_are_read_and_ground_is_found(backgrounds: Path) -> None:
+    """What ``label.json`` says of a camera is kept; level ground is found."""
+    save_png(backgrounds / "photo_1_disparity.png", encode_disparity(RAMP))
+    (backgrounds / "label.json").write_text('{"kind": "exact", "focal": {"photo_1": 0.8}}')
+    assets, findings = scan_backgrounds(backgrounds)
+    assert findings == []
+    assert [asset.focal for asset in assets] == [None, 0.8, None, None, None]
+    assert [len(asset.ground) > 0 for asset in assets] == [False, True, False, False, False]
+    # The ramp is 0 some 27 rows above the picture.
+    above = 95 * 0.2 / 0.7
+    for _, y, disparity, unit in assets[1].ground:
+        assert unit * 96 == pytest.approx(y * 96 + above, abs=2)
+        assert disparity == pytest.approx(0.2 + 0.7 * (y * 96 - 0.5) / 95, abs=0.01)
+
+
+def test_a_cutouts_foot_is_the_middle_of_its_lowest_row(cutouts: Path) -> None:
+    """A leg at the right is where the thing touches the ground."""
+    picture = np.zeros((60, 80, 4), np.uint8)
+    picture[10:40, 10:70] = 255
+    picture[40:50, 60:70] = 255
+    save_png(cutouts / "table.png", picture)
+    assets, _ = scan_cutouts(cutouts)
+    (table,) = [asset for asset in assets if asset.id == "table"]
+    assert table.foot == (pytest.approx(55 / 60, abs=1e-4), 1.0)
+
+
 def test_relief_fits_its_cutout(cutouts: Path, backgrounds: Path) -> None:
     """Relief is trimmed and resized with its cutout; 128 is flat, 255 is 0.5 nearer."""
     codes = np.full((68, 88), 128, np.uint8)
@@ -572,8 +619,10 @@ def test_relief_fits_its_cutout(cutouts: Path, backgrounds: Path) -> None:
 
 def test_changed_and_missing_files_are_noticed(cutouts: Path, backgrounds: Path) -> None:
     """A file that is not what was scanned is an error at its first use, and no other is."""
-    save_png(backgrounds / "photo_4_disparity.png", encode_disparity(np.full((96, 128), 0.5)))
+    for seed in (3, 4):
+        save_png(backgrounds / f"photo_{seed}_disparity.png", encode_disparity(RAMP))
     catalogue = catalogue_of(cutouts, backgrounds)
+    save_png(backgrounds / "photo_3_disparity.png", encode_disparity(RAMP / 2))
     save_png(cutouts / "cutout_0.png", drawn_cutout(50))
     (backgrounds / "photo_0.jpg").unlink()
     (backgrounds / "photo_4_disparity.png").unlink()
@@ -581,8 +630,9 @@ def test_changed_and_missing_files_are_noticed(cutouts: Path, backgrounds: Path)
         catalogue.cutout("cutout_0", 224)
     with pytest.raises(DatasetError, match=r"photo_0\.jpg"):
         catalogue.background("photo_0")
-    with pytest.raises(DatasetError, match="photo_4_disparity"):
-        catalogue.disparity("photo_4")
+    for seed in (3, 4):
+        with pytest.raises(DatasetError, match=f"photo_{seed}_disparity"):
+            catalogue.disparity(f"photo_{seed}")
     with pytest.raises(DatasetError, match="'nobody'"):
         catalogue.background("nobody")
     assert catalogue.background("photo_1").shape == (96, 128, 3)

@@ -97,7 +97,7 @@ def test_fit_leaves_a_whole_model_folder(model: Path) -> None:
     assert card["depth"] == "synthetic only"
     assert card["training"]["steps"] == 6
     report = json.loads((model / "report.json").read_text())
-    assert set(report["masks"]) == {"clean", "jpeg"}
+    assert set(report["masks"]) == {"clean", "jpeg", "hard"}
 
 
 def test_a_pair_is_predicted_from_the_model(

@@ -18,7 +18,7 @@ from maskdepth.inference.model_folder import ModelCard
 from maskdepth.inference.prediction import Prediction
 from maskdepth.metrics import mask_metrics
 from maskdepth.synthesis.assets import BackgroundAsset, CutoutAsset
-from maskdepth.synthesis.recipes import BENCHMARK_V1
+from maskdepth.synthesis.rules import BENCHMARK_V1
 from maskdepth.synthesis.spec import DatasetSpec
 
 SPLITS = ("train", "val", "test")
@@ -219,7 +219,7 @@ def test_the_difference_baseline_is_tuned_and_good_on_clean_pictures(blind):
 def test_the_tuned_baseline_is_the_best_of_all_settings_on_val(dataset):
     """No threshold and median filter does better on the composites of val, slice by slice."""
     spec, folder = dataset
-    masks = judge(Fake(nowhere), dataset, slices=("clean", "jpeg"), count=2)["masks"]
+    masks = judge(Fake(nowhere), dataset, slices=tuple(BENCHMARK_V1), count=2)["masks"]
     for name, rules in BENCHMARK_V1.items():
         pool = spec.pool("val", "val", origin="user")
         catalogue = spec.catalogue(folder, rules.size)

@@ -15,16 +15,13 @@ from hypothesis import strategies as st
 
 from maskdepth.errors import AssetError, ConfigError
 from maskdepth.synthesis.assets import BackgroundAsset, CutoutAsset
-from maskdepth.synthesis.recipes import (
-    BENCHMARK_SEED,
-    BENCHMARK_V1,
-    PRIOR_WORK,
-    Pool,
-    Recipe,
-    RecipeRules,
-    sample_recipe,
-    sample_recipes,
-)
+from maskdepth.synthesis.effects import NO_EFFECTS
+from maskdepth.synthesis.placement import Placement
+from maskdepth.synthesis.recipes import Pool, Recipe, sample_recipe, sample_recipes
+from maskdepth.synthesis.rules import BENCHMARK_SEED, BENCHMARK_V1, FIELD, PRIOR_WORK, RecipeRules
+
+# Level ground with its horizon at 40 % of the height.
+GROUND = tuple((x, y, 0.8 * (y - 0.4), y - 0.4) for x in (0.2, 0.5, 0.8) for y in (0.6, 0.75, 0.9))
 
 
 def make_pool(cutouts: int = 5, backgrounds: int = 4, labelled: int = 0) -> Pool:
@@ -39,6 +36,7 @@ def make_pool(cutouts: int = 5, backgrounds: int = 4, labelled: int = 0) -> Pool
         tuple(
             BackgroundAsset(id=f"b{i}", file=f"b{i}.jpg", width=640, height=480,
                             disparity="d.png" if i < labelled else None,
+                            ground=GROUND if i < labelled else (),
                             label="exact" if i < labelled else None,
                             origin="sample" if i < labelled else "user", **common)
             for i in range(backgrounds)
@@ -75,7 +73,15 @@ def test_seed_0_is_valid_and_differs_from_seed_1() -> None:
     pool = make_pool()
     zero, one = (list(sample_recipes(RULES, pool, seed, 0, 50)) for seed in (0, 1))
     assert zero != one
-    assert len({(recipe.x, recipe.y, recipe.cutout) for recipe in zero}) > 40
+    assert len({recipe.objects for recipe in zero}) > 40
+
+
+def inside(placed: Placement, size: int) -> tuple[int, int]:
+    """Width and height of the part of an object's box that lies in the frame."""
+    return (
+        min(placed.x + placed.width, size) - max(placed.x, 0),
+        min(placed.y + placed.height, size) - max(placed.y, 0),
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -92,15 +98,15 @@ def test_every_placement_keeps_its_rules(
     """Whatever the rules, the box is visible by the promised share and of the promised size."""
     rules = RULES.with_(long_side_px=(low, low + extra), off_frame=off_frame, empty_probability=0.0)
     recipe = sample_recipe(rules, make_pool(), seed, index)
-    inside_x = min(recipe.x + recipe.width, rules.size) - max(recipe.x, 0)
-    inside_y = min(recipe.y + recipe.height, rules.size) - max(recipe.y, 0)
+    (placed,) = recipe.objects
+    inside_x, inside_y = inside(placed, rules.size)
     assert inside_x > 0
     assert inside_y > 0
-    if max(recipe.width, recipe.height) <= rules.size:
-        visible = inside_x * inside_y / (recipe.width * recipe.height)
+    if max(placed.width, placed.height) <= rules.size:
+        visible = inside_x * inside_y / (placed.width * placed.height)
         assert visible >= 1 - off_frame - 1e-9
-    assert max(recipe.width, recipe.height) <= round(low + extra) + 1
-    assert 0 <= recipe.nearness < 1
+    assert max(placed.width, placed.height) <= round(low + extra) + 1
+    assert 0 <= placed.nearness < 1
     assert rules.plate_crop[0] <= recipe.crop_side <= rules.plate_crop[1]
 
 
@@ -110,13 +116,12 @@ def test_benchmark_composites_hold_the_promised_foreground() -> None:
     shares = {asset.id: asset.alpha_share for asset in pool.cutouts}
     recipes = list(sample_recipes(BENCHMARK_V1["clean"], pool, BENCHMARK_SEED, 0, 2000))
     for recipe in recipes:
-        inside_x = min(recipe.x + recipe.width, 224) - max(recipe.x, 0)
-        inside_y = min(recipe.y + recipe.height, 224) - max(recipe.y, 0)
-        assert recipe.cutout is not None
-        assert 0.0099 <= shares[recipe.cutout] * inside_x * inside_y / 224**2 <= 0.401
-        assert 59 <= max(recipe.width, recipe.height) <= 171
-    assert 0.45 < np.mean([recipe.flip for recipe in recipes]) < 0.55
-    assert len({recipe.cutout for recipe in recipes}) == 20
+        (placed,) = recipe.objects
+        inside_x, inside_y = inside(placed, 224)
+        assert 0.0099 <= shares[placed.cutout] * inside_x * inside_y / 224**2 <= 0.401
+        assert 59 <= max(placed.width, placed.height) <= 171
+    assert 0.45 < np.mean([recipe.objects[0].flip for recipe in recipes]) < 0.55
+    assert len({recipe.objects[0].cutout for recipe in recipes}) == 20
 
 
 V1_RULES = (
@@ -137,7 +142,11 @@ def test_the_benchmark_is_frozen() -> None:
         rules = BENCHMARK_V1[name]
         frozen += [getattr(rules, field) for field in V1_RULES]
         for recipe in sample_recipes(rules, make_pool(9, 6), BENCHMARK_SEED, 0, 500):
-            frozen += [getattr(recipe, field) for field in V1_CHOICES]
+            (placed,) = recipe.objects
+            choices = dataclasses.asdict(recipe) | dataclasses.asdict(placed)
+            frozen += [choices[field] for field in V1_CHOICES]
+            assert recipe.effects == NO_EFFECTS
+            assert (recipe.stale, placed.standing) == (None, None)
     assert hashlib.sha256(repr(frozen).encode()).hexdigest() == FROZEN_V1
 
 
@@ -157,9 +166,10 @@ def test_the_prior_works_plan_is_400_000_samples_drawn_in_under_ten_seconds() ->
     """100 cutouts x 100 backgrounds x 2 flips x 20 places, each pair equally often."""
     pool = make_pool(100, 100)
     began = time.process_time()
-    pairs: dict[tuple[str | None, str, bool], int] = {}
+    pairs: dict[tuple[str, str, bool], int] = {}
     for recipe in sample_recipes(PRIOR_WORK, pool, 0, 0, 400_000):
-        key = (recipe.cutout, recipe.background, recipe.flip)
+        (placed,) = recipe.objects
+        key = (placed.cutout, recipe.background, placed.flip)
         pairs[key] = pairs.get(key, 0) + 1
     assert time.process_time() - began < 10
     assert pool.grid_size(PRIOR_WORK.places) == 400_000
@@ -173,7 +183,7 @@ def test_a_grid_begins_again_after_its_last_sample() -> None:
     rules = PRIOR_WORK.with_(places=2)
     once = list(sample_recipes(rules, pool, 0, 0, 24))
     assert list(sample_recipes(rules, pool, 0, 20, 30)) == once[20:] + once[:6]
-    assert len({(recipe.x, recipe.y) for recipe in once}) > 12
+    assert len({recipe.objects for recipe in once}) > 12
 
 
 def test_neighbours_in_a_grid_do_not_share_their_background() -> None:
@@ -207,3 +217,96 @@ def test_wrong_rules_are_refused(values: dict[str, object]) -> None:
     """Unknown keys, ranges upside down, values out of range and of the wrong type."""
     with pytest.raises(ConfigError, match="expected"):
         RecipeRules.parse(values, "rules.yaml")
+
+
+HARD_CHOICES = ("shadows", "gains", "offset", "plate_shift", "plate_angle")
+FROZEN_HARD_V1 = "27b5742a45dffa8a3a1d30f041c4816a6f47ca5809382c69441efd01771f22b3"
+
+
+def test_the_hard_slice_is_frozen_and_within_its_ranges() -> None:
+    """Shadow, light, a moved plate and noise on the clean slice's objects."""
+    rules = BENCHMARK_V1["hard"]
+    frozen: list[object] = []
+    pool = make_pool(9, 6)
+    clean = sample_recipes(BENCHMARK_V1["clean"], pool, BENCHMARK_SEED, 0, 500)
+    for recipe, plain in zip(
+        sample_recipes(rules, pool, BENCHMARK_SEED, 0, 500), clean, strict=True
+    ):
+        effects = recipe.effects
+        (shadow,) = effects.shadows
+        assert 0.2 <= shadow.strength <= 0.5
+        assert 2 <= shadow.sigma_px <= 6
+        assert 3 <= shadow.dy <= 15
+        assert -15 <= shadow.dx <= 15
+        assert (shadow.height, shadow.lean) == (1.0, 0.0)
+        assert all(0.8 * 0.95 <= gain <= 1.2 * 1.05 for gain in effects.gains)
+        assert max(effects.gains) / min(effects.gains) <= 1.05 / 0.95
+        assert -8 <= effects.offset <= 8
+        assert all(-3 <= shift <= 3 for shift in effects.plate_shift)
+        assert -0.7 <= effects.plate_angle <= 0.7
+        assert 1 <= recipe.noise_sigma <= 6
+        assert recipe.perturbs_plate
+        assert not plain.perturbs_plate
+        assert recipe.objects == plain.objects
+        assert (recipe.jpeg_picture, recipe.stale, effects.blur_sigma) == (None, None, 0.0)
+        frozen += [round(recipe.noise_sigma, 9), recipe.noise_seed]
+        values = dataclasses.asdict(effects)
+        frozen += [repr(values[name]) for name in HARD_CHOICES]
+    assert hashlib.sha256(repr(frozen).encode()).hexdigest() == FROZEN_HARD_V1
+
+
+def test_rules_for_the_field_draw_every_effect_as_often_as_they_say() -> None:
+    """Each effect comes with its probability, and off and on are both there."""
+    recipes = list(sample_recipes(FIELD, make_pool(9, 6, labelled=3), 0, 0, 4000))
+    effects = [recipe.effects for recipe in recipes]
+    shares = {
+        "shadow": np.mean([any(s.height == 1 for s in each.shadows) for each in effects]),
+        "contact": np.mean([any(s.height < 1 for s in each.shadows) for each in effects]),
+        "reflection": np.mean([each.reflection > 0 for each in effects]),
+        "harmony": np.mean([each.harmony > 0 for each in effects]),
+        "motion": np.mean([each.motion != (0, 0) for each in effects]),
+        "light": np.mean([each.gains != (1, 1, 1) for each in effects]),
+        "plate_motion": np.mean([each.plate_moves for each in effects]),
+        "stale": np.mean([recipe.stale is not None for recipe in recipes]),
+        "blur": np.mean([each.blur_sigma > 0 for each in effects]),
+        "resize": np.mean([each.scale != 1 for each in effects]),
+        "row_noise": np.mean([each.row_noise > 0 for each in effects]),
+        "crowd": np.mean([len(recipe.objects) > 1 for recipe in recipes]),
+    }
+    for name, share in shares.items():
+        assert share == pytest.approx(getattr(FIELD, name).probability, abs=0.03), name
+
+
+def test_objects_stand_on_the_ground_of_labelled_backgrounds_alone() -> None:
+    """They touch it inside the frame, the larger the nearer, and never without a label."""
+    rules = RULES.with_(ground={"share": 1.0}, labelled_share=0.5, empty_probability=0.0)
+    pool = make_pool(5, 4, labelled=2)
+    standing = []
+    for recipe in sample_recipes(rules, pool, 0, 0, 2000):
+        (placed,) = recipe.objects
+        if recipe.background not in ("b0", "b1"):
+            assert placed.standing is None
+        elif placed.standing is not None:
+            standing.append(placed)
+            assert 0 <= placed.standing.row < rules.size
+            assert abs(placed.y + placed.height - placed.standing.row) <= 1
+    assert len(standing) > 700
+    near, far = [], []
+    for placed in standing:
+        (near if placed.standing.disparity > 0.25 else far).append(placed.height)
+    assert np.median(near) > np.median(far)
+
+
+def test_the_size_of_what_stands_follows_its_distance_below_the_horizon() -> None:
+    """Where a camera height is seen as u rows, an object half as tall is u / 2 rows tall."""
+    rules = RULES.with_(
+        ground={"share": 1.0, "height": (0.5, 0.5)},
+        labelled_share=1.0,
+        plate_crop=(1.0, 1.0),
+        empty_probability=0.0,
+    )
+    for recipe in sample_recipes(rules, make_pool(5, 2, labelled=2), 0, 0, 500):
+        (placed,) = recipe.objects
+        if placed.standing is not None:
+            below_horizon = placed.standing.row - 0.4 * rules.size
+            assert placed.height == pytest.approx(0.5 * below_horizon, abs=0.6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from maskdepth.depth import disparity_from_depth
-from maskdepth.images import decode_jpeg, encode_jpeg
+from maskdepth.images import decode_jpeg, encode_jpeg, premultiply
+from maskdepth.synthesis.effects import NO_EFFECTS, Shadow
+from maskdepth.synthesis.placement import Placement, Standing
 from maskdepth.synthesis.recipes import Recipe
 from maskdepth.synthesis.renderer import render
 
@@ -28,21 +31,34 @@ class InMemory:
     scene_disparity: NDArray[np.float32] | None = None
     relief: NDArray[np.float32] | None = None
 
-    def cutout(self, _: str, __: int) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
-        return self.rgba, self.relief
+    def cutout(self, _: str, __: int) -> tuple[NDArray[np.uint16], NDArray[np.float32] | None]:
+        return np.rint(premultiply(self.rgba) * np.float32(257)).astype(np.uint16), self.relief
 
-    def background(self, _: str) -> NDArray[np.uint8]:
+    def background_level(self, _: str, __: float) -> int:
+        return 0
+
+    def background(self, _: str, level: int = 0) -> NDArray[np.uint8]:
         return self.scene
 
     def disparity(self, _: str) -> NDArray[np.float32] | None:
         return self.scene_disparity
 
 
+OBJECT = Placement("c", flip=False, width=20, height=30, x=10, y=12, nearness=0.5)
 RECIPE = Recipe(
-    index=0, cutout="c", background="b", flip=False, crop_side=1.0, crop_x=0.0, crop_y=0.0,
-    width=20, height=30, x=10, y=12, nearness=0.5,
-    jpeg_picture=None, jpeg_plate=None, noise_sigma=0.0, noise_seed=1,
+    index=0, background="b", crop_side=1.0, crop_x=0.0, crop_y=0.0, objects=(OBJECT,), stale=None,
+    effects=NO_EFFECTS, jpeg_picture=None, jpeg_plate=None, noise_sigma=0.0, noise_seed=1,
 )  # fmt: skip
+
+
+def with_object(**changes: Any) -> Recipe:
+    """The recipe with its object changed."""
+    return dataclasses.replace(RECIPE, objects=(dataclasses.replace(OBJECT, **changes),))
+
+
+def with_effects(**effects: Any) -> Recipe:
+    """The recipe under some effects."""
+    return dataclasses.replace(RECIPE, effects=dataclasses.replace(NO_EFFECTS, **effects))
 
 
 def soft_disc(colour: tuple[int, int, int], side: int = 80) -> NDArray[np.uint8]:
@@ -60,9 +76,7 @@ def plain(value: int, side: int = SIZE) -> NDArray[np.uint8]:
 
 
 placements = st.builds(
-    lambda width, height, x, y, flip: dataclasses.replace(
-        RECIPE, width=width, height=height, x=x, y=y, flip=flip
-    ),
+    lambda width, height, x, y, flip: with_object(width=width, height=height, x=x, y=y, flip=flip),
     st.integers(1, 120), st.integers(1, 120), st.integers(-60, 63), st.integers(-60, 63),
     st.booleans(),
 )  # fmt: skip
@@ -95,7 +109,7 @@ def test_strong_shrinking_keeps_the_mean_alpha() -> None:
     """A comb of one-pixel teeth shrinks to even grey, as an area average does, not to stripes."""
     rgba = np.full((240, 240, 4), 255, np.uint8)
     rgba[:, ::2, 3] = 0
-    recipe = dataclasses.replace(RECIPE, width=24, height=24, x=5, y=5)
+    recipe = with_object(width=24, height=24, x=5, y=5)
     alpha = render(recipe, SIZE, InMemory(rgba, plain(0))).alpha[5:29, 5:29]
     assert np.allclose(alpha, 0.5, atol=0.01)
 
@@ -106,7 +120,7 @@ def test_flip_mirrors_the_cutout_in_its_box() -> None:
     rgba[:, :40, 3] = 0
     scene = plain(255)
     left = render(RECIPE, SIZE, InMemory(rgba, scene)).alpha
-    right = render(dataclasses.replace(RECIPE, flip=True), SIZE, InMemory(rgba, scene)).alpha
+    right = render(with_object(flip=True), SIZE, InMemory(rgba, scene)).alpha
     box = np.s_[12:42, 10:30]
     assert np.array_equal(left[box], right[box][:, ::-1])
     assert not np.array_equal(left, right)
@@ -115,12 +129,12 @@ def test_flip_mirrors_the_cutout_in_its_box() -> None:
 def test_a_recipe_without_cutout_shows_the_plate() -> None:
     """An empty composite has the plate's pixels, alpha 0 and the plate's disparity."""
     disparity = np.full((SIZE, SIZE), 0.3, np.float32)
-    recipe = dataclasses.replace(RECIPE, cutout=None)
+    recipe = dataclasses.replace(RECIPE, objects=())
     composite = render(recipe, SIZE, InMemory(soft_disc((0, 0, 0)), plain(90), disparity))
     assert np.array_equal(composite.image, composite.plate)
     assert not composite.alpha.any()
     assert np.array_equal(composite.disparity, disparity)
-    assert composite.object_depth is None
+    assert composite.object_depth == ()
 
 
 def test_layered_disparity_agrees_with_a_z_buffer_of_exact_geometry() -> None:
@@ -141,7 +155,7 @@ def test_layered_disparity_agrees_with_a_z_buffer_of_exact_geometry() -> None:
     card_m[box] = nearest_m / card
     z_buffer_m = np.minimum(ground_m, card_m)
     assert np.allclose(composite.disparity, nearest_m / z_buffer_m, atol=1e-5)
-    assert composite.object_depth == "nearer"
+    assert composite.object_depth == ("nearer",)
 
 
 @settings(max_examples=40, deadline=None)
@@ -152,7 +166,7 @@ def test_an_object_is_nearer_than_what_it_hides(
     """With any relief the object's disparity lies between the plate's and 1."""
     scene = np.full((SIZE, SIZE), behind, np.float32)
     relief = np.linspace(-bulge, bulge, 80, dtype=np.float32)[None].repeat(80, 0)
-    recipe = dataclasses.replace(RECIPE, nearness=nearness)
+    recipe = with_object(nearness=nearness)
     composite = render(recipe, SIZE, InMemory(soft_disc((9, 9, 9)), plain(0), scene, relief))
     inside = composite.disparity[composite.alpha > 0.5]
     assert (inside >= behind - 1e-6).all()
@@ -166,7 +180,7 @@ def test_an_object_without_room_is_masked_out_of_the_label() -> None:
     inside = composite.alpha > 0.5
     assert np.isnan(composite.disparity[inside]).all()
     assert np.isfinite(composite.disparity[~inside]).all()
-    assert composite.object_depth == "masked"
+    assert composite.object_depth == ("masked",)
 
 
 def test_unknown_plate_disparity_stays_unknown() -> None:
@@ -199,7 +213,7 @@ def test_jpeg_encodes_picture_and_plate_apart() -> None:
 
 def test_noise_has_its_sigma_and_differs_between_picture_and_plate() -> None:
     """Sensor noise of the recipe's strength, drawn apart, the same at every rendering."""
-    recipe = dataclasses.replace(RECIPE, cutout=None, noise_sigma=5.0, noise_seed=7)
+    recipe = dataclasses.replace(RECIPE, objects=(), noise_sigma=5.0, noise_seed=7)
     catalogue = InMemory(soft_disc((0, 0, 0)), plain(128))
     first, second = (render(recipe, SIZE, catalogue) for _ in range(2))
     difference = first.image.astype(float) - 128
@@ -216,3 +230,162 @@ def test_a_plate_is_square_whatever_its_background(shape: tuple[int, int]) -> No
     composite = render(recipe, SIZE, InMemory(soft_disc((9, 9, 9)), scene))
     assert composite.plate.shape == (SIZE, SIZE, 3)
     assert (composite.plate == 77).all()
+
+
+def lit_scene() -> InMemory:
+    """A bright disc before an uneven grey wall."""
+    scene = np.random.default_rng(3).integers(100, 140, (SIZE, SIZE, 3), np.uint8)
+    return InMemory(soft_disc((230, 220, 210)), scene)
+
+
+OUTSIDE_SHADOW = Shadow(strength=0.5, sigma_px=2.0, dx=6.0, dy=8.0)
+
+
+@pytest.mark.parametrize(
+    "effects",
+    [
+        {"shadows": (OUTSIDE_SHADOW,)},
+        {"shadows": (Shadow(0.6, 1.5, 0.0, 0.0, height=0.2, lean=0.5),)},
+        {"reflection": 0.5},
+        {"harmony": 0.8},
+        {"gains": (1.2, 1.1, 0.9), "offset": 5.0},
+    ],
+)
+def test_an_effect_on_the_picture_leaves_plate_and_labels_alone(effects: dict[str, Any]) -> None:
+    """Shadow, reflection, harmony and light change the picture and nothing else."""
+    plain, changed = (
+        render(RECIPE, SIZE, lit_scene()),
+        render(with_effects(**effects), SIZE, lit_scene()),
+    )
+    assert not np.array_equal(plain.image, changed.image)
+    assert np.array_equal(plain.plate, changed.plate)
+    assert np.array_equal(plain.alpha, changed.alpha)
+    assert not changed.recipe.perturbs_plate
+
+
+def test_a_shadow_takes_its_share_of_the_light_and_lies_where_it_is_thrown() -> None:
+    """Half of the light is gone at the middle of a large shadow, none of it far from it."""
+    card = InMemory(np.full((40, 40, 4), 255, np.uint8), plain(200))
+    shadow = Shadow(strength=0.5, sigma_px=1.0, dx=30.0, dy=0.0)
+    recipe = dataclasses.replace(
+        with_object(width=20, height=20, x=4, y=20),
+        effects=dataclasses.replace(NO_EFFECTS, shadows=(shadow,)),
+    )
+    image = render(recipe, SIZE, card).image
+    assert image[30, 44, 0] == pytest.approx(100, abs=2)
+    assert (image[:10] == 200).all()
+    assert (image[24:36, 8:20] == 255).all()
+
+
+def test_a_flat_shadow_lies_at_the_feet() -> None:
+    """With a tenth of the height, darkness stays near the object's lowest row."""
+    card = InMemory(np.full((40, 20, 4), 255, np.uint8), plain(200))
+    shadow = Shadow(strength=0.8, sigma_px=1.0, dx=0.0, dy=0.0, height=0.1, lean=1.0)
+    recipe = dataclasses.replace(
+        with_object(width=10, height=40, x=10, y=10),
+        effects=dataclasses.replace(NO_EFFECTS, shadows=(shadow,)),
+    )
+    dark = np.argwhere(render(recipe, SIZE, card).image[..., 0] < 190)
+    assert len(dark) > 20
+    assert dark[:, 0].min() >= 50 - 4 - 3
+    assert dark[:, 1].max() > 24
+
+
+def test_a_moved_plate_takes_its_disparity_along() -> None:
+    """Shifting the plate by whole pixels shifts both by as much, and not the picture."""
+    scene = np.random.default_rng(3).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    ramp = np.linspace(0.1, 0.9, SIZE, dtype=np.float32)[:, None].repeat(SIZE, 1)
+    catalogue = InMemory(soft_disc((9, 9, 9)), scene, ramp)
+    still = render(RECIPE, SIZE, catalogue)
+    moved = render(with_effects(plate_shift=(3.0, -2.0)), SIZE, catalogue)
+    assert np.array_equal(moved.image, still.image)
+    assert np.array_equal(moved.disparity, still.disparity)
+    assert np.array_equal(moved.plate[:-2, 3:], still.plate[2:, :-3])
+    assert np.array_equal(moved.plate_disparity[:-2], still.plate_disparity[2:])
+    assert moved.recipe.perturbs_plate
+
+
+def test_a_stale_thing_is_in_the_plate_alone() -> None:
+    """What has gone since is neither in the picture nor in the label."""
+    recipe = dataclasses.replace(RECIPE, objects=(), stale=OBJECT)
+    composite = render(recipe, SIZE, InMemory(soft_disc((9, 9, 9)), plain(200)))
+    assert (composite.image == 200).all()
+    assert not composite.alpha.any()
+    assert (composite.plate[12:42, 10:30].min(axis=(0, 1)) == 9).all()
+    assert (composite.plate[50:] == 200).all()
+
+
+def test_motion_smears_alpha_and_colour_alike() -> None:
+    """Along its way an object grows soft; across it, it stays as it was; no light is lost."""
+    card = InMemory(np.full((40, 40, 4), 255, np.uint8), plain(0))
+    placed = {"width": 20, "height": 20, "x": 20, "y": 20}
+    sharp = render(with_object(**placed), SIZE, card)
+    recipe = dataclasses.replace(
+        with_object(**placed), effects=dataclasses.replace(NO_EFFECTS, motion=(8.0, 0.0))
+    )
+    smeared = render(recipe, SIZE, card)
+    assert 0.3 < smeared.alpha[30, 20] < 0.7
+    assert smeared.alpha[20, 30] == pytest.approx(1.0)
+    assert smeared.alpha[30, 30] == pytest.approx(1.0)
+    assert sharp.alpha[30, 20] == 1.0
+    assert np.abs(smeared.image[..., 0] - 255 * smeared.alpha).max() <= 1
+
+
+def test_blur_resizing_and_rows_change_both_pictures() -> None:
+    """What happens in the camera and after it happens to picture and plate."""
+    for effects in ({"blur_sigma": 1.0}, {"scale": 0.5}, {"row_noise": 3.0}):
+        plain_one = render(RECIPE, SIZE, lit_scene())
+        changed = render(with_effects(**effects), SIZE, lit_scene())
+        assert not np.array_equal(plain_one.image, changed.image)
+        assert not np.array_equal(plain_one.plate, changed.plate)
+        assert changed.recipe.perturbs_plate
+    lines = render(with_effects(row_noise=3.0), SIZE, InMemory(soft_disc((9, 9, 9)), plain(128)))
+    assert (lines.plate == lines.plate[:, :1]).all()
+    assert lines.plate[:, 0, 0].std() > 1
+
+
+def test_a_second_object_lies_over_the_first() -> None:
+    """Alpha is that of both together; where they overlap, the later one is seen."""
+    card = InMemory(np.full((40, 40, 4), 255, np.uint8), plain(0))
+    first = dataclasses.replace(OBJECT, x=5, y=5, width=20, height=20)
+    second = dataclasses.replace(OBJECT, x=15, y=15, width=20, height=20)
+    recipe = dataclasses.replace(RECIPE, objects=(first, second))
+    alpha = render(recipe, SIZE, card).alpha
+    assert alpha.sum() == pytest.approx(400 + 400 - 100)
+    assert alpha.max() == 1.0
+
+
+def test_what_stands_is_an_upright_plane_hidden_by_what_is_nearer() -> None:
+    """A card on level ground, seen by a camera that looks down, against a ray cast by hand."""
+    focal, pitch, height_m, distance_m = 70.0, 0.35, 1.5, 4.0
+    rows, columns = np.mgrid[:SIZE, :SIZE].astype(np.float64)
+    v = rows - (SIZE - 1) / 2
+    ground_inverse = (np.sin(pitch) + v / focal * np.cos(pitch)) / height_m
+    wall_inverse = (np.cos(pitch) - v / focal * np.sin(pitch)) / distance_m
+    # Where the ground is as far as the wall, along the axis: the card's feet.
+    contact = float(
+        np.interp(0, (ground_inverse - wall_inverse)[:, 0], np.arange(SIZE, dtype=np.float64))
+    )
+    pillar = columns >= 30  # nearer than the card, right of column 30
+    scene_inverse = np.where(pillar, 1 / 2.0, np.maximum(ground_inverse, 1e-3))
+    scale = 1 / scene_inverse.max()
+    slope = np.tan(pitch)
+    contact_v = contact - (SIZE - 1) / 2
+    standing = Standing(
+        disparity=float(np.interp(contact, rows[:, 0], wall_inverse[:, 0]) * scale),
+        row=contact,
+        tilt=slope / focal / (1 - contact_v * slope / focal),
+        bulge=0.0,
+    )
+    bottom = round(contact)
+    recipe = with_object(width=30, height=20, x=10, y=bottom - 20, standing=standing)
+    card = InMemory(
+        np.full((20, 30, 4), 255, np.uint8), plain(9), (scene_inverse * scale).astype(np.float32)
+    )
+    composite = render(recipe, SIZE, card)
+    assert composite.object_depth == ("standing",)
+    box = np.s_[bottom - 20 : bottom, 10:28]
+    assert np.allclose(composite.disparity[box], (wall_inverse * scale)[box], rtol=0.01)
+    assert (composite.alpha[box] == 1).all()
+    assert not composite.alpha[:, 32:].any()
+    assert np.array_equal(composite.disparity[:, 32:], composite.plate_disparity[:, 32:])

@@ -17,7 +17,7 @@ from maskdepth.errors import DependencyError, UsageError
 from maskdepth.inference.model_folder import NETWORK_FILE, ModelCard, load_model_folder
 from maskdepth.inference.predictor import OnnxBackend
 from maskdepth.labelling.build import compose_dataset
-from maskdepth.synthesis.recipes import RecipeRules
+from maskdepth.synthesis.rules import RecipeRules
 from maskdepth.synthesis.worlds import write_sample_pack
 
 if TYPE_CHECKING:

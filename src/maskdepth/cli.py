@@ -167,7 +167,7 @@ def compose(
 ) -> None:
     """Check, split and freeze two folders of assets as a dataset."""
     from maskdepth.labelling.build import compose_dataset, write_folders
-    from maskdepth.synthesis.recipes import PLANS
+    from maskdepth.synthesis.rules import PLANS
 
     if plan not in PLANS:
         raise UsageError(f"--plan {' or '.join(PLANS)}", repr(plan), "choose one of them")

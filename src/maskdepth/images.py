@@ -94,16 +94,16 @@ def load_cutout(source: str | os.PathLike[str] | bytes) -> NDArray[np.uint8]:
         return _turned(np.asarray(straight.convert("RGBA")), image)
 
 
-def load_grey16(path: str | os.PathLike[str]) -> NDArray[np.uint16]:
+def load_grey16(source: str | os.PathLike[str] | bytes) -> NDArray[np.uint16]:
     """Load a 16-bit grey picture (a disparity or depth file) as uint16 (H, W), never turned.
 
     Raises:
         PictureError: as ``load_picture``, or the file is not 16-bit grey.
     """
-    with _opened(path) as image:
+    with _opened(source) as image:
         if not image.mode.startswith("I;16"):
             raise PictureError(
-                f"a 16-bit grey picture at {os.fspath(path)}",
+                f"a 16-bit grey picture at {_name(source)}",
                 f"mode {image.mode}",
                 "save the values as 16-bit greyscale PNG",
             )
@@ -259,6 +259,12 @@ def resize_disparity(
         ),
         np.float32,
     )
+
+
+def premultiply(cutout: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Straight RGBA uint8 (H, W, 4) as colour times alpha and alpha, float32 in [0, 255]."""
+    alpha = cutout[..., 3:].astype(np.float32)
+    return np.concatenate([cutout[..., :3] * (alpha / np.float32(255)), alpha], axis=2)
 
 
 def resize_cutout(cutout: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:

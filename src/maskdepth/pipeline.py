@@ -28,14 +28,9 @@ from maskdepth.inference.model_folder import (
 from maskdepth.inference.predictor import Predictor
 from maskdepth.labelling.build import Dataset, compose_dataset, open_dataset
 from maskdepth.report import write_report
-from maskdepth.synthesis.recipes import (
-    BENCHMARK_SEED,
-    BENCHMARK_V1,
-    PLANS,
-    RecipeRules,
-    sample_recipe,
-)
+from maskdepth.synthesis.recipes import sample_recipe
 from maskdepth.synthesis.renderer import render
+from maskdepth.synthesis.rules import BENCHMARK_SEED, BENCHMARK_V1, PLANS, RecipeRules
 from maskdepth.synthesis.worlds import write_sample_pack
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from maskdepth.evaluation.masks import PASSES_PER_SLICE, judge_masks
 from maskdepth.evaluation.tally import BOOTSTRAP_SEED, CONFIDENCE
 from maskdepth.inference.model_folder import NETWORK_FILE, ModelCard
 from maskdepth.inference.predictor import Predictor
-from maskdepth.synthesis.recipes import BENCHMARK_SEED, BENCHMARK_V1
+from maskdepth.synthesis.rules import BENCHMARK_SEED, BENCHMARK_V1
 from maskdepth.synthesis.spec import DatasetSpec
 
 FORMAT: Final = "maskdepth-evaluation"
@@ -29,7 +29,7 @@ def evaluate(
     folder: Path,
     *,
     count: int = 500,
-    slices: Sequence[str] = ("clean", "jpeg"),
+    slices: Sequence[str] = tuple(BENCHMARK_V1),
     others: Mapping[str, Predictor] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:

@@ -26,8 +26,8 @@ from maskdepth.metrics import (
     disparity_metrics,
 )
 from maskdepth.synthesis.catalogue import Catalogue
-from maskdepth.synthesis.recipes import RecipeRules
 from maskdepth.synthesis.renderer import Composite
+from maskdepth.synthesis.rules import RecipeRules
 from maskdepth.synthesis.spec import DatasetSpec
 
 # Relative units have no metres to clip to. 0.5 leaves room for predictions nearer than the

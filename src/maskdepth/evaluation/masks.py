@@ -21,8 +21,9 @@ from maskdepth.inference.predictor import Predictor
 from maskdepth.metrics import MASK_THRESHOLD, alpha_metrics, mask_metrics
 from maskdepth.synthesis.assets import Split
 from maskdepth.synthesis.catalogue import Catalogue
-from maskdepth.synthesis.recipes import Pool, RecipeRules
+from maskdepth.synthesis.recipes import Pool
 from maskdepth.synthesis.renderer import Composite
+from maskdepth.synthesis.rules import RecipeRules
 from maskdepth.synthesis.spec import DatasetSpec
 
 SEEN: Final[dict[str, Split]] = {"seen": "train", "unseen": "test"}

@@ -14,13 +14,9 @@ from maskdepth.evaluation.tally import find_pool
 from maskdepth.inference.prediction import NO_DEPTH
 from maskdepth.inference.predictor import Predictor
 from maskdepth.synthesis.catalogue import Catalogue
-from maskdepth.synthesis.recipes import (
-    BENCHMARK_SEED,
-    BENCHMARK_V1,
-    Pool,
-    sample_recipe,
-)
+from maskdepth.synthesis.recipes import Pool, sample_recipe
 from maskdepth.synthesis.renderer import render
+from maskdepth.synthesis.rules import BENCHMARK_SEED, BENCHMARK_V1
 from maskdepth.synthesis.spec import DatasetSpec
 
 

@@ -11,8 +11,9 @@ from maskdepth.errors import AssetError
 from maskdepth.metrics import MetricMean, bootstrap_interval
 from maskdepth.synthesis.assets import Split
 from maskdepth.synthesis.catalogue import Catalogue
-from maskdepth.synthesis.recipes import BENCHMARK_SEED, Pool, Recipe, RecipeRules, sample_recipes
+from maskdepth.synthesis.recipes import Pool, Recipe, sample_recipes
 from maskdepth.synthesis.renderer import Composite, render
+from maskdepth.synthesis.rules import BENCHMARK_SEED, RecipeRules
 from maskdepth.synthesis.spec import DatasetSpec
 
 BOOTSTRAP_SEED: Final = 2026
@@ -56,7 +57,7 @@ class Tally:
         """Counts, means, and 95 % intervals (null where there is one asset of each kind)."""
         if not self._recipes:
             return empty_summary("no picture can be judged")
-        cutouts = [groups.cutouts.get(recipe.cutout or "", "") for recipe in self._recipes]
+        cutouts = [_first_cutout(recipe, groups) for recipe in self._recipes]
         backgrounds = [groups.backgrounds[recipe.background] for recipe in self._recipes]
         mean = self.figures.mean()
         interval = {}
@@ -72,6 +73,11 @@ class Tally:
             "mean": mean,
             "interval": interval,
         }
+
+
+def _first_cutout(recipe: Recipe, groups: AssetGroups) -> str:
+    """The group of a composite's cutout; the benchmark pastes one at most."""
+    return groups.cutouts[recipe.objects[0].cutout] if recipe.objects else ""
 
 
 def empty_summary(reason: str) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from maskdepth.synthesis.assets import (
     scan_backgrounds,
     scan_cutouts,
 )
-from maskdepth.synthesis.recipes import RecipeRules, sample_recipes
+from maskdepth.synthesis.recipes import sample_recipes
 from maskdepth.synthesis.renderer import render
+from maskdepth.synthesis.rules import RecipeRules
 from maskdepth.synthesis.spec import SPEC_FILE, DatasetSpec, load_spec, save_spec
 from maskdepth.synthesis.worlds import write_sample_pack
 

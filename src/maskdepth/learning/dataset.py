@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskdepth.synthesis.catalogue import Catalogue
-from maskdepth.synthesis.recipes import Pool, Recipe, RecipeRules, sample_recipes
+from maskdepth.synthesis.recipes import Pool, Recipe, sample_recipes
 from maskdepth.synthesis.renderer import render
+from maskdepth.synthesis.rules import RecipeRules
 
 _BLOCK = 128  # recipes drawn together
 _THREADS = 2  # more of them only wait for Python's lock

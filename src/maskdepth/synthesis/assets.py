@@ -10,12 +10,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import Field
 
 from maskdepth.config import Settings
-from maskdepth.errors import AssetError
+from maskdepth.errors import AssetError, ConfigError
 from maskdepth.images import PICTURE_SUFFIXES
 from maskdepth.synthesis.checks import (
     DISPARITY_SUFFIX,
@@ -27,6 +27,7 @@ from maskdepth.synthesis.checks import (
     check_cutout,
 )
 from maskdepth.synthesis.duplicates import connected, near_duplicates
+from maskdepth.synthesis.ground import GroundPoint
 
 __all__ = [
     "Asset",
@@ -59,6 +60,7 @@ class Asset(Settings):
         width, height: px, of the picture turned upright; of a cutout, of its alpha's box.
         licence, source: from ``licences.csv``.
         split: None until ``assign_splits``.
+        label_sha256: of the label beside it, if any.
         group: the smallest checksum among the asset and its near-duplicates, which are never
             split up.
     """
@@ -71,6 +73,7 @@ class Asset(Settings):
     licence: str | None = None
     source: str | None = None
     split: Split | None = None
+    label_sha256: str | None = None
     group: str
 
 
@@ -80,10 +83,13 @@ class CutoutAsset(Asset):
     Attributes:
         alpha_share: mask pixels (alpha > 0.5) / pixels of the box.
         relief: path of the relief picture beside it, if any.
+        foot: where it touches the ground: the middle of its lowest row and that row's lower edge,
+            shares of the box's width and height.
     """
 
     alpha_share: float = Field(gt=0, le=1)
     relief: str | None = None
+    foot: tuple[float, float] = (0.5, 1.0)
 
 
 class BackgroundAsset(Asset):
@@ -92,12 +98,23 @@ class BackgroundAsset(Asset):
     Attributes:
         disparity: path of the 16-bit disparity label beside it, if any.
         label: where that label comes from, by ``label.json``: "exact", "sensor", ...
+        focal: focal length as a share of the long side, by ``label.json``, if known.
+        ground: points where something could stand, found in the label; see ``ground``.
         origin: whether it is the user's own or the built-in sample pack's.
     """
 
     disparity: str | None = None
     label: str | None = None
+    focal: float | None = Field(None, gt=0)
+    ground: tuple[GroundPoint, ...] = ()
     origin: Literal["user", "sample"] = "user"
+
+
+class _LabelFacts(Settings):
+    """What a ``label.json`` may say."""
+
+    kind: str = Field(min_length=1)
+    focal: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
 
 
 _AnyAsset = TypeVar("_AnyAsset", bound=Asset)
@@ -121,7 +138,12 @@ def scan_cutouts(folder: Path, *, strict: bool = False) -> tuple[list[CutoutAsse
     """
     kept, findings = _scan(folder, check_cutout, "cutouts", strict)
     assets = [
-        CutoutAsset(**common, alpha_share=item.alpha_share, relief=item.label)
+        CutoutAsset(
+            **common,
+            alpha_share=item.alpha_share,
+            relief=item.label.file if item.label else None,
+            foot=item.foot,
+        )
         for common, item in _described(folder, kept)
     ]
     return assets, findings
@@ -134,7 +156,9 @@ def scan_backgrounds(
 
     Args:
         folder: as in ``scan_cutouts``; disparity labels are ``<stem>_disparity.png`` beside the
-            pictures, and where they come from stands in ``label.json`` as ``{"kind": "exact"}``.
+            pictures, and where they come from stands in ``label.json`` as ``{"kind": "exact"}``,
+            with focal lengths by stem where they are known: ``"focal": {"stem": 0.9}``, shares of
+            the pictures' long sides.
         origin: whose folder this is.
         strict: raise at the first file that the check drops.
 
@@ -146,16 +170,20 @@ def scan_backgrounds(
     """
     kept, findings = _scan(folder, check_background, "backgrounds", strict)
     labelled = sorted({path.parent for path, item, _ in kept if item.label})
-    kinds = {place: _label_kind(place, findings) for place in labelled}
-    assets = [
-        BackgroundAsset(
-            **common,
-            disparity=item.label,
-            label=kinds[Path(item.label).parent] if item.label else None,
-            origin=origin,
+    told = {place: _label_facts(place, findings) for place in labelled}
+    assets = []
+    for common, item in _described(folder, kept):
+        kind, focals = told[Path(item.label.file).parent] if item.label else (None, {})
+        assets.append(
+            BackgroundAsset(
+                **common,
+                disparity=item.label.file if item.label else None,
+                label=kind,
+                focal=focals.get(Path(common["file"]).stem),
+                ground=item.ground,
+                origin=origin,
+            )
         )
-        for common, item in _described(folder, kept)
-    ]
     return assets, findings
 
 
@@ -304,6 +332,7 @@ def _described(folder: Path, kept: Sequence[_Kept]) -> Iterator[tuple[dict[str, 
                 "height": item.height,
                 "source": source,
                 "licence": licence,
+                "label_sha256": item.label.sha256 if item.label else None,
                 "group": group,
             },
             item,
@@ -335,18 +364,18 @@ def _licences(path: Path) -> dict[str, tuple[str | None, str | None]]:
         return {}
 
 
-def _label_kind(place: Path, findings: list[Finding]) -> str | None:
-    """What ``label.json`` says of the labels in a folder; None where there is none."""
+def _label_facts(place: Path, findings: list[Finding]) -> tuple[str | None, dict[str, float]]:
+    """What ``label.json`` says of the labels in a folder: their kind, and focal lengths by stem."""
     path = place / _LABEL_FILE
     if not path.exists():
-        return None
+        return None, {}
     try:
-        kind = json.loads(path.read_text(encoding="utf-8"))["kind"]
-        if isinstance(kind, str) and kind:
-            return kind
-        got = f"kind {kind!r}"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        got = f"{type(error).__name__}: {error}"
-    detail = f'expected a text as "kind", got {got}'
+        facts = _LabelFacts.parse(json.loads(path.read_text(encoding="utf-8")), str(path))
+    except (OSError, ValueError) as error:
+        detail = f"{type(error).__name__}: {error}"
+    except ConfigError as error:
+        detail = str(error)
+    else:
+        return facts.kind, facts.focal
     findings.append(Finding(str(path), "label unusable", detail, False))
-    return None
+    return None, {}

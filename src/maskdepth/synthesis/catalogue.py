@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -18,8 +19,8 @@ from maskdepth.images import (
     load_cutout,
     load_grey16,
     load_picture,
+    premultiply,
     resize,
-    resize_cutout,
     resize_disparity,
 )
 from maskdepth.synthesis.assets import Asset, BackgroundAsset, CutoutAsset
@@ -34,8 +35,9 @@ class Catalogue:
     """Working copies of assets, kept while they fit into a budget.
 
     Backgrounds have a short side of at most ``2 * size``; cutouts are trimmed to their alpha's
-    box, in halved sizes. The arrays are shared and read-only. Threads may use one catalogue
-    together; in another process it starts empty.
+    box and premultiplied. Both are kept in copies each smaller by the square root of two, so that
+    what is left to shrink is little. The arrays are shared and read-only. Threads may use one
+    catalogue together; in another process it starts empty.
 
     Args:
         cutouts, backgrounds: the assets.
@@ -77,33 +79,42 @@ class Catalogue:
 
     def cutout(
         self, asset_id: str, long_side: int
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
-        """A cutout's straight RGBA uint8 (h, w, 4), and its relief float32 (h, w) or None.
+    ) -> tuple[NDArray[np.uint16], NDArray[np.float32] | None]:
+        """A cutout's premultiplied RGBA uint16 (h, w, 4), and its relief float32 (h, w) or None.
 
-        Relief lies in [-0.5, 0.5], larger is nearer.
+        Colour and alpha are 0..65535: 8 bits would be off by a grey level once mixed. Relief lies
+        in [-0.5, 0.5], larger is nearer.
 
         Args:
-            long_side: px that are wanted. The copy is the file's size halved as often as it can
-                be without falling below, so that shrinking a large file costs no more than a
-                small one.
+            long_side: px that are wanted: the copy is the smallest that is at least as large.
 
         Raises:
             DatasetError: no such id, or a file is missing or was changed since the scan.
         """
         asset = self.cutout_asset(asset_id)
-        level = _halvings(max(asset.height, asset.width), long_side)
+        level = _level(max(asset.height, asset.width), long_side)
         key = (f"cutout/{level}", asset_id)
         rgba, *relief = self._cached(key, lambda: self._read_cutout(asset, level))
         return rgba, relief[0] if relief else None
 
-    def background(self, asset_id: str) -> NDArray[np.uint8]:
-        """A background, uint8 (H, W, 3) RGB.
+    def background_level(self, asset_id: str, short_side: float) -> int:
+        """Which copy of a background is the smallest of at least that short side; 0 the largest.
+
+        Raises:
+            DatasetError: no such id.
+        """
+        height, width = self._background_size(self.background_asset(asset_id))
+        return _level(min(height, width), short_side)
+
+    def background(self, asset_id: str, level: int = 0) -> NDArray[np.uint8]:
+        """One of a background's copies, uint8 (H, W, 3) RGB.
 
         Raises:
             DatasetError: no such id, or the file is missing or was changed since the scan.
         """
         asset = self.background_asset(asset_id)
-        return self._cached(("background", asset_id), lambda: self._read_background(asset))[0]
+        key = (f"background/{level}", asset_id)
+        return self._cached(key, lambda: self._read_background(asset, level))[0]
 
     def disparity(self, asset_id: str) -> NDArray[np.float32] | None:
         """A background's disparity label in [0,1], float32 (H, W) of ``background``'s size.
@@ -152,22 +163,23 @@ class Catalogue:
     def _read_cutout(self, asset: CutoutAsset, level: int) -> _Arrays:
         whole = self._verified(asset, load_cutout)
         box = alpha_box(whole[..., 3])
-        longest = max(asset.height, asset.width)
-        height, width = _within(asset, longest, longest / 2**level)
-        # A copy, because a view would keep the untrimmed picture in memory.
-        rgba = resize_cutout(whole[box].copy(), height, width)
+        height, width = _smaller(asset.height, asset.width, level)
+        premultiplied = resize(premultiply(whole[box]), height, width)
+        rgba = np.rint(premultiplied * np.float32(257)).astype(np.uint16)
         if asset.relief is None:
             return (rgba,)
-        relief = decode_relief(self._label(asset.relief, load_relief_codes))
+        relief = decode_relief(self._label(asset, asset.relief, load_relief_codes))
         relief = resize(relief, *whole.shape[:2])[box].copy()
         return rgba, resize(relief, height, width)
 
-    def _read_background(self, asset: BackgroundAsset) -> _Arrays:
-        picture = self._verified(asset, load_picture)
-        return (resize(picture, *self._background_size(asset)),)
+    def _read_background(self, asset: BackgroundAsset, level: int) -> _Arrays:
+        size = self._background_size(asset)
+        if level > 0:
+            return (resize(self.background(asset.id), *_smaller(*size, level)),)
+        return (resize(self._verified(asset, load_picture), *size),)
 
     def _read_disparity(self, asset: BackgroundAsset, file: str) -> _Arrays:
-        disparity = decode_disparity(self._label(file, load_grey16))
+        disparity = decode_disparity(self._label(asset, file, load_grey16))
         return (resize_disparity(disparity, *self._background_size(asset)),)
 
     def _background_size(self, asset: BackgroundAsset) -> tuple[int, int]:
@@ -177,26 +189,36 @@ class Catalogue:
         self, asset: Asset, load: Callable[[bytes], NDArray[np.uint8]]
     ) -> NDArray[np.uint8]:
         """The picture decoded from the very bytes whose checksum was compared."""
-        path = self._folder / asset.file
+        return load(self._content(asset.file, asset.sha256))
+
+    def _label(
+        self, asset: Asset, file: str, load: Callable[[bytes], NDArray[Any]]
+    ) -> NDArray[Any]:
+        try:
+            return load(self._content(file, asset.label_sha256))
+        except PictureError as error:
+            raise _changed(self._folder / file, error.got) from error
+
+    def _content(self, file: str, sha256: str | None) -> bytes:
+        path = self._folder / file
         try:
             data = path.read_bytes()
         except OSError as error:
             raise _changed(path, error.strerror or str(error)) from error
-        if hashlib.sha256(data).hexdigest() != asset.sha256:
+        if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
             raise _changed(path, "a file with other content")
-        return load(data)
-
-    def _label(self, file: str, load: Callable[[Path], NDArray[Any]]) -> NDArray[Any]:
-        path = self._folder / file
-        try:
-            return load(path)
-        except PictureError as error:
-            raise _changed(path, error.got) from error
+        return data
 
 
-def _halvings(side: int, wanted: int) -> int:
-    """How often a side can be halved without falling below the wanted one."""
-    return max(0, (side // max(wanted, 1)).bit_length() - 1)
+def _level(side: int, wanted: float) -> int:
+    """How often a side can be divided by the square root of two and stay at least as wanted."""
+    return max(0, math.floor(2 * math.log2(side / max(wanted, 1.0)) + 1e-9))
+
+
+def _smaller(height: int, width: int, level: int) -> tuple[int, int]:
+    """The size of a copy: rounded up, so that it does not fall below what was wanted."""
+    scale = 2 ** (-level / 2)
+    return math.ceil(height * scale - 1e-6), math.ceil(width * scale - 1e-6)
 
 
 def _within(asset: Asset, side: int, limit: float) -> tuple[int, int]:

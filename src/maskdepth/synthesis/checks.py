@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from maskdepth.depth import decode_disparity
 from maskdepth.errors import PictureError
 from maskdepth.images import NoAlphaError, TooLargeError, load_cutout, load_grey16, load_picture
 from maskdepth.synthesis.duplicates import Thumbnail, thumbnail
+from maskdepth.synthesis.ground import GroundPoint, find_ground
+
+_Codes = TypeVar("_Codes", bound=NDArray[Any])
 
 Problem = Literal[
     "unreadable",
@@ -58,6 +62,14 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Label:
+    """A label's file: its absolute path and the checksum of its bytes."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Checked:
     """What is kept of a usable file: little, whatever the size of its picture.
 
@@ -65,7 +77,9 @@ class Checked:
         sha256: of the file's bytes.
         height, width: px, of the upright picture; of a cutout, of its alpha's box.
         alpha_share: mask pixels / pixels of that box; 1 for a background.
-        label: path of the usable relief or disparity label beside it, if any.
+        label: the usable relief or disparity label beside it, if any.
+        foot: of a cutout: where its lowest row is, shares of the box's width and height.
+        ground: of a labelled background: where something could stand.
         findings: what was found and does not stand in the way.
     """
 
@@ -74,8 +88,10 @@ class Checked:
     width: int
     alpha_share: float
     thumb: Thumbnail
-    label: str | None
+    label: Label | None
     findings: tuple[Finding, ...]
+    foot: tuple[float, float] = (0.5, 1.0)
+    ground: tuple[GroundPoint, ...] = ()
 
 
 class _UnusableError(Exception):
@@ -94,9 +110,10 @@ def check_cutout(path: Path) -> Checked | Finding:
     except (_UnusableError, PictureError) as error:
         return _verdict(path, error)
     box = cutout[rows, columns]
-    label, findings = _label(path, RELIEF_SUFFIX, cutout.shape, load_relief_codes)
-    share = float((box[..., 3] > 127).mean())
-    return _checked(data, box, share, label, findings)
+    label, _, findings = _label(path, RELIEF_SUFFIX, cutout.shape, load_relief_codes)
+    mask = box[..., 3] > 127
+    checked = _checked(data, box, float(mask.mean()), label, findings)
+    return replace(checked, foot=_foot(mask))
 
 
 def check_background(path: Path) -> Checked | Finding:
@@ -107,8 +124,11 @@ def check_background(path: Path) -> Checked | Finding:
         _check_sides(picture.shape[0], picture.shape[1], _MIN_BACKGROUND_SIDE_PX)
     except (_UnusableError, PictureError) as error:
         return _verdict(path, error)
-    label, findings = _label(path, DISPARITY_SUFFIX, picture.shape, load_grey16)
-    return _checked(data, picture, 1.0, label, findings)
+    label, codes, findings = _label(path, DISPARITY_SUFFIX, picture.shape, load_grey16)
+    checked = _checked(data, picture, 1.0, label, findings)
+    if codes is None:
+        return checked
+    return replace(checked, ground=find_ground(decode_disparity(codes)))
 
 
 def alpha_box(alpha: NDArray[np.uint8]) -> tuple[slice, slice]:
@@ -120,13 +140,23 @@ def alpha_box(alpha: NDArray[np.uint8]) -> tuple[slice, slice]:
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def load_relief_codes(path: Path) -> NDArray[np.uint8]:
+def load_relief_codes(source: Path | bytes) -> NDArray[np.uint8]:
     """The grey levels of a relief picture, uint8 (H, W).
 
     Raises:
         PictureError: unreadable.
     """
-    return load_picture(path)[..., 0]
+    return load_picture(source)[..., 0]
+
+
+def _foot(mask: NDArray[np.bool_]) -> tuple[float, float]:
+    """The middle of the mask's lowest row, and its lower edge: shares of width and height."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    if not rows.size:
+        return 0.5, 1.0
+    lowest = int(rows[-1])
+    x = (float(np.flatnonzero(mask[lowest]).mean()) + 0.5) / mask.shape[1]
+    return round(x, 5), round((lowest + 1) / mask.shape[0], 5)
 
 
 def _read(path: Path) -> bytes:
@@ -146,7 +176,7 @@ def _checked(
     data: bytes,
     picture: NDArray[np.uint8],
     alpha_share: float,
-    label: str | None,
+    label: Label | None,
     findings: tuple[Finding, ...],
 ) -> Checked:
     height, width = picture.shape[:2]
@@ -190,22 +220,27 @@ def _verdict(path: Path, error: _UnusableError | PictureError) -> Finding:
 
 
 def _label(
-    picture: Path, suffix: str, shape: tuple[int, ...], load: Callable[[Path], NDArray[Any]]
-) -> tuple[str | None, tuple[Finding, ...]]:
-    """The label beside a picture, if it is usable, and what is wrong with it, if it is not."""
+    picture: Path, suffix: str, shape: tuple[int, ...], load: Callable[[bytes], _Codes]
+) -> tuple[Label | None, _Codes | None, tuple[Finding, ...]]:
+    """The label beside a picture, with its values, if it is usable; if not, what is wrong."""
     path = picture.with_name(picture.stem + suffix)
     if not path.exists():
-        return None, ()
+        return None, None, ()
     detail = ""
     try:
-        values = load(path)
+        data = _read(path)
+        values = load(data)
         height, width = values.shape
         if abs(width * shape[0] / (height * shape[1]) - 1) > _MAX_ASPECT_ERROR:
             detail = f"{width}x{height} for a picture of {shape[1]}x{shape[0]}"
         elif not values.any():
             detail = "no valid value"
+        elif suffix == DISPARITY_SUFFIX and values[values > 0].min() == values.max():
+            detail = "the same value everywhere"
     except PictureError as error:
         detail = error.got
+    except _UnusableError as error:
+        detail = error.detail
     if detail:
-        return None, (Finding(str(path), "label unusable", detail, False),)
-    return path.as_posix(), ()
+        return None, None, (Finding(str(path), "label unusable", detail, False),)
+    return Label(path.as_posix(), hashlib.sha256(data).hexdigest()), values, ()

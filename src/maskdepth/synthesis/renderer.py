@@ -1,27 +1,42 @@
-"""The renderer: a recipe and its assets in, a labelled composite out. The only alpha-over.
+"""The renderer: a recipe and its assets in, a labelled composite out.
 
 Deterministic: the same recipe gives the same pixels on the same OpenCV build and CPU family.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.images import decode_jpeg, encode_jpeg, resize, resize_disparity
+from maskdepth.images import resize, resize_disparity
 from maskdepth.synthesis.catalogue import Catalogue
+from maskdepth.synthesis.effects import Effects
+from maskdepth.synthesis.optics import (
+    cast_shadow,
+    harmonise,
+    move_disparity,
+    move_plate,
+    reflect,
+    relight,
+    smear,
+    take,
+)
+from maskdepth.synthesis.placement import Placement, Standing
 from maskdepth.synthesis.recipes import Recipe
 
 # An object with less room than this between the plate beneath it and the nearest disparity
 # cannot be labelled nearer in a way a network could learn: its depth loss is masked instead.
 _LEAST_ROOM: Final = 0.02
-_PICTURE_NOISE, _PLATE_NOISE = 1, 2
-_PATTERN_KEY: Final = 2026
+# The plate hides an object where it is nearer by this share: labels are not exact.
+_OCCLUSION_MARGIN: Final = 0.03
+_FOOT_SHARE: Final = 0.03  # of the object's height: the rows that touch the ground
+_AREA_FROM: Final = 1.5  # shrinking by more than this averages areas
+
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -30,34 +45,52 @@ class Composite:
 
     Attributes:
         image: (S, S, 3) uint8 RGB, the picture.
-        plate: (S, S, 3) uint8 RGB, the same scene without the cutout.
-        alpha: (S, S) float32 in [0, 1].
+        plate: (S, S, 3) uint8 RGB, the same scene without the objects.
+        alpha: (S, S) float32 in [0, 1], of all objects together.
         disparity: (S, S) float32 in [0, 1], near = 1, NaN where unknown; None on a background
             without a label.
         plate_disparity: the same for the plate.
-        object_depth: ``"nearer"`` where the object's disparity is a label, ``"masked"`` where it
-            had no room in front of the plate and is NaN, None without label or cutout.
+        object_depth: of each object, where there is a label: ``"standing"`` on the plate's
+            ground; ``"nearer"`` than what it hides; ``"masked"``, having no room in front of the
+            plate, so that its disparity is NaN; or ``"hidden"``, with nothing to be seen of it.
         recipe: what it was rendered from.
     """
 
     image: NDArray[np.uint8]
     plate: NDArray[np.uint8]
-    alpha: NDArray[np.float32]
-    disparity: NDArray[np.float32] | None
-    plate_disparity: NDArray[np.float32] | None
-    object_depth: str | None
+    alpha: Floats
+    disparity: Floats | None
+    plate_disparity: Floats | None
+    object_depth: tuple[str, ...]
     recipe: Recipe
 
 
 @dataclass(frozen=True)
+class PlateWindow:
+    """Where a clean plate comes from: a square of a picture, resized once.
+
+    Attributes:
+        level: which of the background's copies, 0 the largest.
+        left, top, side: of the square in that copy, px.
+        interpolation: OpenCV's, for ``cv2.resize`` to the composite's side.
+    """
+
+    level: int
+    left: int
+    top: int
+    side: int
+    interpolation: int
+
+
+@dataclass(frozen=True)
 class _Layer:
-    """The visible part of the cutout in the frame, with its place there."""
+    """The visible part of an object in the frame, with its place there."""
 
     rows: slice
     columns: slice
-    colour: NDArray[np.float32]  # (h, w, 3) premultiplied, 0..255
-    alpha: NDArray[np.float32]  # (h, w)
-    relief: NDArray[np.float32] | None  # (h, w) in [-0.5, 0.5]
+    colour: Floats  # (h, w, 3) premultiplied, 0..255
+    alpha: Floats  # (h, w)
+    relief: Floats | None  # (h, w) in [-0.5, 0.5]
 
 
 def render(recipe: Recipe, size: int, catalogue: Catalogue) -> Composite:
@@ -66,34 +99,67 @@ def render(recipe: Recipe, size: int, catalogue: Catalogue) -> Composite:
     Args:
         size: side S of the composite, px: that of the rules the recipe was drawn from.
     """
-    top, left, side = _crop(recipe, catalogue.background(recipe.background).shape)
-    window = np.s_[top : top + side, left : left + side]
-    plate = resize(catalogue.background(recipe.background)[window], size, size)
-    plate_disparity = catalogue.disparity(recipe.background)
-    if plate_disparity is not None:
-        plate_disparity = resize_disparity(plate_disparity[window], size, size)
-    layer = _layer(recipe, size, catalogue)
+    effects = recipe.effects
+    plate, plate_disparity = _clean_plate(recipe, size, catalogue)
     image, alpha = plate.copy(), np.zeros((size, size), np.float32)
-    if layer is not None:
-        beneath = plate[layer.rows, layer.columns].astype(np.float32)
-        over = layer.colour + (1 - layer.alpha[..., None]) * beneath
-        image[layer.rows, layer.columns] = np.rint(np.clip(over, 0, 255)).astype(np.uint8)
-        alpha[layer.rows, layer.columns] = layer.alpha
-    disparity, object_depth = _layered(plate_disparity, layer, recipe.nearness)
+    disparity = None if plate_disparity is None else plate_disparity.copy()
+    depths = []
+    for placement in recipe.objects:
+        layer = _layer(placement, size, catalogue, effects.motion)
+        depth = "hidden"
+        if layer is not None and disparity is not None and placement.standing is not None:
+            layer, depth = _stand(layer, placement.standing, disparity), "standing"
+        elif layer is not None and disparity is not None:
+            depth = _put_nearer(layer, placement.nearness, disparity)
+        if layer is not None:
+            _paste(image, plate, layer, effects)
+            beneath = alpha[layer.rows, layer.columns]
+            alpha[layer.rows, layer.columns] = layer.alpha + (1 - layer.alpha) * beneath
+        if disparity is not None:
+            depths.append(depth)
+    if effects.gains != (1.0, 1.0, 1.0) or effects.offset:
+        image = relight(image, effects.gains, effects.offset)
+    if effects.blur_sigma > 0:
+        alpha = np.asarray(cv2.GaussianBlur(alpha, (0, 0), effects.blur_sigma), np.float32)
+    plate, plate_disparity = _perturbed(plate, plate_disparity, recipe, catalogue)
     return Composite(
-        image=_degrade(image, recipe, recipe.jpeg_picture, _PICTURE_NOISE),
-        plate=_degrade(plate, recipe, recipe.jpeg_plate, _PLATE_NOISE),
+        image=take(image, recipe, plate=False),
+        plate=take(plate, recipe, plate=True),
         alpha=alpha,
         disparity=disparity,
         plate_disparity=plate_disparity,
-        object_depth=object_depth,
+        object_depth=tuple(depths),
         recipe=recipe,
     )
 
 
-def _crop(recipe: Recipe, shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """The plate's square in its background: top, left, side, px."""
-    height, width = shape[:2]
+def plate_window(recipe: Recipe, size: int, catalogue: Catalogue) -> PlateWindow:
+    """Where the clean plate of a recipe comes from; see ``PlateWindow``."""
+    level = catalogue.background_level(recipe.background, size / recipe.crop_side)
+    height, width = catalogue.background(recipe.background, level).shape[:2]
+    top, left, side = _crop(recipe, height, width)
+    shrinks = side > _AREA_FROM * size
+    return PlateWindow(level, left, top, side, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def _clean_plate(
+    recipe: Recipe, size: int, catalogue: Catalogue
+) -> tuple[NDArray[np.uint8], Floats | None]:
+    """The plate and its disparity, as the scene was."""
+    window = plate_window(recipe, size, catalogue)
+    whole = catalogue.background(recipe.background, window.level)
+    square = whole[window.top : window.top + window.side, window.left : window.left + window.side]
+    plate = cv2.resize(square, (size, size), interpolation=window.interpolation)
+    disparity = catalogue.disparity(recipe.background)
+    if disparity is not None:
+        top, left, side = _crop(recipe, *disparity.shape)
+        part = disparity[top : top + side, left : left + side]
+        disparity = resize_disparity(part, size, size)
+    return np.asarray(plate, np.uint8), disparity
+
+
+def _crop(recipe: Recipe, height: int, width: int) -> tuple[int, int, int]:
+    """The plate's square in a copy of its background: top, left, side, px."""
     side = max(1, min(round(recipe.crop_side * min(height, width)), height, width))
     return (
         round(recipe.crop_y * (height - side)),
@@ -102,47 +168,91 @@ def _crop(recipe: Recipe, shape: tuple[int, ...]) -> tuple[int, int, int]:
     )
 
 
-def _layer(recipe: Recipe, size: int, catalogue: Catalogue) -> _Layer | None:
-    """The cutout at its size and place, cut to the frame; None where nothing of it is there."""
-    if recipe.cutout is None:
-        return None
-    top, left = max(recipe.y, 0), max(recipe.x, 0)
-    bottom, right = min(recipe.y + recipe.height, size), min(recipe.x + recipe.width, size)
+def _perturbed(
+    plate: NDArray[np.uint8], disparity: Floats | None, recipe: Recipe, catalogue: Catalogue
+) -> tuple[NDArray[np.uint8], Floats | None]:
+    """The plate as it was taken at another time: with a thing that has gone since, and moved."""
+    effects = recipe.effects
+    if recipe.stale is not None:
+        layer = _layer(recipe.stale, len(plate), catalogue, (0.0, 0.0))
+        if layer is not None:
+            plate = plate.copy()
+            _over(plate, layer)
+    if effects.plate_moves:
+        plate = move_plate(plate, effects)
+        if disparity is not None:
+            disparity = move_disparity(disparity, effects)
+    return plate, disparity
+
+
+def _layer(
+    placement: Placement, size: int, catalogue: Catalogue, motion: tuple[float, float]
+) -> _Layer | None:
+    """A cutout at its size and place, cut to the frame; None where nothing of it is there."""
+    top, left = max(placement.y, 0), max(placement.x, 0)
+    bottom = min(placement.y + placement.height, size)
+    right = min(placement.x + placement.width, size)
     if top >= bottom or left >= right:
         return None
-    rgba, relief = catalogue.cutout(recipe.cutout, max(recipe.width, recipe.height))
-    # Premultiplied before it shrinks, so that colour hidden under alpha 0 never bleeds in.
-    whole = rgba[..., 3].astype(np.float32) / np.float32(255)
-    opaque = np.ascontiguousarray(rgba[..., :3])
-    premultiplied = cv2.multiply(opaque, cv2.merge([whole] * 3), dtype=cv2.CV_32F)
-    alpha = resize(whole, recipe.height, recipe.width)
-    colour = resize(np.asarray(premultiplied, np.float32), recipe.height, recipe.width)
-    part = np.s_[top - recipe.y : bottom - recipe.y, left - recipe.x : right - recipe.x]
+    height, width = placement.height, placement.width
+    premultiplied, relief = catalogue.cutout(placement.cutout, max(width, height))
+    part = np.s_[top - placement.y : bottom - placement.y, left - placement.x : right - placement.x]
 
-    def visible(array: NDArray[np.float32]) -> NDArray[np.float32]:
-        return (array[:, ::-1] if recipe.flip else array)[part]
+    def visible(array: NDArray[np.generic]) -> Floats:
+        return np.asarray((array[:, ::-1] if placement.flip else array)[part], np.float32)
 
+    layer = visible(_shrink(premultiplied, height, width))  # (h, w, 4), 0..65535
+    if motion != (0.0, 0.0):
+        layer = smear(layer, motion)
     return _Layer(
         rows=slice(top, bottom),
         columns=slice(left, right),
-        colour=visible(colour),
-        alpha=visible(alpha),
-        relief=None if relief is None else visible(resize(relief, recipe.height, recipe.width)),
+        colour=layer[..., :3] * np.float32(1 / 257),
+        alpha=layer[..., 3] * np.float32(1 / 65535),
+        relief=None if relief is None else visible(resize(relief, height, width)),
     )
 
 
-def _layered(
-    plate_disparity: NDArray[np.float32] | None, layer: _Layer | None, nearness: float
-) -> tuple[NDArray[np.float32] | None, str | None]:
-    """The plate's disparity with the object in front of it, and how the object was labelled.
+def _shrink(array: NDArray[np.uint16], height: int, width: int) -> NDArray[np.uint16]:
+    """Resize a premultiplied cutout; the catalogue's copies are near enough for bilinear."""
+    strong = array.shape[0] > _AREA_FROM * height or array.shape[1] > _AREA_FROM * width
+    if strong:
+        return resize(array, height, width)
+    return np.asarray(cv2.resize(array, (width, height), interpolation=cv2.INTER_LINEAR), np.uint16)
 
-    ``uniform`` placement has no ground contact to read a distance from, so the object only has
-    to be nearer than what it hides: between the 95th percentile of the plate's disparity under
-    its mask and 1, bulging by its relief.
+
+def _paste(
+    image: NDArray[np.uint8], plate: NDArray[np.uint8], layer: _Layer, effects: Effects
+) -> None:
+    """Put an object into the picture, with what it does to its surroundings."""
+    top, left = layer.rows.start, layer.columns.start
+    for shadow in effects.shadows:
+        cast_shadow(image, layer.alpha, top, left, shadow)
+    if effects.harmony > 0:
+        beneath = plate[layer.rows, layer.columns]
+        layer = replace(
+            layer, colour=harmonise(layer.colour, layer.alpha, beneath, effects.harmony)
+        )
+    if effects.reflection > 0:
+        reflect(image, layer.colour, layer.alpha, layer.rows.stop, left, effects.reflection)
+    _over(image, layer)
+
+
+def _over(image: NDArray[np.uint8], layer: _Layer) -> None:
+    """Porter and Duff's "over" in premultiplied colour, in place, where the layer is."""
+    part = image[layer.rows, layer.columns]
+    beneath = cv2.multiply(part, cv2.merge([1 - layer.alpha] * 3), dtype=cv2.CV_32F)
+    # One pass that rounds and saturates.
+    part[:] = cv2.add(beneath, layer.colour, dtype=cv2.CV_8U)
+
+
+def _put_nearer(layer: _Layer, nearness: float, disparity: Floats) -> str:
+    """Write the disparity of an object that stands on nothing; returns how it was labelled.
+
+    There is no contact to read a distance from, so the object only has to be nearer than what
+    it hides: between the 95th percentile of the disparity under its mask and 1, bulging by its
+    relief.
     """
-    if plate_disparity is None or layer is None:
-        return plate_disparity, None
-    disparity = plate_disparity.copy()
     view = disparity[layer.rows, layer.columns]
     mask = layer.alpha > 0.5
     hidden = view[mask]
@@ -151,38 +261,42 @@ def _layered(
     room = 1.0 - behind
     if room < _LEAST_ROOM:
         view[mask] = np.nan
-        return disparity, "masked"
+        return "masked"
     relief = np.float32(0) if layer.relief is None else np.clip(layer.relief, -0.5, 0.5)
     # 0.1 + 0.8 n + 0.2 relief spans [0, 1]: the whole object stays within its room.
     nearer = np.float32(behind) + np.float32(room) * (
         0.1 + 0.8 * np.float32(nearness) + 0.2 * relief
     )
     np.copyto(view, np.broadcast_to(nearer.astype(np.float32), view.shape), where=mask)
-    return disparity, "nearer"
+    return "nearer"
 
 
-def _degrade(
-    picture: NDArray[np.uint8], recipe: Recipe, quality: int | None, stream: int
-) -> NDArray[np.uint8]:
-    """Sensor noise, then JPEG: what happens to a picture between the scene and the reader."""
-    if recipe.noise_sigma > 0:
-        noise = _noise(recipe.noise_seed, stream, len(picture)) * np.float32(recipe.noise_sigma)
-        # One pass that rounds and saturates.
-        picture = np.asarray(cv2.add(picture, noise, dtype=cv2.CV_8U), np.uint8)
-    return picture if quality is None else decode_jpeg(encode_jpeg(picture, quality))
+def _stand(layer: _Layer, standing: Standing, disparity: Floats) -> _Layer:
+    """Write the disparity of an object on the ground; returns what can be seen of it.
 
-
-def _noise(seed: int, stream: int, size: int) -> NDArray[np.float32]:
-    """Standard normal noise (size, size, 3): a window of one large pattern, at a seeded place.
-
-    Drawing it anew for each picture would take longer than all the rest of a composite.
+    What is nearer than the object, by a margin, hides it: the plate, and objects before it.
     """
-    generator = np.random.Generator(np.random.Philox(key=[seed, stream]))
-    top, left = generator.integers(0, size + 1, 2)
-    return _noise_pattern(size)[top : top + size, left : left + size]
+    view = disparity[layer.rows, layer.columns]
+    rows = np.arange(layer.rows.start, layer.rows.stop, dtype=np.float32)[:, None]
+    own = standing.disparity * (1 + standing.tilt * (standing.row - rows))  # (h, 1)
+    if layer.relief is not None:
+        depth = standing.bulge * (layer.relief - _foot_relief(layer))
+        own = own / (1 - np.clip(depth, -0.9, 0.9))
+    own = np.clip(np.broadcast_to(own, view.shape), 0, 1).astype(np.float32)
+    hides = (view > own * (1 + _OCCLUSION_MARGIN)).astype(np.float32)
+    if hides.any():
+        shown = 1 - np.asarray(cv2.blur(hides, (3, 3)), np.float32)
+        layer = replace(layer, colour=layer.colour * shown[..., None], alpha=layer.alpha * shown)
+    np.copyto(view, own, where=layer.alpha > 0.5)
+    return layer
 
 
-@lru_cache(maxsize=2)
-def _noise_pattern(size: int) -> NDArray[np.float32]:
-    generator = np.random.Generator(np.random.Philox(key=[_PATTERN_KEY, size]))
-    return generator.standard_normal((2 * size, 2 * size, 3), np.float32)
+def _foot_relief(layer: _Layer) -> float:
+    """The relief (mean) of the rows that touch the ground."""
+    assert layer.relief is not None
+    mask = layer.alpha > 0.5
+    rows = np.flatnonzero(mask.any(axis=1))
+    if not rows.size:
+        return 0.0
+    first = rows[-1] - int(_FOOT_SHARE * len(mask))
+    return float(layer.relief[first:][mask[first:]].mean())

@@ -14,7 +14,8 @@ from maskdepth.errors import ConfigError, DatasetError
 from maskdepth.images import write_text
 from maskdepth.synthesis.assets import Asset, BackgroundAsset, CutoutAsset, Split
 from maskdepth.synthesis.catalogue import Catalogue
-from maskdepth.synthesis.recipes import Pool, RecipeRules
+from maskdepth.synthesis.recipes import Pool
+from maskdepth.synthesis.rules import RecipeRules
 
 SPEC_FILE: Final = "spec.json"
 _FORMAT: Final = "maskdepth-dataset"

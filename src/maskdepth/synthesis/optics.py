@@ -1,0 +1,190 @@
+"""Pixels of effects: shadows, reflections, motion, light, a moved plate, noise and codecs."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdepth.images import decode_jpeg, encode_jpeg
+from maskdepth.synthesis.effects import Effects, Shadow
+from maskdepth.synthesis.recipes import Recipe
+
+_PATTERN_KEY: Final = 2026
+_PICTURE_NOISE, PLATE_NOISE = 1, 2
+_SHADOW_REACH: Final = 2.5  # sigmas at which a shadow ends
+
+Floats = NDArray[np.float32]
+Picture = NDArray[np.uint8]
+
+
+def cast_shadow(picture: Picture, alpha: Floats, top: int, left: int, shadow: Shadow) -> None:
+    """Darken a picture, in place, by an object's shadow.
+
+    Args:
+        alpha: (h, w) of the object's visible part.
+        top, left: of that part in the picture, px.
+    """
+    height, width = alpha.shape
+    reach = int(np.ceil(_SHADOW_REACH * shadow.sigma_px))
+    aside = shadow.lean * height
+    # The outline's place in the picture before the blur; its lowest row stays where it is.
+    x0 = left + shadow.dx + min(0.0, aside)
+    y0 = top + shadow.dy + height * (1 - shadow.height)
+    low_x, low_y = int(np.floor(x0)) - reach, int(np.floor(y0)) - reach
+    high_x = int(np.ceil(x0 + width + abs(aside))) + reach
+    high_y = int(np.ceil(top + shadow.dy + height)) + reach
+    low_x, low_y = max(low_x, 0), max(low_y, 0)
+    high_x, high_y = min(high_x, picture.shape[1]), min(high_y, picture.shape[0])
+    if low_x >= high_x or low_y >= high_y:
+        return
+    # Rows shrink towards the lowest, and lean aside in proportion to their height above it.
+    matrix = np.array(
+        [
+            [1.0, -shadow.lean, left + shadow.dx + aside - low_x],
+            [0.0, shadow.height, y0 - low_y],
+        ]
+    )
+    size = (high_x - low_x, high_y - low_y)
+    dark = cv2.warpAffine(alpha * np.float32(shadow.strength), matrix, size)
+    dark = blur(np.asarray(dark, np.float32), shadow.sigma_px)
+    part = picture[low_y:high_y, low_x:high_x]
+    light = cv2.merge([1 - dark] * 3)
+    part[:] = cv2.multiply(part, light, dtype=cv2.CV_8U)
+
+
+def reflect(
+    picture: Picture, colour: Floats, alpha: Floats, foot: int, left: int, strength: float
+) -> None:
+    """Paint an object upside down below its lowest row, fading, in place.
+
+    Args:
+        colour: (h, w, 3) premultiplied, 0..255, of the visible part.
+        alpha: (h, w).
+        foot: the picture's row that the part ends at.
+        left: of the part in the picture, px.
+    """
+    rows = min(len(alpha), len(picture) - foot)
+    if rows <= 0:
+        return
+    fade = np.float32(strength) * np.linspace(1, 0, rows, endpoint=False, dtype=np.float32)
+    part = picture[foot : foot + rows, left : left + alpha.shape[1]]
+    mirrored = alpha[::-1][:rows] * fade[:, None]
+    over = colour[::-1][:rows] * fade[:, None, None] + (1 - mirrored[..., None]) * part
+    part[:] = np.rint(over).astype(np.uint8)
+
+
+def harmonise(colour: Floats, alpha: Floats, beneath: Picture, strength: float) -> Floats:
+    """Move an object's premultiplied colour (h, w, 3) towards the mean of the plate beneath it.
+
+    The mean colour moves by ``strength`` of the way, as a gain a channel of at most two.
+    """
+    weight = float(alpha.sum())
+    if weight < 1:
+        return colour
+    own = colour.sum(axis=(0, 1)) / weight
+    target = beneath.reshape(-1, 3).mean(axis=0, dtype=np.float32)
+    gain = np.clip((target + 1) / (own + 1), 0.5, 2.0) ** np.float32(strength)
+    return np.asarray(np.minimum(colour * gain, alpha[..., None] * 255), np.float32)
+
+
+def smear(array: Floats, way: tuple[float, float]) -> Floats:
+    """A layer (h, w, C) that moved along ``way`` px while it was taken; beyond it is nothing."""
+    reach = int(np.ceil(max(abs(way[0]), abs(way[1])) / 2)) + 1
+    kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
+    steps = np.linspace(-0.5, 0.5, 4 * reach + 1)
+    for step in steps:
+        x, y = reach + step * way[0], reach + step * way[1]
+        column, row = int(x), int(y)
+        fx, fy = x - column, y - row
+        for dy, dx, weight in (
+            (0, 0, (1 - fx) * (1 - fy)),
+            (0, 1, fx * (1 - fy)),
+            (1, 0, (1 - fx) * fy),
+            (1, 1, fx * fy),
+        ):
+            kernel[row + dy, column + dx] += weight
+    kernel /= kernel.sum()
+    return np.asarray(
+        cv2.filter2D(array, -1, kernel, borderType=cv2.BORDER_CONSTANT), np.float32
+    ).reshape(array.shape)
+
+
+def blur(array: NDArray[np.float32], sigma_px: float) -> Floats:
+    """Gaussian blur (H, W), nothing beyond the edges; wide ones at half the size."""
+    if sigma_px < 3 or min(array.shape) < 8:
+        return np.asarray(
+            cv2.GaussianBlur(array, (0, 0), sigma_px, borderType=cv2.BORDER_CONSTANT), np.float32
+        )
+    height, width = array.shape
+    half = cv2.resize(array, ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA)
+    half = blur(np.asarray(half, np.float32), sigma_px / 2)
+    return np.asarray(cv2.resize(half, (width, height)), np.float32)
+
+
+def relight(picture: Picture, gains: tuple[float, float, float], offset: float) -> Picture:
+    """``gain * value + offset`` for each channel, rounded and clipped."""
+    levels = np.arange(256)[:, None] * np.array(gains) + offset
+    table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    return np.asarray(cv2.LUT(picture, table.reshape(1, 256, 3)), np.uint8)
+
+
+def move_plate(plate: Picture, effects: Effects) -> Picture:
+    """A plate (S, S, 3) shifted and turned about its centre; edges are mirrored."""
+    return np.asarray(_moved(plate, effects, cv2.INTER_LINEAR), np.uint8)
+
+
+def move_disparity(disparity: Floats, effects: Effects) -> Floats:
+    """A plate's disparity (S, S), moved as the plate is, without mixing neighbours."""
+    return np.asarray(_moved(disparity, effects, cv2.INTER_NEAREST), np.float32)
+
+
+def _moved(array: NDArray[Any], effects: Effects, interpolation: int) -> NDArray[Any]:
+    size = len(array)
+    centre = (size - 1) / 2
+    matrix = cv2.getRotationMatrix2D((centre, centre), effects.plate_angle, 1.0)
+    matrix[:, 2] += np.array(effects.plate_shift)
+    border = cv2.BORDER_REFLECT_101
+    return cv2.warpAffine(array, matrix, (size, size), flags=interpolation, borderMode=border)
+
+
+def take(picture: Picture, recipe: Recipe, *, plate: bool) -> Picture:
+    """What the way from the lens to the reader does: focus, sensor noise, resizing, JPEG."""
+    effects = recipe.effects
+    stream = PLATE_NOISE if plate else _PICTURE_NOISE
+    if effects.blur_sigma > 0:
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), effects.blur_sigma), np.uint8)
+    if recipe.noise_sigma > 0:
+        noise = _noise(recipe.noise_seed, stream, len(picture)) * np.float32(recipe.noise_sigma)
+        # One pass that rounds and saturates.
+        picture = np.asarray(cv2.add(picture, noise, dtype=cv2.CV_8U), np.uint8)
+    if effects.row_noise > 0:
+        random = np.random.Generator(np.random.Philox(key=[recipe.noise_seed, stream + 2]))
+        rows = random.standard_normal((len(picture), 1, 1), np.float32) * effects.row_noise
+        lines = np.broadcast_to(rows, picture.shape).astype(np.float32)
+        picture = np.asarray(cv2.add(picture, lines, dtype=cv2.CV_8U), np.uint8)
+    if effects.scale != 1.0:
+        side = max(8, round(effects.scale * len(picture)))
+        small = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+        picture = np.asarray(cv2.resize(small, picture.shape[:2][::-1]), np.uint8)
+    quality = recipe.jpeg_plate if plate else recipe.jpeg_picture
+    return picture if quality is None else decode_jpeg(encode_jpeg(picture, quality))
+
+
+def _noise(seed: int, stream: int, size: int) -> Floats:
+    """Standard normal noise (size, size, 3): a window of one large pattern, at a seeded place.
+
+    Drawing it anew for each picture would take longer than all the rest of a composite.
+    """
+    generator = np.random.Generator(np.random.Philox(key=[seed, stream]))
+    top, left = generator.integers(0, size + 1, 2)
+    return _noise_pattern(size)[top : top + size, left : left + size]
+
+
+@lru_cache(maxsize=2)
+def _noise_pattern(size: int) -> Floats:
+    generator = np.random.Generator(np.random.Philox(key=[_PATTERN_KEY, size]))
+    return generator.standard_normal((2 * size, 2 * size, 3), np.float32)
