@@ -38,6 +38,13 @@ Cutouts = Annotated[Path, typer.Argument(help="Folder of transparent cutouts (PN
 Backgrounds = Annotated[Path, typer.Argument(help="Folder of background photos.")]
 DatasetFolder = Annotated[Path, typer.Argument(metavar="DATASET", help="Made by `compose`.")]
 ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Made by `fit` or `train`.")]
+Plan = Annotated[
+    str | None,
+    typer.Option(
+        help="free: plain composites. field: light, shadows, motion, noise and objects on the "
+        "ground too. prior: the prior work's grid, cutouts x backgrounds x 2 flips x 20 places."
+    ),
+]
 Small = Annotated[
     bool, typer.Option("--small", help="Split by rank, so that a handful of assets is enough.")
 ]
@@ -153,9 +160,7 @@ def compose(
     output: Output,
     size: Annotated[int, typer.Option(min=32, help="Side of the composites, px.")] = 224,
     seed: Seed = 0,
-    plan: Annotated[
-        str, typer.Option(help="free draws, or prior: cutouts x backgrounds x 2 flips x 20 places.")
-    ] = "free",
+    plan: Plan = None,
     small: Small = False,
     strict: Strict = False,
     depth_scenes: DepthScenes = 60,
@@ -167,17 +172,15 @@ def compose(
 ) -> None:
     """Check, split and freeze two folders of assets as a dataset."""
     from maskdepth.labelling.build import compose_dataset, write_folders
-    from maskdepth.synthesis.rules import PLANS
+    from maskdepth.synthesis.rules import plan_rules
 
-    if plan not in PLANS:
-        raise UsageError(f"--plan {' or '.join(PLANS)}", repr(plan), "choose one of them")
     if layout not in (None, "folders"):
         raise UsageError("--layout folders", repr(layout), "use that, or leave it out")
     dataset = compose_dataset(
         cutouts,
         backgrounds,
         output,
-        rules=PLANS[plan].at_size(size),
+        rules=plan_rules(plan or "free").at_size(size),
         seed=seed,
         small=small,
         strict=strict,
@@ -317,6 +320,7 @@ def fit(
     config: Config = None,
     seed: RunSeed = None,
     size: Annotated[int, typer.Option(min=32, help="Side of the composites, px.")] = 224,
+    plan: Plan = None,
     small: Small = False,
     strict: Strict = False,
     depth_scenes: DepthScenes = 60,
@@ -335,6 +339,7 @@ def fit(
         output,
         _settings(preset, config, steps, epochs, minutes, seed),
         size=size,
+        plan=plan,
         small=small,
         strict=strict,
         depth_scenes=depth_scenes,
@@ -390,6 +395,17 @@ def bench_prediction(
     from maskdepth.bench import bench_predict
 
     _print_json(bench_predict(model, runs=runs))
+
+
+@bench_app.command("compose")
+def bench_composing(
+    count: Annotated[int, typer.Option(min=8, help="Composites to render.")] = 4000,
+    processes: Annotated[int, typer.Option(min=1)] = 2,
+) -> None:
+    """Composites per second of the renderer, and of Pillow with the same recipes."""
+    from maskdepth.bench import bench_compose
+
+    _print_json(bench_compose(count, processes=processes))
 
 
 def main() -> None:

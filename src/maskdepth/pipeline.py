@@ -30,7 +30,7 @@ from maskdepth.labelling.build import Dataset, compose_dataset, open_dataset
 from maskdepth.report import write_report
 from maskdepth.synthesis.recipes import sample_recipe
 from maskdepth.synthesis.renderer import render
-from maskdepth.synthesis.rules import BENCHMARK_SEED, BENCHMARK_V1, PLANS, RecipeRules
+from maskdepth.synthesis.rules import BENCHMARK_SEED, BENCHMARK_V1, RecipeRules, plan_rules
 from maskdepth.synthesis.worlds import write_sample_pack
 
 if TYPE_CHECKING:
@@ -43,9 +43,13 @@ _WITHOUT_END = 2**40  # a counter-based dataset has no last sample
 Notify = Callable[[str], None]
 
 
-def training_rules(preset: str, size: int = 224) -> RecipeRules:
-    """The recipes a preset is trained on: the prior work's grid for ``seed``, else our own."""
-    return PLANS["prior" if preset == "seed" else "free"].at_size(size)
+def training_rules(preset: str, size: int = 224, plan: str | None = None) -> RecipeRules:
+    """The recipes of a plan; unless told, the prior work's grid for ``seed``, else free draws.
+
+    Raises:
+        ConfigError: there is no plan of that name.
+    """
+    return plan_rules(plan or ("prior" if preset == "seed" else "free")).at_size(size)
 
 
 def train_model(
@@ -278,6 +282,7 @@ def fit(
     config: TrainingConfig,
     *,
     size: int = 224,
+    plan: str | None = None,
     small: bool = False,
     strict: bool = False,
     depth_scenes: int = 60,
@@ -301,7 +306,7 @@ def fit(
     if resume:
         dataset = open_dataset(folder)
     else:
-        rules = training_rules(config.preset, size)
+        rules = training_rules(config.preset, size, plan)
         dataset = compose_dataset(
             cutouts,
             backgrounds,

@@ -27,6 +27,10 @@ SYNTHETIC_DEPTH_NOTICE = (
     "no background has a disparity label: depth will be learned from drawn sample scenes mixed in "
     "and is marked 'synthetic only'"
 )
+NO_GROUND_NOTICE = (
+    "none of your backgrounds has a disparity label with level ground in it: objects are put "
+    "anywhere in them, and stand on the ground in drawn scenes alone"
+)
 _PRIOR_FOLDERS = ("output_image", "output_bg", "output_mask", "output_depth")
 
 
@@ -110,9 +114,14 @@ def compose_dataset(
             for asset in scenes
         ]
         background_assets = background_assets + assign_splits(scenes, small=True)
+    spec_rules = rules or RecipeRules()
+    if spec_rules.ground.share and not any(
+        asset.ground for asset in background_assets if asset.origin == "user"
+    ):
+        notify(NO_GROUND_NOTICE)
     spec = DatasetSpec(
         seed=seed,
-        rules=rules or RecipeRules(),
+        rules=spec_rules,
         cutouts=tuple(cutout_assets),
         backgrounds=tuple(background_assets),
     )

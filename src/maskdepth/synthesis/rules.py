@@ -7,6 +7,7 @@ from typing import ClassVar, Final, Self
 from pydantic import Field, model_validator
 
 from maskdepth.config import Settings
+from maskdepth.errors import ConfigError
 
 Range = tuple[float, float]
 
@@ -255,3 +256,14 @@ FIELD: Final = RecipeRules(
 
 PLANS: Final = {"free": RecipeRules(), "field": FIELD, "prior": PRIOR_WORK}
 """What a dataset can be made by: plain composites, realistic ones, or the prior work's grid."""
+
+
+def plan_rules(plan: str) -> RecipeRules:
+    """The rules of a plan.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if plan not in PLANS:
+        raise ConfigError(f"a plan of {', '.join(PLANS)}", repr(plan), "choose one of them")
+    return PLANS[plan]
