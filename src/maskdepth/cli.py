@@ -298,6 +298,31 @@ def evaluate(
 
 
 @app.command()
+def evaluate_frames(
+    model: ModelFolder,
+    frames: Annotated[Path, typer.Argument(help="in*.jpg, gt*.png and plate.png, as in CDnet.")],
+    tune: Annotated[int, typer.Option(min=1, help="First frames that tune the baseline.")] = 20,
+) -> None:
+    """Judge a model's masks on real frames of a fixed camera, beside two baselines."""
+    from maskdepth.evaluation import judge_frames
+    from maskdepth.inference.predictor import Predictor
+
+    _print_json(judge_frames(Predictor.from_pretrained(model), frames, tune=tune))
+
+
+@app.command()
+def evaluate_depth(
+    model: ModelFolder,
+    pictures: Annotated[Path, typer.Argument(help="Pictures with <stem>_depth_mm.png each.")],
+) -> None:
+    """Judge a model's disparity on real pictures with measured depth, without a plate."""
+    from maskdepth.evaluation import judge_sensor_depth
+    from maskdepth.inference.predictor import Predictor
+
+    _print_json(judge_sensor_depth(Predictor.from_pretrained(model), pictures))
+
+
+@app.command()
 def export(
     model: ModelFolder,
 ) -> None:

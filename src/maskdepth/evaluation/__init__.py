@@ -1,6 +1,8 @@
 """Judging a model on the frozen benchmark, beside baselines, with intervals over assets.
 
 result = evaluate(predictor, spec, folder)   # plain values, for JSON
+judge_frames(predictor, folder)   # real frames with hand-made masks
+judge_sensor_depth(predictor, folder)   # pictures with measured depth
 panels = select_panels(predictor, spec, folder, result)   # examples to look at
 """
 
@@ -8,5 +10,6 @@ from __future__ import annotations
 
 from maskdepth.evaluation.benchmark import evaluate
 from maskdepth.evaluation.panels import Panel, select_panels
+from maskdepth.evaluation.real import judge_frames, judge_sensor_depth
 
-__all__ = ["Panel", "evaluate", "select_panels"]
+__all__ = ["Panel", "evaluate", "judge_frames", "judge_sensor_depth", "select_panels"]

@@ -48,7 +48,9 @@ class Difference:
 
     def predict(self, composite: Composite) -> NDArray[np.float32]:
         """float32 (S, S), 0 or 1."""
-        return (_difference(composite, self.median_px) > self.threshold).astype(np.float32)
+        return (
+            filtered_difference(composite.image, composite.plate, self.median_px) > self.threshold
+        ).astype(np.float32)
 
 
 def judge_masks(
@@ -158,7 +160,9 @@ def _tune(
             continue
         judged += 1
         for row, side in enumerate(_MEDIAN_SIDES):
-            dice_sum[row] += _dice_by_threshold(_difference(composite, side), mask)
+            dice_sum[row] += _dice_by_threshold(
+                filtered_difference(composite.image, composite.plate, side), mask
+            )
     if judged == 0:
         return None, "no composite of val has a mask"
     best_row, threshold = divmod(int(dice_sum.argmax()), dice_sum.shape[1])
@@ -166,9 +170,11 @@ def _tune(
     return Difference(threshold, _MEDIAN_SIDES[best_row], best), ""
 
 
-def _difference(composite: Composite, median_px: int) -> NDArray[np.uint8]:
-    """uint8 (S, S): |picture - plate|, the largest of the channels, median-filtered."""
-    channels = cv2.absdiff(composite.image, composite.plate)
+def filtered_difference(
+    picture: NDArray[np.uint8], plate: NDArray[np.uint8], median_px: int
+) -> NDArray[np.uint8]:
+    """uint8 (H, W): |picture - plate|, the largest of the channels, median-filtered."""
+    channels = cv2.absdiff(picture, plate)
     difference = np.ascontiguousarray(channels.max(axis=2), np.uint8)
     return np.asarray(cv2.medianBlur(difference, median_px), np.uint8)
 

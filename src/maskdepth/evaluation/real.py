@@ -1,0 +1,211 @@
+"""Real pictures: frames with hand-made masks, and pictures with sensor depth."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdepth.depth import (
+    decode_depth_mm,
+    depth_from_disparity_aligned,
+    disparity_from_depth,
+)
+from maskdepth.errors import AssetError, PictureError
+from maskdepth.evaluation.masks import filtered_difference
+from maskdepth.images import PICTURE_SUFFIXES, load_grey16, load_picture
+from maskdepth.inference.predictor import Predictor
+from maskdepth.metrics import MASK_THRESHOLD, depth_metrics, disparity_metrics
+
+# CDnet's grey levels (Goyette et al., "changedetection.net", CVPR workshops 2012).
+_FOREGROUND: Final = 255
+_BACKGROUND: Final = (0, 50)  # background, and shadows on it
+_MEDIAN_SIDES: Final = (1, 3, 5, 7, 9)  # px
+_DEPTH_SUFFIX: Final = "_depth_mm.png"
+_FIGURES: Final = ("abs_rel", "delta1", "ordinal_accuracy")
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass
+class _Counts:
+    """Pixels over all frames together."""
+
+    hits: int = 0
+    claimed: int = 0
+    true: int = 0
+
+    def add(self, mask: Mask, target: Mask, judged: Mask) -> None:
+        self.hits += int((mask & target & judged).sum())
+        self.claimed += int((mask & judged).sum())
+        self.true += int((target & judged).sum())
+
+    def summary(self) -> dict[str, float]:
+        """Pooled F1, precision and recall; 0 where nothing is claimed or there."""
+        return {
+            "f1": 2 * self.hits / max(self.claimed + self.true, 1),
+            "precision": self.hits / max(self.claimed, 1),
+            "recall": self.hits / max(self.true, 1),
+        }
+
+
+@dataclass(frozen=True)
+class _Frame:
+    picture: NDArray[np.uint8]
+    target: Mask
+    judged: Mask
+
+
+def judge_frames(predictor: Predictor, folder: Path, *, tune: int = 20) -> dict[str, Any]:
+    """Foreground on frames of a fixed camera, in the layout of CDnet.
+
+    Args:
+        folder: ``in<number>.jpg`` with ``gt<number>.png`` (255 foreground, 0 background, 50 shadow,
+            which counts as background, all else is left out) and ``plate.png``.
+        tune: so many first frames choose the baseline's threshold and median; the rest is judged.
+
+    Returns:
+        Pooled ``f1``, ``precision`` and ``recall`` of ``model`` (its mask as it is), ``difference``
+        (|frame - plate|, with what was ``tuned``) and ``mog2`` (OpenCV's background subtraction,
+        which sees all frames in their order but no plate), and the number of ``frames``.
+
+    Raises:
+        AssetError: a file is missing, or there are no frames left to judge.
+    """
+    frames, plate = _load_frames(folder)
+    if len(frames) <= tune:
+        raise AssetError(
+            f"more than the {tune} frames that are tuned on in {folder}", str(len(frames)),
+            "add frames, or tune on fewer",
+        )  # fmt: skip
+    threshold, side = _tune(frames[:tune], plate)
+    counts = {name: _Counts() for name in ("model", "difference", "mog2")}
+    subtractor = cv2.createBackgroundSubtractorMOG2(detectShadows=True)
+    for number, frame in enumerate(frames):
+        moving = np.asarray(subtractor.apply(frame.picture)) == _FOREGROUND
+        if number < tune:
+            continue
+        masks = {
+            "model": predictor.predict(frame.picture, plate).alpha > MASK_THRESHOLD,
+            "difference": filtered_difference(frame.picture, plate, side) > threshold,
+            "mog2": moving,
+        }
+        for name, mask in masks.items():
+            counts[name].add(mask, frame.target, frame.judged)
+    result: dict[str, Any] = {name: each.summary() for name, each in counts.items()}
+    result["difference"]["tuned"] = {"threshold": threshold, "median_px": side, "on": tune}
+    return result | {"frames": len(frames) - tune}
+
+
+def judge_sensor_depth(predictor: Predictor, folder: Path) -> dict[str, Any]:
+    """Disparity of pictures alone against depth that was measured.
+
+    Scale and shift are fitted in inverse depth on a picture's valid pixels; then depth is clipped
+    to 0.1 to 80 m.
+
+    Args:
+        folder: pictures with ``<stem>_depth_mm.png`` beside them, 16-bit millimetres, 0 invalid.
+
+    Returns:
+        For each group of pictures (the stem before its last underscore) and ``all`` (the mean over
+        pictures): the number of ``pictures``, and ``abs_rel``, ``delta1`` and ``ordinal_accuracy``
+        of ``model`` and of a ``vertical_gradient``.
+
+    Raises:
+        AssetError: there is no such pair.
+    """
+    rows: dict[str, list[dict[str, dict[str, float]]]] = defaultdict(list)
+    for label in sorted(folder.glob(f"*{_DEPTH_SUFFIX}")):
+        stem = label.name.removesuffix(_DEPTH_SUFFIX)
+        picture = _find_picture(folder, stem)
+        depth_m = decode_depth_mm(load_grey16(label))
+        image = load_picture(picture)
+        if image.shape[:2] != depth_m.shape:
+            raise AssetError(
+                f"depth of {image.shape[1]}x{image.shape[0]} px in {label}",
+                f"{depth_m.shape[1]}x{depth_m.shape[0]}",
+                "resize it to its picture",
+            )
+        gradient = np.repeat(
+            np.linspace(0, 1, len(image), dtype=np.float32)[:, None], image.shape[1], axis=1
+        )
+        row = {
+            "model": _depth_figures(predictor.predict(image).disparity, depth_m),
+            "vertical_gradient": _depth_figures(gradient, depth_m),
+        }
+        rows[stem.rpartition("_")[0] or stem].append(row)
+        rows["all"].append(row)
+    if not rows:
+        raise AssetError(
+            f"pictures with {_DEPTH_SUFFIX} beside them in {folder}", "none", "check the path"
+        )
+    return {
+        group: {"pictures": len(each)}
+        | {
+            name: {
+                figure: float(np.mean([row[name][figure] for row in each])) for figure in _FIGURES
+            }
+            for name in ("model", "vertical_gradient")
+        }
+        for group, each in sorted(rows.items())
+    }
+
+
+def _depth_figures(
+    disparity: NDArray[np.float32], depth_m: NDArray[np.float32]
+) -> dict[str, float]:
+    valid = np.isfinite(depth_m)
+    aligned = depth_from_disparity_aligned(disparity, depth_m, valid)
+    target = disparity_from_depth(depth_m)
+    figures = depth_metrics(aligned, depth_m, valid) | disparity_metrics(disparity, target, valid)
+    return {name: figures[name] for name in _FIGURES}
+
+
+def _find_picture(folder: Path, stem: str) -> Path:
+    found = [
+        folder / f"{stem}{suffix}"
+        for suffix in sorted(PICTURE_SUFFIXES)
+        if (folder / f"{stem}{suffix}").is_file()
+    ]
+    if not found:
+        raise AssetError(f"a picture {stem} in {folder}", "none", "put it beside its label")
+    return found[0]
+
+
+def _load_frames(folder: Path) -> tuple[list[_Frame], NDArray[np.uint8]]:
+    plate = load_picture(_find_picture(folder, "plate"))
+    frames = []
+    for path in sorted(folder.glob("gt*.png")):
+        picture = load_picture(_find_picture(folder, f"in{path.stem.removeprefix('gt')}"))
+        levels = load_picture(path)[..., 0]
+        if not picture.shape[:2] == levels.shape == plate.shape[:2]:
+            raise PictureError(
+                f"frame, mask and plate of one size at {path}",
+                f"{picture.shape[:2]}, {levels.shape} and {plate.shape[:2]}",
+                "resize them",
+            )
+        target = levels == _FOREGROUND
+        frames.append(_Frame(picture, target, target | np.isin(levels, _BACKGROUND)))
+    return frames, plate
+
+
+def _tune(frames: list[_Frame], plate: NDArray[np.uint8]) -> tuple[int, int]:
+    """Threshold and median filter of the best pooled F1."""
+    best = (-1.0, 0, 0)
+    for side in _MEDIAN_SIDES:
+        inside, everywhere = np.zeros(256, np.int64), np.zeros(256, np.int64)
+        for frame in frames:
+            values = filtered_difference(frame.picture, plate, side)
+            inside += np.bincount(values[frame.target & frame.judged], minlength=256)
+            everywhere += np.bincount(values[frame.judged], minlength=256)
+        hits = inside.sum() - np.cumsum(inside)
+        claimed = everywhere.sum() - np.cumsum(everywhere)
+        f1 = 2 * hits / np.maximum(claimed + inside.sum(), 1)
+        threshold = int(f1.argmax())
+        best = max(best, (float(f1[threshold]), threshold, side))
+    return best[1], best[2]

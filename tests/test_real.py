@@ -1,0 +1,122 @@
+"""Judging on real pictures: frames with masks, pictures with depth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from maskdepth.depth import disparity_from_depth, encode_depth_mm
+from maskdepth.errors import AssetError, PictureError
+from maskdepth.evaluation import judge_frames, judge_sensor_depth
+from maskdepth.images import save_png
+from maskdepth.inference.prediction import Prediction
+
+HEIGHT, WIDTH = 40, 50
+
+
+class Fake:
+    """A predictor that answers with a function of picture and plate."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def predict(self, image: NDArray[np.uint8], plate: Any = None) -> Prediction:
+        values = np.asarray(self.answer(image, plate), np.float32)
+        return Prediction(image=image, alpha=values, disparity=values)
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> Path:
+    """Six frames: a bright square that moves, with a shadow and a strip nobody judged."""
+    plate = np.random.default_rng(0).integers(80, 100, (HEIGHT, WIDTH, 3), np.uint8)
+    save_png(tmp_path / "plate.png", plate)
+    for number in range(6):
+        picture, levels = plate.copy(), np.zeros((HEIGHT, WIDTH), np.uint8)
+        place = np.s_[10:20, 5 + 5 * number : 15 + 5 * number]
+        picture[place], levels[place] = 250, 255
+        picture[20:24] //= 2
+        levels[20:24] = 50
+        levels[30:] = 170
+        picture[30:] = 0
+        save_png(tmp_path / f"in{number:06d}.png", picture)
+        save_png(tmp_path / f"gt{number:06d}.png", levels)
+    return tmp_path
+
+
+def bright(image: NDArray[np.uint8], _: Any) -> NDArray[np.bool_]:
+    return image[..., 0] > 200
+
+
+def test_a_perfect_mask_has_f1_one_whatever_it_says_where_nobody_looked(frames: Path) -> None:
+    """Pixels that are neither foreground, background nor shadow do not count."""
+    perfect = judge_frames(Fake(bright), frames, tune=2)
+    assert perfect["model"] == {"f1": 1.0, "precision": 1.0, "recall": 1.0}
+    assert perfect["frames"] == 4
+    also_below = judge_frames(
+        Fake(lambda image, plate: bright(image, plate) | (np.arange(HEIGHT) >= 30)[:, None]),
+        frames,
+        tune=2,
+    )
+    assert also_below["model"]["f1"] == 1.0
+
+
+def test_shadow_counts_as_background_and_f1_is_pooled(frames: Path) -> None:
+    """Four frames of 100 pixels each, and 4 x 50 of shadow claimed besides: 2 * 100 / (300 + 100)."""
+    darker = judge_frames(
+        Fake(lambda image, plate: bright(image, plate) | (np.arange(HEIGHT) // 4 == 5)[:, None]),
+        frames,
+        tune=2,
+    )["model"]
+    assert darker["f1"] == pytest.approx(0.5)
+    assert darker["precision"] == pytest.approx(1 / 3)
+    assert darker["recall"] == 1
+
+
+def test_the_difference_is_tuned_on_the_first_frames(frames: Path) -> None:
+    """A threshold between the shadow's difference and the square's is found."""
+    difference = judge_frames(Fake(bright), frames, tune=2)["difference"]
+    assert difference["f1"] > 0.97
+    assert 40 < difference["tuned"]["threshold"] < 170
+
+
+def test_frames_that_cannot_be_judged_are_named(frames: Path) -> None:
+    """Too few, a missing picture, another size: one line each."""
+    with pytest.raises(AssetError, match="more than the 6 frames"):
+        judge_frames(Fake(bright), frames, tune=6)
+    save_png(frames / "gt000005.png", np.zeros((9, 9), np.uint8))
+    with pytest.raises(PictureError, match="one size"):
+        judge_frames(Fake(bright), frames, tune=2)
+    (frames / "in000000.png").unlink()
+    with pytest.raises(AssetError, match="in000000"):
+        judge_frames(Fake(bright), frames, tune=2)
+
+
+def test_measured_depth_judges_order_and_distance(tmp_path: Path) -> None:
+    """The true disparity, scaled and shifted, is perfect; a wall that leans back has no gradient."""
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    depth_m = (1.0 + columns / 25).astype(np.float32)  # farther to the right, level in the rows
+    depth_m[:5] = np.nan
+    save_png(tmp_path / "room_1.png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
+    save_png(tmp_path / "room_1_depth_mm.png", encode_depth_mm(depth_m)[0])
+    truth = np.nan_to_num(disparity_from_depth(depth_m))
+    result = judge_sensor_depth(Fake(lambda *_: 0.3 * truth + 0.1), tmp_path)
+    assert set(result) == {"all", "room"}
+    assert result["room"]["pictures"] == 1
+    assert result["room"]["model"]["abs_rel"] < 1e-3
+    assert result["room"]["model"]["delta1"] == 1
+    assert result["all"]["model"]["ordinal_accuracy"] > 0.99
+    assert result["all"]["vertical_gradient"]["abs_rel"] > 0.1
+    assert 0.4 < result["all"]["vertical_gradient"]["ordinal_accuracy"] < 0.6
+
+
+def test_a_folder_without_depth_is_refused(tmp_path: Path) -> None:
+    """There is nothing to judge without measured depth, or without its picture."""
+    with pytest.raises(AssetError, match="_depth_mm"):
+        judge_sensor_depth(Fake(bright), tmp_path)
+    save_png(tmp_path / "a_depth_mm.png", np.ones((4, 4), np.uint16))
+    with pytest.raises(AssetError, match="a picture a"):
+        judge_sensor_depth(Fake(bright), tmp_path)
