@@ -378,4 +378,10 @@ def test_few_pictures_are_never_shown_twice(dataset):
 
 def test_the_package_offers_what_it_promises():
     """Three names."""
-    assert sorted(package.__all__) == ["Panel", "evaluate", "select_panels"]
+    assert sorted(package.__all__) == [
+        "Panel",
+        "evaluate",
+        "judge_frames",
+        "judge_sensor_depth",
+        "select_panels",
+    ]

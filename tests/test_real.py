@@ -65,7 +65,7 @@ def test_a_perfect_mask_has_f1_one_whatever_it_says_where_nobody_looked(frames: 
 
 
 def test_shadow_counts_as_background_and_f1_is_pooled(frames: Path) -> None:
-    """Four frames of 100 pixels each, and 4 x 50 of shadow claimed besides: 2 * 100 / (300 + 100)."""
+    """100 pixels a frame, and 200 of shadow claimed besides: 2 * 100 / (300 + 100)."""
     darker = judge_frames(
         Fake(lambda image, plate: bright(image, plate) | (np.arange(HEIGHT) // 4 == 5)[:, None]),
         frames,
@@ -96,8 +96,8 @@ def test_frames_that_cannot_be_judged_are_named(frames: Path) -> None:
 
 
 def test_measured_depth_judges_order_and_distance(tmp_path: Path) -> None:
-    """The true disparity, scaled and shifted, is perfect; a wall that leans back has no gradient."""
-    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    """The true disparity is perfect in any scale; a wall that leans back has no gradient."""
+    _, columns = np.mgrid[:HEIGHT, :WIDTH]
     depth_m = (1.0 + columns / 25).astype(np.float32)  # farther to the right, level in the rows
     depth_m[:5] = np.nan
     save_png(tmp_path / "room_1.png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))

@@ -48,9 +48,8 @@ class Difference:
 
     def predict(self, composite: Composite) -> NDArray[np.float32]:
         """float32 (S, S), 0 or 1."""
-        return (
-            filtered_difference(composite.image, composite.plate, self.median_px) > self.threshold
-        ).astype(np.float32)
+        difference = filtered_difference(composite.image, composite.plate, self.median_px)
+        return (difference > self.threshold).astype(np.float32)
 
 
 def judge_masks(
