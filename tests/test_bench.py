@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from maskdepth.bench import PillowPictures, bench_compose, render_with_pillow
+from maskdepth.bench import bench_compose
+from maskdepth.bench.compose import PillowPictures, render_with_pillow
 from maskdepth.labelling.build import Dataset, compose_dataset
 from maskdepth.synthesis.recipes import sample_recipes
 from maskdepth.synthesis.renderer import render

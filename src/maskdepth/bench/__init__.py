@@ -1,0 +1,9 @@
+"""How fast this machine composes, trains and predicts, as JSON-able figures."""
+
+from __future__ import annotations
+
+from maskdepth.bench.compose import bench_compose
+from maskdepth.bench.predict import bench_predict
+from maskdepth.bench.train import bench_train
+
+__all__ = ["bench_compose", "bench_predict", "bench_train"]

@@ -1,0 +1,166 @@
+"""Speed of the renderer, beside Pillow with the same recipes."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from maskdepth.bench.setting import describe_machine, sample_dataset
+from maskdepth.images import load_cutout
+from maskdepth.synthesis.recipes import Recipe, sample_recipes
+from maskdepth.synthesis.renderer import render
+from maskdepth.synthesis.rules import BENCHMARK_SEED, BENCHMARK_V1, RecipeRules
+from maskdepth.synthesis.spec import DatasetSpec, load_spec
+
+WARM_UP_COMPOSITES = 400  # until every copy of every picture has been made
+
+
+def bench_compose(
+    count: int = 4000, *, slices: Sequence[str] = ("clean", "hard"), processes: int = 2
+) -> dict[str, Any]:
+    """Render composites of the sample pack, without encoding, and the clean ones by Pillow too.
+
+    Every process has its catalogue ready before the clock starts: each copy of each picture that
+    its recipes need has been made.
+
+    Args:
+        count: composites a slice, over all processes together.
+        slices: of the benchmark.
+        processes: that render side by side, a thread each.
+
+    Returns:
+        ``renderers``: a list with ``slice``, ``renderer``, ``composites_per_second``, ``ratio`` to
+        Pillow on the clean slice, and a process's largest memory after 1 000 composites and at
+        the end in MB; ``count``; ``processes``; ``recipes_per_second`` of one process; ``machine``.
+    """
+    with tempfile.TemporaryDirectory(prefix="maskdepth-bench-") as name:
+        folder = Path(name)
+        sample_dataset(folder, RecipeRules())
+        jobs = [("clean", "pillow"), *((each, "maskdepth") for each in slices)]
+        rows = []
+        for slice_name, renderer in jobs:
+            with ProcessPoolExecutor(
+                processes, mp_context=multiprocessing.get_context("spawn")
+            ) as pool:
+                share = count // processes
+                starts = [process * share for process in range(processes)]
+                told = list(
+                    pool.map(
+                        _render_share,
+                        [folder / "dataset"] * processes,
+                        [slice_name] * processes,
+                        [renderer] * processes,
+                        starts,
+                        [start + share for start in starts],
+                    )
+                )
+            seconds = max(each["seconds"] for each in told)
+            rows.append(
+                {
+                    "slice": slice_name,
+                    "renderer": renderer,
+                    "composites_per_second": share * processes / seconds,
+                    "memory_mb": [max(each["memory_mb"][i] for each in told) for i in (0, 1)],
+                }
+            )
+        baseline = rows[0]["composites_per_second"]
+        for row in rows:
+            row["ratio"] = row["composites_per_second"] / baseline
+        drawn = 20_000
+        began = time.perf_counter()
+        pool_of_assets = load_spec(folder / "dataset").pool()
+        for _ in sample_recipes(BENCHMARK_V1["clean"], pool_of_assets, 0, 0, drawn):
+            pass
+        rate = drawn / (time.perf_counter() - began)
+    return {
+        "renderers": rows,
+        "count": count,
+        "processes": processes,
+        "recipes_per_second": rate,
+        "machine": describe_machine(),
+    }
+
+
+def _render_share(
+    folder: Path, slice_name: str, renderer: str, start: int, stop: int
+) -> dict[str, Any]:
+    """Render one process's share of a slice; how long it took, and how much memory."""
+    cv2.setNumThreads(1)
+    spec, rules = load_spec(folder), BENCHMARK_V1[slice_name]
+    recipes = list(sample_recipes(rules, spec.pool(), BENCHMARK_SEED, start, stop))
+    catalogue = spec.catalogue(folder, rules.size)
+    if renderer == "pillow":
+        pictures = PillowPictures(spec, folder, rules.size)
+        one: Callable[[Recipe], object] = lambda recipe: render_with_pillow(  # noqa: E731
+            recipe, rules.size, pictures
+        )
+    else:
+        one = lambda recipe: render(recipe, rules.size, catalogue)  # noqa: E731
+    for recipe in recipes[:WARM_UP_COMPOSITES]:
+        one(recipe)
+    seconds, memory = 0.0, [0.0, 0.0]
+    for low in range(0, len(recipes), 1000):
+        began = time.perf_counter()
+        for recipe in recipes[low : low + 1000]:
+            one(recipe)
+        seconds += time.perf_counter() - began
+        memory[min(low, 1)] = _memory_mb()
+    memory[1] = memory[1] or memory[0]
+    return {"seconds": seconds, "memory_mb": memory}
+
+
+def _memory_mb() -> float:
+    """The most memory this process has held; NaN where the system does not tell."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return math.nan
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+class PillowPictures:
+    """The same working copies as Pillow images: what its users would keep in memory."""
+
+    def __init__(self, spec: DatasetSpec, folder: Path, size: int) -> None:
+        catalogue = spec.catalogue(folder, size)
+        self.backgrounds = {
+            asset.id: Image.fromarray(catalogue.background(asset.id)) for asset in spec.backgrounds
+        }
+        self.cutouts = {
+            asset.id: Image.fromarray(load_cutout(folder / asset.file)) for asset in spec.cutouts
+        }
+        self.cutouts = {name: image.crop(image.getbbox()) for name, image in self.cutouts.items()}
+
+
+def render_with_pillow(
+    recipe: Recipe, size: int, pictures: PillowPictures
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Picture, plate and alpha of a recipe without effects, as Pillow makes them."""
+    background = pictures.backgrounds[recipe.background]
+    side = round(recipe.crop_side * min(background.size))
+    left = round(recipe.crop_x * (background.width - side))
+    top = round(recipe.crop_y * (background.height - side))
+    box = (left, top, left + side, top + side)
+    plate = background.resize((size, size), Image.Resampling.BILINEAR, box=box)
+    picture, alpha = plate.copy(), Image.new("L", (size, size))
+    for placed in recipe.objects:
+        cutout = pictures.cutouts[placed.cutout].resize(
+            (placed.width, placed.height), Image.Resampling.BILINEAR
+        )
+        if placed.flip:
+            cutout = cutout.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        picture.paste(cutout, (placed.x, placed.y), cutout)
+        alpha.paste(cutout.getchannel("A"), (placed.x, placed.y))
+    return np.asarray(picture), np.asarray(plate), np.asarray(alpha, np.float32) / 255

@@ -1,0 +1,100 @@
+"""Speed of the training loop."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maskdepth.bench.setting import describe_machine, sample_dataset
+from maskdepth.errors import DependencyError, UsageError
+from maskdepth.synthesis.rules import RecipeRules
+
+if TYPE_CHECKING:
+    from maskdepth.learning.dataset import CompositeDataset
+    from maskdepth.learning.settings import TrainingConfig
+    from maskdepth.learning.training import TrainingProgress
+
+WARM_UP_SECONDS = 5.0  # allocators, code generation, the cache of assets
+
+
+def bench_train(
+    preset: str = "small",
+    *,
+    size: int = 224,
+    batch_size: int = 16,
+    seconds: float = 20.0,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Train for a while on composites rendered on the fly, and measure the loop itself.
+
+    Args:
+        preset: of the network and its settings.
+        size: side of the composites, px.
+        batch_size: images a step.
+        seconds: to measure, after a warm-up.
+        device: see ``maskdepth.learning.training.train``.
+
+    Returns:
+        ``images_per_second`` of rendering, forward, backward and step together; ``loader_share``,
+        the share of the time spent waiting for rendered batches; ``steps`` and ``seconds`` that
+        were measured; the settings; ``machine``.
+
+    Raises:
+        DependencyError: torch is not installed.
+        UsageError: the time was too short for two steps.
+    """
+    try:
+        from maskdepth.learning.settings import preset_config
+        from maskdepth.learning.training import train
+    except ModuleNotFoundError as error:
+        raise DependencyError(error.name or "torch", "train") from None
+
+    config = preset_config(preset).lasting(minutes=(WARM_UP_SECONDS + seconds) / 60)
+    config = config.with_(batch_size=batch_size, save_every_seconds=1e9)
+    marks: list[TrainingProgress] = []
+    with tempfile.TemporaryDirectory(prefix="maskdepth-bench-") as name:
+        samples = _sample_pack_composites(Path(name), config, size)
+        run = Path(name) / "run"
+        result = train(
+            config, samples, None, run, device=device, quiet=True, on_progress=marks.append
+        )
+    return {
+        "preset": preset,
+        "size": size,
+        "batch_size": batch_size,
+        **_rates(marks),
+        "machine": describe_machine() | result.machine,
+    }
+
+
+def _sample_pack_composites(folder: Path, config: TrainingConfig, size: int) -> CompositeDataset:
+    """Training composites of a freshly drawn sample pack."""
+    from maskdepth.learning.dataset import CompositeDataset
+
+    dataset = sample_dataset(folder, RecipeRules(size=size))
+    spec = dataset.spec
+    return CompositeDataset(
+        spec.rules,
+        spec.pool(),
+        spec.seed,
+        spec.catalogue(dataset.folder),
+        config.batch_size,  # a length is asked for; samples beyond it come all the same
+        drop_plate=config.drop_plate,
+        drop_plate_disparity=config.drop_plate_disparity,
+    )
+
+
+def _rates(marks: list[TrainingProgress]) -> dict[str, float]:
+    """What happened between the end of the warm-up and the last step."""
+    started = [mark for mark in marks if mark.seconds >= WARM_UP_SECONDS]
+    if len(started) < 2:
+        raise UsageError("time for two steps", f"{len(started)} after the warm-up", "add --seconds")
+    first, last = started[0], started[-1]
+    seconds = last.seconds - first.seconds
+    return {
+        "steps": last.step - first.step,
+        "seconds": seconds,
+        "images_per_second": (last.images - first.images) / seconds,
+        "loader_share": (last.waited_seconds - first.waited_seconds) / seconds,
+    }
