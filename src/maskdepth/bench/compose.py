@@ -98,7 +98,6 @@ def _render_share(
     """Render one process's share of a slice; how long it took, and how much memory."""
     cv2.setNumThreads(1)
     spec, rules = load_spec(folder), BENCHMARK_V1[slice_name]
-    recipes = list(sample_recipes(rules, spec.pool(), BENCHMARK_SEED, start, stop))
     catalogue = spec.catalogue(folder, rules.size)
     if renderer == "pillow":
         pictures = PillowPictures(spec, folder, rules.size)
@@ -107,16 +106,17 @@ def _render_share(
         )
     else:
         one = lambda recipe: render(recipe, rules.size, catalogue)  # noqa: E731
-    for recipe in recipes[:WARM_UP_COMPOSITES]:
+    pool = spec.pool()
+    for recipe in sample_recipes(rules, pool, BENCHMARK_SEED, 0, WARM_UP_COMPOSITES):
         one(recipe)
     seconds, memory = 0.0, [0.0, 0.0]
-    for low in range(0, len(recipes), 1000):
+    for low in range(start, stop, 1000):
+        recipes = list(sample_recipes(rules, pool, BENCHMARK_SEED, low, min(low + 1000, stop)))
         began = time.perf_counter()
-        for recipe in recipes[low : low + 1000]:
+        for recipe in recipes:
             one(recipe)
         seconds += time.perf_counter() - began
-        memory[min(low, 1)] = _memory_mb()
-    memory[1] = memory[1] or memory[0]
+        memory = [memory[0] or _memory_mb(), _memory_mb()]
     return {"seconds": seconds, "memory_mb": memory}
 
 
