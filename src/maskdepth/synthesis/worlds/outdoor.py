@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from maskdepth.synthesis.worlds import props
+from maskdepth.synthesis.worlds.cameras import sample_camera
 from maskdepth.synthesis.worlds.lighting import Light
-from maskdepth.synthesis.worlds.props import Rng, at
-from maskdepth.synthesis.worlds.raycast import Camera, Ellipsoid, Quad, Shape, dot, turn_y
+from maskdepth.synthesis.worlds.props import GROUND_AXES, Rng, at
+from maskdepth.synthesis.worlds.raycast import Ellipsoid, Quad, Shape, dot, turn_y
 from maskdepth.synthesis.worlds.textures import (
     Array,
     Paint,
@@ -22,25 +23,8 @@ from maskdepth.synthesis.worlds.textures import (
 )
 from maskdepth.synthesis.worlds.world import World
 
-GROUND_AXES = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
 
-
-def sample_camera(
-    rng: Rng, height: int, width: int, eye_m: float, pitch: float, yaw: float
-) -> Camera:
-    """A pinhole ``eye_m`` above the ground, looking along z, tilted down by ``pitch`` radians."""
-    focal = max(height, width) * rng.uniform(0.62, 1.15)
-    roll = rng.normal(0.0, 0.008)
-    forward = np.array([np.sin(yaw) * np.cos(pitch), -np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
-    right = np.cross(np.array([0.0, 1.0, 0.0]), forward)
-    right /= np.linalg.norm(right)
-    down = np.cross(right, forward)
-    c, s = np.cos(roll), np.sin(roll)
-    axes = np.stack([c * right + s * down, c * down - s * right, forward])
-    return Camera(at(0.0, eye_m, 0.0), axes, float(focal), ((width - 1) / 2, (height - 1) / 2))
-
-
-def _sample_sky(rng: Rng) -> tuple[Light, float]:
+def sample_sky(rng: Rng) -> tuple[Light, float]:
     """Weather: sun, sky colours, haze; and how overcast it is (0..1)."""
     overcast = float(np.clip(rng.normal(0.22, 0.4), 0.0, 1.0))
     rise = rng.uniform(0.2, 1.15)
@@ -85,7 +69,7 @@ def _sample_sky(rng: Rng) -> tuple[Light, float]:
     return light, overcast
 
 
-def _grass(rng: Rng) -> Paint:
+def sample_grass(rng: Rng) -> Paint:
     """Turf, from lush to dry, with blades near the camera."""
     lush = sample_colour(rng, (0.17, 0.275), (0.35, 0.66), (0.25, 0.5))
     dry = sample_colour(rng, (0.1, 0.2), (0.25, 0.6), (0.4, 0.7))
@@ -105,7 +89,9 @@ def _grass(rng: Rng) -> Paint:
     return paint
 
 
-def _path(rng: Rng, ground: Paint, way: Paint, width: float, shift: float, slant: float) -> Paint:
+def path_over(
+    rng: Rng, ground: Paint, way: Paint, width: float, shift: float, slant: float
+) -> Paint:
     """A way across the ground: straight or winding, with a ragged edge."""
     bend = rng.uniform(0.0, 1.2)
     length = rng.uniform(8.0, 25.0)
@@ -122,7 +108,7 @@ def _path(rng: Rng, ground: Paint, way: Paint, width: float, shift: float, slant
     return paint
 
 
-def _sample_way(rng: Rng) -> Paint:
+def sample_way(rng: Rng) -> Paint:
     """Gravel, soil, asphalt or slabs."""
     kind = rng.random()
     if kind < 0.3:
@@ -136,7 +122,7 @@ def _sample_way(rng: Rng) -> Paint:
     return courses(rng, colour, colour * 0.5, size, size, gap=0.012, spread=0.12)
 
 
-def _hills(rng: Rng) -> list[Shape]:
+def hills(rng: Rng) -> list[Shape]:
     """Far rounded hills, wooded or bare."""
     shapes: list[Shape] = []
     for _ in range(int(rng.integers(2, 6))):
@@ -164,15 +150,15 @@ def _tree(rng: Rng, base: Array, height: float, evergreen: float) -> list[Shape]
 
 def park(rng: Rng, height: int, width: int) -> World:
     """Grass, a path, trees near and far, shrubs, fence, benches, hills."""
-    light, _ = _sample_sky(rng)
+    light, _ = sample_sky(rng)
     eye = rng.uniform(0.7, 2.0)
     camera = sample_camera(rng, height, width, eye, rng.uniform(0.03, 0.26), 0.0)
-    ground = _grass(rng)
+    ground = sample_grass(rng)
     if rng.random() < 0.75:
-        ground = _path(
+        ground = path_over(
             rng,
             ground,
-            _sample_way(rng),
+            sample_way(rng),
             rng.uniform(1.0, 3.2),
             rng.normal(0, 1.5),
             rng.normal(0, 0.3),
@@ -186,7 +172,7 @@ def park(rng: Rng, height: int, width: int) -> World:
             casts=False,
         )
     ]
-    shapes += _hills(rng)
+    shapes += hills(rng)
     evergreen = float(rng.choice([0.0, 0.2, 0.8]))
     for _ in range(int(rng.integers(2, 6))):
         z = rng.uniform(6.0, 24.0)
@@ -236,7 +222,7 @@ def _park_things(rng: Rng) -> list[Shape]:
 
 def street(rng: Rng, height: int, width: int) -> World:
     """A road between pavements, with houses, trees and lamps along it."""
-    light, _ = _sample_sky(rng)
+    light, _ = sample_sky(rng)
     eye = rng.uniform(1.0, 2.4)
     yaw = rng.normal(0.0, 0.25)
     camera = sample_camera(rng, height, width, eye, rng.uniform(0.02, 0.2), yaw)
@@ -252,7 +238,7 @@ def street(rng: Rng, height: int, width: int) -> World:
             centre=at(0, 0, 0),
             axes=GROUND_AXES,
             size=(np.inf, np.inf),
-            paint=_marked_road(rng, road, _grass(rng), shift, half + walk),
+            paint=_marked_road(rng, road, sample_grass(rng), shift, half + walk),
             casts=False,
         )
     ]
@@ -280,7 +266,7 @@ def street(rng: Rng, height: int, width: int) -> World:
             elif kind < 0.85:
                 shapes += props.bush(rng, spot + at(sign * 1.5, -kerb, 0), rng.uniform(0.6, 1.3))
             z += rng.uniform(5.0, 9.0)
-    shapes += _hills(rng)
+    shapes += hills(rng)
     return World(shapes, light, camera)
 
 

@@ -28,6 +28,7 @@ from maskdepth.synthesis.worlds.textures import (
 )
 
 Rng = np.random.Generator
+GROUND_AXES = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
 _FAR_M = 13.0  # farther trees are made of fewer shapes
 
 
