@@ -34,7 +34,7 @@ def _defocus(light: Array, depth_m: Array, rng: np.random.Generator) -> Array:
     inverse = (1.0 / depth_m).astype(np.float32)
     row, column = rng.integers(light.shape[0]), rng.integers(light.shape[1])
     away = np.abs(inverse - inverse[row, column])
-    widest = max(light.shape[:2]) * rng.uniform(0.004, 0.02)
+    widest = max(light.shape[:2]) * rng.uniform(0.003, 0.012)
     disc = widest * away / max(float(np.quantile(away, 0.98)), 1e-6)  # sigma, px
     disc = cv2.GaussianBlur(np.minimum(disc, widest), (0, 0), 1.0 + widest / 3)
     level = np.clip(disc / widest * _BLURS, 0.0, _BLURS)

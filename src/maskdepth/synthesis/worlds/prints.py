@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
+
 import numpy as np
+from numpy.typing import NDArray
 
 from maskdepth.synthesis.worlds.textures import (
     Array,
@@ -17,41 +21,55 @@ from maskdepth.synthesis.worlds.textures import (
 )
 
 Rng = np.random.Generator
-_PRIME = 1021
 
 
 def _any_colour(rng: Rng, low: float = 0.08, high: float = 0.97) -> Array:
     return sample_colour(rng, (0.0, 1.0), (0.0, 0.9), (low, high))
 
 
-def ink_cover(rng: Rng, line: float) -> tuple[Array, float]:
-    """A table of letters for ``cover_of`` and the height of a line, metres."""
-    letters = (rng.random((64, 512)) < 0.62).astype(np.float32)
-    for row in letters:  # words are parted, and lines end somewhere
-        row[np.cumsum(rng.integers(3, 12, 60)) % 512] = 0.0
-        row[int(rng.integers(20, 200)) :] *= float(rng.random() < 0.6)
-    return letters, line
+@dataclass(frozen=True)
+class Ink:
+    """Something like text: rows of words in lines ``line`` metres high, from one table."""
+
+    line: float
+    first: tuple[int, int]
+
+    def cover(self, u: Array, v: Array, footprint: Array) -> Array:
+        """Share (N,) of the surface covered by ink; lines too small to be seen become grey."""
+        column, along = np.divmod(u / np.float32(0.42 * self.line), 1.0)
+        row, up = np.divmod(-v / np.float32(self.line), 1.0)
+        letters = _letters()
+        place = (row.astype(np.int64) + self.first[0]) % letters.shape[0]
+        stroke = (np.abs(up - 0.5) < 0.27) & (along > 0.25)
+        there = letters[place, (column.astype(np.int64) + self.first[1]) % letters.shape[1]]
+        far = np.clip(footprint / (0.4 * self.line), 0.0, 1.0)
+        return np.asarray(there * stroke * (1.0 - far) + far * 0.18)
 
 
-def cover_of(table: tuple[Array, float], u: Array, v: Array, footprint: Array) -> Array:
-    """Share (N,) of the surface covered by ink; lines too small to be seen become grey."""
-    letters, line = table
-    row = np.floor(-v / line).astype(np.int64) % 64
-    column = np.floor(u / (0.42 * line)).astype(np.int64) % 512
-    along = np.mod(u / (0.42 * line), 1.0)
-    up = np.abs(np.mod(-v / line, 1.0) - 0.5)
-    stroke = (up < 0.27) & (along > 0.25)
-    far = np.clip(footprint / (0.4 * line), 0.0, 1.0)
-    return np.asarray(letters[row, column] * stroke * (1.0 - far) + far * 0.18)
+@lru_cache(maxsize=1)
+def _letters() -> NDArray[np.float32]:
+    """1 where a letter stands, 0 between words and after the ends of lines."""
+    rng = np.random.Generator(np.random.Philox(key=26))
+    letters = (rng.random((256, 512)) < 0.75).astype(np.float32)
+    for row in letters:
+        row[np.cumsum(rng.integers(3, 12, 100)) % 512] = 0.0
+        row[int(rng.integers(40, 500)) :] *= float(rng.random() < 0.5)
+    return letters
+
+
+def sample_ink(rng: Rng, line: float) -> Ink:
+    """Text of a line's height in metres."""
+    first = rng.integers(0, 256, 2)
+    return Ink(line, (int(first[0]), int(first[1])))
 
 
 def lettering(rng: Rng, paper: Array, ink: Array, line: float) -> Paint:
     """Rows of something like text on paper."""
-    table = ink_cover(rng, line)
+    print_ = sample_ink(rng, line)
 
     def paint(surface: Surface) -> Array:
         u, v = plane_of(surface)
-        return mix(paper, ink, 0.9 * cover_of(table, u, v, surface.footprint))
+        return mix(paper, ink, 0.9 * print_.cover(u, v, surface.footprint))
 
     return paint
 
@@ -62,7 +80,7 @@ def sheet(rng: Rng, half_width: float, half_height: float) -> Paint:
     ink = _any_colour(rng, 0.05, 0.5)
     colours = np.stack([_any_colour(rng) for _ in range(3)])
     size = min(half_width, half_height)
-    table = ink_cover(rng, size * rng.uniform(0.06, 0.3))
+    print_ = sample_ink(rng, size * rng.uniform(0.06, 0.3))
     soft = sample_field(rng, size * rng.uniform(0.4, 2.0), 4)
     split, margin = rng.uniform(-0.6, 0.7), rng.uniform(0.03, 0.2) * size
     banner = rng.random() < 0.5
@@ -72,7 +90,7 @@ def sheet(rng: Rng, half_width: float, half_height: float) -> Paint:
         fine = surface.footprint + 1e-3
         edge = np.minimum(half_width - np.abs(x), half_height - np.abs(y))
         inner = step(edge, margin, fine)
-        text = cover_of(table, x + half_width, y, surface.footprint) * inner
+        text = print_.cover(x + half_width, y, surface.footprint) * inner
         colour = mix(paper, ink, 0.9 * text)
         field = soft.flat(x, y, surface.footprint)
         image = mix(
@@ -103,16 +121,16 @@ def screen(rng: Rng, half_width: float, half_height: float) -> Paint:
         )
         ink = np.where(paper.mean() > 0.3, 0.05, 0.7) * np.ones(3)
         windows.append(
-            (centre, half, paper, ink, ink_cover(rng, half_height * rng.uniform(0.04, 0.1)))
+            (centre, half, paper, ink, sample_ink(rng, half_height * rng.uniform(0.04, 0.1)))
         )
 
     def paint(surface: Surface) -> Array:
         x, y = surface.points[:, 0], surface.points[:, 1]
         shade = np.exp(0.3 * soft.flat(x, y, surface.footprint))
         colour: Array = np.clip(desktop * shade[:, None], 0, 1)
-        for centre, half, paper, ink, table in windows:
+        for centre, half, paper, ink, print_ in windows:
             edge = np.minimum(half[0] - np.abs(x - centre[0]), half[1] - np.abs(y - centre[1]))
-            text = cover_of(table, x - centre[0] + half[0], y, surface.footprint)
+            text = print_.cover(x - centre[0] + half[0], y, surface.footprint)
             page = mix(paper, ink, text)
             title = step(y, centre[1] + half[1] * 0.88, 1e-3)
             page = mix(page, desktop * 0.5 + 0.2, title)
@@ -126,7 +144,7 @@ def labels(rng: Rng, width: float, height: float) -> Paint:
     """The fronts of equal goods side by side, ``width`` each: bands, a spot, text, dark gaps."""
     base, band, spot = (_any_colour(rng) for _ in range(3))
     ink = _any_colour(rng, 0.02, 0.95)
-    table = ink_cover(rng, height * rng.uniform(0.08, 0.22))
+    print_ = sample_ink(rng, height * rng.uniform(0.08, 0.22))
     low, high = np.sort(rng.uniform(-0.5, 0.5, 2)) * height
     round_ = rng.random() < 0.5
     radius = min(width, height) * rng.uniform(0.15, 0.4)
@@ -138,7 +156,7 @@ def labels(rng: Rng, width: float, height: float) -> Paint:
         colour = mix(base, band, step(v, low, fine) * (1.0 - step(v, high, fine)))
         if round_:
             colour = mix(colour, spot, 1.0 - step(np.hypot(own, v - 0.1 * height), radius, fine))
-        text = cover_of(table, own + width * 0.45, v, surface.footprint)
+        text = print_.cover(own + width * 0.45, v, surface.footprint)
         colour = mix(colour, ink, text * (np.abs(own) < width * 0.4))
         gap = lines(u, width, width * 0.05, surface.footprint)
         return np.asarray(np.clip(mix(colour, colour * 0.15, gap), 0.0, 1.0))

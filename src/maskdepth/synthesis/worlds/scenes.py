@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from maskdepth.errors import UsageError
 from maskdepth.synthesis.worlds.film import take_picture
+from maskdepth.synthesis.worlds.halls import corridor, shop
 from maskdepth.synthesis.worlds.indoor import desk, room
 from maskdepth.synthesis.worlds.lighting import render_linear
 from maskdepth.synthesis.worlds.outdoor import park, street
+from maskdepth.synthesis.worlds.outskirts import field, yard
 from maskdepth.synthesis.worlds.raycast import trace
 from maskdepth.synthesis.worlds.world import World
 
@@ -22,10 +24,14 @@ SCENES: dict[str, Callable[[np.random.Generator, int, int], World]] = {
     "indoor": room,
     "street": street,
     "desk": desk,
+    "corridor": corridor,
+    "shop": shop,
+    "yard": yard,
+    "field": field,
 }
 """A family composes a world from a generator and the picture's height and width."""
 
-WITHHELD_FAMILY = "street"
+WITHHELD_FAMILY = "shop"
 """The family that no training set holds unless asked for by name: its scenes judge how a network
 copes with a kind of place that it has never seen."""
 
