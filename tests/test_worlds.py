@@ -19,6 +19,8 @@ from maskdepth.images import load_cutout, load_grey16, load_picture
 from maskdepth.synthesis.worlds import (
     CUTOUT_KINDS,
     FAMILIES,
+    SCENES,
+    WITHHELD_FAMILY,
     decode_relief,
     encode_relief,
     pack,
@@ -31,6 +33,7 @@ from maskdepth.synthesis.worlds.scenes import compose_world
 from maskdepth.synthesis.worlds.textures import Surface
 
 SMALL = (48, 64)
+INDOORS = {"indoor", "desk", "corridor", "shop"}
 
 
 def no_paint(surface: Surface) -> NDArray[np.float64]:
@@ -49,7 +52,7 @@ def pixel_rays(camera: Camera, height: int, width: int) -> NDArray[np.float64]:
     return rays
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", SCENES)
 def test_scene_is_a_pure_function_of_its_arguments(family: str) -> None:
     """The same family, seed and size give the same pixels; another seed gives another scene."""
     first, again = (render_scene(family, 5, *SMALL) for _ in range(2))
@@ -63,7 +66,7 @@ def test_scene_is_a_pure_function_of_its_arguments(family: str) -> None:
     assert first.focal_px != other.focal_px
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", SCENES)
 def test_depth_is_positive_and_sky_is_infinite(family: str) -> None:
     """Every pixel has a positive depth; outdoors the top of the view reaches the sky."""
     share = []
@@ -72,7 +75,7 @@ def test_depth_is_positive_and_sky_is_infinite(family: str) -> None:
         assert not np.isnan(depth).any()
         assert depth.min() > 0.05
         share.append(float(np.isinf(depth).mean()))
-    if family == "indoor":
+    if family in INDOORS:
         assert max(share) < 0.4
     else:
         assert max(share) > 0.05
@@ -89,7 +92,7 @@ def test_ground_depth_follows_from_camera_height_and_pitch() -> None:
         # nothing is behind or under the ground, and most of the lowest rows is bare ground
         assert (scene.depth_m <= expected * (1 + 1e-5)).all()
         bottom = np.isclose(scene.depth_m[-10:], expected[-10:], rtol=1e-5)
-        assert bottom.mean() > 0.5
+        assert bottom.mean() > 0.3
         assert scene.focal_px == camera.focal
 
 
@@ -168,7 +171,7 @@ def test_nearer_shape_hides_the_farther() -> None:
     assert trace(camera, [hollow, far], *steps)[0][2, 2] == pytest.approx(4.0)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", SCENES)
 def test_every_seed_composes_a_world(family: str) -> None:
     """Many seeds compose, stand above or on the ground, and differ in what they hold."""
     counts = set()
@@ -176,7 +179,7 @@ def test_every_seed_composes_a_world(family: str) -> None:
         world = compose_world(family, seed, 384, 512)
         counts.add(len(world.shapes))
         assert world.camera.position[1] > 0.3
-        assert world.camera.axes[2, 1] < 0.0  # looks down at the ground
+        assert world.camera.axes[2, 1] < 0.2  # never looks far up
         np.testing.assert_allclose(world.camera.axes @ world.camera.axes.T, np.eye(3), atol=1e-9)
     assert len(counts) > 10
 
@@ -227,9 +230,9 @@ def test_outline_of_a_cutout_keeps_its_colour() -> None:
         solid = (alpha == 255).astype(np.uint8)
         near = cv2.dilate(solid, np.ones((5, 5), np.uint8)) > 0
         edge = near & (alpha > 30) & (alpha < 128)
-        rim = (solid > 0) & (cv2.erode(solid, np.ones((5, 5), np.uint8)) == 0)
         grey = cutout.image[..., :3].mean(axis=2)
-        assert grey[edge].mean() > 0.7 * grey[rim].mean()
+        beside = cv2.blur(grey * solid, (9, 9)) / np.maximum(cv2.blur(solid * 1.0, (9, 9)), 1e-6)
+        assert grey[edge].mean() > 0.7 * beside[edge].mean()
 
 
 @given(st.integers(0, 255))
@@ -246,15 +249,19 @@ def test_pack_has_readable_pictures_labels_and_licences(
     """A pack holds what it promises, every file reads back, and a second one has the same bytes."""
     monkeypatch.setattr(pack, "SCENE_SIZE", SMALL)
     monkeypatch.setattr(pack, "CUTOUT_SIZE", 64)
-    first = write_sample_pack(tmp_path / "a" / "pack", scenes=4, cutouts=3, seed=2)
+    chosen = ("street", "desk", "outdoor")
+    first = write_sample_pack(tmp_path / "a" / "pack", scenes=4, cutouts=3, seed=2, families=chosen)
     names = sorted(p.name for p in first.backgrounds.glob("*.png"))
-    stems = ["indoor_000", "outdoor_000", "outdoor_001", "street_000"]
+    stems = ["desk_000", "outdoor_000", "street_000", "street_001"]
     assert names == sorted(n for s in stems for n in (f"{s}.png", f"{s}_disparity.png"))
-    assert json.loads((first.backgrounds / "label.json").read_text()) == {"kind": "exact"}
+    label_file = json.loads((first.backgrounds / "label.json").read_text())
+    assert label_file["kind"] == "exact"
+    assert sorted(label_file["focal"]) == stems
     for stem in stems:
         assert load_picture(first.backgrounds / f"{stem}.png").shape == (*SMALL, 3)
         family, number = stem.rsplit("_", 1)
         scene = render_scene(family, 2 * (1 << 20) + int(number), *SMALL)
+        assert label_file["focal"][stem] == pytest.approx(scene.focal_px / 64, abs=1e-5)
         label = decode_disparity(load_grey16(first.backgrounds / f"{stem}_disparity.png"))
         np.testing.assert_allclose(label, disparity_from_depth(scene.depth_m), atol=1.01 / 65534)
         assert label.max() == pytest.approx(1.0)
@@ -270,10 +277,26 @@ def test_pack_has_readable_pictures_labels_and_licences(
         assert len(lines) == count
         assert {line["licence"] for line in lines} == {"CC0-1.0"}
         assert all((folder / line["file"]).is_file() for line in lines)
-    second = write_sample_pack(tmp_path / "b", scenes=4, cutouts=3, seed=2)
+    second = write_sample_pack(tmp_path / "b", scenes=4, cutouts=3, seed=2, families=chosen)
     for folder in ("backgrounds", "cutouts"):
         for file in (tmp_path / "a" / "pack" / folder).iterdir():
             assert file.read_bytes() == (second.cutouts.parent / folder / file.name).read_bytes()
+
+
+def test_withheld_family_is_written_only_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One family is in no default pack, so that it can judge; asked for by name it is written."""
+    monkeypatch.setattr(pack, "SCENE_SIZE", SMALL)
+    assert WITHHELD_FAMILY in SCENES
+    assert WITHHELD_FAMILY not in FAMILIES
+    assert {*FAMILIES, WITHHELD_FAMILY} == set(SCENES)
+    usual = write_sample_pack(tmp_path / "a", scenes=len(FAMILIES), cutouts=0)
+    families = {p.stem.split("_")[0] for p in usual.backgrounds.glob("*.png")}
+    assert families == set(FAMILIES)
+    test = write_sample_pack(tmp_path / "b", scenes=2, cutouts=0, families=[WITHHELD_FAMILY])
+    names = {p.stem.split("_")[0] for p in test.backgrounds.glob("*.png")}
+    assert names == {WITHHELD_FAMILY}
 
 
 def test_two_processes_write_a_full_pack(tmp_path: Path) -> None:
@@ -286,7 +309,7 @@ def test_two_processes_write_a_full_pack(tmp_path: Path) -> None:
 
 def test_wrong_requests_name_what_is_expected(tmp_path: Path) -> None:
     """Unknown names, bad seeds, tiny sizes and blocked folders end in errors that say why."""
-    with pytest.raises(UsageError, match="outdoor, indoor, street"):
+    with pytest.raises(UsageError, match="outdoor, indoor"):
         render_scene("moon", 0, *SMALL)
     with pytest.raises(UsageError, match="quadruped, object"):
         render_cutout("moon", 0, 64)
@@ -296,6 +319,8 @@ def test_wrong_requests_name_what_is_expected(tmp_path: Path) -> None:
         render_scene("indoor", 0, 8, 64)
     with pytest.raises(UsageError, match="16 px"):
         render_cutout("object", 0, 4)
+    with pytest.raises(UsageError, match="families of outdoor"):
+        write_sample_pack(tmp_path, scenes=1, cutouts=0, families=["moon"])
     with pytest.raises(UsageError, match="scenes=-1"):
         write_sample_pack(tmp_path, scenes=-1, cutouts=0)
     (tmp_path / "cutouts").write_text("a file where a folder should be")

@@ -145,11 +145,15 @@ def worlds(
     scenes: Annotated[int, typer.Option(min=0, help="Backgrounds with exact disparity.")] = 40,
     cutouts: Annotated[int, typer.Option(min=0, help="Animals and objects with alpha.")] = 40,
     seed: Seed = 0,
+    families: Annotated[
+        str | None, typer.Option(help="Of the scenes, with commas; all but the withheld one.")
+    ] = None,
 ) -> None:
     """Draw the sample pack: scenes with exact depth, and cutouts, free of any licence."""
-    from maskdepth.synthesis.worlds import write_sample_pack
+    from maskdepth.synthesis.worlds import FAMILIES, write_sample_pack
 
-    pack = write_sample_pack(output, scenes=scenes, cutouts=cutouts, seed=seed)
+    chosen = FAMILIES if families is None else tuple(families.split(","))
+    pack = write_sample_pack(output, scenes=scenes, cutouts=cutouts, seed=seed, families=chosen)
     _say(f"{scenes} scenes -> {pack.backgrounds}, {cutouts} cutouts -> {pack.cutouts}")
 
 

@@ -13,11 +13,19 @@ from maskdepth.synthesis.worlds.pack import (
     encode_relief,
     write_sample_pack,
 )
-from maskdepth.synthesis.worlds.scenes import FAMILIES, Scene, render_scene
+from maskdepth.synthesis.worlds.scenes import (
+    FAMILIES,
+    SCENES,
+    WITHHELD_FAMILY,
+    Scene,
+    render_scene,
+)
 
 __all__ = [
     "CUTOUT_KINDS",
     "FAMILIES",
+    "SCENES",
+    "WITHHELD_FAMILY",
     "CutoutPicture",
     "SamplePack",
     "Scene",

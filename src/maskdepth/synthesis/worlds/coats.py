@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.synthesis.worlds.lighting import develop
+from maskdepth.synthesis.worlds.film import develop
 from maskdepth.synthesis.worlds.raycast import turn_y
 from maskdepth.synthesis.worlds.textures import Array, mix, sample_colour, sample_field, step
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from maskdepth.synthesis.worlds.prints import grained, ornament
 from maskdepth.synthesis.worlds.props import Rng, at, block, foliage, plain, rod, sample_leaves
 from maskdepth.synthesis.worlds.raycast import Box, Ellipsoid, Frustum, Quad, Shape, turn_y
 from maskdepth.synthesis.worlds.textures import (
@@ -19,18 +20,23 @@ from maskdepth.synthesis.worlds.textures import (
 
 def sample_wood(rng: Rng) -> Paint:
     """Oiled, painted or dark wood."""
-    if rng.random() < 0.3:
-        return mottled(rng, sample_colour(rng, (0.0, 1.0), (0.0, 0.6), (0.2, 0.95)), 0.4, 0.06)
+    kind = rng.random()
+    if kind < 0.3:
+        vivid = rng.choice([0.08, 0.5])
+        return mottled(rng, sample_colour(rng, (0.0, 1.0), (0.0, vivid), (0.1, 0.95)), 0.4, 0.06)
+    if kind < 0.6:
+        return grained(rng, sample_colour(rng, (0.02, 0.11), (0.3, 0.8), (0.15, 0.8)))
     wood = sample_colour(rng, (0.03, 0.11), (0.25, 0.7), (0.2, 0.8))
     return courses(rng, wood, wood * 0.5, 1.8, 0.12, gap=0.002, spread=0.08)
 
 
 def sample_cloth(rng: Rng) -> Paint:
     """Plain or patterned cloth."""
-    first = sample_colour(rng, (0.0, 1.0), (0.0, 0.8), (0.12, 0.9))
+    vivid = rng.choice([0.25, 0.85])  # most cloth is muted
+    first = sample_colour(rng, (0.0, 1.0), (0.0, vivid), (0.06, 0.9))
     if rng.random() < 0.65:
         return mottled(rng, first, 0.05, 0.15)
-    second = sample_colour(rng, (0.0, 1.0), (0.0, 0.8), (0.12, 0.95))
+    second = sample_colour(rng, (0.0, 1.0), (0.0, vivid), (0.06, 0.95))
     return striped(rng, first, second, rng.uniform(0.05, 0.2))
 
 
@@ -313,6 +319,8 @@ def rug(rng: Rng, base: Array, turn: Array) -> list[Shape]:
     """A rug, round or square, a centimetre thick."""
     cloth = sample_cloth(rng)
     wide = rng.uniform(1.2, 2.4)
+    if rng.random() < 0.5:
+        cloth = ornament(rng, wide / 2, wide * 0.3)
     if rng.random() < 0.3:
         return [rod(base, base + at(0, 0.01, 0), (wide / 2, wide / 2), cloth)]
     return [block(base + at(0, 0.005, 0), (wide, 0.01, wide * rng.uniform(0.5, 0.8)), cloth, turn)]
@@ -330,48 +338,3 @@ def wall_picture(rng: Rng, wall: Quad) -> list[Shape]:
         Box(centre=place + out * 0.012, axes=wall.axes, size=size, paint=frame),
         Quad(centre=place + out * 0.026, axes=wall.axes, size=half, paint=picture(rng, *half)),
     ]
-
-
-def furnish(rng: Rng, low: Array, high: Array, lit: int) -> list[Shape]:
-    """Pieces along the far and side walls, some in the middle; the middle floor stays open."""
-    shapes: list[Shape] = []
-    far = high[2]
-    wall_pieces = [shelf, cupboard, sofa, bed, cupboard, shelf]
-    x = low[0] + rng.uniform(0.7, 1.2)
-    while x < high[0] - 0.6:
-        piece = wall_pieces[int(rng.integers(len(wall_pieces)))]
-        gap = 1.05 if piece is bed else 0.5 if piece is sofa else 0.28
-        if lit != 2 or piece in (sofa, bed):
-            shapes += piece(rng, at(x, 0, far - gap), turn_y(0.0))
-        x += rng.uniform(1.4, 2.4)
-    for sign, edge in ((-1.0, low[0]), (1.0, high[0])):
-        z = far - rng.uniform(2.2, 2.9)
-        while z > 2.2:
-            turn = turn_y(-sign * np.pi / 2)
-            if turn[2][0] * sign < 0:
-                turn = turn_y(sign * np.pi / 2)
-            if rng.random() < 0.6:
-                piece = (cupboard, sofa, shelf)[int(rng.integers(3))]
-                gap = 0.5 if piece is sofa else 0.3
-                shapes += piece(rng, at(edge - sign * gap, 0, z), turn)
-            z -= rng.uniform(1.6, 2.4)
-    middle = at(
-        (low[0] + high[0]) / 2 + rng.normal(0, 0.5), 0, rng.uniform(1.9, max(far - 1.4, 2.4))
-    )
-    turned = turn_y(rng.normal(0, 0.5))
-    if rng.random() < 0.5:
-        shapes += rug(rng, middle, turned)
-    if rng.random() < 0.6:
-        shapes += table(rng, middle, turned, low=bool(rng.random() < 0.4))
-        for _ in range(int(rng.integers(0, 4))):
-            angle = rng.uniform(0, 6.3)
-            away = at(np.cos(angle), 0, np.sin(angle)) * rng.uniform(0.85, 1.2)
-            shapes += chair(rng, middle + away, turn_y(angle - np.pi / 2 + rng.normal(0, 0.3)))
-    for _ in range(int(rng.integers(0, 3))):
-        corner = at(rng.choice([low[0] + 0.4, high[0] - 0.4]), 0, rng.uniform(2.0, far - 0.4))
-        shapes += (
-            plant(rng, corner, rng.uniform(0.6, 1.5))
-            if rng.random() < 0.6
-            else lamp(rng, corner, rng.uniform(1.2, 1.7))
-        )
-    return shapes

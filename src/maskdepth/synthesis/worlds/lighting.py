@@ -1,7 +1,7 @@
-"""Light on ray-cast shapes, and the camera that takes the picture.
+"""Light on ray-cast shapes.
 
 Sun with cast shadows (a depth map seen from the sun), sky light with occlusion (the same, from
-several directions of the sky), lamps, haze; then exposure, tone curve and sensor noise.
+several directions of the sky), lamps, haze.
 """
 
 from __future__ import annotations
@@ -313,38 +313,3 @@ def _shaded(
     shared = np.ones(int(pixel.max(initial=0)) + 1, np.float32)
     shared[pixel[rows]] = _occlusion(shapes, light, hits.world[rows], hits.normal[rows])
     return _lit(hits, light, camera, lit, shared[pixel])
-
-
-def develop(colour: Array, rng: np.random.Generator, exposure: float) -> Array:
-    """Exposed, tone-mapped sRGB in [0, 1] of linear light, each of any shape (..., 3).
-
-    The curve is Reinhard's with a white point (2002, equation 4), then the sRGB transfer and
-    some contrast.
-    """
-    white = np.float32(rng.uniform(2.5, 5.0))
-    balance = np.exp(rng.normal(0.0, 0.05, 3))
-    contrast = np.float32(rng.uniform(0.1, 0.6))
-    saturation = np.float32(rng.uniform(0.85, 1.15))
-    x = np.asarray(colour, np.float32) * (exposure * balance).astype(np.float32)
-    grey = x.mean(axis=-1, keepdims=True)
-    x = np.clip(grey + (x - grey) * saturation, 0.0, None)
-    x = np.clip(x * (1.0 + x / white**2) / (1.0 + x), 0.0, 1.0)
-    graded = np.where(x <= 0.0031308, x * 12.92, 1.055 * x ** (1.0 / 2.4) - 0.055)
-    return np.asarray(graded + contrast * (graded * graded * (3.0 - 2.0 * graded) - graded))
-
-
-def take_picture(colour: Array, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The 8-bit picture (H, W, 3) of linear samples (H, W, S, 3): exposure, vignette, noise."""
-    capped = np.minimum(colour, 6.0 * float(np.mean(colour)) + 1e-3)  # lest highlights alias
-    small = capped.mean(axis=2)
-    height, width = small.shape[:2]
-    grey = small.mean(axis=2)
-    middle = float(np.exp(np.mean(np.log(grey + 1e-3))))
-    picture = develop(np.asarray(small), rng, rng.uniform(0.26, 0.48) / middle)
-    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    picture = picture * (1.0 - rng.uniform(0.0, 0.12) * (x * x + y * y) * 0.5)[..., None]
-    sigma = rng.uniform(0.3, 1.6) / 255.0
-    shot = sigma * (0.6 + 0.8 * np.sqrt(np.clip(picture, 0.0, 1.0)))
-    noise = rng.standard_normal(picture.shape, dtype=np.float32)
-    noise = 0.6 * noise + 0.4 * noise.mean(axis=2, keepdims=True) * np.sqrt(3.0)
-    return np.asarray(np.clip((picture + shot * noise) * 255.0 + 0.5, 0, 255), np.uint8)

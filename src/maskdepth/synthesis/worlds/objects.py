@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 
 from maskdepth.synthesis.worlds import furniture, props
-from maskdepth.synthesis.worlds.lighting import Light, develop, render_linear
+from maskdepth.synthesis.worlds.film import develop
+from maskdepth.synthesis.worlds.lighting import Light, render_linear
 from maskdepth.synthesis.worlds.props import Rng, at, block, plain, rod
 from maskdepth.synthesis.worlds.raycast import Camera, Ellipsoid, Frustum, Shape, trace, turn_y
 from maskdepth.synthesis.worlds.textures import (

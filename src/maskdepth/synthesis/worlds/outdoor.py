@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskdepth.synthesis.worlds import props
+from maskdepth.synthesis.worlds import figures, props, vehicles
+from maskdepth.synthesis.worlds.cameras import clear_of, sample_camera
 from maskdepth.synthesis.worlds.lighting import Light
-from maskdepth.synthesis.worlds.props import Rng, at
-from maskdepth.synthesis.worlds.raycast import Camera, Ellipsoid, Quad, Shape, dot, turn_y
+from maskdepth.synthesis.worlds.props import GROUND_AXES, Rng, at
+from maskdepth.synthesis.worlds.raycast import Ellipsoid, Quad, Shape, dot, moved, turn_y
 from maskdepth.synthesis.worlds.textures import (
     Array,
     Paint,
@@ -22,25 +23,8 @@ from maskdepth.synthesis.worlds.textures import (
 )
 from maskdepth.synthesis.worlds.world import World
 
-GROUND_AXES = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
 
-
-def sample_camera(
-    rng: Rng, height: int, width: int, eye_m: float, pitch: float, yaw: float
-) -> Camera:
-    """A pinhole ``eye_m`` above the ground, looking along z, tilted down by ``pitch`` radians."""
-    focal = max(height, width) * rng.uniform(0.62, 1.15)
-    roll = rng.normal(0.0, 0.008)
-    forward = np.array([np.sin(yaw) * np.cos(pitch), -np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
-    right = np.cross(np.array([0.0, 1.0, 0.0]), forward)
-    right /= np.linalg.norm(right)
-    down = np.cross(right, forward)
-    c, s = np.cos(roll), np.sin(roll)
-    axes = np.stack([c * right + s * down, c * down - s * right, forward])
-    return Camera(at(0.0, eye_m, 0.0), axes, float(focal), ((width - 1) / 2, (height - 1) / 2))
-
-
-def _sample_sky(rng: Rng) -> tuple[Light, float]:
+def sample_sky(rng: Rng) -> tuple[Light, float]:
     """Weather: sun, sky colours, haze; and how overcast it is (0..1)."""
     overcast = float(np.clip(rng.normal(0.22, 0.4), 0.0, 1.0))
     rise = rng.uniform(0.2, 1.15)
@@ -85,7 +69,7 @@ def _sample_sky(rng: Rng) -> tuple[Light, float]:
     return light, overcast
 
 
-def _grass(rng: Rng) -> Paint:
+def sample_grass(rng: Rng) -> Paint:
     """Turf, from lush to dry, with blades near the camera."""
     lush = sample_colour(rng, (0.17, 0.275), (0.35, 0.66), (0.25, 0.5))
     dry = sample_colour(rng, (0.1, 0.2), (0.25, 0.6), (0.4, 0.7))
@@ -105,7 +89,9 @@ def _grass(rng: Rng) -> Paint:
     return paint
 
 
-def _path(rng: Rng, ground: Paint, way: Paint, width: float, shift: float, slant: float) -> Paint:
+def path_over(
+    rng: Rng, ground: Paint, way: Paint, width: float, shift: float, slant: float
+) -> Paint:
     """A way across the ground: straight or winding, with a ragged edge."""
     bend = rng.uniform(0.0, 1.2)
     length = rng.uniform(8.0, 25.0)
@@ -122,7 +108,7 @@ def _path(rng: Rng, ground: Paint, way: Paint, width: float, shift: float, slant
     return paint
 
 
-def _sample_way(rng: Rng) -> Paint:
+def sample_way(rng: Rng) -> Paint:
     """Gravel, soil, asphalt or slabs."""
     kind = rng.random()
     if kind < 0.3:
@@ -136,7 +122,7 @@ def _sample_way(rng: Rng) -> Paint:
     return courses(rng, colour, colour * 0.5, size, size, gap=0.012, spread=0.12)
 
 
-def _hills(rng: Rng) -> list[Shape]:
+def hills(rng: Rng) -> list[Shape]:
     """Far rounded hills, wooded or bare."""
     shapes: list[Shape] = []
     for _ in range(int(rng.integers(2, 6))):
@@ -162,17 +148,34 @@ def _tree(rng: Rng, base: Array, height: float, evergreen: float) -> list[Shape]
     return grow(rng, base, height)
 
 
+def scatter_figures(
+    rng: Rng, count: int, reach: tuple[float, float], animals: float = 0.3
+) -> list[list[Shape]]:
+    """People and animals on level ground in the view, between two distances along z.
+
+    The first shape of each stands at the figure's place.
+    """
+    pieces: list[list[Shape]] = []
+    for _ in range(count):
+        z = float(np.exp(rng.uniform(*np.log(reach))))
+        spot = at(rng.uniform(-0.5, 0.5) * z, 0, z)
+        own = figures.creature(rng) if rng.random() < animals else figures.person(rng)
+        pieces.append(moved(own, spot, turn_y(rng.uniform(0, 6.3))))
+    return pieces
+
+
 def park(rng: Rng, height: int, width: int) -> World:
     """Grass, a path, trees near and far, shrubs, fence, benches, hills."""
-    light, _ = _sample_sky(rng)
-    eye = rng.uniform(0.7, 2.0)
-    camera = sample_camera(rng, height, width, eye, rng.uniform(0.03, 0.26), 0.0)
-    ground = _grass(rng)
+    light, _ = sample_sky(rng)
+    eye = rng.uniform(0.6, 2.1)
+    pitch = float(np.clip(rng.normal(0.13, 0.12), -0.05, 0.6))
+    camera = sample_camera(rng, height, width, eye, pitch, 0.0)
+    ground = sample_grass(rng)
     if rng.random() < 0.75:
-        ground = _path(
+        ground = path_over(
             rng,
             ground,
-            _sample_way(rng),
+            sample_way(rng),
             rng.uniform(1.0, 3.2),
             rng.normal(0, 1.5),
             rng.normal(0, 0.3),
@@ -186,7 +189,7 @@ def park(rng: Rng, height: int, width: int) -> World:
             casts=False,
         )
     ]
-    shapes += _hills(rng)
+    shapes += hills(rng)
     evergreen = float(rng.choice([0.0, 0.2, 0.8]))
     for _ in range(int(rng.integers(2, 6))):
         z = rng.uniform(6.0, 24.0)
@@ -207,6 +210,8 @@ def park(rng: Rng, height: int, width: int) -> World:
                 place = spot + at(rng.normal() * size * 0.5, rng.uniform(0, 0.9) * size, 0)
                 shapes += props.foliage(rng, place, (part, part, part), leaves)[1:]
     shapes += _park_things(rng)
+    for piece in scatter_figures(rng, int(rng.choice([0, 1, 1, 2, 3])), (2.0, 14.0)):
+        shapes += piece
     return World(shapes, light, camera)
 
 
@@ -236,10 +241,12 @@ def _park_things(rng: Rng) -> list[Shape]:
 
 def street(rng: Rng, height: int, width: int) -> World:
     """A road between pavements, with houses, trees and lamps along it."""
-    light, _ = _sample_sky(rng)
-    eye = rng.uniform(1.0, 2.4)
+    light, _ = sample_sky(rng)
+    high = rng.random() < 0.15  # a camera on a mast, or at a window
+    eye = rng.uniform(3.0, 6.0) if high else rng.uniform(0.9, 2.4)
+    pitch = rng.uniform(0.2, 0.6) if high else float(np.clip(rng.normal(0.1, 0.1), -0.1, 0.5))
     yaw = rng.normal(0.0, 0.25)
-    camera = sample_camera(rng, height, width, eye, rng.uniform(0.02, 0.2), yaw)
+    camera = sample_camera(rng, height, width, eye, pitch, yaw)
     half = rng.uniform(2.4, 4.0)
     shift = rng.uniform(-half - 1.5, half + 1.5)
     grey = sample_colour(rng, (0.5, 0.7), (0.0, 0.08), (0.22, 0.45))
@@ -252,7 +259,7 @@ def street(rng: Rng, height: int, width: int) -> World:
             centre=at(0, 0, 0),
             axes=GROUND_AXES,
             size=(np.inf, np.inf),
-            paint=_marked_road(rng, road, _grass(rng), shift, half + walk),
+            paint=_marked_road(rng, road, sample_grass(rng), shift, half + walk),
             casts=False,
         )
     ]
@@ -280,8 +287,37 @@ def street(rng: Rng, height: int, width: int) -> World:
             elif kind < 0.85:
                 shapes += props.bush(rng, spot + at(sign * 1.5, -kerb, 0), rng.uniform(0.6, 1.3))
             z += rng.uniform(5.0, 9.0)
-    shapes += _hills(rng)
+    shapes += hills(rng)
+    for piece in _traffic(rng, shift, half, walk):
+        shapes += piece if clear_of(piece, camera.position, 0.4) else []
     return World(shapes, light, camera)
+
+
+def _traffic(rng: Rng, shift: float, half: float, walk: float) -> list[list[Shape]]:
+    """Parked and moving vehicles, bicycles, people on the pavements and across the road."""
+    pieces: list[list[Shape]] = []
+    for sign in (-1.0, 1.0):
+        z = rng.uniform(3.0, 14.0)
+        while z < 45.0:
+            if rng.random() < 0.4:
+                spot = at(shift + sign * (half - 1.0 - rng.uniform(0, 0.2)), 0, z)
+                turn = turn_y(sign * np.pi / 2 + rng.normal(0, 0.04))
+                pieces.append(moved(vehicles.vehicle(rng), spot, turn))
+            z += rng.uniform(5.5, 12.0)
+    for _ in range(int(rng.integers(0, 3))):
+        spot = at(shift + rng.uniform(-0.3, 0.3) * half, 0, rng.uniform(7.0, 40.0))
+        turn = turn_y(rng.choice([-1, 1]) * np.pi / 2 + rng.normal(0, 0.1))
+        pieces.append(moved(vehicles.vehicle(rng), spot, turn))
+    for _ in range(int(rng.integers(0, 6))):
+        side = rng.choice([-1.0, 1.0])
+        x = shift + side * (half + rng.uniform(0.3, 0.8) * walk)
+        spot = at(x, 0.12, float(np.exp(rng.uniform(*np.log([2.5, 25.0])))))
+        kind = rng.random()
+        own = figures.creature(rng, 0.5) if kind < 0.1 else figures.person(rng)
+        if 0.1 < kind < 0.2:
+            own = vehicles.bicycle(rng)
+        pieces.append(moved(own, spot, turn_y(rng.uniform(0, 6.3))))
+    return pieces
 
 
 def _marked_road(rng: Rng, road: Paint, verge: Paint, shift: float, half: float) -> Paint:

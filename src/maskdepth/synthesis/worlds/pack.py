@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import signal
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from maskdepth.depth import disparity_from_depth, encode_disparity
 from maskdepth.errors import UsageError
 from maskdepth.images import save_png, write_text
 from maskdepth.synthesis.worlds.cutouts import CUTOUT_KINDS, render_cutout
-from maskdepth.synthesis.worlds.scenes import FAMILIES, render_scene
+from maskdepth.synthesis.worlds.scenes import FAMILIES, SCENES, render_scene
 
 SCENE_SIZE = (384, 512)  # height, width
 CUTOUT_SIZE = 320
@@ -44,11 +45,13 @@ def decode_relief(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
     return ((grey.astype(np.float32) - 128.0) / 254.0).astype(np.float32)
 
 
-def _write_scene(folder: Path, name: str, family: str, seed: int) -> None:
+def _write_scene(folder: Path, name: str, family: str, seed: int) -> float:
+    """Write picture and disparity; give the focal length as a share of the long side."""
     scene = render_scene(family, seed, *SCENE_SIZE)
     save_png(folder / f"{name}.png", scene.image)
     disparity = encode_disparity(disparity_from_depth(scene.depth_m))
     save_png(folder / f"{name}_disparity.png", disparity)
+    return scene.focal
 
 
 def _write_cutout(folder: Path, name: str, kind: str, seed: int) -> None:
@@ -57,13 +60,17 @@ def _write_cutout(folder: Path, name: str, kind: str, seed: int) -> None:
     save_png(folder / f"{name}_relief.png", encode_relief(cutout.relief))
 
 
-def _write_item(job: tuple[str, Path, str, str, int]) -> None:
-    """Write one item; at module level so that a spawned process finds it."""
+def _write_item(job: tuple[str, Path, str, str, int]) -> tuple[str, float | None]:
+    """Write one item; at module level so that a spawned process finds it.
+
+    Returns:
+        Its name, and a scene's focal length as a share of the long side.
+    """
     what, folder, name, sort, seed = job
     if what == "scene":
-        _write_scene(folder, name, sort, seed)
-    else:
-        _write_cutout(folder, name, sort, seed)
+        return name, _write_scene(folder, name, sort, seed)
+    _write_cutout(folder, name, sort, seed)
+    return name, None
 
 
 def _prepare_process() -> None:
@@ -83,15 +90,26 @@ def _jobs(
     return jobs
 
 
-def write_sample_pack(folder: Path, *, scenes: int, cutouts: int, seed: int = 0) -> SamplePack:
+def write_sample_pack(
+    folder: Path,
+    *,
+    scenes: int,
+    cutouts: int,
+    seed: int = 0,
+    families: Sequence[str] = FAMILIES,
+) -> SamplePack:
     """Write ``scenes`` backgrounds with exact disparity and ``cutouts`` with relief.
 
-    ``backgrounds/<family>_<nnn>.png`` with ``_disparity.png`` (16-bit) and ``label.json``;
+    ``backgrounds/<family>_<nnn>.png`` with ``_disparity.png`` (16-bit) and ``label.json``: the
+    label's kind, and for each scene the focal length as a share of the picture's long side;
     ``cutouts/<kind>_<nnn>.png`` with ``_relief.png`` (8-bit, see ``encode_relief``); a
     ``licences.csv`` in each. Two processes at most.
 
+    Args:
+        families: of the scenes, in turn; the withheld one only if it is named here.
+
     Raises:
-        UsageError: a negative count or seed.
+        UsageError: a negative count or seed, an unknown family, or none.
         StorageError: a file cannot be written.
     """
     if min(scenes, cutouts, seed) < 0 or seed >= 1 << 40:
@@ -100,22 +118,31 @@ def write_sample_pack(folder: Path, *, scenes: int, cutouts: int, seed: int = 0)
             f"scenes={scenes}, cutouts={cutouts}, seed={seed}",
             "mend that value",
         )
+    if not families or not set(families) <= set(SCENES):
+        raise UsageError(
+            f"families of {', '.join(SCENES)}", repr(", ".join(families)), "name some of them"
+        )
     pack = SamplePack(folder / "cutouts", folder / "backgrounds")
-    jobs = _jobs("scene", pack.backgrounds, FAMILIES, scenes, seed)
+    jobs = _jobs("scene", pack.backgrounds, tuple(families), scenes, seed)
     jobs += _jobs("cutout", pack.cutouts, CUTOUT_KINDS, cutouts, seed)
     for place in (pack.cutouts, pack.backgrounds):
         names = [name for _, where, name, _, _ in jobs if where == place]
         lines = [f"{name}.png,{SOURCE},{LICENCE}\n" for name in names]
         write_text(place / "licences.csv", "file,source,licence\n" + "".join(lines))
-    write_text(pack.backgrounds / "label.json", json.dumps({"kind": "exact"}) + "\n")
+    focal = {name: round(share, 6) for name, share in _write_items(jobs) if share is not None}
+    label = {"kind": "exact", "focal": focal}
+    write_text(pack.backgrounds / "label.json", json.dumps(label, indent=1) + "\n")
+    return pack
+
+
+def _write_items(
+    jobs: Sequence[tuple[str, Path, str, str, int]],
+) -> list[tuple[str, float | None]]:
+    """What ``_write_item`` gives for every job, in order."""
     if len(jobs) < 8:  # a process costs more than it saves
-        for job in jobs:
-            _write_item(job)
-        return pack
+        return [_write_item(job) for job in jobs]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
         max_workers=2, mp_context=context, initializer=_prepare_process
     ) as pool:
-        for _ in pool.map(_write_item, jobs, chunksize=4):
-            pass
-    return pack
+        return list(pool.map(_write_item, jobs, chunksize=4))

@@ -12,6 +12,7 @@ from maskdepth.synthesis.worlds.raycast import (
     Cut,
     Ellipsoid,
     Frustum,
+    Polyhedron,
     Quad,
     Shape,
     frame_along,
@@ -28,6 +29,7 @@ from maskdepth.synthesis.worlds.textures import (
 )
 
 Rng = np.random.Generator
+GROUND_AXES = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
 _FAR_M = 13.0  # farther trees are made of fewer shapes
 
 
@@ -194,17 +196,22 @@ def bush(rng: Rng, base: Array, height: float) -> list[Shape]:
 
 
 def rock(rng: Rng, base: Array, size: float) -> list[Shape]:
-    """A boulder sunk in the ground."""
+    """A boulder sunk in the ground, rounded by water or broken."""
     grey = sample_colour(rng, (0.05, 0.62), (0.0, 0.15), (0.3, 0.7))
     paint = mottled(rng, grey, size * 0.6, 0.3)
+    broken = rng.random() < 0.5
     shapes: list[Shape] = []
     for _ in range(int(rng.integers(1, 4))):
         place = base + at(rng.normal() * size * 0.4, size * 0.15, rng.normal() * size * 0.3)
         radii = (size * rng.uniform(0.5, 1), size * rng.uniform(0.3, 0.6), size * 0.7)
-        turned = turn_y(rng.uniform(0, 6))
-        shapes.append(
-            Ellipsoid(centre=place, axes=turned, radii=radii, paint=paint, rough=0.45, grain=size)
-        )
+        how = {"centre": place, "axes": turn_y(rng.uniform(0, 6)), "paint": paint, "rough": 0.45}
+        if broken:
+            faces = np.concatenate([rng.normal(size=(7, 3)), np.eye(3), -np.eye(3)])
+            faces = faces / np.linalg.norm(faces, axis=1, keepdims=True)
+            reach = np.linalg.norm(faces * radii, axis=1) * rng.uniform(0.75, 1.0, len(faces))
+            shapes.append(Polyhedron(faces=faces, reach=reach, grain=size, **how))  # type: ignore[arg-type]
+        else:
+            shapes.append(Ellipsoid(radii=radii, grain=size, **how))  # type: ignore[arg-type]
     return shapes
 
 
@@ -290,7 +297,7 @@ def house(rng: Rng, base: Array, angle: float) -> list[Shape]:
     width, deep = rng.uniform(7, 12), rng.uniform(6, 8.5)
     storeys = int(rng.integers(1, 4))
     tall = 2.9 * storeys + 0.3
-    wall = _sample_wall(rng)
+    wall = sample_wall(rng)
     shapes: list[Shape] = [block(base + at(0, tall / 2, 0), (width, tall, deep), wall, turn)]
     rise = deep / 2 * rng.uniform(0.5, 1.1)
     colour = sample_colour(rng, (0.98, 1.1), (0.1, 0.6), (0.2, 0.55))
@@ -322,7 +329,7 @@ def house(rng: Rng, base: Array, angle: float) -> list[Shape]:
     return shapes
 
 
-def _sample_wall(rng: Rng) -> Paint:
+def sample_wall(rng: Rng) -> Paint:
     """Brick, boards or render."""
     kind = rng.random()
     if kind < 0.4:

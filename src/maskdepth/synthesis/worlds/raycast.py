@@ -8,8 +8,9 @@ sun have one direction. For a pinhole ``d`` is the unit optical axis, so that ``
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -281,6 +282,69 @@ class Frustum(Shape):
         out[cap] = 0.0
         out[cap, 1] = up[cap]
         return unit(out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Polyhedron(Shape):
+    """A convex solid: where ``faces @ point <= reach`` for all its faces."""
+
+    faces: Array  # (K, 3) outward unit normals
+    reach: Array  # (K,) metres from the frame's origin
+
+    @cached_property
+    def vertices(self) -> Array:
+        """(M, 3) in its frame: where three faces meet and no other cuts the point off."""
+        triples = np.array(list(combinations(range(len(self.reach)), 3)))
+        normals = self.faces[triples]
+        apart = np.abs(np.linalg.det(normals)) > 1e-9
+        points = np.linalg.solve(normals[apart], self.reach[triples[apart]][..., None])[..., 0]
+        within = (points @ self.faces.T <= self.reach + 1e-7).all(axis=1)
+        return np.asarray(points[within])
+
+    def half(self) -> tuple[Array, Array]:
+        return self.vertices.min(axis=0), self.vertices.max(axis=0)
+
+    def hits(self, o: list[Array], d: list[Array]) -> Array:
+        enter: Array = np.full((1, 1), -np.inf, o[0].dtype)
+        leave: Array = np.full((1, 1), np.inf, o[0].dtype)
+        for (x, y, z), reach in zip(self.faces.tolist(), self.reach.tolist(), strict=True):
+            along = x * d[0] + y * d[1] + z * d[2]
+            t = (reach - x * o[0] - y * o[1] - z * o[2]) / along
+            enter = np.maximum(enter, np.where(along < 0.0, t, -np.inf))
+            leave = np.minimum(leave, np.where(along < 0.0, np.inf, t))
+        return _keep(enter, enter <= leave)
+
+    def normals(self, points: Array) -> Array:
+        off = np.abs(points @ self.faces.T.astype(points.dtype) - self.reach.astype(points.dtype))
+        return np.asarray(self.faces.astype(points.dtype)[np.argmin(off, axis=1)])
+
+
+def taper(
+    bottom: tuple[float, float],
+    top: tuple[float, float],
+    height: float,
+    lean: tuple[float, float] = (0.0, 0.0),
+) -> tuple[Array, Array]:
+    """Faces and reach of a solid on y = 0: half widths (x, z) below and above, the top moved by
+    ``lean``.
+    """
+    faces, reach = [[0.0, -1.0, 0.0], [0.0, 1.0, 0.0]], [0.0, height]
+    for axis in (0, 1):
+        for sign in (-1.0, 1.0):
+            slope = (sign * lean[axis] + top[axis] - bottom[axis]) / height
+            normal = np.array([sign, -slope, 0.0] if axis == 0 else [0.0, -slope, sign])
+            long = float(np.linalg.norm(normal))
+            faces.append((normal / long).tolist())
+            reach.append(bottom[axis] / long)
+    return np.array(faces), np.array(reach)
+
+
+def moved(shapes: Sequence[Shape], base: Array, axes: Array) -> list[Shape]:
+    """Shapes built around the origin, in the frame at ``base`` with the given axes (rows)."""
+    return [
+        replace(shape, centre=base + shape.centre @ axes, axes=shape.axes @ axes)
+        for shape in shapes
+    ]
 
 
 def _pick(values: Array, at: tuple[NDArray[np.intp], ...]) -> Array:

@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.errors import UsageError
-from maskdepth.synthesis.worlds.indoor import room
-from maskdepth.synthesis.worlds.lighting import render_linear, take_picture
+from maskdepth.synthesis.worlds.film import take_picture
+from maskdepth.synthesis.worlds.halls import corridor, shop
+from maskdepth.synthesis.worlds.indoor import desk, room
+from maskdepth.synthesis.worlds.lighting import render_linear
 from maskdepth.synthesis.worlds.outdoor import park, street
+from maskdepth.synthesis.worlds.outskirts import field, yard
 from maskdepth.synthesis.worlds.raycast import trace
 from maskdepth.synthesis.worlds.world import World
 
@@ -20,10 +23,20 @@ SCENES: dict[str, Callable[[np.random.Generator, int, int], World]] = {
     "outdoor": park,
     "indoor": room,
     "street": street,
+    "desk": desk,
+    "corridor": corridor,
+    "shop": shop,
+    "yard": yard,
+    "field": field,
 }
 """A family composes a world from a generator and the picture's height and width."""
 
-FAMILIES: tuple[str, ...] = tuple(SCENES)
+WITHHELD_FAMILY = "shop"
+"""The family that no training set holds unless asked for by name: its scenes judge how a network
+copes with a kind of place that it has never seen."""
+
+FAMILIES: tuple[str, ...] = tuple(name for name in SCENES if name != WITHHELD_FAMILY)
+"""The families of a sample pack, unless others are named."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +53,16 @@ class Scene:
     image: NDArray[np.uint8]
     depth_m: NDArray[np.float32]
     focal_px: float
+
+    @property
+    def sky(self) -> NDArray[np.bool_]:
+        """bool (H, W): where the ray meets nothing."""
+        return np.isinf(self.depth_m)
+
+    @property
+    def focal(self) -> float:
+        """Focal length as a share of the picture's long side."""
+        return float(self.focal_px / max(self.depth_m.shape))
 
 
 def generator(name: str, seed: int) -> np.random.Generator:
@@ -61,7 +84,7 @@ def compose_world(family: str, seed: int, height: int, width: int) -> World:
         UsageError: an unknown family, or a side shorter than 16 pixels.
     """
     if family not in SCENES:
-        raise UsageError(f"a family of {', '.join(FAMILIES)}", repr(family), "name one of them")
+        raise UsageError(f"a family of {', '.join(SCENES)}", repr(family), "name one of them")
     if min(height, width) < 16:
         raise UsageError("sides of at least 16 px", f"{width}x{height}", "ask for a larger picture")
     return SCENES[family](generator(family, seed), height, width)
@@ -77,7 +100,7 @@ def render_scene(family: str, seed: int, height: int, width: int) -> Scene:
     """
     world = compose_world(family, seed, height, width)
     colour, _ = render_linear(world.shapes, world.light, world.camera, height, width)
-    image = take_picture(colour, generator(family + " sensor", seed))
     columns, rows = np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64)
     depth, _ = trace(world.camera, world.shapes, columns, rows)
+    image = take_picture(colour, depth, generator(family + " sensor", seed))
     return Scene(image, depth.astype(np.float32), world.camera.focal)

@@ -209,14 +209,14 @@ def speckled(rng: np.random.Generator, colour: Array, wavelength: float, strengt
     return paint
 
 
-def _plane(surface: Surface) -> tuple[Array, Array]:
+def plane_of(surface: Surface) -> tuple[Array, Array]:
     """Two coordinates along the surface, chosen by its steepest normal axis."""
     axis = np.argmax(np.abs(surface.normal), axis=1)
     x, y, z = surface.points.T
     return np.where(axis == 0, z, x), np.where(axis == 1, z, y)
 
 
-def _lines(u: Array, period: float, width: float, footprint: Array) -> Array:
+def lines(u: Array, period: float, width: float, footprint: Array) -> Array:
     """Coverage of lines ``width`` wide every ``period``, box-filtered over the footprint."""
     away = np.abs(np.mod(u / period + 0.5, 1.0) - 0.5) * period
     soft = np.maximum(footprint, 1e-4)
@@ -252,7 +252,7 @@ def courses(
     turned = bool(rng.random() < 0.5)
 
     def paint(surface: Surface) -> Array:
-        u, v = _plane(surface)
+        u, v = plane_of(surface)
         if turned and offset == 0.0:
             u, v = v, u
         row = np.floor(v / height)
@@ -262,8 +262,8 @@ def courses(
         own = (table[piece][:, None] * tints[piece] - 1.0) * fade + 1.0
         shade = np.exp(0.12 * grain.flat(u * 0.35, v, surface.footprint))[:, None]
         cover = np.maximum(
-            _lines(v, height, gap, surface.footprint),
-            _lines(shifted, length, gap, surface.footprint),
+            lines(v, height, gap, surface.footprint),
+            lines(shifted, length, gap, surface.footprint),
         )
         return np.clip(mix(colour * own * shade, joint, cover), 0.0, 1.0)
 
@@ -277,14 +277,14 @@ def striped(rng: np.random.Generator, first: Array, second: Array, period: float
     dirt = sample_field(rng, period * 2.0, 4)
 
     def paint(surface: Surface) -> Array:
-        u, v = _plane(surface)
+        u, v = plane_of(surface)
         if kind == 0:
-            cover = _lines(u, period, period * share, surface.footprint)
+            cover = lines(u, period, period * share, surface.footprint)
         elif kind == 1:
-            cover = _lines(v, period, period * share, surface.footprint)
+            cover = lines(v, period, period * share, surface.footprint)
         elif kind == 2:
-            across = _lines(u, period, period * share, surface.footprint)
-            cover = 0.5 * across + 0.5 * _lines(v, period, period * share, surface.footprint)
+            across = lines(u, period, period * share, surface.footprint)
+            cover = 0.5 * across + 0.5 * lines(v, period, period * share, surface.footprint)
         else:
             odd = np.floor(v / period) % 2
             du = np.mod(u / period + 0.5 * odd, 1.0) - 0.5

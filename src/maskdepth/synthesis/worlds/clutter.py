@@ -1,0 +1,435 @@
+"""What lies and stands on desks and floors: screens, keyboards, papers, cans, boxes, bags, toys.
+
+Every maker builds its thing at the origin, on the ground, its front towards -z.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdepth.synthesis.worlds import objects
+from maskdepth.synthesis.worlds.figures import limb
+from maskdepth.synthesis.worlds.furniture import sample_cloth, sample_wood, small_thing
+from maskdepth.synthesis.worlds.prints import labels, lettering, screen, sheet
+from maskdepth.synthesis.worlds.props import Rng, at, block, foliage, plain, rod, sample_leaves
+from maskdepth.synthesis.worlds.raycast import (
+    Box,
+    Cut,
+    Ellipsoid,
+    Frustum,
+    Polyhedron,
+    Quad,
+    Shape,
+    frame_along,
+    moved,
+    taper,
+    turn_y,
+)
+from maskdepth.synthesis.worlds.textures import (
+    Array,
+    Paint,
+    Surface,
+    lines,
+    mix,
+    mottled,
+    plane_of,
+    sample_colour,
+)
+
+Maker = Callable[[Rng], list[Shape]]
+_STRAIGHT = turn_y(0.0)
+_FLAT = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]])  # a page lying face up
+
+
+def _case(rng: Rng) -> Array:
+    """Colours of office machines: black, white, grey, beige."""
+    return sample_colour(
+        rng, (0.08, 0.14), (0.0, 0.15), (rng.choice([0.06, 0.65])) + np.array([0.0, 0.3])
+    )
+
+
+def monitor(rng: Rng) -> list[Shape]:
+    """A flat or deep screen on a foot."""
+    half = (rng.uniform(0.18, 0.33), rng.uniform(0.14, 0.19))
+    case = plain(_case(rng))
+    level, lean = rng.uniform(0.12, 0.2) + half[1], rng.uniform(-0.1, 0.25)
+    up, out = at(0, np.cos(lean), np.sin(lean)), at(0, np.sin(lean), -np.cos(lean))
+    axes = np.stack([at(1, 0, 0), up, np.cross(at(1, 0, 0), up)])
+    centre = at(0, level, 0)
+    size = (half[0] + 0.02, half[1] + 0.02, 0.022)
+    shapes: list[Shape] = [
+        Box(centre=centre, axes=axes, size=size, paint=case, gloss=0.3),
+        Quad(
+            centre=centre + out * 0.024,
+            axes=axes,
+            size=half,
+            paint=screen(rng, *half),
+            gloss=0.7,
+            glow=float(rng.choice([0.0, 0.6])),
+        ),
+        rod(at(0, 0.01, 0.05), centre - out * 0.03, (0.025, 0.025), case),
+        rod(at(0, 0, 0.05), at(0, 0.02, 0.05), (0.12, 0.1), case, gloss=0.4),
+    ]
+    if rng.random() < 0.25:  # a tube behind it
+        faces, reach = taper((half[0], half[1]), (half[0] * 0.5, half[1] * 0.6), 0.33)
+        back = np.stack([at(1, 0, 0), -out, np.cross(at(1, 0, 0), -out)])
+        shapes.append(Polyhedron(centre=centre, axes=back, faces=faces, reach=reach, paint=case))
+    return shapes
+
+
+def laptop(rng: Rng) -> list[Shape]:
+    """An open laptop."""
+    case, keys = plain(_case(rng)), plain(np.array([0.02] * 3))
+    half, deep = rng.uniform(0.15, 0.19), rng.uniform(0.1, 0.13)
+    lean = rng.uniform(0.05, 0.6)
+    up, out = at(0, np.cos(lean), np.sin(lean)), at(0, np.sin(lean), -np.cos(lean))
+    axes = np.stack([at(1, 0, 0), up, np.cross(at(1, 0, 0), up)])
+    centre = at(0, 0.015, deep) + up * deep
+    front = Quad(
+        centre=centre + out * 0.006,
+        axes=axes,
+        size=(half * 0.94, deep * 0.9),
+        paint=screen(rng, half * 0.94, deep * 0.9),
+        glow=float(rng.choice([0.0, 0.5])),
+    )
+    return [
+        block(at(0, 0.009, 0), (2 * half, 0.018, 2 * deep), case, _STRAIGHT, gloss=0.3),
+        block(at(0, 0.019, deep * 0.25), (1.8 * half, 0.003, deep), keys, _STRAIGHT),
+        Box(centre=centre, axes=axes, size=(half, deep, 0.005), paint=case),
+        front,
+    ]
+
+
+def _keys(cap: Array, gap: Array) -> Paint:
+    """A row of keys 19 mm wide."""
+
+    def paint(surface: Surface) -> Array:
+        u, _ = plane_of(surface)
+        return mix(cap, gap * 0.3, lines(u, 0.019, 0.004, surface.footprint))
+
+    return paint
+
+
+def keyboard(rng: Rng) -> list[Shape]:
+    """A keyboard with rows of keys, and a mouse at its side."""
+    case = plain(_case(rng))
+    long = rng.uniform(0.36, 0.46)
+    shapes: list[Shape] = [block(at(0, 0.01, 0), (long, 0.02, 0.15), case, _STRAIGHT)]
+    keys = _keys(_case(rng), _case(rng))
+    size = (long * 0.94, 0.01, 0.018)
+    shapes += [block(at(0, 0.024, z), size, keys, _STRAIGHT) for z in np.linspace(-0.055, 0.055, 5)]
+    mouse = at(long / 2 + rng.uniform(0.06, 0.15), 0.015, rng.uniform(-0.06, 0.06))
+    shapes.append(Ellipsoid(centre=mouse, radii=(0.03, 0.02, 0.05), paint=case, gloss=0.5))
+    return shapes
+
+
+def papers(rng: Rng) -> list[Shape]:
+    """Some sheets, magazines or an open book, lying."""
+    shapes: list[Shape] = []
+    level = 0.0
+    for _ in range(int(rng.integers(1, 4))):
+        half = (0.105, 0.148) if rng.random() < 0.7 else tuple(rng.uniform(0.06, 0.16, 2))
+        thick = float(rng.choice([0.001, 0.006, 0.02]))
+        axes = _FLAT @ turn_y(rng.normal(0, 0.5) + np.pi * rng.integers(2))
+        place = at(rng.normal(0, 0.06), level + thick, rng.normal(0, 0.06))
+        page = sheet(rng, *half)
+        if rng.random() < 0.4:
+            page = lettering(rng, np.array([0.8, 0.79, 0.76]), np.array([0.03] * 3), 0.008)
+        side = plain(np.array([0.7, 0.68, 0.62]))
+        size = (half[0], half[1], thick / 2)
+        shapes.append(Box(centre=place - at(0, thick / 2, 0), axes=axes, size=size, paint=side))
+        shapes.append(Quad(centre=place + at(0, 2e-4, 0), axes=axes, size=half, paint=page))
+        level += thick + 4e-4
+    return shapes
+
+
+def books(rng: Rng) -> list[Shape]:
+    """Books or folders standing in a row."""
+    shapes: list[Shape] = []
+    x, deep = 0.0, rng.uniform(0.14, 0.26)
+    for _ in range(int(rng.integers(3, 10))):
+        thick, high = rng.uniform(0.015, 0.07), rng.uniform(0.18, 0.31)
+        cover = labels(rng, thick, high) if rng.random() < 0.6 else plain(sample_colour(rng))
+        place = at(x + thick / 2 - 0.15, high / 2, 0)
+        shapes.append(block(place, (thick * 0.96, high, deep), cover, _STRAIGHT))
+        x += thick
+    return shapes
+
+
+def can(rng: Rng) -> list[Shape]:
+    """A can, tin or cup of paper with a printed side."""
+    radius, tall = rng.uniform(0.025, 0.05), rng.uniform(0.08, 0.16)
+    print_ = labels(rng, radius * 2.2, tall)
+    metal = plain(np.array([0.45, 0.45, 0.47]))
+    top = at(0, tall, 0)
+    return [
+        rod(at(0, 0, 0), top, (radius * rng.uniform(0.75, 1.0), radius), print_, gloss=0.5),
+        rod(top, top + at(0, 0.003, 0), (radius * 0.92, radius * 0.9), metal, gloss=0.8),
+    ]
+
+
+def roll(rng: Rng) -> list[Shape]:
+    """A roll of tape, or rings of cable."""
+    paint = plain(sample_colour(rng, (0, 1), (0, 0.8), (0.05, 0.9)))
+    wide, tall = rng.uniform(0.04, 0.07), rng.uniform(0.02, 0.06)
+    ring = {"height": tall, "caps": (False, False), "paint": paint}
+    base = at(0, 0, 0)
+    rings: list[Shape] = [
+        Frustum(centre=base, radii=(r, r), **ring)  # type: ignore[arg-type]
+        for r in (wide, wide * 0.65)
+    ]
+
+    lid = Quad(centre=at(0, tall, 0), axes=_FLAT, size=(wide, wide), paint=paint, cut=_ring(wide))
+    return [*rings, lid]
+
+
+def _ring(wide: float) -> Cut:
+    def cut(points: Array) -> NDArray[np.bool_]:
+        away = np.hypot(points[:, 0], points[:, 1])
+        return np.asarray((away < wide) & (away > wide * 0.65), np.bool_)
+
+    return cut
+
+
+def telephone(rng: Rng) -> list[Shape]:
+    """A desk telephone: a wedge with keys and a receiver."""
+    case = plain(_case(rng))
+    faces, reach = taper((0.09, 0.1), (0.085, 0.06), 0.06, (0.0, 0.03))
+    shapes: list[Shape] = [Polyhedron(centre=at(0, 0, 0), faces=faces, reach=reach, paint=case)]
+    ear = [at(-0.055, 0.075, z) for z in (-0.06, 0.09)]
+    shapes += limb(ear[0], ear[1], (0.017, 0.017), case)
+    for end in ear:
+        shapes.append(
+            Ellipsoid(centre=end - at(0, 0.012, 0), radii=(0.028, 0.022, 0.03), paint=case)
+        )
+    pad = labels(rng, 0.02, 0.02)
+    shapes.append(block(at(0.035, 0.055, -0.01), (0.07, 0.02, 0.08), pad, _STRAIGHT))
+    return shapes
+
+
+def desk_lamp(rng: Rng) -> list[Shape]:
+    """A lamp with two arms and a shade."""
+    paint = plain(sample_colour(rng, (0, 1), (0, 0.8), (0.05, 0.95)))
+    elbow = at(rng.uniform(-0.05, 0.05), rng.uniform(0.22, 0.32), rng.uniform(0.02, 0.12))
+    head = elbow + at(rng.uniform(-0.12, 0.12), rng.uniform(0.05, 0.2), -rng.uniform(0.1, 0.25))
+    way = at(rng.normal() * 0.2, -1.0, -rng.uniform(0.0, 0.5))
+    way /= np.linalg.norm(way)
+    return [
+        rod(at(0, 0, 0), at(0, 0.02, 0), (0.09, 0.085), paint, gloss=0.5),
+        rod(at(0, 0, 0), elbow, (0.01, 0.01), paint, gloss=0.5),
+        rod(elbow, head, (0.01, 0.01), paint, gloss=0.5),
+        Frustum(
+            centre=head,
+            axes=frame_along(way),
+            height=0.13,
+            radii=(0.03, 0.08),
+            caps=(True, False),
+            paint=paint,
+            gloss=0.4,
+        ),
+    ]
+
+
+def toy(rng: Rng) -> list[Shape]:
+    """A soft toy of fur that sits."""
+    colour = sample_colour(
+        rng, (0.0, 1.0) if rng.random() < 0.3 else (0.03, 0.1), (0.2, 0.8), (0.15, 0.9)
+    )
+    fur = sample_leaves(rng, colour, 0.014)
+    size = rng.uniform(0.08, 0.18)
+    shapes: list[Shape] = []
+
+    def ball(x: float, y: float, z: float, r: float, stretch: float = 1.0) -> None:
+        radii = (r * size, r * size * stretch, r * size)
+        place = at(x, y, z) * size
+        shapes.extend(foliage(rng, place, radii, fur, _STRAIGHT)[:2])
+        core = (radii[0] * 0.88, radii[1] * 0.88, radii[2] * 0.88)
+        shapes.append(Ellipsoid(centre=place, radii=core, paint=fur.paint, rough=0.7, grain=0.02))
+
+    ball(0, 0.7, 0, 0.7, 1.1)
+    ball(0, 1.75, -0.05, 0.55)
+    dark = plain(np.array([0.01] * 3))
+    for side in (-1.0, 1.0):
+        ball(side * 0.45, 2.2, 0, 0.2)
+        ball(side * 0.7, 0.9, -0.25, 0.25, 1.6)
+        ball(side * 0.45, 0.25, -0.7, 0.3)
+        eye = at(side * 0.2, 1.85, -0.58) * size
+        shapes.append(Ellipsoid(centre=eye, radii=(0.07 * size,) * 3, paint=dark, gloss=0.9))
+    nose = at(0, 1.62, -0.62) * size
+    shapes.append(Ellipsoid(centre=nose, radii=(0.12 * size, 0.09 * size, 0.08 * size), paint=dark))
+    return shapes
+
+
+def bag(rng: Rng) -> list[Shape]:
+    """A rucksack or shopping bag that stands."""
+    cloth = sample_cloth(rng)
+    half, deep, tall = rng.uniform(0.13, 0.2), rng.uniform(0.06, 0.13), rng.uniform(0.3, 0.45)
+    faces, reach = taper((half, deep), (half * 0.85, deep * rng.uniform(0.4, 0.9)), tall)
+    body = Polyhedron(
+        centre=at(0, 0, 0), faces=faces, reach=reach, paint=cloth, rough=0.25, grain=0.15
+    )
+    pocket = Ellipsoid(
+        centre=at(0, tall * 0.3, -deep * 0.85), radii=(half * 0.7, tall * 0.25, 0.05), paint=cloth
+    )
+    shapes: list[Shape] = [body, pocket]
+    line = [
+        at(half * 0.4 * c, tall + 0.06 * s, 0) for c, s in ((-1, 0), (-0.6, 1), (0.6, 1), (1, 0))
+    ]
+    for start, end in pairwise(line):
+        shapes += limb(start, end, (0.011, 0.011), cloth)
+    return shapes
+
+
+def paper_bin(rng: Rng) -> list[Shape]:
+    """A waste-paper bin or bucket."""
+    paint = plain(sample_colour(rng, (0, 1), (0, 0.7), (0.05, 0.9)))
+    tall, wide = rng.uniform(0.25, 0.4), rng.uniform(0.1, 0.16)
+    tube = Frustum(
+        centre=at(0, 0, 0), height=tall, radii=(wide, wide * 1.25), caps=(True, False), paint=paint
+    )
+    fill = Ellipsoid(
+        centre=at(0, tall * 0.7, 0),
+        radii=(wide, 0.06, wide),
+        paint=mottled(rng, np.array([0.7] * 3), 0.05, 0.4),
+        rough=0.7,
+        grain=0.04,
+    )
+    return [tube, fill]
+
+
+def office_chair(rng: Rng) -> list[Shape]:
+    """A chair on castors; its back is towards z."""
+    cloth, steel = sample_cloth(rng), plain(np.array([0.03] * 3))
+    seat = rng.uniform(0.42, 0.52)
+    shapes: list[Shape] = [rod(at(0, 0.1, 0), at(0, seat, 0), (0.025, 0.03), steel, gloss=0.5)]
+    for angle in np.arange(5) * 2 * np.pi / 5 + rng.uniform(0, 1):
+        foot = at(np.cos(angle) * 0.3, 0.06, np.sin(angle) * 0.3)
+        shapes.append(rod(at(0, 0.12, 0), foot, (0.025, 0.018), steel))
+        shapes.append(Ellipsoid(centre=foot - at(0, 0.025, 0), radii=(0.03,) * 3, paint=steel))
+    shapes.append(block(at(0, seat + 0.03, 0), (0.46, 0.06, 0.44), cloth, _STRAIGHT, rough=0.1))
+    shapes.append(
+        Ellipsoid(centre=at(0, seat + 0.06, 0), radii=(0.24, 0.04, 0.23), paint=cloth, rough=0.1)
+    )
+    tall = rng.uniform(0.2, 0.36)
+    faces, reach = taper((0.22, 0.03), (0.19, 0.025), 2 * tall, (0.0, 0.06))
+    back = at(0, seat + 0.16, 0.23)
+    shapes.append(rod(at(0, seat, 0.1), back + at(0, 0.15, 0.02), (0.025, 0.02), steel))
+    shapes.append(Polyhedron(centre=back, faces=faces, reach=reach, paint=cloth, rough=0.12))
+    if rng.random() < 0.6:
+        for x in (-0.27, 0.27):
+            arm = at(x, seat + 0.22, 0)
+            shapes.append(rod(at(x, seat, 0.02), arm, (0.015, 0.015), steel))
+            shapes.append(block(arm, (0.06, 0.03, 0.26), steel, _STRAIGHT))
+    return shapes
+
+
+def small_box(rng: Rng) -> list[Shape]:
+    """A package or tin box with print on it."""
+    size = rng.uniform([0.06, 0.03, 0.05], [0.3, 0.2, 0.22])
+    print_ = labels(rng, size[0], size[1])
+    place = at(0, size[1] / 2, 0)
+    return [block(place, (size[0], size[1], size[2]), print_, _STRAIGHT, gloss=0.2)]
+
+
+DESK_THINGS: tuple[Maker, ...] = (
+    laptop,
+    papers,
+    papers,
+    papers,
+    books,
+    can,
+    can,
+    roll,
+    telephone,
+    desk_lamp,
+    toy,
+    objects.bottle,
+    objects.mug,
+    objects.mug,
+    lambda rng: small_thing(rng, at(0, 0, 0)),
+    small_box,
+)
+FLOOR_THINGS: tuple[Maker, ...] = (
+    objects.carton,
+    objects.carton,
+    bag,
+    paper_bin,
+    objects.ball,
+    toy,
+    objects.marker,
+    books,
+    papers,
+)
+
+
+def scatter(
+    rng: Rng,
+    makers: Sequence[Maker],
+    count: int,
+    base: Array,
+    axes: Array,
+    half: tuple[float, float],
+) -> list[Shape]:
+    """Things strewn over a rectangle around ``base``, apart from each other where there is room."""
+    shapes: list[Shape] = []
+    taken: list[Array] = []
+    for _ in range(count):
+        spots = rng.uniform(-1.0, 1.0, (6, 2)) * np.array(half)
+        away = [min((float(np.hypot(*(s - t))) for t in taken), default=1.0) for s in spots]
+        best = spots[int(np.argmax(away))]
+        if taken and max(away) < 0.12:
+            break
+        taken.append(best)
+        own = makers[int(rng.integers(len(makers)))](rng)
+        turn = turn_y(float(rng.normal(0, 0.6))) @ axes
+        shapes += moved(own, base + at(best[0], 0, best[1]) @ axes, turn)
+    return shapes
+
+
+def desk(rng: Rng, wide: float = 0.0) -> list[Shape]:
+    """A desk or table with what people leave on it; one sits at its -z side."""
+    wood = sample_wood(rng)
+    long = wide or rng.uniform(0.9, 2.2)
+    deep, tall = rng.uniform(0.6, 0.95), rng.uniform(0.68, 0.78)
+    thick = rng.uniform(0.018, 0.05)
+    shapes: list[Shape] = [
+        block(
+            at(0, tall - thick / 2, 0),
+            (long, thick, deep),
+            wood,
+            _STRAIGHT,
+            gloss=rng.uniform(0, 0.6),
+        )
+    ]
+    metal = plain(_case(rng))
+    if rng.random() < 0.5:
+        for x in (-0.47, 0.47):
+            for z in (-0.44, 0.44):
+                foot = at(x * long, 0, z * deep)
+                shapes.append(rod(foot, foot + at(0, tall - thick, 0), (0.022, 0.025), metal))
+    else:
+        for x in (-0.48, 0.48):
+            side = (0.03, tall - thick, deep * 0.9)
+            shapes.append(block(at(x * long, (tall - thick) / 2, 0), side, wood, _STRAIGHT))
+        if rng.random() < 0.6:
+            shapes.append(
+                block(at(0, tall * 0.6, deep * 0.4), (long, tall * 0.5, 0.02), wood, _STRAIGHT)
+            )
+    if rng.random() < 0.5:
+        end = float(rng.choice([-1.0, 1.0])) * (long / 2 - 0.25)
+        for row in range(3):
+            drawer = at(end, tall * (0.2 + 0.27 * row), 0)
+            shapes.append(block(drawer, (0.4, tall * 0.25, deep * 0.85), wood, _STRAIGHT))
+    top = at(0, tall, 0)
+    for _ in range(int(rng.integers(0, 1 + max(1, int(long / 0.7)) + 1))):
+        turn = turn_y(rng.normal(0, 0.35))
+        place = top + at(rng.uniform(-0.38, 0.38) * long, 0, deep * rng.uniform(0.1, 0.25))
+        shapes += moved(monitor(rng), place, turn)
+        if rng.random() < 0.8:
+            shapes += moved(keyboard(rng), place - at(0, 0, deep * 0.4), turn)
+    count = int(rng.integers(2, 4 + int(5 * long)))
+    return shapes + scatter(rng, DESK_THINGS, count, top, _STRAIGHT, (long * 0.46, deep * 0.42))
