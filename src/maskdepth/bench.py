@@ -16,8 +16,11 @@ from maskdepth import __version__
 from maskdepth.errors import DependencyError, UsageError
 from maskdepth.inference.model_folder import NETWORK_FILE, ModelCard, load_model_folder
 from maskdepth.inference.predictor import OnnxBackend
-from maskdepth.labelling.build import compose_dataset
-from maskdepth.synthesis.recipes import RecipeRules
+from maskdepth.labelling.build import Dataset, compose_dataset, materialise
+from maskdepth.labelling.storage import Encoding, Manifest
+from maskdepth.labelling.storage.layout import load_record
+from maskdepth.synthesis.recipes import RecipeRules, sample_recipes
+from maskdepth.synthesis.renderer import render
 from maskdepth.synthesis.worlds import write_sample_pack
 
 if TYPE_CHECKING:
@@ -25,10 +28,18 @@ if TYPE_CHECKING:
     from maskdepth.learning.settings import TrainingConfig
     from maskdepth.learning.training import TrainingProgress
 
-__all__ = ["bench_predict", "bench_train"]
+__all__ = ["bench_materialise", "bench_predict", "bench_train"]
 
 WARM_UP_SECONDS = 5.0  # of training: allocators, code generation, the cache of assets
 WARM_UP_RUNS = 3  # of a network
+BENCH_ENCODINGS = (
+    Encoding(),
+    Encoding(quality=90),
+    Encoding(compression=3),
+    Encoding(compression=6),
+    Encoding(picture="png"),
+    Encoding(picture="png", compression=6),
+)
 PACK_SIZE = 8  # scenes, and cutouts: enough that the cache of assets works as usual
 
 
@@ -129,12 +140,89 @@ def bench_predict(
     return {"networks": networks, "runs": runs, "machine": _machine() | {"threads": threads}}
 
 
-def _sample_pack_composites(folder: Path, config: TrainingConfig, size: int) -> CompositeDataset:
-    """Training composites of a freshly drawn sample pack."""
-    from maskdepth.learning.dataset import CompositeDataset
+def bench_materialise(
+    *, samples: int = 1000, size: int = 224, workers: int | None = None
+) -> dict[str, Any]:
+    """Write composites as shards in several encodings, and measure time and bytes.
 
+    Each encoding writes the same composites, rendering included. The start of the worker
+    processes is left out: it is measured by writing one sample a shard, and taken off.
+
+    Args:
+        samples: to write in each encoding.
+        size: side of the composites, px.
+        workers: processes; as many as there are cores if left out.
+
+    Returns:
+        ``encodings``: a list with the settings of each, ``samples_per_second``,
+        ``bytes_per_sample`` (of the shards), and the ratios of both to the default's;
+        ``rendering``, samples a second of one process that stores nothing; ``machine``.
+
+    Raises:
+        DependencyError: pyarrow is not installed.
+    """
+    processes = workers or os.cpu_count() or 1
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="maskdepth-bench-") as name:
+        folder = Path(name)
+        dataset = _sample_pack_dataset(folder, size)
+        rendering = _rendering_rate(dataset, samples)
+        for number, encoding in enumerate(BENCH_ENCODINGS):
+            # As many shards as processes, so that all are busy to the end.
+            start = Dataset(folder / f"{number}-start", dataset.spec, ())
+            idle, _ = _time_materialise(start, processes, processes, encoding)
+            target = Dataset(folder / f"{number}", dataset.spec, ())
+            busy, manifest = _time_materialise(target, samples, processes, encoding)
+            shards = [load_record(target.folder, shard) for shard in range(manifest.shards)]
+            rows.append(
+                {
+                    **encoding.model_dump(),
+                    "samples_per_second": (samples - processes) / (busy - idle),
+                    "bytes_per_sample": sum(shard.bytes for shard in shards) / samples,
+                }
+            )
+    default = rows[BENCH_ENCODINGS.index(Encoding())]
+    for row in rows:
+        for figure in ("samples_per_second", "bytes_per_sample"):
+            row[f"{figure}_ratio"] = row[figure] / default[figure]
+    return {
+        "samples": samples,
+        "size": size,
+        "workers": processes,
+        "rendering": rendering,
+        "encodings": rows,
+        "machine": _machine(),
+    }
+
+
+def _time_materialise(
+    target: Dataset, count: int, processes: int, encoding: Encoding
+) -> tuple[float, Manifest]:
+    """Seconds for ``count`` samples, a shard for each process."""
+    began = time.perf_counter()
+    manifest = materialise(
+        target, count, shard_size=-(-count // processes), encoding=encoding, workers=processes
+    )
+    return time.perf_counter() - began, manifest
+
+
+def _rendering_rate(dataset: Dataset, samples: int) -> float:
+    """Samples a second of this process alone, nothing stored, the assets in memory."""
+    spec = dataset.spec
+    catalogue = spec.catalogue(dataset.folder)
+    recipes = list(sample_recipes(spec.rules, spec.pool(), spec.seed, 0, samples))
+    for recipe in recipes[: max(1, samples // 10)]:
+        render(recipe, spec.rules.size, catalogue)
+    began = time.perf_counter()
+    for recipe in recipes:
+        render(recipe, spec.rules.size, catalogue)
+    return samples / (time.perf_counter() - began)
+
+
+def _sample_pack_dataset(folder: Path, size: int) -> Dataset:
+    """A dataset of a freshly drawn sample pack."""
     pack = write_sample_pack(folder / "pack", scenes=PACK_SIZE, cutouts=PACK_SIZE)
-    dataset = compose_dataset(
+    return compose_dataset(
         pack.cutouts,
         pack.backgrounds,
         folder / "dataset",
@@ -142,6 +230,13 @@ def _sample_pack_composites(folder: Path, config: TrainingConfig, size: int) -> 
         small=True,
         depth_scenes=0,
     )
+
+
+def _sample_pack_composites(folder: Path, config: TrainingConfig, size: int) -> CompositeDataset:
+    """Training composites of a freshly drawn sample pack."""
+    from maskdepth.learning.dataset import CompositeDataset
+
+    dataset = _sample_pack_dataset(folder, size)
     spec = dataset.spec
     return CompositeDataset(
         spec.rules,

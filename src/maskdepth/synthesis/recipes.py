@@ -142,6 +142,11 @@ class Recipe:
     noise_sigma: float
     noise_seed: int
 
+    @property
+    def perturbs_plate(self) -> bool:
+        """Whether the plate that the network gets is more than a crop of the background."""
+        return self.jpeg_plate is not None or self.noise_sigma > 0
+
 
 @dataclass(frozen=True)
 class Pool:
