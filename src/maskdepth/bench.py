@@ -155,7 +155,8 @@ def bench_materialise(
 
     Returns:
         ``encodings``: a list with the settings of each, ``samples_per_second``,
-        ``bytes_per_sample`` (of the shards), and the ratios of both to the default's;
+        ``cpu_ms_per_sample`` (of all processes, so that a busy machine matters less),
+        ``bytes_per_sample`` (of the shards), and the ratios of these to the default's;
         ``rendering``, samples a second of one process that stores nothing; ``machine``.
 
     Raises:
@@ -170,20 +171,21 @@ def bench_materialise(
         for number, encoding in enumerate(BENCH_ENCODINGS):
             # As many shards as processes, so that all are busy to the end.
             start = Dataset(folder / f"{number}-start", dataset.spec, ())
-            idle, _ = _time_materialise(start, processes, processes, encoding)
+            idle, idle_cpu, _ = _time_materialise(start, processes, processes, encoding)
             target = Dataset(folder / f"{number}", dataset.spec, ())
-            busy, manifest = _time_materialise(target, samples, processes, encoding)
+            busy, busy_cpu, manifest = _time_materialise(target, samples, processes, encoding)
             shards = [load_record(target.folder, shard) for shard in range(manifest.shards)]
             rows.append(
                 {
                     **encoding.model_dump(),
                     "samples_per_second": (samples - processes) / (busy - idle),
+                    "cpu_ms_per_sample": 1000 * (busy_cpu - idle_cpu) / (samples - processes),
                     "bytes_per_sample": sum(shard.bytes for shard in shards) / samples,
                 }
             )
     default = rows[BENCH_ENCODINGS.index(Encoding())]
     for row in rows:
-        for figure in ("samples_per_second", "bytes_per_sample"):
+        for figure in ("samples_per_second", "cpu_ms_per_sample", "bytes_per_sample"):
             row[f"{figure}_ratio"] = row[figure] / default[figure]
     return {
         "samples": samples,
@@ -197,13 +199,13 @@ def bench_materialise(
 
 def _time_materialise(
     target: Dataset, count: int, processes: int, encoding: Encoding
-) -> tuple[float, Manifest]:
-    """Seconds for ``count`` samples, a shard for each process."""
-    began = time.perf_counter()
+) -> tuple[float, float, Manifest]:
+    """Seconds, and seconds of all processors, for ``count`` samples, a shard for each process."""
+    began, cpu_began = time.perf_counter(), sum(os.times()[:4])
     manifest = materialise(
         target, count, shard_size=-(-count // processes), encoding=encoding, workers=processes
     )
-    return time.perf_counter() - began, manifest
+    return time.perf_counter() - began, sum(os.times()[:4]) - cpu_began, manifest
 
 
 def _rendering_rate(dataset: Dataset, samples: int) -> float:

@@ -15,7 +15,7 @@ from maskdepth.synthesis.catalogue import Catalogue
 from maskdepth.synthesis.recipes import Recipe
 from maskdepth.synthesis.renderer import _crop
 
-INTERPOLATIONS: Final = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR}
+INTERPOLATIONS: Final = {"INTER_AREA": cv2.INTER_AREA, "INTER_LINEAR": cv2.INTER_LINEAR}
 """OpenCV's constants by the names that samples give."""
 
 
@@ -49,7 +49,7 @@ def plate_pictures(background: str, catalogue: Catalogue) -> tuple[NDArray[np.ui
 def plate_window(recipe: Recipe, size: int, catalogue: Catalogue) -> PlateWindow:
     """Where the renderer takes the clean plate of a recipe from; the two must agree."""
     top, left, side = _crop(recipe, catalogue.background(recipe.background).shape)
-    return PlateWindow(0, left, top, side, "area" if side >= size else "linear")
+    return PlateWindow(0, left, top, side, "INTER_AREA" if side >= size else "INTER_LINEAR")
 
 
 def plate_file(asset: BackgroundAsset, level: int) -> str:

@@ -101,7 +101,7 @@ def unpack_members(packed: bytes) -> dict[str, bytes]:
         tarfile.TarError: the bytes are no part of a tar file.
     """
     members = {}
-    with tarfile.open(fileobj=io.BytesIO(packed + tar_end(len(packed))), mode="r:") as tar:
+    with tarfile.open(fileobj=io.BytesIO(packed), mode="r:") as tar:
         for header in tar:
             file = tar.extractfile(header)
             if file is not None:
