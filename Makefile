@@ -24,7 +24,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 INSTALL := $(PIP) install --quiet $(INDEX) -c constraints.txt
 
-.PHONY: help demo test lint types docs cli-page wheel constraints clean
+.PHONY: help demo test soak lint types docs cli-page wheel constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ demo: $(VENV)/.installed  ## fit a network on drawn scenes and predict with it (
 
 test: $(VENV)/.installed  ## all tests; options for pytest in PYTEST_ARGS
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+soak: $(VENV)/.installed  ## kill a writer of shards at 1000 instants (half an hour)
+	$(BIN)/python tests/soak_storage.py --instants 1000
 
 lint: $(VENV)/.installed  ## ruff: rules and format
 	$(BIN)/ruff check .

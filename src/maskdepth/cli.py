@@ -68,6 +68,10 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on where the run in M
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also log for TensorBoard.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Count = Annotated[int, typer.Option(min=1, help="Composites a slice to judge on.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes; else one a core.")]
+Lossless = Annotated[
+    bool, typer.Option("--lossless", help="Pictures as PNG rather than JPEG in the shards.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 
@@ -172,10 +176,19 @@ def compose(
         str | None, typer.Option(help="folders: also write files as the prior work did.")
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="Composites that --layout writes.")] = 100,
+    materialise: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Write N training samples as tar shards; resumes."),
+    ] = None,
+    shard_size: Annotated[int, typer.Option(min=1, help="Samples a shard.")] = 1000,
+    lossless: Lossless = False,
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Check, split and freeze two folders of assets as a dataset."""
     from maskdepth.labelling.build import compose_dataset, write_folders
+    from maskdepth.labelling.build import materialise as write_shards
+    from maskdepth.labelling.storage import Encoding
     from maskdepth.synthesis.rules import plan_rules
 
     if layout not in (None, "folders"):
@@ -196,10 +209,47 @@ def compose(
     if layout:
         write_folders(dataset, count)
         _say(f"{count} composites -> {output}/output_image, _bg, _mask, _depth")
+    if materialise:
+        manifest = write_shards(
+            dataset,
+            materialise,
+            shard_size=shard_size,
+            encoding=Encoding(picture="png" if lossless else "jpeg"),
+            workers=workers,
+            notify=_say,
+        )
+        _say(f"{materialise} samples in {manifest.shards} shards -> {output}/shards")
     if as_json:
         findings = [str(finding) for finding in dataset.findings]
         splits = dataset.split_sizes()
         _print_json({"splits": splits, "samples": dataset.samples, "findings": findings})
+
+
+@app.command()
+def inspect(
+    dataset: DatasetFolder,
+    sheet: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Contact sheet of some samples (.png, .jpg)."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a dataset holds, and check its shards against their checksums."""
+    from maskdepth.labelling.build import open_dataset
+    from maskdepth.labelling.inspection import describe, inspect_dataset, save_sheet
+
+    opened = open_dataset(dataset)
+    found = inspect_dataset(opened)
+    if as_json:
+        _print_json(found)
+    else:
+        typer.echo("\n".join(describe(found)))
+    if sheet:
+        whole = found["shards"] is not None and not found["faults"]
+        save_sheet(opened, sheet, stored=whole)
+        _say(f"contact sheet -> {sheet}")
+    if found["faults"]:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -435,6 +485,18 @@ def bench_composing(
     from maskdepth.bench import bench_compose
 
     _print_json(bench_compose(count, processes=processes))
+
+
+@bench_app.command("materialise")
+def bench_materialising(
+    samples: Annotated[int, typer.Option(min=1, help="Of each encoding.")] = 1000,
+    size: Annotated[int, typer.Option(min=32, help="Side of the composites, px.")] = 224,
+    workers: Workers = None,
+) -> None:
+    """Samples a second and bytes a sample of shards in several encodings, with ratios."""
+    from maskdepth.bench import bench_materialise
+
+    _print_json(bench_materialise(samples=samples, size=size, workers=workers))
 
 
 def main() -> None:

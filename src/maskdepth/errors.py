@@ -19,6 +19,7 @@ Each says what was expected, what came instead, and what to do about it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class MaskdepthError(Exception):
@@ -37,6 +38,15 @@ class MaskdepthError(Exception):
         self.got = got
         self.remedy = remedy
         super().__init__(f"expected {expected}; got {got}; {remedy}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By its text and attributes: constructors differ, and a worker's error must reach its
+        # parent process as it is.
+        return _again, (type(self), self.args), self.__dict__
+
+
+def _again(kind: type[MaskdepthError], args: tuple[Any, ...]) -> MaskdepthError:
+    return kind.__new__(kind, *args)
 
 
 class UsageError(MaskdepthError):

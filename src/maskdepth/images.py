@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import secrets
 import stat
 import threading
@@ -34,6 +35,7 @@ PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff",
 # Named formats only: Pillow would otherwise also try those that start a program (EPS).
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF")
 _EXIF_ORIENTATION = 0x0112
+_PART = re.compile(r"\.[0-9a-f]{16}\.part")
 _READ_REMEDY = "check the file, or save it again as PNG or JPEG"
 
 # Pillow warns about large pictures and odd tags, and `catch_warnings` is not thread-safe.
@@ -130,8 +132,13 @@ def save_jpeg(path: str | os.PathLike[str], array: NDArray[np.uint8], quality: i
     write_bytes(path, encode_jpeg(array, quality))
 
 
-def encode_png(array: NDArray[Any]) -> bytes:
+def encode_png(array: NDArray[Any], compression: int | None = None) -> bytes:
     """PNG bytes of uint8 (H, W), (H, W, 3) RGB or (H, W, 4) RGBA, or of uint16 (H, W).
+
+    Args:
+        compression: zlib's level, 0 to 9, with each row coded as its difference from the one
+            above. On disparity and photos that halves the time or saves a quarter of the bytes
+            against OpenCV's own choice, which is taken if this is left out.
 
     Raises:
         PictureError: an array of another kind.
@@ -147,7 +154,13 @@ def encode_png(array: NDArray[Any]) -> bytes:
     if array.ndim == 3:
         code = cv2.COLOR_RGB2BGR if channels == 3 else cv2.COLOR_RGBA2BGRA
         array = cv2.cvtColor(array, code)
-    return cv2.imencode(".png", array)[1].tobytes()
+    options: list[int] = []
+    if compression is not None:
+        options = [cv2.IMWRITE_PNG_COMPRESSION, compression]
+        # Naming a filter resets the strategy, and the other way round: the filter is named last.
+        options += [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_DEFAULT]
+        options += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
+    return cv2.imencode(".png", array, options)[1].tobytes()
 
 
 def encode_jpeg(array: NDArray[np.uint8], quality: int) -> bytes:
@@ -178,6 +191,23 @@ def decode_jpeg(data: bytes) -> NDArray[np.uint8]:
     return _as_uint8(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB))
 
 
+def decode_png(data: bytes) -> NDArray[Any]:
+    """The array of PNG bytes made by ``encode_png``, with its type, channels and values.
+
+    For bytes from elsewhere use ``load_picture``, which notices damage.
+
+    Raises:
+        PictureError: the bytes are no PNG.
+    """
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    if decoded is None:
+        raise PictureError("the bytes of a PNG", f"{len(data)} other bytes", "encode it again")
+    if decoded.ndim == 2:
+        return decoded
+    code = cv2.COLOR_BGR2RGB if decoded.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
+    return cv2.cvtColor(decoded, code)
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write UTF-8 text atomically; see ``write_bytes``."""
     write_bytes(path, text.encode("utf-8"))
@@ -199,14 +229,34 @@ def make_folder(folder: str | os.PathLike[str]) -> Path:
     return path
 
 
-def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+def write_bytes(path: str | os.PathLike[str], data: bytes, *, durable: bool = False) -> None:
     """Write a file so that it is either whole or, on failure, as it was before.
 
     Folders above it are made where they are missing.
 
+    Args:
+        durable: see ``open_atomic``.
+
     Raises:
         StorageError: a full disk, a folder that cannot be made or written, a folder at ``path``
             itself.
+    """
+    with open_atomic(path, durable=durable) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def open_atomic(path: str | os.PathLike[str], *, durable: bool = False) -> Iterator[IO[bytes]]:
+    """A file to write, which takes its place when the block ends; on failure nothing changes.
+
+    Until then its bytes stand in a hidden file beside it, see ``remove_parts``. Folders above it
+    are made where they are missing.
+
+    Args:
+        durable: wait until the disk has both bytes and name, so that they outlast a power cut.
+
+    Raises:
+        StorageError: as ``write_bytes``.
     """
     # Through a symbolic link to its target, as an ordinary write would go.
     target = Path(os.path.realpath(path))
@@ -215,18 +265,40 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(part, "xb") as file:
-                file.write(data)
+                yield file
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             os.replace(part, target)
+            if durable:
+                _sync_folder(target.parent)
         except BaseException:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise StorageError(
-            f"to write {len(data)} bytes to {os.fspath(path)}",
+            f"to write {os.fspath(path)}",
             error.strerror or str(error),
             "free some space, or choose a folder that can be written",
         ) from error
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what killed writers left behind directly in a folder; no one may be writing there."""
+    for path in folder.glob(".*.part"):
+        if _PART.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return  # elsewhere folders cannot be opened
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def resize(array: _Array, height: int, width: int) -> _Array:

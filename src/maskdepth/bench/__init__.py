@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from maskdepth.bench.compose import bench_compose
+from maskdepth.bench.materialise import bench_materialise
 from maskdepth.bench.predict import bench_predict
 from maskdepth.bench.train import bench_train
 
-__all__ = ["bench_compose", "bench_predict", "bench_train"]
+__all__ = ["bench_compose", "bench_materialise", "bench_predict", "bench_train"]

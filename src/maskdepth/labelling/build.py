@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from maskdepth.errors import DatasetError, StorageError
-from maskdepth.images import save_jpeg
+from maskdepth.errors import DatasetError, StorageError, UsageError
+from maskdepth.images import remove_parts, save_jpeg
+from maskdepth.labelling.storage import Encoding, Manifest, write_dataset, writer_lock
 from maskdepth.synthesis.assets import (
     Asset,
+    BackgroundAsset,
     Finding,
     assign_splits,
     scan_backgrounds,
@@ -31,6 +33,7 @@ NO_GROUND_NOTICE = (
     "none of your backgrounds has a disparity label with level ground in it: objects are put "
     "anywhere in them, and stand on the ground in drawn scenes alone"
 )
+PACK_FOLDER = "sample_pack"
 _PRIOR_FOLDERS = ("output_image", "output_bg", "output_mask", "output_depth")
 
 
@@ -96,7 +99,7 @@ def compose_dataset(
 
     Raises:
         AssetError: a folder is missing or empty, a split is empty, or ``strict`` stopped.
-        StorageError: the folder holds another dataset.
+        StorageError: the folder holds another dataset, or another run writes to it.
     """
     # Resolved, so that whatever lies below the dataset folder is seen to, and moves with it.
     folder, cutouts, backgrounds = folder.resolve(), cutouts.resolve(), backgrounds.resolve()
@@ -104,30 +107,38 @@ def compose_dataset(
     background_assets, background_findings = scan_backgrounds(backgrounds, strict=strict)
     cutout_assets = assign_splits(cutout_assets, small=small)
     background_assets = assign_splits(background_assets, small=small)
-    if depth_scenes and not any(asset.disparity for asset in background_assets):
-        notify(SYNTHETIC_DEPTH_NOTICE)
-        pack = write_sample_pack(folder / "sample_pack", scenes=depth_scenes, cutouts=0, seed=seed)
-        scenes, _ = scan_backgrounds(pack.backgrounds, origin="sample")
-        taken = {asset.id for asset in background_assets}
-        scenes = [
-            asset.model_copy(update={"id": f"sample/{asset.id}" if asset.id in taken else asset.id})
-            for asset in scenes
-        ]
-        background_assets = background_assets + assign_splits(scenes, small=True)
-    spec_rules = rules or RecipeRules()
-    if spec_rules.ground.share and not any(
-        asset.ground for asset in background_assets if asset.origin == "user"
-    ):
+    rules = rules or RecipeRules()
+    if rules.ground.share and not any(asset.ground for asset in background_assets):
         notify(NO_GROUND_NOTICE)
-    spec = DatasetSpec(
-        seed=seed,
-        rules=spec_rules,
-        cutouts=tuple(cutout_assets),
-        backgrounds=tuple(background_assets),
-    )
-    _refuse_another(folder, spec)
-    save_spec(folder, spec)
+    with writer_lock(folder):
+        for place in (folder, folder / PACK_FOLDER, folder / PACK_FOLDER / "backgrounds"):
+            remove_parts(place)
+        if depth_scenes and not any(asset.disparity for asset in background_assets):
+            notify(SYNTHETIC_DEPTH_NOTICE)
+            background_assets += _drawn_scenes(folder, depth_scenes, seed, background_assets)
+        spec = DatasetSpec(
+            seed=seed,
+            rules=rules,
+            cutouts=tuple(cutout_assets),
+            backgrounds=tuple(background_assets),
+        )
+        _refuse_another(folder, spec)
+        save_spec(folder, spec)
     return Dataset(folder, spec, tuple(cutout_findings + background_findings))
+
+
+def _drawn_scenes(
+    folder: Path, count: int, seed: int, beside: list[BackgroundAsset]
+) -> list[BackgroundAsset]:
+    """Sample-pack scenes with exact disparity, with ids that none of the others has."""
+    pack = write_sample_pack(folder / PACK_FOLDER, scenes=count, cutouts=0, seed=seed)
+    scenes, _ = scan_backgrounds(pack.backgrounds, origin="sample")
+    taken = {asset.id for asset in beside}
+    renamed = [
+        asset.model_copy(update={"id": f"sample/{asset.id}" if asset.id in taken else asset.id})
+        for asset in scenes
+    ]
+    return assign_splits(renamed, small=True)
 
 
 def _refuse_another(folder: Path, spec: DatasetSpec) -> None:
@@ -153,6 +164,49 @@ def open_dataset(folder: Path) -> Dataset:
         DatasetError: there is none, it is damaged, or another version wrote it.
     """
     return Dataset(folder, load_spec(folder), ())
+
+
+def materialise(
+    dataset: Dataset,
+    count: int,
+    *,
+    shard_size: int = 1000,
+    encoding: Encoding | None = None,
+    workers: int | None = None,
+    notify: Callable[[str], None] = lambda _: None,
+) -> Manifest:
+    """Write the first ``count`` training samples as tar shards with an index; see ``storage``.
+
+    Called again after an interruption, or with a larger count, it goes on.
+
+    Args:
+        count: at least what is there already; of a planned grid, at most all of it.
+        shard_size: samples a shard.
+        encoding: of the members; small and fast if left out.
+        workers: processes; as many as there are cores if left out.
+        notify: receives a line on the progress now and then.
+
+    Raises:
+        UsageError: ``count`` is beyond the planned grid.
+        DependencyError: pyarrow is not installed.
+        DatasetError: a finished shard or a plate was damaged, or an asset changed.
+        StorageError: other samples are there already, another run writes there, a full disk.
+    """
+    if dataset.samples is not None and count > dataset.samples:
+        raise UsageError(
+            f"at most the {dataset.samples} samples of the plan", str(count), "ask for fewer"
+        )
+    with writer_lock(dataset.folder) as lock:
+        return write_dataset(
+            dataset.folder,
+            dataset.spec,
+            count,
+            lock=lock,
+            shard_size=shard_size,
+            encoding=encoding,
+            workers=workers,
+            notify=notify,
+        )
 
 
 def write_folders(dataset: Dataset, count: int) -> None:

@@ -106,6 +106,14 @@ class Catalogue:
         height, width = self._background_size(self.background_asset(asset_id))
         return _level(min(height, width), short_side)
 
+    def background_levels(self, asset_id: str) -> int:
+        """How many copies of a background there are: the last is about as large as a composite.
+
+        Raises:
+            DatasetError: no such id.
+        """
+        return self.background_level(asset_id, self._size) + 1
+
     def background(self, asset_id: str, level: int = 0) -> NDArray[np.uint8]:
         """One of a background's copies, uint8 (H, W, 3) RGB.
 

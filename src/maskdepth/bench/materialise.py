@@ -1,0 +1,107 @@
+"""Speed and size of stored samples, by encoding."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from maskdepth.bench.setting import describe_machine, sample_dataset
+from maskdepth.labelling.build import Dataset, materialise
+from maskdepth.labelling.storage import Encoding, Manifest
+from maskdepth.labelling.storage.layout import load_record
+from maskdepth.synthesis.recipes import sample_recipes
+from maskdepth.synthesis.renderer import render
+from maskdepth.synthesis.rules import RecipeRules
+
+ENCODINGS = (
+    Encoding(),
+    Encoding(quality=90),
+    Encoding(compression=3),
+    Encoding(compression=6),
+    Encoding(picture="png"),
+    Encoding(picture="png", compression=6),
+)
+
+
+def bench_materialise(
+    *, samples: int = 1000, size: int = 224, workers: int | None = None
+) -> dict[str, Any]:
+    """Write composites as shards in several encodings, and measure time and bytes.
+
+    Each encoding writes the same composites, rendering included. The start of the worker
+    processes is left out: it is measured by writing one sample a shard, and taken off.
+
+    Args:
+        samples: to write in each encoding.
+        size: side of the composites, px.
+        workers: processes; as many as there are cores if left out.
+
+    Returns:
+        ``encodings``: a list with the settings of each, ``samples_per_second``,
+        ``cpu_ms_per_sample`` (of all processes, so that a busy machine matters less),
+        ``bytes_per_sample`` (of the shards), and the ratios of these to the default's;
+        ``rendering``, samples a second of one process that stores nothing; ``machine``.
+
+    Raises:
+        DependencyError: pyarrow is not installed.
+    """
+    processes = workers or os.cpu_count() or 1
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="maskdepth-bench-") as name:
+        folder = Path(name)
+        dataset = sample_dataset(folder, RecipeRules(size=size))
+        rendering = _rendering_rate(dataset, samples)
+        for number, encoding in enumerate(ENCODINGS):
+            # As many shards as processes, so that all are busy to the end.
+            start = Dataset(folder / f"{number}-start", dataset.spec, ())
+            idle, idle_cpu, _ = _time_materialise(start, processes, processes, encoding)
+            target = Dataset(folder / f"{number}", dataset.spec, ())
+            busy, busy_cpu, manifest = _time_materialise(target, samples, processes, encoding)
+            shards = [load_record(target.folder, shard) for shard in range(manifest.shards)]
+            rows.append(
+                {
+                    **encoding.model_dump(),
+                    "samples_per_second": (samples - processes) / (busy - idle),
+                    "cpu_ms_per_sample": 1000 * (busy_cpu - idle_cpu) / (samples - processes),
+                    "bytes_per_sample": sum(shard.bytes for shard in shards) / samples,
+                }
+            )
+    default = rows[ENCODINGS.index(Encoding())]
+    for row in rows:
+        for figure in ("samples_per_second", "cpu_ms_per_sample", "bytes_per_sample"):
+            row[f"{figure}_ratio"] = row[figure] / default[figure]
+    return {
+        "samples": samples,
+        "size": size,
+        "workers": processes,
+        "rendering": rendering,
+        "encodings": rows,
+        "machine": describe_machine(),
+    }
+
+
+def _time_materialise(
+    target: Dataset, count: int, processes: int, encoding: Encoding
+) -> tuple[float, float, Manifest]:
+    """Seconds, and seconds of all processors, for ``count`` samples, a shard for each process."""
+    began, cpu_began = time.perf_counter(), sum(os.times()[:4])
+    manifest = materialise(
+        target, count, shard_size=-(-count // processes), encoding=encoding, workers=processes
+    )
+    return time.perf_counter() - began, sum(os.times()[:4]) - cpu_began, manifest
+
+
+def _rendering_rate(dataset: Dataset, samples: int) -> float:
+    """Samples a second of this process alone, nothing stored, the assets in memory."""
+    spec = dataset.spec
+    catalogue = spec.catalogue(dataset.folder)
+    recipes = list(sample_recipes(spec.rules, spec.pool(), spec.seed, 0, samples))
+    for recipe in recipes[: max(1, samples // 10)]:
+        render(recipe, spec.rules.size, catalogue)
+    began = time.perf_counter()
+    for recipe in recipes:
+        render(recipe, spec.rules.size, catalogue)
+    return samples / (time.perf_counter() - began)

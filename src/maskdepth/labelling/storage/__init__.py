@@ -1,0 +1,30 @@
+"""Composites on disk: tar shards, plates stored once, a Parquet index; written to be resumed."""
+
+from __future__ import annotations
+
+from maskdepth.labelling.storage.layout import (
+    INDEX_FILE,
+    Encoding,
+    Manifest,
+    is_materialised,
+    load_manifest,
+    shard_path,
+)
+from maskdepth.labelling.storage.lock import writer_lock
+from maskdepth.labelling.storage.reader import ShardReader, StoredSample, check_plate, check_shard
+from maskdepth.labelling.storage.writer import write_dataset
+
+__all__ = [
+    "INDEX_FILE",
+    "Encoding",
+    "Manifest",
+    "ShardReader",
+    "StoredSample",
+    "check_plate",
+    "check_shard",
+    "is_materialised",
+    "load_manifest",
+    "shard_path",
+    "write_dataset",
+    "writer_lock",
+]

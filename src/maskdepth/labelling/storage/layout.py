@@ -1,0 +1,202 @@
+"""Where things lie in a materialised dataset, and the records that say what is whole.
+
+    DATASET/shards/manifest.json         what was asked for, and the plates; before any shard
+    DATASET/shards/train-000000.tar      samples; see ``samples``
+    DATASET/shards/train-000000.json     size and checksums of that shard; after it
+    DATASET/plates/<checksum>-<level>.png  working copies of backgrounds; before the manifest
+    DATASET/index.parquet                a row a sample; last, so where it is all is there
+
+Every file is a pure function of the spec, the count and the encoding, down to its last byte (on
+the same OpenCV build and CPU family): that is what lets an interrupted run go on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+
+from pydantic import Field
+
+from maskdepth.config import Settings
+from maskdepth.errors import ConfigError, DatasetError
+from maskdepth.images import write_bytes
+
+SHARD_FOLDER: Final = "shards"
+PLATE_FOLDER: Final = "plates"
+MANIFEST_FILE: Final = "manifest.json"
+INDEX_FILE: Final = "index.parquet"
+SPLIT: Final = "train"
+_VERSION: Final = 1
+_CHUNK: Final = 1 << 20
+
+_Record = TypeVar("_Record", "Manifest", "ShardRecord")
+
+
+class Encoding(Settings):
+    """How samples are stored; the defaults were measured, see the page on storage.
+
+    Attributes:
+        picture: of the picture and of a perturbed plate. JPEG loses a little, PNG nothing.
+        quality: of JPEG.
+        compression: zlib's level for the PNG members.
+    """
+
+    picture: Literal["jpeg", "png"] = "jpeg"
+    quality: int = Field(95, ge=1, le=100)
+    compression: int = Field(1, ge=0, le=9)
+
+    @property
+    def suffix(self) -> str:
+        """``jpg`` or ``png``: the last part of a picture's member."""
+        return "jpg" if self.picture == "jpeg" else "png"
+
+
+class PlateFile(Settings):
+    """A stored working copy: its path in the dataset folder, its background, size and checksum."""
+
+    file: str
+    background: str
+    bytes: int
+    sha256: str
+
+
+class Manifest(Settings):
+    """What a dataset was materialised as.
+
+    Attributes:
+        fingerprint: of the spec.
+        size: side of the samples, px.
+        count: training samples asked for.
+        shard_size: samples a shard; the last may have fewer.
+        plates: those that samples refer to.
+    """
+
+    format: Literal["maskdepth-shards"] = "maskdepth-shards"
+    version: int = _VERSION
+    fingerprint: str
+    size: int = Field(ge=1)
+    count: int = Field(ge=1)
+    shard_size: int = Field(ge=1)
+    encoding: Encoding
+    plates: tuple[PlateFile, ...]
+
+    @property
+    def shards(self) -> int:
+        """Number of shards."""
+        return -(-self.count // self.shard_size)
+
+    def numbers(self, shard: int) -> range:
+        """The numbers of the samples in a shard."""
+        first = shard * self.shard_size
+        return range(first, min(first + self.shard_size, self.count))
+
+
+class Span(Settings):
+    """Where a sample lies in its shard: from its first member's header to the next sample's."""
+
+    offset: int = Field(ge=0)
+    bytes: int = Field(ge=0)
+    sha256: str
+
+
+class ShardRecord(Settings):
+    """Size and checksum of a finished shard and of each sample in it, in their order."""
+
+    format: Literal["maskdepth-shard"] = "maskdepth-shard"
+    version: int = _VERSION
+    bytes: int
+    sha256: str
+    samples: tuple[Span, ...]
+
+
+def sample_key(number: int) -> str:
+    """A sample's key; without dots, since what follows one is the member's kind."""
+    return f"{number:09d}"
+
+
+def shard_path(folder: Path, shard: int) -> Path:
+    """The tar file of a shard; its record has the suffix ``.json``."""
+    return folder / SHARD_FOLDER / f"{SPLIT}-{shard:06d}.tar"
+
+
+def record_path(folder: Path, shard: int) -> Path:
+    """The record of a shard."""
+    return shard_path(folder, shard).with_suffix(".json")
+
+
+def manifest_path(folder: Path) -> Path:
+    """The manifest of a dataset folder."""
+    return folder / SHARD_FOLDER / MANIFEST_FILE
+
+
+def is_materialised(folder: Path) -> bool:
+    """Whether shards were begun in a dataset folder."""
+    return manifest_path(folder).is_file()
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """Read what a dataset folder was materialised as.
+
+    Raises:
+        DatasetError: it was not, or the manifest is damaged or of another version.
+    """
+    if not is_materialised(folder):
+        raise DatasetError(
+            f"shards in {folder}",
+            "none",
+            "write them with `maskdepth compose CUTOUTS BACKGROUNDS -o DATASET --materialise N`",
+        )
+    remedy = f"remove {folder / SHARD_FOLDER} and materialise again"
+    return _load(Manifest, manifest_path(folder), remedy)
+
+
+def load_record(folder: Path, shard: int) -> ShardRecord:
+    """Read a finished shard's record.
+
+    Raises:
+        DatasetError: there is none, or it is damaged.
+    """
+    path = record_path(folder, shard)
+    remedy = "run the same `maskdepth compose ... --materialise` again to finish it"
+    return _load(ShardRecord, path, f"remove {path.name} if it is there, and {remedy}")
+
+
+def save_record(path: Path, record: Manifest | ShardRecord) -> None:
+    """Write a record, durably; the same record makes the same bytes."""
+    text = json.dumps(record.model_dump(mode="json"), separators=(",", ":"), ensure_ascii=False)
+    write_bytes(path, f"{text}\n".encode(), durable=True)
+
+
+def hash_file(path: Path) -> tuple[int, str]:
+    """Size and SHA-256 of a file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest, size = hashlib.sha256(), 0
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+    return size, digest.hexdigest()
+
+
+def _load(kind: type[_Record], path: Path, remedy: str) -> _Record:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        version = values.get("version")
+    except (OSError, ValueError, AttributeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "a file with other content"
+        raise DatasetError(f"a readable record at {path}", reason or str(error), remedy) from None
+    if version != _VERSION:
+        raise DatasetError(
+            f"version {_VERSION} in {path}",
+            f"version {version}",
+            "use the maskdepth that wrote it, or materialise into another folder",
+        )
+    try:
+        return kind.parse(values, str(path))
+    except ConfigError as error:
+        raise DatasetError(error.expected, error.got, remedy) from None

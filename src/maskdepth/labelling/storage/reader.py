@@ -1,0 +1,196 @@
+"""Reading shards, with every byte compared to its checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdepth.depth import decode_disparity
+from maskdepth.errors import DatasetError, PictureError
+from maskdepth.images import decode_jpeg, decode_png
+from maskdepth.labelling.storage.layout import (
+    Manifest,
+    PlateFile,
+    ShardRecord,
+    Span,
+    hash_file,
+    load_manifest,
+    load_record,
+    sample_key,
+    shard_path,
+)
+from maskdepth.labelling.storage.plates import cut_plate
+from maskdepth.labelling.storage.samples import BACKGROUND_MEMBER, unpack_members
+
+_PLATES_IN_MEMORY = 128
+
+
+@dataclass(frozen=True, eq=False)
+class StoredSample:
+    """A sample as it was stored, side S.
+
+    Attributes:
+        key: of the sample.
+        image: (S, S, 3) uint8 RGB, the picture.
+        plate: (S, S, 3) uint8 RGB.
+        alpha: (S, S) float32 in [0, 1].
+        disparity: (S, S) float32 in [0, 1], near = 1, NaN where unknown.
+        recipe: what it was rendered from, as plain values.
+        about: all of the sample's JSON.
+    """
+
+    key: str
+    image: NDArray[np.uint8]
+    plate: NDArray[np.uint8]
+    alpha: NDArray[np.float32]
+    disparity: NDArray[np.float32]
+    recipe: dict[str, Any]
+    about: dict[str, Any]
+
+
+class ShardReader:
+    """The samples of a materialised dataset, in order or by number.
+
+    Args:
+        folder: of the dataset.
+
+    Raises:
+        DatasetError: it was not materialised, or a shard is not finished.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.manifest: Manifest = load_manifest(folder)
+        self._folder = folder
+        self._records = [load_record(folder, shard) for shard in range(self.manifest.shards)]
+        for shard, record in enumerate(self._records):
+            expected = len(self.manifest.numbers(shard))
+            if len(record.samples) != expected:
+                raise DatasetError(
+                    f"{expected} samples in {shard_path(folder, shard).name}",
+                    str(len(record.samples)),
+                    "run the same `maskdepth compose ... --materialise` again to finish it",
+                )
+        self._checksums = {plate.file: plate.sha256 for plate in self.manifest.plates}
+        self._plate = lru_cache(maxsize=_PLATES_IN_MEMORY)(self._load_plate)
+
+    def __len__(self) -> int:
+        return self.manifest.count
+
+    def __iter__(self) -> Iterator[StoredSample]:
+        """All samples in order.
+
+        Raises:
+            DatasetError: names the shard and the sample, or the plate, that is damaged.
+        """
+        for shard in range(self.manifest.shards):
+            with self._open(shard) as file:
+                for number in self.manifest.numbers(shard):
+                    yield self._decode(file, shard, number)
+
+    def __getitem__(self, number: int) -> StoredSample:
+        """The sample of a number, 0 to ``len(self) - 1``.
+
+        Raises:
+            IndexError: there is none of that number.
+            DatasetError: as for all samples.
+        """
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        shard = number // self.manifest.shard_size
+        with self._open(shard) as file:
+            return self._decode(file, shard, number)
+
+    def _open(self, shard: int) -> IO[bytes]:
+        path = shard_path(self._folder, shard)
+        try:
+            return open(path, "rb")
+        except OSError as error:
+            raise _damaged(path.name, error.strerror or str(error)) from None
+
+    def _decode(self, file: IO[bytes], shard: int, number: int) -> StoredSample:
+        record: ShardRecord = self._records[shard]
+        span = record.samples[number - self.manifest.numbers(shard).start]
+        key = sample_key(number)
+        place = f"sample {key} of {shard_path(self._folder, shard).name}"
+        members = unpack_members(_read_span(file, span, place))
+        try:
+            about = json.loads(members["json"])
+            return StoredSample(
+                key=key,
+                image=_picture(members, "image"),
+                plate=self._plate_of(about, members),
+                alpha=decode_png(members["alpha.png"]).astype(np.float32) / np.float32(255),
+                disparity=decode_disparity(decode_png(members["disparity.png"])),
+                recipe=about["recipe"],
+                about=about,
+            )
+        except (KeyError, PictureError) as error:
+            # The checksum holds, so this is what was written: by another version, perhaps.
+            raise _damaged(place, f"no usable {error}") from None
+
+    def _plate_of(self, about: dict[str, Any], members: dict[str, bytes]) -> NDArray[np.uint8]:
+        if "member" in about["plate"]:
+            return _picture(members, BACKGROUND_MEMBER)
+        return cut_plate(self._plate(about["plate"]["file"]), about["plate"], about["size"])
+
+    def _load_plate(self, file: str) -> NDArray[np.uint8]:
+        path = self._folder / file
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise _damaged(file, error.strerror or str(error)) from None
+        if hashlib.sha256(data).hexdigest() != self._checksums.get(file):
+            raise _damaged(file, "other content")
+        return np.asarray(decode_png(data), np.uint8)
+
+
+def check_shard(folder: Path, manifest: Manifest, shard: int) -> str:
+    """What a shard is: ``complete``, ``unfinished`` (or not begun), or ``damaged``."""
+    path = shard_path(folder, shard)
+    if not path.exists() or not path.with_suffix(".json").exists():
+        return "unfinished"
+    try:
+        record = load_record(folder, shard)
+    except DatasetError:
+        return "damaged"
+    if len(record.samples) != len(manifest.numbers(shard)):
+        return "unfinished"
+    return "complete" if hash_file(path) == (record.bytes, record.sha256) else "damaged"
+
+
+def check_plate(folder: Path, plate: PlateFile) -> bool:
+    """Whether a stored plate is there as it was written."""
+    path = folder / plate.file
+    return path.is_file() and hash_file(path) == (plate.bytes, plate.sha256)
+
+
+def _read_span(file: IO[bytes], span: Span, place: str) -> bytes:
+    file.seek(span.offset)
+    packed = file.read(span.bytes)
+    if hashlib.sha256(packed).hexdigest() != span.sha256:
+        short = len(packed) < span.bytes
+        raise _damaged(place, "a file that ends before it" if short else "other content")
+    return packed
+
+
+def _picture(members: dict[str, bytes], name: str) -> NDArray[np.uint8]:
+    if f"{name}.png" in members:
+        return np.asarray(decode_png(members[f"{name}.png"]), np.uint8)
+    return decode_jpeg(members[f"{name}.jpg"])
+
+
+def _damaged(what: str, got: str) -> DatasetError:
+    return DatasetError(
+        f"{what} as it was written",
+        got,
+        "remove the damaged file (with a shard, its .json) and run the same "
+        "`maskdepth compose ... --materialise` again",
+    )

@@ -1,0 +1,120 @@
+"""A sample as the members of a tar file, and back.
+
+<key>.alpha.png          8 bits: round(255 alpha)
+<key>.background.jpg     the plate, where the recipe perturbs it; else the JSON says its square
+<key>.disparity.png      16-bit codes of ``depth.encode_disparity``, all 0 without a label
+<key>.image.jpg          the picture; .png where nothing may be lost
+<key>.json               the recipe, and how to read the rest
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdepth.depth import encode_disparity
+from maskdepth.images import encode_jpeg, encode_png
+from maskdepth.labelling.storage.layout import SPLIT, Encoding, sample_key
+from maskdepth.labelling.storage.plates import describe_plate
+from maskdepth.synthesis.assets import BackgroundAsset
+from maskdepth.synthesis.catalogue import Catalogue
+from maskdepth.synthesis.recipes import Recipe
+from maskdepth.synthesis.renderer import Composite
+
+BACKGROUND_MEMBER = "background"
+
+
+def encode_sample(
+    number: int, composite: Composite, catalogue: Catalogue, encoding: Encoding
+) -> dict[str, bytes]:
+    """The members of a sample by name, in the order of their names."""
+    key, recipe, size = sample_key(number), composite.recipe, len(composite.image)
+    asset = catalogue.background_asset(recipe.background)
+    picture = f"{key}.image.{encoding.suffix}"
+    members = {picture: _encode_picture(composite.image, encoding)}
+    if recipe.perturbs_plate:
+        member = f"{BACKGROUND_MEMBER}.{encoding.suffix}"
+        members[f"{key}.{member}"] = _encode_picture(composite.plate, encoding)
+        plate = {"member": member}
+    else:
+        plate = describe_plate(recipe, size, catalogue)
+    alpha = np.rint(composite.alpha * np.float32(255)).astype(np.uint8)
+    members[f"{key}.alpha.png"] = encode_png(alpha)
+    members[f"{key}.disparity.png"] = (
+        _unknown_disparity(size, encoding.compression)
+        if composite.disparity is None
+        else encode_png(encode_disparity(composite.disparity), encoding.compression)
+    )
+    about = {
+        "key": key,
+        "size": size,
+        "split": SPLIT,
+        "plate": plate,
+        "label": label_kind(asset),
+        "object_depth": composite.object_depth,
+        "recipe": asdict(recipe),
+    }
+    text = json.dumps(about, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    members[f"{key}.json"] = text.encode()
+    return dict(sorted(members.items()))
+
+
+def label_kind(asset: BackgroundAsset) -> str | None:
+    """Where a background's disparity comes from; None where it has none."""
+    return None if asset.disparity is None else asset.label or "unknown"
+
+
+def cutout_ids(recipe: Recipe) -> tuple[str, ...]:
+    """The cutouts of a recipe, in the order they are laid; empty without foreground."""
+    return tuple(placed.cutout for placed in recipe.objects)
+
+
+def pack_members(members: Mapping[str, bytes]) -> bytes:
+    """The members as they stand in a tar file (ustar, without its end): the same bytes always."""
+    packed = io.BytesIO()
+    for name, data in members.items():
+        header = tarfile.TarInfo(name)  # time, owner and group are 0 unless said otherwise
+        header.size = len(data)
+        packed.write(header.tobuf(tarfile.USTAR_FORMAT))
+        packed.write(data)
+        packed.write(bytes(-len(data) % tarfile.BLOCKSIZE))
+    return packed.getvalue()
+
+
+def tar_end(length: int) -> bytes:
+    """What closes a tar file of that many bytes: two empty blocks, filled up to a record."""
+    end = 2 * tarfile.BLOCKSIZE
+    return bytes(end + -(length + end) % tarfile.RECORDSIZE)
+
+
+def unpack_members(packed: bytes) -> dict[str, bytes]:
+    """The members of a sample by kind (``image.jpg``, ``json``).
+
+    Raises:
+        tarfile.TarError: the bytes are no part of a tar file.
+    """
+    members = {}
+    with tarfile.open(fileobj=io.BytesIO(packed), mode="r:") as tar:
+        for header in tar:
+            file = tar.extractfile(header)
+            if file is not None:
+                members[header.name.partition(".")[2]] = file.read()
+    return members
+
+
+def _encode_picture(picture: NDArray[np.uint8], encoding: Encoding) -> bytes:
+    if encoding.picture == "png":
+        return encode_png(picture, encoding.compression)
+    return encode_jpeg(picture, encoding.quality)
+
+
+@lru_cache(maxsize=4)
+def _unknown_disparity(size: int, compression: int) -> bytes:
+    return encode_png(np.zeros((size, size), np.uint16), compression)
