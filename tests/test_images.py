@@ -685,3 +685,29 @@ def test_importing_images_is_cheap() -> None:
     code = "import sys, maskdepth.images; print({'torch', 'scipy'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+def test_leftovers_of_killed_writers_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    """Only hidden files of the very form that our writer makes."""
+    kept = ["picture.png", ".part", ".0123.part", ".0123456789abcdef.partial", "a.part"]
+    for name in [*kept, ".0123456789abcdef.part"]:
+        (tmp_path / name).write_bytes(b"x")
+    images.remove_parts(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == set(kept)
+
+
+def test_a_file_being_written_is_seen_only_when_it_is_whole(tmp_path: Path) -> None:
+    """Until then what was there stays, and its part has the form that is cleaned up."""
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with images.open_atomic(path, durable=True) as file:
+        file.write(b"new")
+        file.flush()
+        assert path.read_bytes() == b"old"
+        assert len(list(tmp_path.iterdir())) == 2
+        part = next(found for found in tmp_path.iterdir() if found != path)
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+    part.write_bytes(b"n")
+    images.remove_parts(tmp_path)
+    assert list(tmp_path.iterdir()) == [path]

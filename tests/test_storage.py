@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import json
+import multiprocessing
 import os
 import pickle
 import re
@@ -13,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -223,6 +225,29 @@ def test_ctrl_c_stops_all_workers_and_leaves_nothing_unfinished(
     assert b"Traceback" not in err
     names = {path.name for path in folder.rglob("*") if path.is_file()}
     assert {name for name in names if name.startswith(".") or name.endswith(".tar")} == set()
+
+
+def test_a_killed_worker_is_one_line_and_the_next_run_goes_on(make: Make) -> None:
+    """As when memory runs out: the error says so, and nothing unfinished is left."""
+    dataset = make(count=0)
+    outcome: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            materialise(dataset, 20_000, shard_size=10_000, workers=2)
+        except MaskdepthError as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    deadline = time.monotonic() + 60
+    while not list(dataset.folder.glob("shards/.*.part")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    multiprocessing.active_children()[0].kill()
+    thread.join(30)
+    assert "killed" in str(outcome[0])
+    assert {path.name for path in (dataset.folder / "shards").iterdir()} == {"manifest.json"}
+    assert not (dataset.folder / ".lock").exists()
 
 
 # What may be wrong

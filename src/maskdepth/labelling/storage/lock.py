@@ -78,7 +78,8 @@ def _acquire(path: Path) -> int:
                 os.ftruncate(descriptor, 0)
                 os.write(descriptor, f"{os.getpid()}\n".encode())
                 return descriptor
-            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
         except BaseException:
             os.close(descriptor)
             raise

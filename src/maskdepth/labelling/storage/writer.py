@@ -105,8 +105,7 @@ def write_dataset(
     require_pyarrow()
     job = _Job(folder.resolve(), spec, count, shard_size, encoding or Encoding())
     earlier = _earlier(job)
-    for place in (job.folder, job.folder / SHARD_FOLDER, job.folder / PLATE_FOLDER):
-        remove_parts(place)
+    _remove_parts(job.folder)
     shards = job.manifest([]).shards
     with _workers(job, lock, min(workers or os.cpu_count() or 1, shards)) as work:
         backgrounds = _plate_backgrounds(job)
@@ -152,6 +151,11 @@ def _earlier(job: _Job) -> Manifest | None:
             f"ask for as many or more; or {remedy}",
         )
     return earlier
+
+
+def _remove_parts(folder: Path) -> None:
+    for place in (folder, folder / SHARD_FOLDER, folder / PLATE_FOLDER):
+        remove_parts(place)
 
 
 def _plate_backgrounds(job: _Job) -> list[str]:
@@ -211,8 +215,7 @@ class _Worker:
                         f"remove it and {beside.name}, and run this again",
                     )
                 return
-        # A shard without its record is not finished: this one may be, but with fewer samples.
-        beside.unlink(missing_ok=True)
+        # Not begun, not finished (it has no record), or finished when fewer samples were asked for.
         whole, spans, offset = hashlib.sha256(), [], 0
         with open_atomic(path, durable=True) as file:
             for packed in self._samples(numbers):
@@ -253,27 +256,29 @@ def _workers(job: _Job, lock: HeldLock, processes: int) -> Iterator[_Work]:
         return
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
-    with ProcessPoolExecutor(
-        processes, mp_context=context, initializer=_start_worker, initargs=(job, stop, lock)
-    ) as pool:
+    try:
+        with ProcessPoolExecutor(
+            processes, mp_context=context, initializer=_start_worker, initargs=(job, stop, lock)
+        ) as pool:
 
-        def work(task: _Task, items: Iterable[Any]) -> Iterator[Any]:
-            futures = [pool.submit(_call_worker, task, item) for item in items]
-            for future in as_completed(futures):
-                yield future.result()
+            def work(task: _Task, items: Iterable[Any]) -> Iterator[Any]:
+                futures = [pool.submit(_call_worker, task, item) for item in items]
+                for future in as_completed(futures):
+                    yield future.result()
 
-        try:
-            yield work
-        except BrokenProcessPool:
-            raise StorageError(
-                "worker processes that live until the end",
-                "one that was killed, perhaps for want of memory",
-                "run this again with fewer --workers; what was finished is kept",
-            ) from None
-        except BaseException:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-            raise
+            try:
+                yield work
+            except BaseException:
+                stop.set()
+                pool.shutdown(cancel_futures=True)
+                raise
+    except BrokenProcessPool:
+        _remove_parts(job.folder)  # of the other workers, which were ended in turn
+        raise StorageError(
+            "worker processes that live until the end",
+            "one that was killed, perhaps for want of memory",
+            "run this again with fewer --workers; what was finished is kept",
+        ) from None
 
 
 _worker: _Worker
