@@ -1,4 +1,4 @@
-"""How fast this machine trains and predicts, as JSON-able figures with the machine beside them."""
+"""How fast this machine trains, predicts and draws, as JSON-able figures with the machine."""
 
 from __future__ import annotations
 
@@ -18,14 +18,20 @@ from maskdepth.inference.model_folder import NETWORK_FILE, ModelCard, load_model
 from maskdepth.inference.predictor import OnnxBackend
 from maskdepth.labelling.build import compose_dataset
 from maskdepth.synthesis.recipes import RecipeRules
-from maskdepth.synthesis.worlds import write_sample_pack
+from maskdepth.synthesis.worlds import (
+    FAMILIES,
+    SCENES,
+    scene_pool,
+    time_scene,
+    write_sample_pack,
+)
 
 if TYPE_CHECKING:
     from maskdepth.learning.dataset import CompositeDataset
     from maskdepth.learning.settings import TrainingConfig
     from maskdepth.learning.training import TrainingProgress
 
-__all__ = ["bench_predict", "bench_train"]
+__all__ = ["bench_predict", "bench_train", "bench_worlds"]
 
 WARM_UP_SECONDS = 5.0  # of training: allocators, code generation, the cache of assets
 WARM_UP_RUNS = 3  # of a network
@@ -79,6 +85,50 @@ def bench_train(
         "batch_size": batch_size,
         **_rates(marks),
         "machine": _machine() | result.machine,
+    }
+
+
+def bench_worlds(
+    *, size: int = 256, seconds: float = 20.0, families: Sequence[str] = FAMILIES
+) -> dict[str, Any]:
+    """Draw scenes in two processes, as a sample pack is drawn, and measure how many a second.
+
+    Args:
+        size: side of the square pictures, px.
+        seconds: to measure for about, after the processes have started and drawn once.
+        families: in turn.
+
+    Returns:
+        ``scenes_per_second`` of both processes together; ``family_ms``, the median time of one
+        scene of each family in one process; ``scenes`` and ``seconds`` that were measured;
+        ``size``; ``processes``; ``machine``.
+
+    Raises:
+        UsageError: an unknown family, or none.
+    """
+    if not families or not set(families) <= set(SCENES):
+        raise UsageError(f"families of {', '.join(SCENES)}", ", ".join(families), "name some")
+    times: dict[str, list[float]] = {family: [] for family in families}
+    started, count, seed = 0.0, 0, 0
+    with scene_pool() as pool:
+        while seed < 2 or time.perf_counter() - started < seconds:
+            if seed == 1:
+                started = time.perf_counter()
+            jobs = [(family, 2 * seed + half, size) for family in families for half in (0, 1)]
+            for (family, _, _), took in zip(jobs, pool.map(time_scene, jobs), strict=True):
+                if seed:
+                    times[family].append(took)
+                    count += 1
+            seed += 1
+        lasted = time.perf_counter() - started
+    return {
+        "size": size,
+        "processes": 2,
+        "scenes": count,
+        "seconds": lasted,
+        "scenes_per_second": count / lasted,
+        "family_ms": {family: 1000 * float(np.median(took)) for family, took in times.items()},
+        "machine": _machine(),
     }
 
 

@@ -133,6 +133,10 @@ class Shape:
         """Lowest and highest corner (3,) of the shape in its frame."""
         raise NotImplementedError
 
+    def support(self, way: Array) -> float:
+        """How far, in metres, the shape reaches from its origin along a unit (3,) of its frame."""
+        raise NotImplementedError
+
     def hits(self, o: list[Array], d: list[Array]) -> Array:
         """Smallest positive t at which each ray meets the uncut surface; inf for a miss."""
         raise NotImplementedError
@@ -165,6 +169,9 @@ class Quad(Shape):
         high = np.array([self.size[0], self.size[1], 0.0])
         return -high, high
 
+    def support(self, way: Array) -> float:
+        return float(np.abs(way[:2]) @ self.size)
+
     def hits(self, o: list[Array], d: list[Array]) -> Array:
         t = -o[2] / d[2]
         valid = np.isfinite(t)
@@ -186,6 +193,9 @@ class Box(Shape):
     def half(self) -> tuple[Array, Array]:
         high = np.array(self.size)
         return -high, high
+
+    def support(self, way: Array) -> float:
+        return float(np.abs(way) @ self.size)
 
     def hits(self, o: list[Array], d: list[Array]) -> Array:
         enter: Array = np.full((1, 1), -np.inf, o[0].dtype)
@@ -217,6 +227,9 @@ class Ellipsoid(Shape):
         high = np.array(self.radii)
         return -high, high
 
+    def support(self, way: Array) -> float:
+        return float(np.linalg.norm(way * self.radii))
+
     def hits(self, o: list[Array], d: list[Array]) -> Array:
         p = [o[i] / self.radii[i] for i in range(3)]
         q = [d[i] / self.radii[i] for i in range(3)]
@@ -247,6 +260,10 @@ class Frustum(Shape):
     def half(self) -> tuple[Array, Array]:
         r = max(self.radii)
         return np.array([-r, 0.0, -r]), np.array([r, self.height, r])
+
+    def support(self, way: Array) -> float:
+        across = float(np.hypot(way[0], way[2]))
+        return max(self.radii[0] * across, self.height * float(way[1]) + self.radii[1] * across)
 
     def hits(self, o: list[Array], d: list[Array]) -> Array:
         slope = (self.radii[1] - self.radii[0]) / self.height
@@ -304,6 +321,9 @@ class Polyhedron(Shape):
     def half(self) -> tuple[Array, Array]:
         return self.vertices.min(axis=0), self.vertices.max(axis=0)
 
+    def support(self, way: Array) -> float:
+        return float((self.vertices @ way).max())
+
     def hits(self, o: list[Array], d: list[Array]) -> Array:
         enter: Array = np.full((1, 1), -np.inf, o[0].dtype)
         leave: Array = np.full((1, 1), np.inf, o[0].dtype)
@@ -345,6 +365,12 @@ def moved(shapes: Sequence[Shape], base: Array, axes: Array) -> list[Shape]:
         replace(shape, centre=base + shape.centre @ axes, axes=shape.axes @ axes)
         for shape in shapes
     ]
+
+
+def lowest(shapes: Sequence[Shape]) -> float:
+    """The least height y that any of the shapes reaches, metres."""
+    down = np.array([0.0, -1.0, 0.0])
+    return min(float(s.centre[1]) - s.support(s.axes @ down) for s in shapes)
 
 
 def _pick(values: Array, at: tuple[NDArray[np.intp], ...]) -> Array:
