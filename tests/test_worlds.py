@@ -28,9 +28,10 @@ from maskdepth.synthesis.worlds import (
     render_scene,
     write_sample_pack,
 )
-from maskdepth.synthesis.worlds.raycast import (
+from maskdepth.synthesis.worlds.raycast import Camera, trace
+from maskdepth.synthesis.worlds.scenes import compose_world
+from maskdepth.synthesis.worlds.shapes import (
     Box,
-    Camera,
     Ellipsoid,
     Frustum,
     Polyhedron,
@@ -38,9 +39,7 @@ from maskdepth.synthesis.worlds.raycast import (
     lowest,
     moved,
     taper,
-    trace,
 )
-from maskdepth.synthesis.worlds.scenes import compose_world
 from maskdepth.synthesis.worlds.standing import STANDING, find_ground, render_standing
 from maskdepth.synthesis.worlds.textures import Surface
 

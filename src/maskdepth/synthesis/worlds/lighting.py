@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.synthesis.worlds.raycast import Camera, Shape, dot, frame_along, trace, turn, unit
+from maskdepth.synthesis.worlds.raycast import Camera, trace
+from maskdepth.synthesis.worlds.shapes import Shape
 from maskdepth.synthesis.worlds.textures import Array, Field, Surface, sample_field
+from maskdepth.synthesis.worlds.vectors import dot, frame_along, turn, unit
 
 SUPERSAMPLING = 2
 _OCCLUSION_TEXELS = 112  # a side of the maps in which the sky is hidden

@@ -10,7 +10,7 @@ import numpy as np
 
 from maskdepth.synthesis.worlds import furniture, props, vehicles
 from maskdepth.synthesis.worlds.props import Rng, at, block, plain, rod
-from maskdepth.synthesis.worlds.raycast import Ellipsoid, Frustum, Shape, turn_y
+from maskdepth.synthesis.worlds.shapes import Ellipsoid, Frustum, Shape
 from maskdepth.synthesis.worlds.textures import (
     Array,
     Paint,
@@ -22,6 +22,7 @@ from maskdepth.synthesis.worlds.textures import (
     step,
     striped,
 )
+from maskdepth.synthesis.worlds.vectors import turn_y
 
 
 def sample_paint(rng: Rng, size: float) -> Paint:

@@ -16,10 +16,12 @@ from maskdepth.errors import UsageError
 from maskdepth.synthesis.worlds import clutter, figures, furniture, objects, vehicles
 from maskdepth.synthesis.worlds.cutouts import CutoutPicture, extent, trimmed_cutout
 from maskdepth.synthesis.worlds.props import at
-from maskdepth.synthesis.worlds.raycast import Camera, Shape, lowest, moved, trace, turn_y
+from maskdepth.synthesis.worlds.raycast import Camera, trace
 from maskdepth.synthesis.worlds.scenes import Scene, compose_world, generator, render_world
+from maskdepth.synthesis.worlds.shapes import Shape, lowest, moved
 from maskdepth.synthesis.worlds.studio import depth_of, draw, framed
 from maskdepth.synthesis.worlds.textures import Array
+from maskdepth.synthesis.worlds.vectors import turn_y
 from maskdepth.synthesis.worlds.world import World
 
 STANDING: dict[str, Callable[[np.random.Generator], list[Shape]]] = {

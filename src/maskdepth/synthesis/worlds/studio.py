@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from maskdepth.synthesis.worlds.film import develop
 from maskdepth.synthesis.worlds.lighting import Light, render_linear
 from maskdepth.synthesis.worlds.props import Rng, at
-from maskdepth.synthesis.worlds.raycast import Camera, Shape, trace
+from maskdepth.synthesis.worlds.raycast import Camera, trace
+from maskdepth.synthesis.worlds.shapes import Shape
 from maskdepth.synthesis.worlds.textures import Array, mix
 
 _EDGE = 2.0  # empty pixels around a drawn thing
