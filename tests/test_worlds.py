@@ -28,8 +28,19 @@ from maskdepth.synthesis.worlds import (
     render_scene,
     write_sample_pack,
 )
-from maskdepth.synthesis.worlds.raycast import Box, Camera, Ellipsoid, Frustum, Quad, trace
+from maskdepth.synthesis.worlds.raycast import Camera, trace
 from maskdepth.synthesis.worlds.scenes import compose_world
+from maskdepth.synthesis.worlds.shapes import (
+    Box,
+    Ellipsoid,
+    Frustum,
+    Polyhedron,
+    Quad,
+    lowest,
+    moved,
+    taper,
+)
+from maskdepth.synthesis.worlds.standing import STANDING, find_ground, render_standing
 from maskdepth.synthesis.worlds.textures import Surface
 
 SMALL = (48, 64)
@@ -153,6 +164,55 @@ def test_hits_lie_on_the_implicit_surface(seed: int) -> None:
         assert (np.sum(normal * rays[index == 0], axis=1) < 1e-6).all()
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000))
+def test_polyhedron_is_where_all_its_faces_allow(seed: int) -> None:
+    """Hits of a tapered solid lie on one face and within the others, and rays that miss it pass
+    no point inside.
+    """
+    rng = np.random.default_rng(seed)
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    bottom, top = rng.uniform(0.3, 1.0, 2), rng.uniform(0.1, 1.0, 2)
+    lean = rng.uniform(-0.3, 0.3, 2)
+    faces, reach = taper((bottom[0], bottom[1]), (top[0], top[1]), 1.2, (lean[0], lean[1]))
+    centre = np.array([0.0, 0.0, rng.uniform(4.0, 6.0)])
+    solid = Polyhedron(centre=centre, axes=turn, faces=faces, reach=reach, paint=no_paint)
+    ends = np.concatenate(
+        [
+            [[x * bottom[0], 0.0, z * bottom[1]] for x in (-1, 1) for z in (-1, 1)],
+            [[x * top[0] + lean[0], 1.2, z * top[1] + lean[1]] for x in (-1, 1) for z in (-1, 1)],
+        ]
+    )
+    away = np.linalg.norm(solid.vertices[:, None] - ends[None], axis=2)
+    np.testing.assert_allclose(away.min(axis=0), 0.0, atol=1e-7)
+    assert lowest([solid]) == pytest.approx((centre + ends @ turn)[:, 1].min())
+    axes = np.array([[1.0, 0, 0], [0, -1.0, 0], [0, 0, 1.0]])
+    camera = Camera(np.zeros(3), axes, 40.0, (19.5, 14.5))
+    t, index = trace(camera, [solid], np.arange(40.0), np.arange(30.0))
+    rays = pixel_rays(camera, 30, 40)
+    points = (rays[index == 0] * t[index == 0][:, None] - centre) @ turn.T
+    off = points @ faces.T - reach
+    np.testing.assert_allclose(off.max(axis=1), 0.0, atol=1e-9)
+    for depth in np.linspace(2.0, 8.0, 25):
+        inside = ((rays[index < 0] * depth - centre) @ turn.T @ faces.T < reach - 1e-9).all(axis=1)
+        assert not inside.any()
+
+
+def test_moved_shapes_keep_their_form() -> None:
+    """Turning and shifting shapes turns and shifts what rays meet."""
+    turn = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
+    ball = Ellipsoid(centre=np.array([0.2, 0.1, 0.3]), radii=(0.5, 0.7, 0.4), paint=no_paint)
+    placed = moved([ball], np.array([0.1, 0.0, 5.0]), turn)[0]
+    assert isinstance(placed, Ellipsoid)
+    world = placed.centre + (np.array([0.5, 0.0, 0.0]) @ placed.axes)
+    expected = np.array([0.1, 0.0, 5.0]) + (ball.centre + np.array([0.5, 0.0, 0.0])) @ turn
+    np.testing.assert_allclose(world, expected)
+    directions = np.random.default_rng(2).normal(size=(20_000, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    surface = placed.centre + directions * placed.radii @ placed.axes
+    assert lowest([placed]) == pytest.approx(surface[:, 1].min(), abs=1e-3)
+
+
 def test_nearer_shape_hides_the_farther() -> None:
     """Of two balls on one ray the nearer is hit, whatever their order; a cut lets rays through."""
     axes = np.array([[1.0, 0, 0], [0, -1.0, 0], [0, 0, 1.0]])
@@ -175,7 +235,7 @@ def test_nearer_shape_hides_the_farther() -> None:
 def test_every_seed_composes_a_world(family: str) -> None:
     """Many seeds compose, stand above or on the ground, and differ in what they hold."""
     counts = set()
-    for seed in range(60):
+    for seed in range(30):
         world = compose_world(family, seed, 384, 512)
         counts.add(len(world.shapes))
         assert world.camera.position[1] > 0.3
@@ -235,6 +295,57 @@ def test_outline_of_a_cutout_keeps_its_colour() -> None:
         assert grey[edge].mean() > 0.7 * beside[edge].mean()
 
 
+@pytest.mark.parametrize("number", range(len(STANDING)))
+def test_standing_object_touches_the_ground_and_hides_what_is_behind(number: int) -> None:
+    """In the rig the object is the only change, stands on its pixel's ground, and its cutout lies
+    on the picture pixel by pixel.
+    """
+    height, width = 72, 96
+    kind, family = list(STANDING)[number], list(SCENES)[number % len(SCENES)]
+    seed, ground = next(
+        (seed, ground)
+        for seed in range(number, number + 30)
+        if (ground := find_ground(family, seed, height, width))[30:60, 20:76].sum() > 60
+    )
+    rows, columns = np.nonzero(ground[30:60, 20:76])
+    pixel = (int(rows[len(rows) // 2]) + 30, int(columns[len(rows) // 2]) + 20)
+    made = render_standing(family, seed, kind, 3, pixel, height=height, width=width)
+    plate, depth = made.plate.depth_m, made.picture.depth_m
+    np.testing.assert_array_equal(depth[~made.mask], plate[~made.mask])
+    assert (depth[made.mask] < plate[made.mask]).all()
+    camera = compose_world(family, seed, height, width).camera
+    points = camera.position + pixel_rays(camera, height, width) * depth[..., None]
+    assert (points[made.mask][:, 1] > -1e-4).all()
+    spot = camera.position + pixel_rays(camera, height, width)[pixel] * made.contact_depth_m
+    assert spot[1] == pytest.approx(0.0, abs=1e-4)
+    assert made.contact[0] + made.corner[0] == pixel[0]
+    assert made.contact[1] + made.corner[1] == pixel[1]
+    own = made.cutout_depth_m
+    assert own.shape == made.cutout.image.shape[:2] == made.cutout.relief.shape
+    top, left = made.corner
+    full = np.full((height, width), np.inf, np.float32)
+    inside = np.zeros_like(made.mask)
+    for row in range(max(top, 0), min(top + own.shape[0], height)):
+        for column in range(max(left, 0), min(left + own.shape[1], width)):
+            full[row, column] = own[row - top, column - left]
+            inside[row, column] = True
+    assert inside[made.mask].all()
+    np.testing.assert_allclose(full[made.mask], depth[made.mask], rtol=1e-6)
+    np.testing.assert_array_equal(made.mask, full < plate)
+    solid = (made.cutout.image[..., 3] == 255) & np.isfinite(own)
+    solid &= np.abs(made.cutout.relief) < 0.49  # a long animal from the front is clipped
+    if solid.sum() > 50:
+        assert np.corrcoef(made.cutout.relief[solid], own[solid])[0, 1] < -0.98
+
+
+def test_rig_refuses_what_cannot_stand() -> None:
+    """An unknown object and a pixel without ground end in errors that say what is expected."""
+    with pytest.raises(UsageError, match="person, animal"):
+        render_standing("outdoor", 0, "moon", 0, (40, 30), height=48, width=64)
+    with pytest.raises(UsageError, match="level ground"):
+        render_standing("outdoor", 0, "ball", 0, (-1, 30), height=48, width=64)
+
+
 @given(st.integers(0, 255))
 def test_relief_code_round_trips(grey: int) -> None:
     """Decoding and encoding give the same grey from 1 to 255; 0 is clipped to 1."""
@@ -265,7 +376,7 @@ def test_pack_has_readable_pictures_labels_and_licences(
         label = decode_disparity(load_grey16(first.backgrounds / f"{stem}_disparity.png"))
         np.testing.assert_allclose(label, disparity_from_depth(scene.depth_m), atol=1.01 / 65534)
         assert label.max() == pytest.approx(1.0)
-    for stem in ("quadruped_000", "object_000", "quadruped_001"):
+    for stem in ("quadruped_000", "object_000", "person_000"):
         cutout = load_cutout(first.cutouts / f"{stem}.png")
         relief = cv2.imread(str(first.cutouts / f"{stem}_relief.png"), cv2.IMREAD_UNCHANGED)
         assert relief.dtype == np.uint8
@@ -311,7 +422,7 @@ def test_wrong_requests_name_what_is_expected(tmp_path: Path) -> None:
     """Unknown names, bad seeds, tiny sizes and blocked folders end in errors that say why."""
     with pytest.raises(UsageError, match="outdoor, indoor"):
         render_scene("moon", 0, *SMALL)
-    with pytest.raises(UsageError, match="quadruped, object"):
+    with pytest.raises(UsageError, match="quadruped, object, person"):
         render_cutout("moon", 0, 64)
     with pytest.raises(UsageError, match="seed"):
         render_scene("indoor", -1, *SMALL)

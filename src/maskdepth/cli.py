@@ -465,6 +465,17 @@ def bench_training(
     _print_json(bench_train(preset or "small", batch_size=batch_size, seconds=seconds))
 
 
+@bench_app.command("worlds")
+def bench_drawing(
+    size: Annotated[int, typer.Option(min=16, help="Side of the scenes, px.")] = 256,
+    seconds: Annotated[float, typer.Option(help="To measure, after both have started.")] = 20.0,
+) -> None:
+    """Scenes of the sample pack per second, drawn in two processes, and each family's time."""
+    from maskdepth.bench import bench_worlds
+
+    _print_json(bench_worlds(size=size, seconds=seconds))
+
+
 @bench_app.command("predict")
 def bench_prediction(
     model: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Model folders.")],

@@ -11,6 +11,8 @@ from maskdepth.synthesis.worlds.pack import (
     SamplePack,
     decode_relief,
     encode_relief,
+    scene_pool,
+    time_scene,
     write_sample_pack,
 )
 from maskdepth.synthesis.worlds.scenes import (
@@ -20,18 +22,30 @@ from maskdepth.synthesis.worlds.scenes import (
     Scene,
     render_scene,
 )
+from maskdepth.synthesis.worlds.standing import (
+    STANDING,
+    Standing,
+    find_ground,
+    render_standing,
+)
 
 __all__ = [
     "CUTOUT_KINDS",
     "FAMILIES",
     "SCENES",
+    "STANDING",
     "WITHHELD_FAMILY",
     "CutoutPicture",
     "SamplePack",
     "Scene",
+    "Standing",
     "decode_relief",
     "encode_relief",
+    "find_ground",
     "render_cutout",
     "render_scene",
+    "render_standing",
+    "scene_pool",
+    "time_scene",
     "write_sample_pack",
 ]

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from maskdepth.synthesis.worlds.raycast import Camera, Shape
+from maskdepth.synthesis.worlds.raycast import Camera
+from maskdepth.synthesis.worlds.shapes import Shape
 from maskdepth.synthesis.worlds.textures import Array
 
 FOCAL = (0.55, 1.4)

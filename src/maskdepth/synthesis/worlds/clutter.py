@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from maskdepth.synthesis.worlds import objects
 from maskdepth.synthesis.worlds.figures import limb
-from maskdepth.synthesis.worlds.furniture import sample_cloth, sample_wood, small_thing
+from maskdepth.synthesis.worlds.furniture import sample_cloth, small_thing
 from maskdepth.synthesis.worlds.prints import labels, lettering, screen, sheet
 from maskdepth.synthesis.worlds.props import Rng, at, block, foliage, plain, rod, sample_leaves
-from maskdepth.synthesis.worlds.raycast import (
+from maskdepth.synthesis.worlds.shapes import (
     Box,
     Cut,
     Ellipsoid,
@@ -24,10 +24,8 @@ from maskdepth.synthesis.worlds.raycast import (
     Polyhedron,
     Quad,
     Shape,
-    frame_along,
     moved,
     taper,
-    turn_y,
 )
 from maskdepth.synthesis.worlds.textures import (
     Array,
@@ -39,13 +37,14 @@ from maskdepth.synthesis.worlds.textures import (
     plane_of,
     sample_colour,
 )
+from maskdepth.synthesis.worlds.vectors import frame_along, turn_y
 
 Maker = Callable[[Rng], list[Shape]]
 _STRAIGHT = turn_y(0.0)
 _FLAT = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]])  # a page lying face up
 
 
-def _case(rng: Rng) -> Array:
+def case_colour(rng: Rng) -> Array:
     """Colours of office machines: black, white, grey, beige."""
     return sample_colour(
         rng, (0.08, 0.14), (0.0, 0.15), (rng.choice([0.06, 0.65])) + np.array([0.0, 0.3])
@@ -55,7 +54,7 @@ def _case(rng: Rng) -> Array:
 def monitor(rng: Rng) -> list[Shape]:
     """A flat or deep screen on a foot."""
     half = (rng.uniform(0.18, 0.33), rng.uniform(0.14, 0.19))
-    case = plain(_case(rng))
+    case = plain(case_colour(rng))
     level, lean = rng.uniform(0.12, 0.2) + half[1], rng.uniform(-0.1, 0.25)
     up, out = at(0, np.cos(lean), np.sin(lean)), at(0, np.sin(lean), -np.cos(lean))
     axes = np.stack([at(1, 0, 0), up, np.cross(at(1, 0, 0), up)])
@@ -83,7 +82,7 @@ def monitor(rng: Rng) -> list[Shape]:
 
 def laptop(rng: Rng) -> list[Shape]:
     """An open laptop."""
-    case, keys = plain(_case(rng)), plain(np.array([0.02] * 3))
+    case, keys = plain(case_colour(rng)), plain(np.array([0.02] * 3))
     half, deep = rng.uniform(0.15, 0.19), rng.uniform(0.1, 0.13)
     lean = rng.uniform(0.05, 0.6)
     up, out = at(0, np.cos(lean), np.sin(lean)), at(0, np.sin(lean), -np.cos(lean))
@@ -116,10 +115,10 @@ def _keys(cap: Array, gap: Array) -> Paint:
 
 def keyboard(rng: Rng) -> list[Shape]:
     """A keyboard with rows of keys, and a mouse at its side."""
-    case = plain(_case(rng))
+    case = plain(case_colour(rng))
     long = rng.uniform(0.36, 0.46)
     shapes: list[Shape] = [block(at(0, 0.01, 0), (long, 0.02, 0.15), case, _STRAIGHT)]
-    keys = _keys(_case(rng), _case(rng))
+    keys = _keys(case_colour(rng), case_colour(rng))
     size = (long * 0.94, 0.01, 0.018)
     shapes += [block(at(0, 0.024, z), size, keys, _STRAIGHT) for z in np.linspace(-0.055, 0.055, 5)]
     mouse = at(long / 2 + rng.uniform(0.06, 0.15), 0.015, rng.uniform(-0.06, 0.06))
@@ -197,7 +196,7 @@ def _ring(wide: float) -> Cut:
 
 def telephone(rng: Rng) -> list[Shape]:
     """A desk telephone: a wedge with keys and a receiver."""
-    case = plain(_case(rng))
+    case = plain(case_colour(rng))
     faces, reach = taper((0.09, 0.1), (0.085, 0.06), 0.06, (0.0, 0.03))
     shapes: list[Shape] = [Polyhedron(centre=at(0, 0, 0), faces=faces, reach=reach, paint=case)]
     ear = [at(-0.055, 0.075, z) for z in (-0.06, 0.09)]
@@ -301,32 +300,6 @@ def paper_bin(rng: Rng) -> list[Shape]:
     return [tube, fill]
 
 
-def office_chair(rng: Rng) -> list[Shape]:
-    """A chair on castors; its back is towards z."""
-    cloth, steel = sample_cloth(rng), plain(np.array([0.03] * 3))
-    seat = rng.uniform(0.42, 0.52)
-    shapes: list[Shape] = [rod(at(0, 0.1, 0), at(0, seat, 0), (0.025, 0.03), steel, gloss=0.5)]
-    for angle in np.arange(5) * 2 * np.pi / 5 + rng.uniform(0, 1):
-        foot = at(np.cos(angle) * 0.3, 0.06, np.sin(angle) * 0.3)
-        shapes.append(rod(at(0, 0.12, 0), foot, (0.025, 0.018), steel))
-        shapes.append(Ellipsoid(centre=foot - at(0, 0.025, 0), radii=(0.03,) * 3, paint=steel))
-    shapes.append(block(at(0, seat + 0.03, 0), (0.46, 0.06, 0.44), cloth, _STRAIGHT, rough=0.1))
-    shapes.append(
-        Ellipsoid(centre=at(0, seat + 0.06, 0), radii=(0.24, 0.04, 0.23), paint=cloth, rough=0.1)
-    )
-    tall = rng.uniform(0.2, 0.36)
-    faces, reach = taper((0.22, 0.03), (0.19, 0.025), 2 * tall, (0.0, 0.06))
-    back = at(0, seat + 0.16, 0.23)
-    shapes.append(rod(at(0, seat, 0.1), back + at(0, 0.15, 0.02), (0.025, 0.02), steel))
-    shapes.append(Polyhedron(centre=back, faces=faces, reach=reach, paint=cloth, rough=0.12))
-    if rng.random() < 0.6:
-        for x in (-0.27, 0.27):
-            arm = at(x, seat + 0.22, 0)
-            shapes.append(rod(at(x, seat, 0.02), arm, (0.015, 0.015), steel))
-            shapes.append(block(arm, (0.06, 0.03, 0.26), steel, _STRAIGHT))
-    return shapes
-
-
 def small_box(rng: Rng) -> list[Shape]:
     """A package or tin box with print on it."""
     size = rng.uniform([0.06, 0.03, 0.05], [0.3, 0.2, 0.22])
@@ -388,48 +361,3 @@ def scatter(
         turn = turn_y(float(rng.normal(0, 0.6))) @ axes
         shapes += moved(own, base + at(best[0], 0, best[1]) @ axes, turn)
     return shapes
-
-
-def desk(rng: Rng, wide: float = 0.0) -> list[Shape]:
-    """A desk or table with what people leave on it; one sits at its -z side."""
-    wood = sample_wood(rng)
-    long = wide or rng.uniform(0.9, 2.2)
-    deep, tall = rng.uniform(0.6, 0.95), rng.uniform(0.68, 0.78)
-    thick = rng.uniform(0.018, 0.05)
-    shapes: list[Shape] = [
-        block(
-            at(0, tall - thick / 2, 0),
-            (long, thick, deep),
-            wood,
-            _STRAIGHT,
-            gloss=rng.uniform(0, 0.6),
-        )
-    ]
-    metal = plain(_case(rng))
-    if rng.random() < 0.5:
-        for x in (-0.47, 0.47):
-            for z in (-0.44, 0.44):
-                foot = at(x * long, 0, z * deep)
-                shapes.append(rod(foot, foot + at(0, tall - thick, 0), (0.022, 0.025), metal))
-    else:
-        for x in (-0.48, 0.48):
-            side = (0.03, tall - thick, deep * 0.9)
-            shapes.append(block(at(x * long, (tall - thick) / 2, 0), side, wood, _STRAIGHT))
-        if rng.random() < 0.6:
-            shapes.append(
-                block(at(0, tall * 0.6, deep * 0.4), (long, tall * 0.5, 0.02), wood, _STRAIGHT)
-            )
-    if rng.random() < 0.5:
-        end = float(rng.choice([-1.0, 1.0])) * (long / 2 - 0.25)
-        for row in range(3):
-            drawer = at(end, tall * (0.2 + 0.27 * row), 0)
-            shapes.append(block(drawer, (0.4, tall * 0.25, deep * 0.85), wood, _STRAIGHT))
-    top = at(0, tall, 0)
-    for _ in range(int(rng.integers(0, 1 + max(1, int(long / 0.7)) + 1))):
-        turn = turn_y(rng.normal(0, 0.35))
-        place = top + at(rng.uniform(-0.38, 0.38) * long, 0, deep * rng.uniform(0.1, 0.25))
-        shapes += moved(monitor(rng), place, turn)
-        if rng.random() < 0.8:
-            shapes += moved(keyboard(rng), place - at(0, 0, deep * 0.4), turn)
-    count = int(rng.integers(2, 4 + int(5 * long)))
-    return shapes + scatter(rng, DESK_THINGS, count, top, _STRAIGHT, (long * 0.46, deep * 0.42))

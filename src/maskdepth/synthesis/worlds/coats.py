@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.synthesis.worlds.film import develop
-from maskdepth.synthesis.worlds.raycast import turn_y
 from maskdepth.synthesis.worlds.textures import Array, mix, sample_colour, sample_field, step
+from maskdepth.synthesis.worlds.vectors import turn_y
 
 Rng = np.random.Generator
 Floats = NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""Cutouts: animals and things on transparent ground, with soft alpha and their own relief."""
+"""Cutouts: animals, people and things alone, with soft alpha and their own relief."""
 
 from __future__ import annotations
 
@@ -11,13 +11,30 @@ from numpy.typing import NDArray
 
 from maskdepth.errors import UsageError
 from maskdepth.synthesis.worlds.animals import quadruped
-from maskdepth.synthesis.worlds.objects import thing
+from maskdepth.synthesis.worlds.figures import person
+from maskdepth.synthesis.worlds.film import line_kernel
+from maskdepth.synthesis.worlds.objects import THINGS
 from maskdepth.synthesis.worlds.scenes import generator
+from maskdepth.synthesis.worlds.studio import portray
 from maskdepth.synthesis.worlds.textures import Array
+
+_EMPTY = 0.02  # less alpha than this is none
+
+
+def thing(rng: np.random.Generator, size: int) -> tuple[Array, Array, Array]:
+    """A vessel, ball, box, piece of furniture, plant or vehicle."""
+    return portray(rng, THINGS[int(rng.integers(len(THINGS)))](rng), size)
+
+
+def human(rng: np.random.Generator, size: int) -> tuple[Array, Array, Array]:
+    """A person who stands or walks."""
+    return portray(rng, person(rng), size)
+
 
 CUTOUTS: dict[str, Callable[[np.random.Generator, int], tuple[Array, Array, Array]]] = {
     "quadruped": quadruped,
     "object": thing,
+    "person": human,
 }
 """A kind draws, for a generator and a size in pixels, straight sRGB (H, W, 3) in [0, 1], alpha
 (H, W) in [0, 1] and height towards the camera (H, W) in pixels, NaN where there is none."""
@@ -49,11 +66,23 @@ def render_cutout(kind: str, seed: int, size: int) -> CutoutPicture:
         raise UsageError(f"a kind of {', '.join(CUTOUT_KINDS)}", repr(kind), "name one of them")
     if size < 16:
         raise UsageError("a size of at least 16 px", str(size), "ask for a larger cutout")
-    colour, alpha, height = CUTOUTS[kind](generator(kind, seed), size)
-    rows = np.flatnonzero((alpha > 0.02).any(axis=1))
-    columns = np.flatnonzero((alpha > 0.02).any(axis=0))
-    inside = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    colour, alpha, height = colour[inside], alpha[inside], height[inside]
+    rng = generator(kind, seed)
+    colour, alpha, height = CUTOUTS[kind](rng, size)
+    if rng.random() < 0.12:
+        colour, alpha, height = _moved(rng, colour, alpha, height)
+    inside = extent(alpha)
+    return trimmed_cutout(colour[inside], alpha[inside], height[inside], size)
+
+
+def extent(alpha: Array) -> tuple[slice, slice]:
+    """The rows and columns that hold all of an alpha."""
+    rows = np.flatnonzero((alpha > _EMPTY).any(axis=1))
+    columns = np.flatnonzero((alpha > _EMPTY).any(axis=0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def trimmed_cutout(colour: Array, alpha: Array, height: Array, size: int) -> CutoutPicture:
+    """A cutout whose long side is ``size`` from what ``CUTOUTS`` draw, cut to its alpha."""
     long = max(alpha.shape)
     side, across = (max(1, round(length * size / long)) for length in alpha.shape)
     known = np.isfinite(height) & (alpha > 0.0)
@@ -63,12 +92,28 @@ def render_cutout(kind: str, seed: int, size: int) -> CutoutPicture:
     straight = np.clip(_shrink(_premultiplied(colour, alpha), across, side), 0.0, 1.0)
     alpha = np.clip(_shrink(alpha, across, side), 0.0, 1.0)
     rgb = straight / np.maximum(alpha, 1e-3)[..., None]
-    bare = alpha < 0.02
+    bare = alpha < _EMPTY
     rgb[bare] = _shrink(colour, across, side)[bare]
     rgba = np.clip(np.dstack([rgb, alpha]) * 255.0 + 0.5, 0, 255).astype(np.uint8)
     seen = rgba[..., 3] > 0
     relief = np.where(seen, np.clip(_shrink(relief, across, side), -0.5, 0.5), 0.0)
     return CutoutPicture(rgba, relief.astype(np.float32))
+
+
+def _moved(
+    rng: np.random.Generator, colour: Array, alpha: Array, height: Array
+) -> tuple[Array, Array, Array]:
+    """Blur along a line, as of something that moves: in the alpha as in the colour."""
+    reach = max(3, round(max(alpha.shape) * rng.uniform(0.01, 0.04)))
+    edge = [(reach, reach), (reach, reach)]
+    alpha, height = np.pad(alpha, edge), np.pad(height, edge, constant_values=np.nan)
+    colour = np.pad(colour, [*edge, (0, 0)], mode="edge")
+    kernel = line_kernel(reach, rng.uniform(0, np.pi))
+    blurred = cv2.filter2D(alpha.astype(np.float32), -1, kernel)
+    weight = np.maximum(blurred, 1e-4)[..., None]
+    straight = cv2.filter2D(_premultiplied(colour, alpha).astype(np.float32), -1, kernel) / weight
+    far = (blurred < 1e-4)[..., None]
+    return np.where(far, colour, straight), np.asarray(blurred), height
 
 
 def _premultiplied(colour: Array, alpha: Array) -> Array:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from maskdepth.synthesis.worlds.furniture import sample_cloth
 from maskdepth.synthesis.worlds.props import Rng, at, block, plain, rod, sample_leaves
-from maskdepth.synthesis.worlds.raycast import Ellipsoid, Shape, frame_along, turn_y
+from maskdepth.synthesis.worlds.shapes import Ellipsoid, Shape
 from maskdepth.synthesis.worlds.textures import (
     Array,
     Paint,
@@ -18,6 +18,7 @@ from maskdepth.synthesis.worlds.textures import (
     sample_colour,
     step,
 )
+from maskdepth.synthesis.worlds.vectors import frame_along, turn_y
 
 POSES = ("stand", "walk", "sit")
 
@@ -129,6 +130,28 @@ def _lower_body(
     return shapes
 
 
+def _arms(
+    rng: Rng, tall: float, pose: str, shoulder: float, wide: float, top: Paint, bare: Paint
+) -> list[Shape]:
+    """Arms and hands, hanging, swinging or bent."""
+    shapes: list[Shape] = []
+    sleeve = bare if rng.random() < 0.3 else top
+    for side in (-1.0, 1.0):
+        joint = at(side * 0.118 * tall * wide, shoulder, 0)
+        swing, out = rng.uniform(-0.5, 0.6), rng.uniform(0.02, 0.3)
+        if pose == "sit":
+            swing = rng.uniform(0.2, 0.7)
+        elbow = joint + at(side * out, -1.0, -swing) / np.sqrt(1 + swing**2 + out**2) * 0.175 * tall
+        bend = swing + rng.uniform(0.1, 1.3)
+        hand = elbow + at(-side * 0.1, -np.cos(bend), -np.sin(bend)) * (0.155 * tall)
+        shapes += limb(joint, elbow, (0.034 * tall, 0.027 * tall), top)
+        shapes += limb(elbow, hand, (0.026 * tall, 0.018 * tall), sleeve)
+        shapes.append(
+            Ellipsoid(centre=hand, radii=(0.018 * tall, 0.035 * tall, 0.022 * tall), paint=bare)
+        )
+    return shapes
+
+
 def person(rng: Rng, pose: str | None = None) -> list[Shape]:
     """A clothed adult or child who stands, walks or sits (on something 0.27 of the height up)."""
     chosen = pose or POSES[int(rng.integers(2))]
@@ -160,20 +183,7 @@ def person(rng: Rng, pose: str | None = None) -> list[Shape]:
             )
         )
     shoulder = hip + 0.305 * tall
-    sleeve = bare if rng.random() < 0.3 else top
-    for side in (-1.0, 1.0):
-        joint = at(side * 0.118 * tall * wide, shoulder, 0)
-        swing, out = rng.uniform(-0.5, 0.6), rng.uniform(0.02, 0.3)
-        if chosen == "sit":
-            swing = rng.uniform(0.2, 0.7)
-        elbow = joint + at(side * out, -1.0, -swing) / np.sqrt(1 + swing**2 + out**2) * 0.175 * tall
-        bend = swing + rng.uniform(0.1, 1.3)
-        hand = elbow + at(-side * 0.1, -np.cos(bend), -np.sin(bend)) * (0.155 * tall)
-        shapes += limb(joint, elbow, (0.034 * tall, 0.027 * tall), top)
-        shapes += limb(elbow, hand, (0.026 * tall, 0.018 * tall), sleeve)
-        shapes.append(
-            Ellipsoid(centre=hand, radii=(0.018 * tall, 0.035 * tall, 0.022 * tall), paint=bare)
-        )
+    shapes += _arms(rng, tall, chosen, shoulder, wide, top, bare)
     neck = at(0, shoulder + 0.015 * tall, 0)
     head = neck + at(rng.normal(0, 0.01), 0.115 * tall, -0.012 * tall)
     shapes.append(rod(neck, head, (0.033 * tall, 0.027 * tall), bare))

@@ -46,15 +46,21 @@ def _defocus(light: Array, depth_m: Array, rng: np.random.Generator) -> Array:
     return out
 
 
+def line_kernel(reach: int, angle: float) -> NDArray[np.float32]:
+    """A filter (K, K) that sums to one: a line through its middle, about ``reach`` pixels long."""
+    size = max(3, reach | 1)
+    kernel = np.zeros((size, size), np.float32)
+    middle = (size - 1) / 2
+    across, along = np.cos(angle) * middle, np.sin(angle) * middle
+    ends = [(round(middle + s * across), round(middle + s * along)) for s in (-1, 1)]
+    cv2.line(kernel, ends[0], ends[1], 1.0, 1)
+    return np.asarray(kernel / kernel.sum(), np.float32)
+
+
 def _shaken(picture: Array, rng: np.random.Generator) -> Array:
     """Blur along a short line: an unsteady hand."""
-    size = max(3, int(max(picture.shape) * rng.uniform(0.006, 0.02)) | 1)
-    kernel = np.zeros((size, size), np.float32)
-    angle, middle = rng.uniform(0, np.pi), (size - 1) / 2
-    reach = np.array([np.cos(angle), np.sin(angle)]) * middle
-    ends = [(round(middle + s * reach[0]), round(middle + s * reach[1])) for s in (-1, 1)]
-    cv2.line(kernel, ends[0], ends[1], 1.0, 1)
-    return np.asarray(cv2.filter2D(picture, -1, kernel / kernel.sum()))
+    reach = round(max(picture.shape) * rng.uniform(0.006, 0.02))
+    return np.asarray(cv2.filter2D(picture, -1, line_kernel(reach, rng.uniform(0, np.pi))))
 
 
 def _lens(picture: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from maskdepth.synthesis.worlds.prints import grained, ornament
 from maskdepth.synthesis.worlds.props import Rng, at, block, foliage, plain, rod, sample_leaves
-from maskdepth.synthesis.worlds.raycast import Box, Ellipsoid, Frustum, Quad, Shape, turn_y
+from maskdepth.synthesis.worlds.shapes import Box, Ellipsoid, Frustum, Quad, Shape
 from maskdepth.synthesis.worlds.textures import (
     Array,
     Paint,
@@ -16,6 +16,7 @@ from maskdepth.synthesis.worlds.textures import (
     sample_colour,
     striped,
 )
+from maskdepth.synthesis.worlds.vectors import turn_y
 
 
 def sample_wood(rng: Rng) -> Paint:

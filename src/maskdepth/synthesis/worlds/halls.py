@@ -16,8 +16,10 @@ from maskdepth.synthesis.worlds.interior import (
 from maskdepth.synthesis.worlds.lighting import Lamp
 from maskdepth.synthesis.worlds.prints import labels
 from maskdepth.synthesis.worlds.props import Rng, at, block, plain, rod
-from maskdepth.synthesis.worlds.raycast import Camera, Ellipsoid, Quad, Shape, moved, turn_y
+from maskdepth.synthesis.worlds.raycast import Camera
+from maskdepth.synthesis.worlds.shapes import Ellipsoid, Quad, Shape, moved
 from maskdepth.synthesis.worlds.textures import Array, sample_colour
+from maskdepth.synthesis.worlds.vectors import turn_y
 from maskdepth.synthesis.worlds.world import World
 
 _STRAIGHT = turn_y(0.0)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from maskdepth.synthesis.worlds import clutter, figures, furniture
+from maskdepth.synthesis.worlds import clutter, figures, furniture, office
 from maskdepth.synthesis.worlds.cameras import aim_camera, clear_of, sample_focal, sample_roll
 from maskdepth.synthesis.worlds.interior import (
     Interior,
@@ -15,8 +15,10 @@ from maskdepth.synthesis.worlds.interior import (
     wall_things,
 )
 from maskdepth.synthesis.worlds.props import Rng, at
-from maskdepth.synthesis.worlds.raycast import Camera, Quad, Shape, moved, turn_y
+from maskdepth.synthesis.worlds.raycast import Camera
+from maskdepth.synthesis.worlds.shapes import Quad, Shape, moved
 from maskdepth.synthesis.worlds.textures import Array
+from maskdepth.synthesis.worlds.vectors import turn_y
 from maskdepth.synthesis.worlds.world import World
 
 Piece = list[Shape]
@@ -33,8 +35,8 @@ _WALL_PIECES: tuple[tuple[clutter.Maker, float, float], ...] = (
     (_origin(furniture.cupboard), 0.3, 1.3),
     (_origin(furniture.sofa), 0.52, 2.1),
     (_origin(furniture.bed), 1.08, 1.7),
-    (clutter.desk, 0.5, 2.0),
-    (clutter.desk, 0.5, 2.0),
+    (office.desk, 0.5, 2.0),
+    (office.desk, 0.5, 2.0),
     (_origin(furniture.chair), 0.3, 0.6),
     (lambda rng: furniture.plant(rng, at(0, 0, 0), rng.uniform(0.6, 1.6)), 0.35, 0.6),
     (lambda rng: furniture.lamp(rng, at(0, 0, 0), rng.uniform(1.2, 1.7)), 0.3, 0.6),
@@ -80,11 +82,11 @@ def _group(rng: Rng) -> Piece:
             turn = turn_y(-(angle - np.pi / 2) + rng.normal(0, 0.3))
             shapes += furniture.chair(rng, away, turn)
     elif kind < 0.75:
-        shapes += clutter.desk(rng)
+        shapes += office.desk(rng)
         if rng.random() < 0.7:
             seat = at(rng.normal(0, 0.3), 0, -rng.uniform(0.45, 0.9))
             turn = turn_y(np.pi + rng.normal(0, 0.5))
-            maker = clutter.office_chair if rng.random() < 0.7 else _origin(furniture.chair)
+            maker = office.office_chair if rng.random() < 0.7 else _origin(furniture.chair)
             shapes += moved(maker(rng), seat, turn)
     else:
         shapes += furniture.sofa(rng, at(0, 0, 0.9), turn_y(0.0))
@@ -182,17 +184,17 @@ def desk(rng: Rng, height: int, width: int) -> World:
     pieces = furnish(rng, inside, int(rng.integers(0, 3)), rng.uniform(0.2, 0.7))
     centre = rng.uniform(low + 1.2, low + size - 1.2)
     turn = turn_y(rng.uniform(0, 6.3))
-    own = moved(clutter.desk(rng), at(centre[0], 0, centre[2]), turn)
+    own = moved(office.desk(rng), at(centre[0], 0, centre[2]), turn)
     if rng.random() < 0.5:
         seat = at(rng.normal(0, 0.3), 0, -rng.uniform(0.4, 0.8)) @ turn
-        chair = clutter.office_chair(rng)
+        chair = office.office_chair(rng)
         spot = at(centre[0], 0, centre[2]) + seat
         pieces.append(moved(chair, spot, turn_y(np.pi + rng.normal(0, 0.6)) @ turn))
     if rng.random() < 0.4:  # a second desk beside or behind it
         beside = at(rng.uniform(-0.5, 0.5), 0, rng.uniform(0.75, 1.0)) @ turn
-        other = moved(clutter.desk(rng), at(centre[0], 0, centre[2]) + beside, turn_y(np.pi) @ turn)
+        other = moved(office.desk(rng), at(centre[0], 0, centre[2]) + beside, turn_y(np.pi) @ turn)
         pieces.append(other)
-    pitch, away = rng.uniform(0.17, 0.87), rng.uniform(0.5, 1.6)
+    pitch, away = rng.uniform(0.17, 0.87), float(np.exp(rng.uniform(*np.log([0.5, 2.1]))))
     heading = rng.normal(0, 0.7) + (np.pi if rng.random() < 0.25 else 0.0)
     aim = at(rng.normal(0, 0.25), rng.uniform(0.7, 0.95), rng.normal(0, 0.1)) @ turn
     aim = aim + at(centre[0], 0, centre[2])

@@ -11,7 +11,7 @@ from maskdepth.synthesis.worlds import furniture, props
 from maskdepth.synthesis.worlds.lighting import Lamp, Light
 from maskdepth.synthesis.worlds.prints import chequered, grained, sheet
 from maskdepth.synthesis.worlds.props import GROUND_AXES, Rng, at, plain
-from maskdepth.synthesis.worlds.raycast import Box, Cut, Quad, Shape
+from maskdepth.synthesis.worlds.shapes import Box, Cut, Quad, Shape
 from maskdepth.synthesis.worlds.textures import (
     Array,
     Paint,

@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.synthesis.worlds.raycast import Camera, Shape, dot, frame_along, trace, turn, unit
+from maskdepth.synthesis.worlds.raycast import Camera, trace
+from maskdepth.synthesis.worlds.shapes import Shape
 from maskdepth.synthesis.worlds.textures import Array, Field, Surface, sample_field
+from maskdepth.synthesis.worlds.vectors import dot, frame_along, turn, unit
 
 SUPERSAMPLING = 2
+_OCCLUSION_TEXELS = 112  # a side of the maps in which the sky is hidden
 
 
 @dataclass(frozen=True)
@@ -179,16 +182,40 @@ def _gather(
     return _Hits(albedo, normal, world, leafy, gloss, glow)
 
 
+def _large_near(shapes: Sequence[Shape], centre: Array, radius: float, size: float) -> list[Shape]:
+    """The shapes that reach into a ball, without those too small to cover a ``size``."""
+    if not shapes:
+        return []
+    corners = np.stack([shape.corners for shape in shapes])  # (N, 8, 3)
+    middle = corners.mean(axis=1)
+    with np.errstate(invalid="ignore"):
+        reach = np.linalg.norm(corners - middle[:, None], axis=2).max(axis=1)
+        away = np.linalg.norm(middle - centre, axis=1)
+        keep = ~((reach < 0.6 * size) | (away - reach > 1.5 * radius))
+    return [shape for shape, kept in zip(shapes, keep, strict=True) if kept]
+
+
 def _occlusion(shapes: Sequence[Shape], light: Light, points: Array, normals: Array) -> Array:
     """Share of the sky (N,) that points see past the shapes, in a few directions."""
-    casting = [shape for shape in shapes if shape.casts and not shape.room]
+    texel = 2.0 * light.occlusion_radius / _OCCLUSION_TEXELS
+    casting = _large_near(
+        [shape for shape in shapes if shape.casts and not shape.room],
+        light.occlusion_centre,
+        light.occlusion_radius,
+        texel,
+    )
     total = np.full(len(points), 0.3, np.float32)
     weight = np.full(len(points), 0.3, np.float32)
-    for direction in _sky_directions(7):
+    for direction in _sky_directions(5):
         share = np.clip(dot(normals, direction) + 0.25, 0.0, 1.0)
         # at this size leaves are finer than a texel, so crowns are taken as solid
         maps = ShadowMap(
-            casting, direction, light.occlusion_centre, light.occlusion_radius, 128, cuts=False
+            casting,
+            direction,
+            light.occlusion_centre,
+            light.occlusion_radius,
+            _OCCLUSION_TEXELS,
+            cuts=False,
         )
         total += share * maps.visible(points, normals, _spiral(3, 1.4))
         weight += share
@@ -306,8 +333,12 @@ def _shaded(
 ) -> Array:
     """Colour (N, 3) of hits, each the given sample of a pixel."""
     casting = [shape for shape in shapes if shape.casts]
-    sun = ShadowMap(casting, light.sun_direction, light.shadow_centre, light.shadow_radius, 1000)
-    lit = sun.visible(hits.world, hits.normal, _spiral(6, 1.3))
+    lit = np.zeros(len(hits.world), np.float32)
+    if light.sun_colour.any():
+        sun = ShadowMap(
+            casting, light.sun_direction, light.shadow_centre, light.shadow_radius, 1000
+        )
+        lit = sun.visible(hits.world, hits.normal, _spiral(6, 1.3))
     # occlusion has no fine detail: that of a pixel's first sample serves the others
     rows = np.flatnonzero(sample == 0)
     shared = np.ones(int(pixel.max(initial=0)) + 1, np.float32)

@@ -1,18 +1,16 @@
-"""Things for cutouts, ray-cast like the scenes: vessels, balls, boxes, furniture, plants."""
+"""Things that stand at the origin: vessels, balls, boxes, ladders, furniture, plants."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
-import cv2
 import numpy as np
 
-from maskdepth.synthesis.worlds import furniture, props
-from maskdepth.synthesis.worlds.film import develop
-from maskdepth.synthesis.worlds.lighting import Light, render_linear
+from maskdepth.synthesis.worlds import furniture, props, vehicles
 from maskdepth.synthesis.worlds.props import Rng, at, block, plain, rod
-from maskdepth.synthesis.worlds.raycast import Camera, Ellipsoid, Frustum, Shape, trace, turn_y
+from maskdepth.synthesis.worlds.shapes import Ellipsoid, Frustum, Shape
 from maskdepth.synthesis.worlds.textures import (
     Array,
     Paint,
@@ -24,6 +22,7 @@ from maskdepth.synthesis.worlds.textures import (
     step,
     striped,
 )
+from maskdepth.synthesis.worlds.vectors import turn_y
 
 
 def sample_paint(rng: Rng, size: float) -> Paint:
@@ -229,6 +228,41 @@ def marker(rng: Rng) -> list[Shape]:
     return stool
 
 
+def ladder(rng: Rng) -> list[Shape]:
+    """A ladder or an open rack: rails with much air between them."""
+    paint = sample_paint(rng, 0.3)
+    tall, half = rng.uniform(0.9, 2.4), rng.uniform(0.16, 0.3)
+    lean = rng.uniform(0.05, 0.4)
+    legs = (1.0, -1.0) if rng.random() < 0.6 else (1.0,)
+    shapes: list[Shape] = []
+    for way in legs:
+        foot = at(0, 0, way * lean * tall * 0.5)
+        head = at(0, tall, 0.02 * way)
+        for side in (-half, half):
+            x = at(side, 0, 0)
+            shapes.append(rod(foot + x, head + x * 0.85, (0.022, 0.02), paint, gloss=0.3))
+        for share in np.linspace(0.1, 0.95, int(tall / 0.26)) if way > 0 else ():
+            middle = foot + (head - foot) * share
+            x = at(half * (1 - 0.15 * share), 0, 0)
+            shapes.append(rod(middle - x, middle + x, (0.016, 0.016), paint))
+    return shapes
+
+
+def umbrella(rng: Rng) -> list[Shape]:
+    """An open umbrella that stands on its stick."""
+    paint = sample_paint(rng, 0.5)
+    stick = plain(sample_colour(rng, (0, 1), (0, 0.5), (0.05, 0.6)))
+    wide, tall = rng.uniform(0.4, 0.6), rng.uniform(0.75, 1.0)
+    canopy = turned_on_lathe(
+        at(0, tall - wide * 0.45, 0),
+        [(0.0, wide), (wide * 0.22, wide * 0.8), (wide * 0.38, wide * 0.45), (wide * 0.45, 0.01)],
+        [paint],
+        0.1,
+    )
+    open_ = [replace(part, caps=(False, False)) for part in canopy if isinstance(part, Frustum)]
+    return [rod(at(0, 0, 0), at(0, tall, 0), (0.012, 0.012), stick), *open_]
+
+
 THINGS: tuple[Callable[[Rng], list[Shape]], ...] = (
     ball,
     bottle,
@@ -236,65 +270,15 @@ THINGS: tuple[Callable[[Rng], list[Shape]], ...] = (
     vase,
     carton,
     marker,
+    ladder,
+    umbrella,
     lambda rng: furniture.chair(rng, at(0, 0, 0), turn_y(0.0)),
     lambda rng: furniture.sofa(rng, at(0, 0, 0), turn_y(0.0)),
+    lambda rng: furniture.table(rng, at(0, 0, 0), turn_y(0.0)),
     lambda rng: furniture.plant(rng, at(0, 0, 0), rng.uniform(0.4, 1.2)),
     lambda rng: furniture.lamp(rng, at(0, 0, 0), rng.uniform(0.4, 1.5)),
     lambda rng: props.bush(rng, at(0, 0, 0), rng.uniform(0.5, 1.2)),
+    lambda rng: props.bench(rng, at(0, 0, 0), 0.0),
+    vehicles.vehicle,
+    vehicles.bicycle,
 )
-
-
-def _studio(rng: Rng, centre: Array, radius: float) -> Light:
-    """A key light from the camera's side, and soft light from above."""
-    way, rise = rng.uniform(-1.5, 1.5) + np.pi, rng.uniform(0.3, 1.2)
-    sun = at(np.sin(way) * np.cos(rise), np.sin(rise), np.cos(way) * np.cos(rise))
-    bright = rng.uniform(0.4, 2.6)
-    warm = mix(np.array([1.0, 0.97, 0.93]), np.array([1.0, 0.82, 0.62]), np.array(rng.random()))
-    above = mix(np.array([0.8, 0.9, 1.1]), np.array([1.0, 0.95, 0.9]), np.array(rng.random()))
-    return Light(
-        sun_direction=sun,
-        sun_colour=warm * bright,
-        above=above * rng.uniform(0.5, 1.0),
-        below=np.array([0.5, 0.47, 0.42]) * rng.uniform(0.3, 0.9),
-        shadow_centre=centre,
-        shadow_radius=radius * 1.1,
-        occlusion_centre=centre,
-        occlusion_radius=radius * 1.1,
-        sky=np.zeros_like,
-    )
-
-
-def thing(rng: Rng, size: int) -> tuple[Array, Array, Array]:
-    """One thing; see ``cutouts.CUTOUTS`` for what it returns."""
-    shapes = THINGS[int(rng.integers(len(THINGS)))](rng)
-    corners = np.concatenate([shape.corners for shape in shapes])
-    centre = (corners.min(axis=0) + corners.max(axis=0)) / 2
-    radius = float(np.linalg.norm(corners - centre, axis=1).max())
-    yaw, pitch = rng.uniform(-0.9, 0.9), rng.uniform(0.02, 0.5)
-    forward = at(np.sin(yaw) * np.cos(pitch), -np.sin(pitch), np.cos(yaw) * np.cos(pitch))
-    right = np.cross(at(0, 1, 0), forward)
-    right /= np.linalg.norm(right)
-    axes = np.stack([right, np.cross(right, forward), forward])
-    eye = centre - forward * radius * rng.uniform(3.5, 7.0)
-    camera = Camera(eye, axes, 1.0, (0.0, 0.0))
-    u, v, _ = camera.project(corners)
-    focal = float((size - 4) / max(np.ptp(u), np.ptp(v)))
-    width, height = (int(np.ceil(np.ptp(span) * focal)) + 4 for span in (u, v))
-    middle = (2.0 - float(u.min()) * focal, 2.0 - float(v.min()) * focal)
-    camera = Camera(eye, axes, focal, middle)
-    colour, hit = render_linear(shapes, _studio(rng, centre, radius), camera, height, width)
-    shares = hit.mean(axis=2, dtype=np.float32)
-    count = np.maximum(hit.sum(axis=2), 1)[..., None]
-    inside = np.sum(colour * hit[..., None], axis=2) / count
-    grey = float(np.median(inside.mean(axis=2)[shares > 0.5]))
-    picture = develop(inside, rng, rng.uniform(0.3, 0.55) / max(grey, 0.05) ** 0.6)
-    alpha = cv2.GaussianBlur(shares, (0, 0), rng.uniform(0.45, 0.8))
-    # the blurred edge reaches past the hits: colour must be there too
-    spread = cv2.GaussianBlur(picture * shares[..., None], (0, 0), 1.5)
-    weight = cv2.GaussianBlur(shares, (0, 0), 1.5)[..., None]
-    picture = np.where(shares[..., None] > 0.0, picture, spread / np.maximum(weight, 1e-4))
-    rows, columns = np.arange(height, dtype=np.float64), np.arange(width, dtype=np.float64)
-    depth, _ = trace(camera, shapes, columns, rows)
-    distance = float(np.median(depth[np.isfinite(depth)]))
-    towards = (distance - depth) * focal / distance
-    return picture, np.asarray(alpha), np.where(np.isfinite(depth), towards, np.nan)

@@ -8,7 +8,7 @@ from maskdepth.synthesis.worlds import figures, props, vehicles
 from maskdepth.synthesis.worlds.cameras import clear_of, sample_camera
 from maskdepth.synthesis.worlds.lighting import Light
 from maskdepth.synthesis.worlds.props import GROUND_AXES, Rng, at
-from maskdepth.synthesis.worlds.raycast import Ellipsoid, Quad, Shape, dot, moved, turn_y
+from maskdepth.synthesis.worlds.shapes import Ellipsoid, Quad, Shape, moved
 from maskdepth.synthesis.worlds.textures import (
     Array,
     Paint,
@@ -21,6 +21,7 @@ from maskdepth.synthesis.worlds.textures import (
     speckled,
     step,
 )
+from maskdepth.synthesis.worlds.vectors import dot, turn_y
 from maskdepth.synthesis.worlds.world import World
 
 

@@ -16,14 +16,7 @@ from maskdepth.synthesis.worlds.outdoor import (
 )
 from maskdepth.synthesis.worlds.prints import chequered
 from maskdepth.synthesis.worlds.props import GROUND_AXES, Rng, at, block, plain, rod, sample_wall
-from maskdepth.synthesis.worlds.raycast import (
-    Polyhedron,
-    Quad,
-    Shape,
-    moved,
-    taper,
-    turn_y,
-)
+from maskdepth.synthesis.worlds.shapes import Polyhedron, Quad, Shape, moved, taper
 from maskdepth.synthesis.worlds.textures import (
     Array,
     Paint,
@@ -37,6 +30,7 @@ from maskdepth.synthesis.worlds.textures import (
     sample_field,
     step,
 )
+from maskdepth.synthesis.worlds.vectors import turn_y
 from maskdepth.synthesis.worlds.world import World
 
 _STRAIGHT = turn_y(0.0)

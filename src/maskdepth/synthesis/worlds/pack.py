@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import signal
+import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -79,6 +80,20 @@ def _prepare_process() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+def scene_pool() -> ProcessPoolExecutor:
+    """Two processes that draw."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(max_workers=2, mp_context=context, initializer=_prepare_process)
+
+
+def time_scene(job: tuple[str, int, int]) -> float:
+    """Seconds to draw a scene of a family, a seed and a square's side; for measuring in a pool."""
+    family, seed, size = job
+    started = time.perf_counter()
+    render_scene(family, seed, size, size)
+    return time.perf_counter() - started
+
+
 def _jobs(
     what: str, folder: Path, sorts: tuple[str, ...], count: int, seed: int
 ) -> list[tuple[str, Path, str, str, int]]:
@@ -141,8 +156,5 @@ def _write_items(
     """What ``_write_item`` gives for every job, in order."""
     if len(jobs) < 8:  # a process costs more than it saves
         return [_write_item(job) for job in jobs]
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        max_workers=2, mp_context=context, initializer=_prepare_process
-    ) as pool:
+    with scene_pool() as pool:
         return list(pool.map(_write_item, jobs, chunksize=4))

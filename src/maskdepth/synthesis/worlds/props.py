@@ -7,17 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.synthesis.worlds.raycast import (
-    Box,
-    Cut,
-    Ellipsoid,
-    Frustum,
-    Polyhedron,
-    Quad,
-    Shape,
-    frame_along,
-    turn_y,
-)
+from maskdepth.synthesis.worlds.shapes import Box, Cut, Ellipsoid, Frustum, Polyhedron, Quad, Shape
 from maskdepth.synthesis.worlds.textures import (
     Array,
     Paint,
@@ -27,6 +17,7 @@ from maskdepth.synthesis.worlds.textures import (
     sample_colour,
     sample_field,
 )
+from maskdepth.synthesis.worlds.vectors import frame_along, turn_y
 
 Rng = np.random.Generator
 GROUND_AXES = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])

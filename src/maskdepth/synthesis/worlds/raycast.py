@@ -7,21 +7,15 @@ sun have one direction. For a pinhole ``d`` is the unit optical axis, so that ``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from itertools import combinations
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.synthesis.worlds.textures import Array, Paint
-
-Cut = Callable[[Array], NDArray[np.bool_]]
-"""Says which points (N, 3) of a shape's surface, in its own frame, are there."""
-
-_NEAR = 1e-3
-_UNIT_CORNERS = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], np.float64)
+from maskdepth.synthesis.worlds.shapes import NEAR, Shape
+from maskdepth.synthesis.worlds.textures import Array
+from maskdepth.synthesis.worlds.vectors import turn
 
 
 @dataclass(frozen=True)
@@ -38,7 +32,7 @@ class Camera:
         """World points (N, 3) to u, v and distance along the axis, each (N,)."""
         away = points - self.position.astype(points.dtype)
         x, y, z = turn(away, self.axes).T
-        scale = self.focal / (1.0 if self.parallel else np.maximum(z, _NEAR))
+        scale = self.focal / (1.0 if self.parallel else np.maximum(z, NEAR))
         return x * scale + self.centre[0], y * scale + self.centre[1], z
 
     def local_rays(
@@ -58,293 +52,6 @@ class Camera:
             return [spread[i] + kind.type(start[i]) for i in range(3)], fixed
         origins = [np.full((1, 1), start[i], kind) for i in range(3)]
         return origins, [spread[i] + kind.type(turned[i, 2]) for i in range(3)]
-
-
-def dot(first: Array, second: Array) -> Array:
-    """Row by row, (N, 3) and (N, 3) or (3,) to (N,)."""
-    if second.ndim == 1:
-        return np.asarray(np.einsum("ij,j->i", first, second.astype(first.dtype)))
-    return np.asarray(np.einsum("ij,ij->i", first, second))
-
-
-def turn(vectors: Array, axes: Array) -> Array:
-    """Vectors (N, 3) in the frame whose axes are the rows of ``axes``.
-
-    Not a matrix product: for these sizes its threads cost more than they save, and its rounding
-    differs from library to library.
-    """
-    return np.asarray(np.einsum("ij,kj->ik", vectors, axes.astype(vectors.dtype)))
-
-
-def unit(vectors: Array) -> Array:
-    """Rows (N, 3) scaled to length one."""
-    return np.asarray(vectors / np.sqrt(np.maximum(dot(vectors, vectors), 1e-18))[:, None])
-
-
-def turn_y(angle: float) -> Array:
-    """Rows: the axes of a frame turned by ``angle`` radians about the vertical."""
-    c, s = np.cos(angle), np.sin(angle)
-    return np.array([[c, 0.0, -s], [0.0, 1.0, 0.0], [s, 0.0, c]])
-
-
-def frame_along(direction: Array) -> Array:
-    """Rows: axes whose second (y) is ``direction``."""
-    y = direction / np.linalg.norm(direction)
-    helper = np.array([0.0, 0.0, 1.0]) if abs(y[2]) < 0.9 else np.array([1.0, 0.0, 0.0])
-    x = np.cross(y, helper)
-    x /= np.linalg.norm(x)
-    return np.stack([x, y, np.cross(x, y)])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shape:
-    """A surface in its own frame.
-
-    Attributes:
-        centre: (3,) world position of the frame's origin.
-        axes: (3, 3) rows: the frame's axes in the world.
-        paint: its albedo.
-        rough: how far noise tilts the normal (0 smooth, 1 leaves), ``grain`` metres a wave.
-        gloss: strength of the highlight.
-        leafy: share of the light that passes through it.
-        glow: light of its own, as a multiple of its albedo.
-        shade: factor on the albedo.
-        offset: (3,) added to points before they are painted, so that parts share one texture.
-        cut: which points of the surface exist; all when None.
-        casts: whether it throws a shadow.
-        room: part of a room's shell; does not darken its own surroundings.
-    """
-
-    centre: Array
-    paint: Paint
-    axes: Array = field(default_factory=lambda: np.eye(3))
-    rough: float = 0.0
-    grain: float = 0.05
-    gloss: float = 0.0
-    leafy: float = 0.0
-    glow: float = 0.0
-    shade: float = 1.0
-    offset: Array = field(default_factory=lambda: np.zeros(3))
-    cut: Cut | None = None
-    casts: bool = True
-    room: bool = False
-
-    def half(self) -> tuple[Array, Array]:
-        """Lowest and highest corner (3,) of the shape in its frame."""
-        raise NotImplementedError
-
-    def hits(self, o: list[Array], d: list[Array]) -> Array:
-        """Smallest positive t at which each ray meets the uncut surface; inf for a miss."""
-        raise NotImplementedError
-
-    def normals(self, points: Array) -> Array:
-        """Outward unit normals (N, 3) at points (N, 3) of the surface, in its frame."""
-        raise NotImplementedError
-
-    @cached_property
-    def corners(self) -> Array:
-        """(8, 3) world corners of a box that holds the shape."""
-        low, high = self.half()
-        if not (np.isfinite(low).all() and np.isfinite(high).all()):
-            return np.full((8, 3), np.inf)
-        inside = low + (high - low) * _UNIT_CORNERS
-        return np.asarray(self.centre + inside @ self.axes)
-
-
-def _keep(t: Array, valid: NDArray[np.bool_]) -> Array:
-    return np.where(valid & (t > _NEAR), t, np.inf)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Quad(Shape):
-    """A rectangle in its frame's xy plane; infinite sizes make a plane."""
-
-    size: tuple[float, float]  # half width and half height
-
-    def half(self) -> tuple[Array, Array]:
-        high = np.array([self.size[0], self.size[1], 0.0])
-        return -high, high
-
-    def hits(self, o: list[Array], d: list[Array]) -> Array:
-        t = -o[2] / d[2]
-        valid = np.isfinite(t)
-        if np.isfinite(self.size[0]):
-            valid = valid & (np.abs(o[0] + t * d[0]) <= self.size[0])
-            valid = valid & (np.abs(o[1] + t * d[1]) <= self.size[1])
-        return _keep(t, valid)
-
-    def normals(self, points: Array) -> Array:
-        return np.broadcast_to(np.array([0.0, 0.0, 1.0], points.dtype), points.shape)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Box(Shape):
-    """A box around its frame's origin."""
-
-    size: tuple[float, float, float]  # half sizes
-
-    def half(self) -> tuple[Array, Array]:
-        high = np.array(self.size)
-        return -high, high
-
-    def hits(self, o: list[Array], d: list[Array]) -> Array:
-        enter: Array = np.full((1, 1), -np.inf, o[0].dtype)
-        leave: Array = np.full((1, 1), np.inf, o[0].dtype)
-        for i in range(3):
-            inverse = 1.0 / d[i]
-            one = (-self.size[i] - o[i]) * inverse
-            two = (self.size[i] - o[i]) * inverse
-            enter = np.maximum(enter, np.minimum(one, two))
-            leave = np.minimum(leave, np.maximum(one, two))
-        return _keep(enter, enter <= leave)
-
-    def normals(self, points: Array) -> Array:
-        scaled = points / np.array(self.size, points.dtype)
-        axis = np.argmax(np.abs(scaled), axis=1)
-        out = np.zeros_like(points)
-        rows = np.arange(len(points))
-        out[rows, axis] = np.sign(points[rows, axis])
-        return out
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ellipsoid(Shape):
-    """An ellipsoid around its frame's origin."""
-
-    radii: tuple[float, float, float]
-
-    def half(self) -> tuple[Array, Array]:
-        high = np.array(self.radii)
-        return -high, high
-
-    def hits(self, o: list[Array], d: list[Array]) -> Array:
-        p = [o[i] / self.radii[i] for i in range(3)]
-        q = [d[i] / self.radii[i] for i in range(3)]
-        a = q[0] * q[0] + q[1] * q[1] + q[2] * q[2]
-        b = p[0] * q[0] + p[1] * q[1] + p[2] * q[2]
-        c = p[0] * p[0] + p[1] * p[1] + p[2] * p[2] - 1.0
-        inside = b * b - a * c
-        root = np.sqrt(np.maximum(inside, 0.0))
-        return _keep((-b - root) / a, inside > 0.0)
-
-    def normals(self, points: Array) -> Array:
-        return unit(points / np.array(self.radii, points.dtype) ** 2)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Frustum(Shape):
-    """A cylinder or cut cone along its frame's y, from y = 0 to ``height``.
-
-    Without caps it is a tube whose inside is seen. ``slopes`` (of the radius, at the bottom and at
-    the top) replace the true slope in the normals, so that a stack of frusta is shaded smoothly.
-    """
-
-    height: float
-    radii: tuple[float, float]  # at the bottom and at the top
-    caps: tuple[bool, bool] = (True, True)
-    slopes: tuple[float, float] | None = None
-
-    def half(self) -> tuple[Array, Array]:
-        r = max(self.radii)
-        return np.array([-r, 0.0, -r]), np.array([r, self.height, r])
-
-    def hits(self, o: list[Array], d: list[Array]) -> Array:
-        slope = (self.radii[1] - self.radii[0]) / self.height
-        radius = self.radii[0] + slope * o[1]
-        a = d[0] * d[0] + d[2] * d[2] - (slope * d[1]) ** 2
-        b = o[0] * d[0] + o[2] * d[2] - slope * d[1] * radius
-        c = o[0] * o[0] + o[2] * o[2] - radius * radius
-        inside = b * b - a * c
-        root = np.sqrt(np.maximum(inside, 0.0))
-        best: Array = np.full((1, 1), np.inf, o[0].dtype)
-        for t in ((-b - root) / a, (-b + root) / a):
-            y = o[1] + t * d[1]
-            valid = (inside >= 0.0) & (y >= 0.0) & (y <= self.height)
-            best = np.minimum(best, _keep(t, valid))
-        for closed, level, r in zip(self.caps, (0.0, self.height), self.radii, strict=True):
-            if closed:
-                t = (level - o[1]) / d[1]
-                x, z = o[0] + t * d[0], o[2] + t * d[2]
-                best = np.minimum(best, _keep(t, x * x + z * z <= r * r))
-        return best
-
-    def normals(self, points: Array) -> Array:
-        slope = (self.radii[1] - self.radii[0]) / self.height
-        around = np.hypot(points[:, 0], points[:, 2])
-        low, high = self.slopes or (slope, slope)
-        lean = low + (high - low) * points[:, 1] / self.height
-        out = np.stack([points[:, 0], -lean * around, points[:, 2]], axis=1)
-        # a point is on the surface whose equation it satisfies better
-        off_side = np.abs(around - (self.radii[0] + slope * points[:, 1]))
-        off_cap = np.minimum(np.abs(points[:, 1]), np.abs(points[:, 1] - self.height))
-        cap = (off_cap < off_side) & any(self.caps)
-        up = np.where(points[:, 1] > self.height / 2, 1.0, -1.0)
-        out[cap] = 0.0
-        out[cap, 1] = up[cap]
-        return unit(out)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Polyhedron(Shape):
-    """A convex solid: where ``faces @ point <= reach`` for all its faces."""
-
-    faces: Array  # (K, 3) outward unit normals
-    reach: Array  # (K,) metres from the frame's origin
-
-    @cached_property
-    def vertices(self) -> Array:
-        """(M, 3) in its frame: where three faces meet and no other cuts the point off."""
-        triples = np.array(list(combinations(range(len(self.reach)), 3)))
-        normals = self.faces[triples]
-        apart = np.abs(np.linalg.det(normals)) > 1e-9
-        points = np.linalg.solve(normals[apart], self.reach[triples[apart]][..., None])[..., 0]
-        within = (points @ self.faces.T <= self.reach + 1e-7).all(axis=1)
-        return np.asarray(points[within])
-
-    def half(self) -> tuple[Array, Array]:
-        return self.vertices.min(axis=0), self.vertices.max(axis=0)
-
-    def hits(self, o: list[Array], d: list[Array]) -> Array:
-        enter: Array = np.full((1, 1), -np.inf, o[0].dtype)
-        leave: Array = np.full((1, 1), np.inf, o[0].dtype)
-        for (x, y, z), reach in zip(self.faces.tolist(), self.reach.tolist(), strict=True):
-            along = x * d[0] + y * d[1] + z * d[2]
-            t = (reach - x * o[0] - y * o[1] - z * o[2]) / along
-            enter = np.maximum(enter, np.where(along < 0.0, t, -np.inf))
-            leave = np.minimum(leave, np.where(along < 0.0, np.inf, t))
-        return _keep(enter, enter <= leave)
-
-    def normals(self, points: Array) -> Array:
-        off = np.abs(points @ self.faces.T.astype(points.dtype) - self.reach.astype(points.dtype))
-        return np.asarray(self.faces.astype(points.dtype)[np.argmin(off, axis=1)])
-
-
-def taper(
-    bottom: tuple[float, float],
-    top: tuple[float, float],
-    height: float,
-    lean: tuple[float, float] = (0.0, 0.0),
-) -> tuple[Array, Array]:
-    """Faces and reach of a solid on y = 0: half widths (x, z) below and above, the top moved by
-    ``lean``.
-    """
-    faces, reach = [[0.0, -1.0, 0.0], [0.0, 1.0, 0.0]], [0.0, height]
-    for axis in (0, 1):
-        for sign in (-1.0, 1.0):
-            slope = (sign * lean[axis] + top[axis] - bottom[axis]) / height
-            normal = np.array([sign, -slope, 0.0] if axis == 0 else [0.0, -slope, sign])
-            long = float(np.linalg.norm(normal))
-            faces.append((normal / long).tolist())
-            reach.append(bottom[axis] / long)
-    return np.array(faces), np.array(reach)
-
-
-def moved(shapes: Sequence[Shape], base: Array, axes: Array) -> list[Shape]:
-    """Shapes built around the origin, in the frame at ``base`` with the given axes (rows)."""
-    return [
-        replace(shape, centre=base + shape.centre @ axes, axes=shape.axes @ axes)
-        for shape in shapes
-    ]
 
 
 def _pick(values: Array, at: tuple[NDArray[np.intp], ...]) -> Array:
@@ -375,7 +82,7 @@ def _windows(
     )
     if not camera.parallel:
         # a corner beside or behind the eye projects nowhere useful
-        behind = (z < _NEAR).all(axis=1) & ~endless
+        behind = (z < NEAR).all(axis=1) & ~endless
         endless |= (z < 0.02).any(axis=1)
     out[endless] = [0, len(u), 0, len(v)]
     if not camera.parallel:

@@ -98,7 +98,11 @@ def render_scene(family: str, seed: int, height: int, width: int) -> Scene:
     Raises:
         UsageError: an unknown family, a bad seed, or a side shorter than 16 pixels.
     """
-    world = compose_world(family, seed, height, width)
+    return render_world(compose_world(family, seed, height, width), family, seed, height, width)
+
+
+def render_world(world: World, family: str, seed: int, height: int, width: int) -> Scene:
+    """The scene that a world gives, with the sensor that belongs to a family and seed."""
     colour, _ = render_linear(world.shapes, world.light, world.camera, height, width)
     columns, rows = np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64)
     depth, _ = trace(world.camera, world.shapes, columns, rows)

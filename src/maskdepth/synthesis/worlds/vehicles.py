@@ -5,14 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from maskdepth.synthesis.worlds.props import Rng, at, block, plain, rod
-from maskdepth.synthesis.worlds.raycast import (
-    Frustum,
-    Polyhedron,
-    Shape,
-    frame_along,
-    taper,
-    turn_y,
-)
+from maskdepth.synthesis.worlds.shapes import Frustum, Polyhedron, Shape, taper
 from maskdepth.synthesis.worlds.textures import (
     Array,
     Paint,
@@ -22,6 +15,7 @@ from maskdepth.synthesis.worlds.textures import (
     sample_field,
     step,
 )
+from maskdepth.synthesis.worlds.vectors import frame_along, turn_y
 
 _STRAIGHT = turn_y(0.0)
 

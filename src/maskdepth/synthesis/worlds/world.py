@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from maskdepth.synthesis.worlds.lighting import Light
-from maskdepth.synthesis.worlds.raycast import Camera, Shape
+from maskdepth.synthesis.worlds.raycast import Camera
+from maskdepth.synthesis.worlds.shapes import Shape
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,176 @@
+"""A rig that shows what compositing ought to give: an object that truly stands in a scene.
+
+The same object is ray-cast as solid geometry on the scene's ground, and drawn alone as a cutout by
+the same camera. Pasting the cutout onto the plate can then be held against the exact picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdepth.errors import UsageError
+from maskdepth.synthesis.worlds import clutter, figures, furniture, objects, vehicles
+from maskdepth.synthesis.worlds.cutouts import CutoutPicture, extent, trimmed_cutout
+from maskdepth.synthesis.worlds.props import at
+from maskdepth.synthesis.worlds.raycast import Camera, trace
+from maskdepth.synthesis.worlds.scenes import Scene, compose_world, generator, render_world
+from maskdepth.synthesis.worlds.shapes import Shape, lowest, moved
+from maskdepth.synthesis.worlds.studio import depth_of, draw, framed
+from maskdepth.synthesis.worlds.textures import Array
+from maskdepth.synthesis.worlds.vectors import turn_y
+from maskdepth.synthesis.worlds.world import World
+
+STANDING: dict[str, Callable[[np.random.Generator], list[Shape]]] = {
+    "person": figures.person,
+    "animal": figures.creature,
+    "vehicle": vehicles.vehicle,
+    "bicycle": vehicles.bicycle,
+    "carton": objects.carton,
+    "ball": objects.ball,
+    "marker": objects.marker,
+    "bag": clutter.bag,
+    "chair": lambda rng: furniture.chair(rng, at(0, 0, 0), turn_y(0.0)),
+}
+"""What can stand: each builds an object at the origin from shapes of the ray caster."""
+
+_NEAREST_M = 0.1
+_FLAT = 0.99  # least upward part of the normal of what counts as ground
+
+
+@dataclass(frozen=True)
+class Standing:
+    """An object in a scene, exactly, and the parts from which compositing would make it.
+
+    Attributes:
+        plate: the scene without the object.
+        picture: the scene with the object as solid geometry; its depth is exact.
+        mask: bool (H, W), where the object is what ``picture`` shows at a pixel's centre.
+        cutout: the object alone, seen by the same camera; a pixel is a pixel of the picture.
+        cutout_depth_m: float32, depth of the object at the cutout's pixels; inf beside it.
+        corner: row and column of the cutout's first pixel in the picture; may lie outside.
+        contact: row and column in the cutout of the ground point that the object stands on: the
+            point below its middle, not always its lowest opaque pixel.
+        contact_depth_m: depth of that point.
+    """
+
+    plate: Scene
+    picture: Scene
+    mask: NDArray[np.bool_]
+    cutout: CutoutPicture
+    cutout_depth_m: NDArray[np.float32]
+    corner: tuple[int, int]
+    contact: tuple[float, float]
+    contact_depth_m: float
+
+
+def find_ground(family: str, seed: int, height: int, width: int) -> NDArray[np.bool_]:
+    """bool (H, W): the pixels of a scene that show level ground or floor, where things can stand.
+
+    Raises:
+        UsageError: as ``render_scene``.
+    """
+    world = compose_world(family, seed, height, width)
+    steps = np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64)
+    depth, index = trace(world.camera, world.shapes, *steps)
+    ground = np.zeros((height, width), np.bool_)
+    for number in np.unique(index[index >= 0]):
+        shape = world.shapes[int(number)]
+        rows, columns = np.nonzero(index == number)
+        points = _unproject(world.camera, rows, columns, depth[rows, columns])
+        own = (points - shape.centre) @ shape.axes.T
+        up = (shape.normals(own) @ shape.axes)[:, 1]
+        ground[rows, columns] = (np.abs(up) > _FLAT) & (np.abs(points[:, 1]) < 1e-6)
+    return ground
+
+
+def render_standing(
+    family: str,
+    seed: int,
+    kind: str,
+    object_seed: int,
+    pixel: tuple[int, int],
+    *,
+    height: int = 384,
+    width: int = 512,
+) -> Standing:
+    """An object on the ground that a pixel of a scene shows; a pure function of its arguments.
+
+    Args:
+        family, seed: the scene, as for ``render_scene``.
+        kind: one of ``STANDING``; ``object_seed`` draws and turns it.
+        pixel: row and column, on the level ground of the plate (see ``find_ground``).
+
+    Raises:
+        UsageError: an unknown family or kind, a bad seed, a pixel that shows no ground, or one
+            so near that the object would reach the camera.
+    """
+    if kind not in STANDING:
+        raise UsageError(f"an object of {', '.join(STANDING)}", repr(kind), "name one of them")
+    ground = find_ground(family, seed, height, width)
+    row, column = pixel
+    if not (0 <= row < height and 0 <= column < width and ground[row, column]):
+        raise UsageError("a pixel on level ground", str(pixel), "choose one that find_ground gives")
+    world = compose_world(family, seed, height, width)
+    plate = render_world(world, family, seed, height, width)
+    depth = float(plate.depth_m[row, column])
+    spot = _unproject(world.camera, np.array([row]), np.array([column]), np.array([depth]))[0]
+    rng = generator(f"standing {kind}", object_seed)
+    shapes = _stood(STANDING[kind](rng), at(spot[0], 0.0, spot[2]), rng.uniform(0, 2 * np.pi))
+    corners = np.concatenate([shape.corners for shape in shapes])
+    if world.camera.project(corners)[2].min() < _NEAREST_M:
+        raise UsageError(
+            f"an object at least {_NEAREST_M} m away",
+            f"{kind} at {pixel}",
+            "choose a farther pixel",
+        )
+    full = replace(world, shapes=[*world.shapes, *shapes])
+    picture = render_world(full, family, seed, height, width)
+    steps = np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64)
+    _, index = trace(world.camera, full.shapes, *steps)
+    cutout, alone, corner = _cut_out(rng, world, shapes)
+    return Standing(
+        plate=plate,
+        picture=picture,
+        mask=index >= len(world.shapes),
+        cutout=cutout,
+        cutout_depth_m=alone,
+        corner=corner,
+        contact=(float(row - corner[0]), float(column - corner[1])),
+        contact_depth_m=depth,
+    )
+
+
+def _unproject(
+    camera: Camera, rows: NDArray[np.intp], columns: NDArray[np.intp], depth: Array
+) -> Array:
+    """World points (N, 3) of pixels at a depth."""
+    x = (columns - camera.centre[0]) / camera.focal
+    y = (rows - camera.centre[1]) / camera.focal
+    rays = np.stack([x, y, np.ones_like(x)], axis=1) @ camera.axes
+    return np.asarray(camera.position + rays * depth[:, None])
+
+
+def _stood(shapes: list[Shape], spot: Array, angle: float) -> list[Shape]:
+    """An object turned and put on a point so that its lowest point touches the ground."""
+    turned = moved(shapes, spot, turn_y(angle))
+    return moved(turned, at(0.0, float(spot[1]) - lowest(turned), 0.0), np.eye(3))
+
+
+def _cut_out(
+    rng: np.random.Generator, world: World, shapes: list[Shape]
+) -> tuple[CutoutPicture, NDArray[np.float32], tuple[int, int]]:
+    """The object alone in the light of its world, on the pixel grid of the picture."""
+    camera, height, width = framed(shapes, world.camera, world.camera.focal)
+    left = round(world.camera.centre[0] - camera.centre[0])
+    top = round(world.camera.centre[1] - camera.centre[1])
+    colour, alpha, towards = draw(rng, shapes, world.light, camera, height, width)
+    depth = depth_of(shapes, camera, height, width)
+    inside = extent(alpha)
+    size = max(alpha[inside].shape)
+    cutout = trimmed_cutout(colour[inside], alpha[inside], towards[inside], size)
+    corner = (top + inside[0].start, left + inside[1].start)
+    return cutout, depth[inside].astype(np.float32), corner
