@@ -21,6 +21,7 @@ from PIL import Image
 
 from maskdepth import cli
 from maskdepth.images import load_picture, save_png
+from maskdepth.synthesis.worlds import FAMILIES
 
 FAST = ["--small", "--size", "64", "--depth-scenes", "3", "--count", "3"]
 
@@ -375,3 +376,26 @@ def test_a_full_disk_ends_in_one_line_and_nothing_half_written(
     for path in tmp_path.iterdir():
         assert not path.name.startswith(".")
         assert path.suffix == ".json" or load_picture(path).size
+
+
+def test_worlds_draws_the_families_it_is_told(tmp_path: Path, run: Run) -> None:
+    """`worlds --families` writes those and no others; an unknown one ends in one message."""
+    done = run("worlds", "-o", tmp_path / "pack", "--scenes", "1", "--cutouts", "0",
+               "--families", "shop")  # fmt: skip
+    assert done.code == 0, done.err
+    names = {path.name for path in (tmp_path / "pack" / "backgrounds").glob("*.png")}
+    assert names == {"shop_000.png", "shop_000_disparity.png"}
+    wrong = run("worlds", "-o", tmp_path / "other", "--families", "shop,moon")
+    assert wrong.code != 0
+    assert "families of outdoor" in wrong.err
+    assert not (tmp_path / "other").exists()
+
+
+def test_bench_worlds_counts_scenes(run: Run) -> None:
+    """`bench worlds` prints scenes a second, and a time for every family of a pack."""
+    done = run("bench", "worlds", "--size", "32", "--seconds", "0.1")
+    assert done.code == 0, done.err
+    figures = json.loads(done.out)
+    assert figures["scenes_per_second"] > 0
+    assert set(figures["family_ms"]) == set(FAMILIES)
+    assert all(took > 0 for took in figures["family_ms"].values())

@@ -224,14 +224,32 @@ def place_on_ground(
     )  # fmt: skip
     focal = grounds.focal[background][:, None] * scale  # composite px
     below_axis = (py - 0.5) * along * scale  # of the point of contact, composite px
-    slope = (unit * along * scale - below_axis) / focal  # tangent of the camera's pitch downwards
-    tilt = slope / focal / np.maximum(1 - below_axis * slope / focal, _LEAST_FORESHORTENING)
+    tilt = upright_tilt(unit * along * scale, below_axis, focal)
     fields = (width, height, x, y, disparity, contact_y, tilt, long_side / focal)
     first = admissible.argmax(axis=1)[:, None]
     every = np.stack([np.broadcast_to(value, admissible.shape) for value in fields], axis=2)
     chosen = np.take_along_axis(every, first[:, :, None], axis=1)[:, 0]  # (n, 8)
     chosen[~admissible.any(axis=1), 4:] = np.nan
     return Boxes(chosen[:, :4].astype(np.int64), chosen[:, 4:])
+
+
+def upright_tilt(below_horizon: Array, below_axis: Array, focal: Array) -> Array:
+    """How the disparity of an upright plane changes with the row, relative to that at its foot.
+
+    The camera's pitch follows from where the horizon lies beside the optical axis. At v rows below
+    the axis, an upright plane that a camera pitched down by p sees has an inverse depth
+    proportional to 1 - v tan(p) / focal.
+
+    Args:
+        below_horizon, below_axis: rows of the plane's foot below either, px.
+        focal: px.
+
+    Returns:
+        Change a row upwards, 1/px.
+    """
+    slope = (below_horizon - below_axis) / focal
+    foot = np.maximum(1 - below_axis * slope / focal, _LEAST_FORESHORTENING)
+    return np.asarray(slope / focal / foot)
 
 
 def _admissible(
