@@ -81,7 +81,7 @@ def upright_relief(made: standing.Standing, contact: Standing, top: int) -> NDAr
 def test_a_grounded_cutout_is_where_the_solid_object_is(
     family: str, seed: int, kind: str, across: float
 ) -> None:
-    """Disparity within 3 % and what is hidden within an IoU of 0.95, from the label's ground alone."""
+    """Disparity within 3 %, what is hidden within an IoU of 0.95, from the label's ground alone."""
     made = standing.render_standing(
         family, seed, kind, 1, ground_pixel(family, seed, across), height=SIZE, width=SIZE
     )
