@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from maskdepth.depth import disparity_from_depth, encode_depth_mm
+from maskdepth.depth import disparity_from_depth, encode_depth_mm, encode_disparity
 from maskdepth.errors import AssetError, PictureError
 from maskdepth.evaluation import judge_frames, judge_sensor_depth
 from maskdepth.images import save_png
@@ -111,6 +111,18 @@ def test_measured_depth_judges_order_and_distance(tmp_path: Path) -> None:
     assert result["all"]["model"]["ordinal_accuracy"] > 0.99
     assert result["all"]["vertical_gradient"]["abs_rel"] > 0.1
     assert 0.4 < result["all"]["vertical_gradient"]["ordinal_accuracy"] < 0.6
+
+
+def test_drawn_scenes_are_judged_by_their_disparity(tmp_path: Path) -> None:
+    """Labels of the sample pack count as depth does; sky and the unknown are left out."""
+    disparity = np.tile(np.linspace(0.2, 1, HEIGHT, dtype=np.float32)[:, None], (1, WIDTH))
+    disparity[:6], disparity[6:8] = 0, np.nan
+    save_png(tmp_path / "shop_000.png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
+    save_png(tmp_path / "shop_000_disparity.png", encode_disparity(disparity))
+    result = judge_sensor_depth(Fake(lambda *_: 1 - np.nan_to_num(disparity)), tmp_path)
+    assert result["shop"]["vertical_gradient"]["abs_rel"] < 1e-3
+    assert result["shop"]["vertical_gradient"]["ordinal_accuracy"] > 0.99
+    assert result["shop"]["model"]["ordinal_accuracy"] < 0.01
 
 
 def test_a_folder_without_depth_is_refused(tmp_path: Path) -> None:

@@ -367,7 +367,9 @@ def evaluate_frames(
 @app.command()
 def evaluate_depth(
     model: ModelFolder,
-    pictures: Annotated[Path, typer.Argument(help="Pictures with <stem>_depth_mm.png each.")],
+    pictures: Annotated[
+        Path, typer.Argument(help="Pictures with <stem>_depth_mm.png or <stem>_disparity.png.")
+    ],
 ) -> None:
     """Judge a model's disparity on real pictures with measured depth, without a plate."""
     from maskdepth.evaluation import judge_sensor_depth

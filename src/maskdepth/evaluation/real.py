@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from maskdepth.depth import (
     decode_depth_mm,
+    decode_disparity,
+    depth_from_disparity,
     depth_from_disparity_aligned,
     disparity_from_depth,
 )
@@ -21,6 +23,7 @@ from maskdepth.evaluation.masks import filtered_difference
 from maskdepth.images import PICTURE_SUFFIXES, load_grey16, load_picture
 from maskdepth.inference.predictor import Predictor
 from maskdepth.metrics import MASK_THRESHOLD, depth_metrics, disparity_metrics
+from maskdepth.synthesis.checks import DISPARITY_SUFFIX
 
 # CDnet's grey levels (Goyette et al., "changedetection.net", CVPR workshops 2012).
 _FOREGROUND: Final = 255
@@ -103,13 +106,15 @@ def judge_frames(predictor: Predictor, folder: Path, *, tune: int = 20) -> dict[
 
 
 def judge_sensor_depth(predictor: Predictor, folder: Path) -> dict[str, Any]:
-    """Disparity of pictures alone against depth that was measured.
+    """Disparity of pictures alone against depth that was measured, or drawn exactly.
 
     Scale and shift are fitted in inverse depth on a picture's valid pixels; then depth is clipped
-    to 0.1 to 80 m.
+    to 0.1 to 80 m, or to as many times the distance of the nearest pixel where labels are
+    disparity. Sky is left out.
 
     Args:
-        folder: pictures with ``<stem>_depth_mm.png`` beside them, 16-bit millimetres, 0 invalid.
+        folder: pictures with ``<stem>_depth_mm.png`` beside them, 16-bit millimetres, 0 invalid, or
+            with ``<stem>_disparity.png`` as the sample pack has them.
 
     Returns:
         For each group of pictures (the stem before its last underscore) and ``all`` (the mean over
@@ -120,10 +125,11 @@ def judge_sensor_depth(predictor: Predictor, folder: Path) -> dict[str, Any]:
         AssetError: there is no such pair.
     """
     rows: dict[str, list[dict[str, dict[str, float]]]] = defaultdict(list)
-    for label in sorted(folder.glob(f"*{_DEPTH_SUFFIX}")):
-        stem = label.name.removesuffix(_DEPTH_SUFFIX)
+    labels = [*folder.glob(f"*{_DEPTH_SUFFIX}"), *folder.glob(f"*{DISPARITY_SUFFIX}")]
+    for label in sorted(labels):
+        stem = label.name.removesuffix(_DEPTH_SUFFIX).removesuffix(DISPARITY_SUFFIX)
         picture = _find_picture(folder, stem)
-        depth_m = decode_depth_mm(load_grey16(label))
+        depth_m = _load_depth(label)
         image = load_picture(picture)
         if image.shape[:2] != depth_m.shape:
             raise AssetError(
@@ -142,7 +148,9 @@ def judge_sensor_depth(predictor: Predictor, folder: Path) -> dict[str, Any]:
         rows["all"].append(row)
     if not rows:
         raise AssetError(
-            f"pictures with {_DEPTH_SUFFIX} beside them in {folder}", "none", "check the path"
+            f"pictures with {_DEPTH_SUFFIX} or {DISPARITY_SUFFIX} beside them in {folder}",
+            "none",
+            "check the path",
         )
     return {
         group: {"pictures": len(each)}
@@ -164,6 +172,13 @@ def _depth_figures(
     target = disparity_from_depth(depth_m)
     figures = depth_metrics(aligned, depth_m, valid) | disparity_metrics(disparity, target, valid)
     return {name: figures[name] for name in _FIGURES}
+
+
+def _load_depth(label: Path) -> NDArray[np.float32]:
+    codes = load_grey16(label)
+    if label.name.endswith(_DEPTH_SUFFIX):
+        return decode_depth_mm(codes)
+    return depth_from_disparity(decode_disparity(codes))
 
 
 def _find_picture(folder: Path, stem: str) -> Path:
