@@ -210,7 +210,10 @@ def test_ctrl_c_stops_all_workers_and_leaves_nothing_unfinished(
 ) -> None:
     """Exit code 130 within seconds; what is there is whole, and the next run goes on."""
     folder = tmp_path / "data"
-    arguments = [sys.executable, "-m", "maskdepth", "compose", pack / "cutouts"]
+    # Where the tests run in the background, Ctrl-C is ignored, and children inherit that.
+    heed = "import signal as s; s.signal(s.SIGINT, s.default_int_handler)"
+    heed += "; from maskdepth.cli import main; main()"
+    arguments = [sys.executable, "-c", heed, "compose", pack / "cutouts"]
     arguments += [pack / "backgrounds", "-o", folder, "--small", "--depth-scenes", "0"]
     arguments += ["--materialise", "100000", "--shard-size", "50000", "--workers", "2"]
     process = subprocess.Popen(
