@@ -81,7 +81,7 @@ def judge_depth(
         target = composite.disparity
         if target is None or not _judgeable(target).any():
             continue
-        _judge(_vertical_gradient(rules.size), composite, baselines["vertical_gradient"])
+        _judge(vertical_gradient(rules.size, rules.size), composite, baselines["vertical_gradient"])
         # What predicting no object at all would score: the third column has to beat it.
         assert composite.plate_disparity is not None
         _judge(np.nan_to_num(composite.plate_disparity), composite, baselines["plate_disparity"])
@@ -147,6 +147,6 @@ def _judge(pred: NDArray[np.float32], composite: Composite, tallies: Regions) ->
             tallies[name].add(composite.recipe, figures | disparity_metrics(pred, target, region))
 
 
-def _vertical_gradient(size: int) -> NDArray[np.float32]:
+def vertical_gradient(height: int, width: int) -> NDArray[np.float32]:
     """Far at the top, near at the bottom: what a camera that looks ahead nearly always sees."""
-    return np.repeat(np.linspace(0, 1, size, dtype=np.float32)[:, None], size, axis=1)
+    return np.repeat(np.linspace(0, 1, height, dtype=np.float32)[:, None], width, axis=1)

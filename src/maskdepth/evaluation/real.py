@@ -19,6 +19,7 @@ from maskdepth.depth import (
     disparity_from_depth,
 )
 from maskdepth.errors import AssetError, PictureError
+from maskdepth.evaluation.depths import vertical_gradient
 from maskdepth.evaluation.masks import filtered_difference
 from maskdepth.images import PICTURE_SUFFIXES, load_grey16, load_picture
 from maskdepth.inference.predictor import Predictor
@@ -137,9 +138,7 @@ def judge_sensor_depth(predictor: Predictor, folder: Path) -> dict[str, Any]:
                 f"{depth_m.shape[1]}x{depth_m.shape[0]}",
                 "resize it to its picture",
             )
-        gradient = np.repeat(
-            np.linspace(0, 1, len(image), dtype=np.float32)[:, None], image.shape[1], axis=1
-        )
+        gradient = vertical_gradient(*depth_m.shape)
         row = {
             "model": _depth_figures(predictor.predict(image).disparity, depth_m),
             "vertical_gradient": _depth_figures(gradient, depth_m),

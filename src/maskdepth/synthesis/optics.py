@@ -14,7 +14,7 @@ from maskdepth.synthesis.effects import Effects, Shadow
 from maskdepth.synthesis.recipes import Recipe
 
 _PATTERN_KEY: Final = 2026
-_PICTURE_NOISE, PLATE_NOISE = 1, 2
+_PICTURE_NOISE, _PLATE_NOISE = 1, 2
 _SHADOW_REACH: Final = 2.5  # sigmas at which a shadow ends
 
 Floats = NDArray[np.float32]
@@ -154,7 +154,7 @@ def _moved(array: NDArray[Any], effects: Effects, interpolation: int) -> NDArray
 def take(picture: Picture, recipe: Recipe, *, plate: bool) -> Picture:
     """What the way from the lens to the reader does: focus, sensor noise, resizing, JPEG."""
     effects = recipe.effects
-    stream = PLATE_NOISE if plate else _PICTURE_NOISE
+    stream = _PLATE_NOISE if plate else _PICTURE_NOISE
     if effects.blur_sigma > 0:
         picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), effects.blur_sigma), np.uint8)
     if recipe.noise_sigma > 0:

@@ -1,12 +1,7 @@
-"""The command line: parse, call one function, print. Heavy imports wait inside the commands.
-
-stdout carries data (``--json``); progress and notices go to stderr. Exit codes: 0 done, 1 a
-failure or a partial one, 2 usage, 130 interrupted.
-"""
+"""The commands, in the order of a user's work."""
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
@@ -16,7 +11,35 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from maskdepth import __version__
-from maskdepth.errors import DependencyError, MaskdepthError, StorageError, UsageError
+from maskdepth.cli.options import (
+    Backgrounds,
+    Config,
+    Count,
+    Cutouts,
+    DatasetFolder,
+    DepthScenes,
+    Device,
+    Epochs,
+    Json,
+    Lossless,
+    Minutes,
+    ModelFolder,
+    Output,
+    Plan,
+    Preset,
+    Resume,
+    RunSeed,
+    Seed,
+    Small,
+    Steps,
+    Strict,
+    TensorBoard,
+    Workers,
+    is_quiet,
+    print_json,
+    say,
+)
+from maskdepth.errors import UsageError
 
 if TYPE_CHECKING:
     from maskdepth.learning.settings import TrainingConfig
@@ -30,63 +53,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-bench_app = typer.Typer(help="Measure speed here, on this machine.", no_args_is_help=True)
-app.add_typer(bench_app, name="bench")
-
-Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")]
-Cutouts = Annotated[Path, typer.Argument(help="Folder of transparent cutouts (PNG, WebP, TIFF).")]
-Backgrounds = Annotated[Path, typer.Argument(help="Folder of background photos.")]
-DatasetFolder = Annotated[Path, typer.Argument(metavar="DATASET", help="Made by `compose`.")]
-ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Made by `fit` or `train`.")]
-Plan = Annotated[
-    str | None,
-    typer.Option(
-        help="free: plain composites. field: light, shadows, motion, noise and objects on the "
-        "ground too. prior: the prior work's grid, cutouts x backgrounds x 2 flips x 20 places."
-    ),
-]
-Small = Annotated[
-    bool, typer.Option("--small", help="Split by rank, so that a handful of assets is enough.")
-]
-Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first unusable asset.")]
-DepthScenes = Annotated[
-    int,
-    typer.Option(min=0, help="Drawn scenes to learn depth from where no background has a label."),
-]
-Seed = Annotated[int, typer.Option(min=0, help="Of everything random.")]
-RunSeed = Annotated[
-    int | None, typer.Option(min=0, help="Of composites and first weights; 0 unless configured.")
-]
-Preset = Annotated[
-    str | None, typer.Option(help="Network: small (the default), or seed (the prior work's).")
-]
-Steps = Annotated[int | None, typer.Option(min=1, help="Train for this many steps.")]
-Epochs = Annotated[int | None, typer.Option(min=1, help="Train for this many epochs.")]
-Minutes = Annotated[float | None, typer.Option(help="Train for this many minutes.")]
-Config = Annotated[Path | None, typer.Option(help="YAML file of training settings.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on where the run in MODEL stopped.")]
-TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also log for TensorBoard.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Count = Annotated[int, typer.Option(min=1, help="Composites a slice to judge on.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes; else one a core.")]
-Lossless = Annotated[
-    bool, typer.Option("--lossless", help="Pictures as PNG rather than JPEG in the shards.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-
-
-def _say(message: str) -> None:
-    """One line for the user on stderr, unless --quiet."""
-    if not _quiet():
-        typer.echo(message, err=True)
-
-
-def _quiet() -> bool:
-    return os.environ.get("MASKDEPTH_QUIET") == "1"
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2))
 
 
 def _show_version(wanted: bool) -> None:
@@ -135,10 +101,10 @@ def predict(
     summary = predict_all(predictor, jobs, output)
     for name, message in summary.failures:
         typer.echo(f"{name}: {message}", err=True)
-    _say(f"{len(jobs) - len(summary.failures)} of {len(jobs)} pictures -> {output}")
+    say(f"{len(jobs) - len(summary.failures)} of {len(jobs)} pictures -> {output}")
     if as_json:
         written = [str(path) for path in summary.written]
-        _print_json({"written": written, "failures": dict(summary.failures)})
+        print_json({"written": written, "failures": dict(summary.failures)})
     if summary.failures:
         raise typer.Exit(1)
 
@@ -158,7 +124,7 @@ def worlds(
 
     chosen = FAMILIES if families is None else tuple(families.split(","))
     pack = write_sample_pack(output, scenes=scenes, cutouts=cutouts, seed=seed, families=chosen)
-    _say(f"{scenes} scenes -> {pack.backgrounds}, {cutouts} cutouts -> {pack.cutouts}")
+    say(f"{scenes} scenes -> {pack.backgrounds}, {cutouts} cutouts -> {pack.cutouts}")
 
 
 @app.command()
@@ -202,13 +168,13 @@ def compose(
         small=small,
         strict=strict,
         depth_scenes=depth_scenes,
-        notify=_say,
+        notify=say,
     )
     for line in dataset.describe():
-        _say(line)
+        say(line)
     if layout:
         write_folders(dataset, count)
-        _say(f"{count} composites -> {output}/output_image, _bg, _mask, _depth")
+        say(f"{count} composites -> {output}/output_image, _bg, _mask, _depth")
     if materialise:
         manifest = write_shards(
             dataset,
@@ -216,13 +182,13 @@ def compose(
             shard_size=shard_size,
             encoding=Encoding(picture="png" if lossless else "jpeg"),
             workers=workers,
-            notify=_say,
+            notify=say,
         )
-        _say(f"{materialise} samples in {manifest.shards} shards -> {output}/shards")
+        say(f"{materialise} samples in {manifest.shards} shards -> {output}/shards")
     if as_json:
         findings = [str(finding) for finding in dataset.findings]
         splits = dataset.split_sizes()
-        _print_json({"splits": splits, "samples": dataset.samples, "findings": findings})
+        print_json({"splits": splits, "samples": dataset.samples, "findings": findings})
 
 
 @app.command()
@@ -241,13 +207,13 @@ def inspect(
     opened = open_dataset(dataset)
     found = inspect_dataset(opened)
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         typer.echo("\n".join(describe(found)))
     if sheet:
         whole = found["shards"] is not None and not found["faults"]
         save_sheet(opened, sheet, stored=whole)
-        _say(f"contact sheet -> {sheet}")
+        say(f"contact sheet -> {sheet}")
     if found["faults"]:
         raise typer.Exit(1)
 
@@ -278,11 +244,11 @@ def train(
         resume=resume,
         device=device,
         tensorboard=tensorboard,
-        quiet=_quiet(),
+        quiet=is_quiet(),
     )
     if interrupted:
         _stop("--resume")
-    _say(f"model -> {output}")
+    say(f"model -> {output}")
 
 
 def _settings(
@@ -309,15 +275,15 @@ def _settings(
 def _stop(*more: str) -> NoReturn:
     """Say how to go on with this very call; ``more`` is what it lacks."""
     arguments = sys.argv[1:] + [option for option in more if option not in sys.argv]
-    _say(f"interrupted; go on with: {shlex.join(['maskdepth', *arguments])}")
+    say(f"interrupted; go on with: {shlex.join(['maskdepth', *arguments])}")
     raise typer.Exit(INTERRUPTED)
 
 
 def _show_scores(evaluation: dict[str, Any], report: Path) -> None:
     from maskdepth.report import score_table
 
-    _say(score_table(evaluation))
-    _say(f"report -> {report}")
+    say(score_table(evaluation))
+    say(f"report -> {report}")
 
 
 @app.command()
@@ -344,11 +310,11 @@ def evaluate(
         report=report,
         against=against or [],
         count=count,
-        notify=_say,
+        notify=say,
     )
     _show_scores(evaluation, report)
     if as_json:
-        _print_json(evaluation)
+        print_json(evaluation)
 
 
 @app.command()
@@ -361,7 +327,7 @@ def evaluate_frames(
     from maskdepth.evaluation import judge_frames
     from maskdepth.inference.predictor import Predictor
 
-    _print_json(judge_frames(Predictor.from_pretrained(model), frames, tune=tune))
+    print_json(judge_frames(Predictor.from_pretrained(model), frames, tune=tune))
 
 
 @app.command()
@@ -375,7 +341,7 @@ def evaluate_depth(
     from maskdepth.evaluation import judge_sensor_depth
     from maskdepth.inference.predictor import Predictor
 
-    _print_json(judge_sensor_depth(Predictor.from_pretrained(model), pictures))
+    print_json(judge_sensor_depth(Predictor.from_pretrained(model), pictures))
 
 
 @app.command()
@@ -386,7 +352,7 @@ def export(
     from maskdepth.pipeline import export_model
 
     difference = export_model(model)
-    _say(f"{model / 'model.onnx'}: differs from the checkpoint by at most {difference:.1e}")
+    say(f"{model / 'model.onnx'}: differs from the checkpoint by at most {difference:.1e}")
 
 
 @app.command()
@@ -428,15 +394,15 @@ def fit(
         resume=resume,
         device=device,
         tensorboard=tensorboard,
-        quiet=_quiet(),
-        notify=_say,
+        quiet=is_quiet(),
+        notify=say,
     )
     if evaluation is None:
         _stop("--resume")
     _show_scores(evaluation, output / "report.html")
-    _say(f"model -> {output}")
+    say(f"model -> {output}")
     if as_json:
-        _print_json(evaluation)
+        print_json(evaluation)
 
 
 @app.command()
@@ -449,89 +415,7 @@ def demo(
     from maskdepth import pipeline
 
     settings = _settings("small", None, None, None, minutes, seed)
-    evaluation = pipeline.demo(output, settings, quiet=_quiet(), notify=_say)
+    evaluation = pipeline.demo(output, settings, quiet=is_quiet(), notify=say)
     if evaluation is None:
         _stop()
     _show_scores(evaluation, output / "model" / "report.html")
-
-
-@bench_app.command("train")
-def bench_training(
-    preset: Preset = None,
-    seconds: Annotated[float, typer.Option(help="To measure, after a warm-up.")] = 20.0,
-    batch_size: Annotated[int, typer.Option(min=1)] = 16,
-) -> None:
-    """Images per second of the training loop, and the loader's share of the time."""
-    from maskdepth.bench import bench_train
-
-    _print_json(bench_train(preset or "small", batch_size=batch_size, seconds=seconds))
-
-
-@bench_app.command("worlds")
-def bench_drawing(
-    size: Annotated[int, typer.Option(min=16, help="Side of the scenes, px.")] = 256,
-    seconds: Annotated[float, typer.Option(help="To measure, after both have started.")] = 20.0,
-) -> None:
-    """Scenes of the sample pack per second, drawn in two processes, and each family's time."""
-    from maskdepth.bench import bench_worlds
-
-    _print_json(bench_worlds(size=size, seconds=seconds))
-
-
-@bench_app.command("predict")
-def bench_prediction(
-    model: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Model folders.")],
-    runs: Annotated[int, typer.Option(min=1)] = 50,
-) -> None:
-    """Median and 95th percentile of the network's latency, models in turn, with ratios."""
-    from maskdepth.bench import bench_predict
-
-    _print_json(bench_predict(model, runs=runs))
-
-
-@bench_app.command("compose")
-def bench_composing(
-    count: Annotated[int, typer.Option(min=8, help="Composites to render.")] = 4000,
-    processes: Annotated[int, typer.Option(min=1)] = 2,
-) -> None:
-    """Composites per second of the renderer, and of Pillow with the same recipes."""
-    from maskdepth.bench import bench_compose
-
-    _print_json(bench_compose(count, processes=processes))
-
-
-@bench_app.command("materialise")
-def bench_materialising(
-    samples: Annotated[int, typer.Option(min=1, help="Of each encoding.")] = 1000,
-    size: Annotated[int, typer.Option(min=32, help="Side of the composites, px.")] = 224,
-    workers: Workers = None,
-) -> None:
-    """Samples a second and bytes a sample of shards in several encodings, with ratios."""
-    from maskdepth.bench import bench_materialise
-
-    _print_json(bench_materialise(samples=samples, size=size, workers=workers))
-
-
-def main() -> None:
-    """The console script: errors become one line on stderr and an exit code."""
-    try:
-        app()
-    except MaskdepthError as error:
-        _fail(error)
-    except ModuleNotFoundError as error:
-        extras = {"torch": "train", "accelerate": "train", "safetensors": "train"}
-        extras |= {"torchmetrics": "train", "onnx": "train", "onnxscript": "train"}
-        extra = extras.get((error.name or "").partition(".")[0])
-        if extra is None:
-            raise
-        _fail(DependencyError(error.name or "", extra))
-    except OSError as error:
-        named = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        _fail(StorageError("files that can be read and written", named, "free or permit them"))
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
-
-
-def _fail(error: MaskdepthError) -> None:
-    typer.echo(f"error: {error}", err=True)
-    sys.exit(error.exit_code)

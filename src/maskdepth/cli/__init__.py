@@ -1,0 +1,44 @@
+"""The command line: parse, call one function, print. Heavy imports wait inside the commands.
+
+stdout carries data (``--json``); progress and notices go to stderr. Exit codes: 0 done, 1 a
+failure or a partial one, 2 usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from maskdepth.cli.bench import bench_app
+from maskdepth.cli.commands import INTERRUPTED, app
+from maskdepth.errors import DependencyError, MaskdepthError, StorageError
+
+__all__ = ["app", "main"]
+
+app.add_typer(bench_app, name="bench")
+
+
+def main() -> None:
+    """The console script: errors become one line on stderr and an exit code."""
+    try:
+        app()
+    except MaskdepthError as error:
+        _fail(error)
+    except ModuleNotFoundError as error:
+        extras = {"torch": "train", "accelerate": "train", "safetensors": "train"}
+        extras |= {"torchmetrics": "train", "onnx": "train", "onnxscript": "train"}
+        extra = extras.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        _fail(DependencyError(error.name or "", extra))
+    except OSError as error:
+        named = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        _fail(StorageError("files that can be read and written", named, "free or permit them"))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _fail(error: MaskdepthError) -> None:
+    typer.echo(f"error: {error}", err=True)
+    sys.exit(error.exit_code)

@@ -1,0 +1,69 @@
+"""The commands of ``maskdepth bench``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from maskdepth.cli.options import Preset, Workers, print_json
+
+bench_app = typer.Typer(help="Measure speed here, on this machine.", no_args_is_help=True)
+
+
+@bench_app.command("train")
+def bench_training(
+    preset: Preset = None,
+    seconds: Annotated[float, typer.Option(help="To measure, after a warm-up.")] = 20.0,
+    batch_size: Annotated[int, typer.Option(min=1)] = 16,
+) -> None:
+    """Images per second of the training loop, and the loader's share of the time."""
+    from maskdepth.bench import bench_train
+
+    print_json(bench_train(preset or "small", batch_size=batch_size, seconds=seconds))
+
+
+@bench_app.command("worlds")
+def bench_drawing(
+    size: Annotated[int, typer.Option(min=16, help="Side of the scenes, px.")] = 256,
+    seconds: Annotated[float, typer.Option(help="To measure, after both have started.")] = 20.0,
+) -> None:
+    """Scenes of the sample pack per second, drawn in two processes, and each family's time."""
+    from maskdepth.bench import bench_worlds
+
+    print_json(bench_worlds(size=size, seconds=seconds))
+
+
+@bench_app.command("predict")
+def bench_prediction(
+    model: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Model folders.")],
+    runs: Annotated[int, typer.Option(min=1)] = 50,
+) -> None:
+    """Median and 95th percentile of the network's latency, models in turn, with ratios."""
+    from maskdepth.bench import bench_predict
+
+    print_json(bench_predict(model, runs=runs))
+
+
+@bench_app.command("compose")
+def bench_composing(
+    count: Annotated[int, typer.Option(min=8, help="Composites to render.")] = 4000,
+    processes: Annotated[int, typer.Option(min=1)] = 2,
+) -> None:
+    """Composites per second of the renderer, and of Pillow with the same recipes."""
+    from maskdepth.bench import bench_compose
+
+    print_json(bench_compose(count, processes=processes))
+
+
+@bench_app.command("materialise")
+def bench_materialising(
+    samples: Annotated[int, typer.Option(min=1, help="Of each encoding.")] = 1000,
+    size: Annotated[int, typer.Option(min=32, help="Side of the composites, px.")] = 224,
+    workers: Workers = None,
+) -> None:
+    """Samples a second and bytes a sample of shards in several encodings, with ratios."""
+    from maskdepth.bench import bench_materialise
+
+    print_json(bench_materialise(samples=samples, size=size, workers=workers))

@@ -1,0 +1,67 @@
+"""What commands share: their options, and how they speak."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")]
+Cutouts = Annotated[Path, typer.Argument(help="Folder of transparent cutouts (PNG, WebP, TIFF).")]
+Backgrounds = Annotated[Path, typer.Argument(help="Folder of background photos.")]
+DatasetFolder = Annotated[Path, typer.Argument(metavar="DATASET", help="Made by `compose`.")]
+ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Made by `fit` or `train`.")]
+Plan = Annotated[
+    str | None,
+    typer.Option(
+        help="free: plain composites. field: light, shadows, motion, noise and objects on the "
+        "ground too. prior: the prior work's grid, cutouts x backgrounds x 2 flips x 20 places."
+    ),
+]
+Small = Annotated[
+    bool, typer.Option("--small", help="Split by rank, so that a handful of assets is enough.")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first unusable asset.")]
+DepthScenes = Annotated[
+    int,
+    typer.Option(min=0, help="Drawn scenes to learn depth from where no background has a label."),
+]
+Seed = Annotated[int, typer.Option(min=0, help="Of everything random.")]
+RunSeed = Annotated[
+    int | None, typer.Option(min=0, help="Of composites and first weights; 0 unless configured.")
+]
+Preset = Annotated[
+    str | None, typer.Option(help="Network: small (the default), or seed (the prior work's).")
+]
+Steps = Annotated[int | None, typer.Option(min=1, help="Train for this many steps.")]
+Epochs = Annotated[int | None, typer.Option(min=1, help="Train for this many epochs.")]
+Minutes = Annotated[float | None, typer.Option(help="Train for this many minutes.")]
+Config = Annotated[Path | None, typer.Option(help="YAML file of training settings.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where the run in MODEL stopped.")]
+TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also log for TensorBoard.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Count = Annotated[int, typer.Option(min=1, help="Composites a slice to judge on.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes; else one a core.")]
+Lossless = Annotated[
+    bool, typer.Option("--lossless", help="Pictures as PNG rather than JPEG in the shards.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+
+
+def say(message: str) -> None:
+    """One line for the user on stderr, unless --quiet."""
+    if not is_quiet():
+        typer.echo(message, err=True)
+
+
+def is_quiet() -> bool:
+    """Whether --quiet was given, here or to the process that started this one."""
+    return os.environ.get("MASKDEPTH_QUIET") == "1"
+
+
+def print_json(value: Any) -> None:
+    """Data for stdout."""
+    typer.echo(json.dumps(value, indent=2))
