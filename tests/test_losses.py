@@ -144,6 +144,26 @@ def test_ssi_is_the_error_after_a_least_squares_fit() -> None:
     assert value_of("disparity_ssi", outputs, batch) == pytest.approx(expected, rel=1e-4)
 
 
+def test_log_is_the_mean_error_of_logarithms_about_their_mean() -> None:
+    outputs, batch = make_batch()
+    _, _, p, t = arrays(outputs, batch)
+    ratio = np.log((p + 0.01) / (t + 0.01)).reshape(len(p), -1)
+    expected = np.abs(ratio - ratio.mean(axis=1, keepdims=True)).mean()
+    assert value_of("disparity_log", outputs, batch) == pytest.approx(expected, rel=1e-5)
+
+
+def test_log_counts_an_error_of_a_tenth_the_same_near_and_far() -> None:
+    _, batch = make_batch()
+    costs = []
+    for level in (0.2, 0.8):
+        target = torch.full_like(batch["disparity"], level)
+        pred = target.clone()
+        pred[..., :8, :] = pred[..., :8, :] * 1.1
+        outputs = {"alpha_logits": torch.zeros_like(pred), "disparity": pred}
+        costs.append(value_of("disparity_log", outputs, {**batch, "disparity": target}))
+    assert costs[0] == pytest.approx(costs[1], rel=0.05)
+
+
 def test_gradient_matches_neighbours_of_the_residual_at_four_scales() -> None:
     outputs, batch = related_batch()
     expected = 0.0

@@ -167,3 +167,21 @@ def test_alpha_can_follow_a_single_pixel(small: nn.Module) -> None:
     ).abs()
     assert changed[21, 17] > 0
     assert changed.argmax() == 21 * 40 + 17
+
+
+@pytest.mark.skipif(
+    not torch.cpu.get_capabilities().get("avx512_bf16"), reason="this CPU has no bfloat16 units"
+)
+@pytest.mark.parametrize("side", [96, 160])
+def test_gradients_in_bfloat16_point_where_full_ones_do(side: int) -> None:
+    def gradient(enabled: bool) -> torch.Tensor:
+        torch.manual_seed(3)
+        network = build_model("small").to(memory_format=torch.channels_last).train()
+        inputs = torch.rand(4, 3, side, side), torch.rand(4, 3, side, side)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            outputs = network(*inputs, torch.rand(4, 1, side, side), torch.ones(4, 2))
+        sum(value.float().square().mean() for value in outputs.values()).backward()
+        return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+
+    full, half = gradient(False), gradient(True)
+    assert torch.nn.functional.cosine_similarity(full, half, dim=0) > 0.97

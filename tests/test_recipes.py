@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import multiprocessing
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,14 @@ from maskdepth.synthesis.assets import BackgroundAsset, CutoutAsset
 from maskdepth.synthesis.effects import NO_EFFECTS
 from maskdepth.synthesis.placement import Placement
 from maskdepth.synthesis.recipes import Pool, Recipe, sample_recipe, sample_recipes
-from maskdepth.synthesis.rules import BENCHMARK_SEED, BENCHMARK_V1, FIELD, PRIOR_WORK, RecipeRules
+from maskdepth.synthesis.rules import (
+    BENCHMARK_SEED,
+    BENCHMARK_V1,
+    FIELD,
+    PRIOR_WORK,
+    RecipeRules,
+    plan_rules,
+)
 
 # Level ground with its horizon at 40 % of the height.
 GROUND = tuple((x, y, 0.8 * (y - 0.4), y - 0.4) for x in (0.2, 0.5, 0.8) for y in (0.6, 0.75, 0.9))
@@ -310,3 +318,26 @@ def test_the_size_of_what_stands_follows_its_distance_below_the_horizon() -> Non
         if placed.standing is not None:
             below_horizon = placed.standing.row - 0.4 * rules.size
             assert placed.height == pytest.approx(0.5 * below_horizon, abs=0.6)
+
+
+def test_a_file_of_rules_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text("shadow: {probability: 0}\nplate_crop: [0.6, 0.9]\nlabelled_share: null\n")
+    changed, plan = plan_rules("field", path), plan_rules("field")
+    assert changed.shadow == plan.shadow.with_(probability=0.0)
+    assert changed.plate_crop == (0.6, 0.9)
+    assert changed.labelled_share is None
+    named = {"shadow", "plate_crop", "labelled_share"}
+    assert changed.model_dump(exclude=named) == plan.model_dump(exclude=named)
+
+
+@pytest.mark.parametrize(
+    "text", ["shadows: {probability: 0}", "shadow: {chance: 0}", "plate_crop: [0.9, 0.6]", "[", "3"]
+)
+def test_a_file_of_rules_that_does_not_fit_is_refused_by_its_name(
+    text: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"rules\.yaml"):
+        plan_rules("field", path)

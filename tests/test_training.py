@@ -110,6 +110,8 @@ def tiny_config(**changes: object) -> TrainingConfig:
         "save_every_seconds": 0.0,
         "log_every_steps": 2,
         "workers": 0,
+        # oneDNN's bfloat16 convolutions are wrong for pictures of a few pixels, as these are.
+        "mixed_precision": "no",
     }
     return TrainingConfig.parse({**settings, **changes}, "a test")
 
@@ -371,6 +373,16 @@ def test_a_seed_is_a_network(tmp_path: Path) -> None:
         return without_clocks(rows_of(tmp_path / name))[0]
 
     assert first_row("a", 1) == first_row("b", 1) != first_row("c", 2)
+
+
+def test_a_cpu_without_units_for_bfloat16_computes_in_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config(steps=1, mixed_precision="auto")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    assert tiny_train(tmp_path / "a", config).machine["precision"] == "fp32"
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert tiny_train(tmp_path / "b", config).machine["precision"] == "fp32"
 
 
 def test_training_does_not_disturb_the_callers_draws(tmp_path: Path) -> None:

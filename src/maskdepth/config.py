@@ -46,17 +46,37 @@ class Settings(BaseModel):
         Raises:
             ConfigError: the file is missing, is not YAML, or does not validate.
         """
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(
-                f"a readable YAML file at {path}",
-                str(error).splitlines()[0],
-                "check the path and its indentation",
-            ) from None
-        return cls.parse({} if values is None else values, str(path))
+        return cls.parse(_read_yaml(path), str(path))
+
+    def overlaid(self, path: Path) -> Self:
+        """A validated copy with the values that a YAML file names, at any depth, in their places.
+
+        Raises:
+            ConfigError: the file is missing, is not YAML, or the result does not validate.
+        """
+        return self.parse(_merged(self.model_dump(), _read_yaml(path)), str(path))
 
     def with_(self, **changes: Any) -> Self:
         """A validated copy with some values replaced; ``None`` leaves a value as it is."""
         given = {key: value for key, value in changes.items() if value is not None}
         return self.parse({**self.model_dump(), **given}, "the command line")
+
+
+def _read_yaml(path: Path) -> Any:
+    """What a YAML file holds; an empty one holds no settings."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(
+            f"a readable YAML file at {path}",
+            str(error).splitlines()[0],
+            "check the path and its indentation",
+        ) from None
+    return {} if values is None else values
+
+
+def _merged(below: Any, above: Any) -> Any:
+    """Mappings key by key; everything else as ``above`` has it."""
+    if not (isinstance(below, dict) and isinstance(above, dict)):
+        return above
+    return {**below, **{key: _merged(below.get(key), value) for key, value in above.items()}}

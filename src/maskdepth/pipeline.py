@@ -43,13 +43,18 @@ _WITHOUT_END = 2**40  # a counter-based dataset has no last sample
 Notify = Callable[[str], None]
 
 
-def training_rules(preset: str, size: int = 224, plan: str | None = None) -> RecipeRules:
+def training_rules(
+    preset: str, size: int = 224, plan: str | None = None, changes: Path | None = None
+) -> RecipeRules:
     """The recipes of a plan; unless told, the prior work's grid for ``seed``, else free draws.
 
+    Args:
+        changes: a YAML file with what is to be otherwise than in the plan.
+
     Raises:
-        ConfigError: there is no plan of that name.
+        ConfigError: there is no plan of that name, or the file does not fit.
     """
-    return plan_rules(plan or ("prior" if preset == "seed" else "free")).at_size(size)
+    return plan_rules(plan or ("prior" if preset == "seed" else "free"), changes).at_size(size)
 
 
 def train_model(
@@ -73,12 +78,14 @@ def train_model(
     _check_run(output, resume=resume)
     try:
         from maskdepth.learning.dataset import CompositeDataset
-        from maskdepth.learning.training import train
+        from maskdepth.learning.feed import catalogue_memory_mb, count_workers
+        from maskdepth.learning.training import pick_device, train
     except ModuleNotFoundError as error:
         raise DependencyError(error.name or "torch", "train") from None
 
     spec = dataset.spec
-    catalogue = spec.catalogue(dataset.folder)
+    workers = count_workers(config.workers, pick_device(device))
+    catalogue = spec.catalogue(dataset.folder, memory_mb=catalogue_memory_mb(workers))
     samples = CompositeDataset(
         spec.rules,
         spec.pool(),
@@ -283,6 +290,7 @@ def fit(
     *,
     size: int = 224,
     plan: str | None = None,
+    rules: Path | None = None,
     small: bool = False,
     strict: bool = False,
     depth_scenes: int = 60,
@@ -295,6 +303,9 @@ def fit(
 ) -> dict[str, Any] | None:
     """Compose, train, export and evaluate: two folders of assets in, a model folder out.
 
+    Args:
+        plan, rules: of the training composites, see ``training_rules``.
+
     Returns:
         The evaluation, or None where a signal ended the training; ``resume`` goes on then.
 
@@ -306,12 +317,11 @@ def fit(
     if resume:
         dataset = open_dataset(folder)
     else:
-        rules = training_rules(config.preset, size, plan)
         dataset = compose_dataset(
             cutouts,
             backgrounds,
             folder,
-            rules=rules,
+            rules=training_rules(config.preset, size, plan, rules),
             seed=config.seed,
             small=small,
             strict=strict,

@@ -21,6 +21,10 @@ Plan = Annotated[
         "ground too. prior: the prior work's grid, cutouts x backgrounds x 2 flips x 20 places."
     ),
 ]
+Rules = Annotated[
+    Path | None,
+    typer.Option(help="YAML file of what is to be otherwise than in the plan."),
+]
 Small = Annotated[
     bool, typer.Option("--small", help="Split by rank, so that a handful of assets is enough.")
 ]

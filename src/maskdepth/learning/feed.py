@@ -14,17 +14,20 @@ from collections.abc import Iterable, Iterator
 from typing import Literal, Protocol, cast
 
 import cv2
+import psutil
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from maskdepth.errors import ConfigError
+from maskdepth.synthesis.catalogue import MEMORY_MB
 
 __all__ = [
     "CountedBatches",
     "Feed",
     "Loader",
     "Samples",
+    "catalogue_memory_mb",
     "count_workers",
     "in_order",
     "make_loader",
@@ -32,6 +35,7 @@ __all__ = [
 ]
 
 Loader = DataLoader[dict[str, Tensor]]
+_MEMORY_SHARE = 0.3  # of what is available: the rest is the training's, and other programs'
 GRACE_SECONDS = 10  # that a worker lives on after the group of processes was told to end
 
 
@@ -102,6 +106,16 @@ def count_workers(workers: int | Literal["auto"], device: torch.device) -> int:
         return workers
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(8, (cores or 1) // 4 if device.type == "cpu" else (cores or 1) - 1)
+
+
+def catalogue_memory_mb(workers: int) -> float:
+    """What each process that renders may keep of its assets, MB: never less than the usual.
+
+    Scenes that do not fit are read from their files again and again, which costs as much as the
+    training step they are for.
+    """
+    available = float(psutil.virtual_memory().available) / 2**20
+    return max(MEMORY_MB, _MEMORY_SHARE * available / max(workers, 1))
 
 
 def make_loader(

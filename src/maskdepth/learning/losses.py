@@ -8,7 +8,8 @@ sample counts the same however much of it is known.
 Sources: Milletari et al. 2016, "V-Net" (dice); Wang et al. 2004, "Image quality assessment"
 (SSIM); Girshick 2015, "Fast R-CNN" (smooth L1); Ranftl et al. 2020, "Towards robust monocular
 depth estimation" (MiDaS: the scale-and-shift-invariant loss and the gradient matching on its
-residual; the latter first in Li and Snavely 2018, "MegaDepth").
+residual; the latter first in Li and Snavely 2018, "MegaDepth"); Eigen et al. 2014, "Depth map
+prediction from a single image" (errors of logarithms, free of scale).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ __all__ = ["DEFAULT", "PRIOR_WORK", "Criterion", "LossWeights"]
 SMOOTH_L1_BETA = 0.1  # disparity error at which smooth L1 turns from square to straight
 LEAST_VARIANCE = 1e-4  # of a disparity map: flatter ones are not stretched to fit the target
 GRADIENT_SCALES = 4
+LOG_FLOOR = 0.01  # added before the logarithm: 100 times the nearest distance is as good as sky
 
 
 class LossWeights(Settings):
@@ -47,6 +49,8 @@ class LossWeights(Settings):
         disparity_mse: mean squared error.
         disparity_ssi: mean absolute error after fitting scale and shift per picture.
         disparity_gradient: differences between neighbours in that residual, at four scales.
+        disparity_log: mean absolute error of log(disparity + 0.01) after taking out its mean per
+            picture: relative errors count the same near and far, and scale does not count.
         ssim_window: side of SSIM's window in pixels, odd.
     """
 
@@ -60,6 +64,7 @@ class LossWeights(Settings):
     disparity_mse: float = Field(0.0, ge=0, allow_inf_nan=False)
     disparity_ssi: float = Field(1.0, ge=0, allow_inf_nan=False)
     disparity_gradient: float = Field(0.5, ge=0, allow_inf_nan=False)
+    disparity_log: float = Field(0.0, ge=0, allow_inf_nan=False)
     ssim_window: int = Field(7, ge=3, le=63)
 
     @model_validator(mode="after")
@@ -86,6 +91,7 @@ PRIOR_WORK = LossWeights(
     disparity_l1=0.0,
     disparity_ssi=0.0,
     disparity_gradient=0.0,
+    disparity_log=0.0,
     ssim_window=3,
 )
 """0.1 BCE + 0.9 (1 - SSIM) / 2 with a window of 3, the prior work's."""
@@ -252,6 +258,20 @@ def disparity_gradient(maps: DisparityMaps) -> Tensor:
     return total
 
 
+def disparity_log(maps: DisparityMaps) -> Tensor:
+    """Mean absolute error of log(disparity + 0.01), its mean per picture taken out.
+
+    Inverse depth is small where it is far, and an error of a tenth of it weighs little in a
+    difference; in a logarithm it weighs the same everywhere, as it does in AbsRel and delta 1.
+    Eigen et al. 2014, equation 1, with absolute values for squares. A negative prediction counts
+    as 0 here and has no gradient: a loss on the raw map has to stand beside this one.
+    """
+    ratio = ((maps.pred.clamp(min=0) + LOG_FLOOR) / (maps.target + LOG_FLOOR)).log()
+    count = maps.valid.sum(dim=(1, 2, 3), keepdim=True).clamp(min=1)  # (B, 1, 1, 1)
+    mean = (ratio * maps.valid).sum(dim=(1, 2, 3), keepdim=True) / count
+    return _mean_known((ratio - mean).abs(), maps.valid)
+
+
 _ALPHA_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "alpha_bce": functional.binary_cross_entropy_with_logits,
     "alpha_dice": alpha_dice,
@@ -265,4 +285,5 @@ _DISPARITY_LOSSES: dict[str, Callable[[DisparityMaps], Tensor]] = {
     "disparity_mse": _disparity_mse,
     "disparity_ssi": _disparity_ssi,
     "disparity_gradient": disparity_gradient,
+    "disparity_log": disparity_log,
 }

@@ -42,7 +42,7 @@ class TrainingConfig(Settings):
         save_every_seconds: how much work a sudden death may cost.
         log_every_steps: steps a row of the log.
         workers: processes that render, 0 for none; "auto" looks at the machine.
-        mixed_precision: "auto" is bfloat16 on GPUs that compute in it, else off.
+        mixed_precision: "auto" is bfloat16 on GPUs and CPUs that compute in it, else off.
     """
 
     preset: str = "small"

@@ -46,6 +46,7 @@ __all__ = [
     "TrainingConfig",
     "TrainingProgress",
     "TrainingResult",
+    "pick_device",
     "preset_config",
     "train",
 ]
@@ -61,7 +62,7 @@ class TrainingResult:
         interrupted: stopped by Ctrl-C or SIGTERM, its state saved; not validated at the end.
         validation: figures of the last validation, or None; see ``validation.Validation``.
         weights: the weights file, or None where interrupted.
-        machine: torch's version, its threads, processes and kind of device.
+        machine: torch's version, its threads, processes, kind of device and precision.
     """
 
     model: nn.Module
@@ -313,10 +314,11 @@ class _Run:
         self.validated_step = facts["validated_step"]
         self.validation = facts["validation"]
         for name, value in _circumstances(self.accelerator).items():
-            if facts[name] != value:
+            before = facts.get(name, "unknown")
+            if before != value:
                 self.reporter.note(
-                    f"resumed with {name} {value} instead of {facts[name]}: the weights will not "
-                    "be those of an undisturbed run to the last bit"
+                    f"resumed with {name} {value} instead of {before}: the weights will not be "
+                    "those of an undisturbed run to the last bit"
                 )
 
 
@@ -327,32 +329,55 @@ def _circumstances(accelerator: Accelerator) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "processes": accelerator.num_processes,
         "device": accelerator.device.type,
+        "precision": "bf16" if accelerator.mixed_precision == "bf16" else "fp32",
     }
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that "auto", "cpu", "cuda" or "mps" stands for on this machine.
+
+    Raises:
+        UsageError: it is not there.
+    """
+    present = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    here = [device for device, is_here in present.items() if is_here]
+    if name not in ("auto", *here):
+        raise UsageError(
+            f"a device of this machine: auto, {', '.join(here)}", repr(name), "use --device auto"
+        )
+    return torch.device(here[0] if name == "auto" else name)
 
 
 def _make_accelerator(config: TrainingConfig, device: str) -> Accelerator:
     """accelerate's view of the machine: a CPU, a GPU, or one process of several."""
-    has_cuda = torch.cuda.is_available()
-    present = {
-        "auto": True,
-        "cpu": True,
-        "cuda": has_cuda,
-        "mps": torch.backends.mps.is_available(),
-    }
-    if not present.get(device, False):
-        here = ", ".join(name for name, is_here in present.items() if is_here)
-        raise UsageError(f"a device of this machine: {here}", repr(device), "use --device auto")
-    # bfloat16 on a processor without units for it is emulated and several times slower, and no
-    # call tells the units of CPUs apart reliably: there it stays off.
-    bf16 = device in ("auto", "cuda") and has_cuda
-    bf16 = bf16 and torch.cuda.is_bf16_supported(including_emulation=False)
+    kind = pick_device(device).type
+    # bfloat16 on a processor without units for it is emulated and several times slower.
+    bf16 = (kind == "cpu" and _cpu_computes_bf16()) or (
+        kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    )
     if not torch.distributed.is_initialized():
         # accelerate remembers the first device of the process; another run may want another.
         AcceleratorState._reset_state(reset_partial_state=True)
     return Accelerator(
-        cpu=device == "cpu",
+        cpu=kind == "cpu",
         mixed_precision="bf16" if bf16 and config.mixed_precision == "auto" else "no",
     )
+
+
+def _cpu_computes_bf16() -> bool:
+    """Whether the CPU has units for bfloat16.
+
+    With them a step takes 0.6 times as long. Without, it is emulated and several times slower; a
+    torch that cannot tell counts as without.
+    """
+    if not hasattr(torch.cpu, "get_capabilities"):
+        return False
+    found = torch.cpu.get_capabilities()
+    return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def _make_reporter(

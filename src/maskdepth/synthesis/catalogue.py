@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ from maskdepth.images import (
 from maskdepth.synthesis.assets import Asset, BackgroundAsset, CutoutAsset
 from maskdepth.synthesis.checks import alpha_box, load_relief_codes
 from maskdepth.synthesis.worlds import decode_relief
+
+MEMORY_MB: Final = 512.0
+"""What a catalogue keeps in memory unless told otherwise."""
 
 _AnyAsset = TypeVar("_AnyAsset", bound=Asset)
 _Arrays = tuple[NDArray[Any], ...]
@@ -52,7 +55,7 @@ class Catalogue:
         backgrounds: Iterable[BackgroundAsset],
         folder: Path,
         size: int = 224,
-        memory_mb: float = 512,
+        memory_mb: float = MEMORY_MB,
     ) -> None:
         self._cutouts = {asset.id: asset for asset in cutouts}
         self._backgrounds = {asset.id: asset for asset in backgrounds}

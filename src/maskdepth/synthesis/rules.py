@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar, Final, Self
 
 from pydantic import Field, model_validator
@@ -258,12 +259,15 @@ PLANS: Final = {"free": RecipeRules(), "field": FIELD, "prior": PRIOR_WORK}
 """What a dataset can be made by: plain composites, realistic ones, or the prior work's grid."""
 
 
-def plan_rules(plan: str) -> RecipeRules:
+def plan_rules(plan: str, changes: Path | None = None) -> RecipeRules:
     """The rules of a plan.
 
+    Args:
+        changes: a YAML file with what is to be otherwise, such as ``shadow: {probability: 0}``.
+
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: there is no plan of that name, or the file is not such a file.
     """
     if plan not in PLANS:
         raise ConfigError(f"a plan of {', '.join(PLANS)}", repr(plan), "choose one of them")
-    return PLANS[plan]
+    return PLANS[plan] if changes is None else PLANS[plan].overlaid(changes)

@@ -13,7 +13,7 @@ from maskdepth.config import Settings
 from maskdepth.errors import ConfigError, DatasetError
 from maskdepth.images import write_text
 from maskdepth.synthesis.assets import Asset, BackgroundAsset, CutoutAsset, Split
-from maskdepth.synthesis.catalogue import Catalogue
+from maskdepth.synthesis.catalogue import MEMORY_MB, Catalogue
 from maskdepth.synthesis.recipes import Pool
 from maskdepth.synthesis.rules import RecipeRules
 
@@ -69,9 +69,12 @@ class DatasetSpec(Settings):
             ),
         )
 
-    def catalogue(self, folder: Path, size: int | None = None) -> Catalogue:
+    def catalogue(
+        self, folder: Path, size: int | None = None, memory_mb: float = MEMORY_MB
+    ) -> Catalogue:
         """The assets' pictures, read when first needed; ``folder`` is where the spec lies."""
-        return Catalogue(self.cutouts, self.backgrounds, folder, size or self.rules.size)
+        size = size or self.rules.size
+        return Catalogue(self.cutouts, self.backgrounds, folder, size, memory_mb)
 
     @property
     def fingerprint(self) -> str:
