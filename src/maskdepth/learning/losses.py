@@ -32,7 +32,7 @@ __all__ = ["DEFAULT", "PRIOR_WORK", "Criterion", "LossWeights"]
 SMOOTH_L1_BETA = 0.1  # disparity error at which smooth L1 turns from square to straight
 LEAST_VARIANCE = 1e-4  # of a disparity map: flatter ones are not stretched to fit the target
 GRADIENT_SCALES = 4
-LOG_FLOOR = 0.01  # added before the logarithm: 100 times the nearest distance is as good as sky
+LOG_FLOOR = 0.03  # added before the logarithm: beyond 30 times the nearest distance, all is far
 
 
 class LossWeights(Settings):
@@ -49,7 +49,7 @@ class LossWeights(Settings):
         disparity_mse: mean squared error.
         disparity_ssi: mean absolute error after fitting scale and shift per picture.
         disparity_gradient: differences between neighbours in that residual, at four scales.
-        disparity_log: mean absolute error of log(disparity + 0.01) after taking out its mean per
+        disparity_log: mean absolute error of log(disparity + 0.03) after taking out its mean per
             picture: relative errors count the same near and far, and scale does not count.
         ssim_window: side of SSIM's window in pixels, odd.
     """
@@ -259,7 +259,7 @@ def disparity_gradient(maps: DisparityMaps) -> Tensor:
 
 
 def disparity_log(maps: DisparityMaps) -> Tensor:
-    """Mean absolute error of log(disparity + 0.01), its mean per picture taken out.
+    """Mean absolute error of log(disparity + 0.03), its mean per picture taken out.
 
     Inverse depth is small where it is far, and an error of a tenth of it weighs little in a
     difference; in a logarithm it weighs the same everywhere, as it does in AbsRel and delta 1.
