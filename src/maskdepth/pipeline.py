@@ -78,8 +78,9 @@ def train_model(
     _check_run(output, resume=resume)
     try:
         from maskdepth.learning.dataset import CompositeDataset
+        from maskdepth.learning.devices import pick_device
         from maskdepth.learning.feed import catalogue_memory_mb, count_workers
-        from maskdepth.learning.training import pick_device, train
+        from maskdepth.learning.training import train
     except ModuleNotFoundError as error:
         raise DependencyError(error.name or "torch", "train") from None
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from maskdepth.cli.options import Preset, Workers, print_json
+from maskdepth.cli.options import Preset, TracingDevice, Workers, print_json
 
 bench_app = typer.Typer(help="Measure speed here, on this machine.", no_args_is_help=True)
 
@@ -27,12 +27,14 @@ def bench_training(
 @bench_app.command("worlds")
 def bench_drawing(
     size: Annotated[int, typer.Option(min=16, help="Side of the scenes, px.")] = 256,
-    seconds: Annotated[float, typer.Option(help="To measure, after both have started.")] = 20.0,
+    seconds: Annotated[float, typer.Option(help="To measure, after all have started.")] = 20.0,
+    device: TracingDevice = None,
+    processes: Annotated[int, typer.Option(min=1)] = 2,
 ) -> None:
-    """Scenes of the sample pack per second, drawn in two processes, and each family's time."""
+    """Scenes of the sample pack per second, and each family's time; on a device, the ratio."""
     from maskdepth.bench import bench_worlds
 
-    print_json(bench_worlds(size=size, seconds=seconds))
+    print_json(bench_worlds(size=size, seconds=seconds, device=device, processes=processes))
 
 
 @bench_app.command("predict")

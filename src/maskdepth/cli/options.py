@@ -47,6 +47,10 @@ Config = Annotated[Path | None, typer.Option(help="YAML file of training setting
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where the run in MODEL stopped.")]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also log for TensorBoard.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+TracingDevice = Annotated[
+    str | None,
+    typer.Option("--device", help="auto, cpu, cuda or mps: trace rays there; else in NumPy."),
+]
 Count = Annotated[int, typer.Option(min=1, help="Composites a slice to judge on.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; else one a core.")]
 Lossless = Annotated[

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import nn
 
-from maskdepth.errors import DatasetError, UsageError
+from maskdepth.errors import DatasetError
 from maskdepth.images import make_folder
 from maskdepth.inference.model_folder import STATE_FILE, WEIGHTS_FILE
 from maskdepth.learning.checkpoint import (
@@ -26,6 +26,7 @@ from maskdepth.learning.checkpoint import (
     save_state,
     save_weights,
 )
+from maskdepth.learning.devices import pick_device
 from maskdepth.learning.feed import (
     CountedBatches,
     Feed,
@@ -46,7 +47,6 @@ __all__ = [
     "TrainingConfig",
     "TrainingProgress",
     "TrainingResult",
-    "pick_device",
     "preset_config",
     "train",
 ]
@@ -331,25 +331,6 @@ def _circumstances(accelerator: Accelerator) -> dict[str, Any]:
         "device": accelerator.device.type,
         "precision": "bf16" if accelerator.mixed_precision == "bf16" else "fp32",
     }
-
-
-def pick_device(name: str) -> torch.device:
-    """The device that "auto", "cpu", "cuda" or "mps" stands for on this machine.
-
-    Raises:
-        UsageError: it is not there.
-    """
-    present = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    here = [device for device, is_here in present.items() if is_here]
-    if name not in ("auto", *here):
-        raise UsageError(
-            f"a device of this machine: auto, {', '.join(here)}", repr(name), "use --device auto"
-        )
-    return torch.device(here[0] if name == "auto" else name)
 
 
 def _make_accelerator(config: TrainingConfig, device: str) -> Accelerator:

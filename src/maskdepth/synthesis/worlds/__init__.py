@@ -15,6 +15,7 @@ from maskdepth.synthesis.worlds.pack import (
     time_scene,
     write_sample_pack,
 )
+from maskdepth.synthesis.worlds.raycast import Tracer, trace
 from maskdepth.synthesis.worlds.scenes import (
     FAMILIES,
     SCENES,
@@ -39,6 +40,7 @@ __all__ = [
     "SamplePack",
     "Scene",
     "Standing",
+    "Tracer",
     "decode_relief",
     "encode_relief",
     "find_ground",
@@ -47,5 +49,6 @@ __all__ = [
     "render_standing",
     "scene_pool",
     "time_scene",
+    "trace",
     "write_sample_pack",
 ]

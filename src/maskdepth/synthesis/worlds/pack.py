@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import signal
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -19,7 +21,10 @@ from maskdepth.depth import disparity_from_depth, encode_disparity
 from maskdepth.errors import UsageError
 from maskdepth.images import save_png, write_text
 from maskdepth.synthesis.worlds.cutouts import CUTOUT_KINDS, render_cutout
+from maskdepth.synthesis.worlds.raycast import Camera, Tracer, trace
 from maskdepth.synthesis.worlds.scenes import FAMILIES, SCENES, render_scene
+from maskdepth.synthesis.worlds.shapes import Shape
+from maskdepth.synthesis.worlds.textures import Array
 
 SCENE_SIZE = (384, 512)  # height, width
 CUTOUT_SIZE = 320
@@ -46,9 +51,9 @@ def decode_relief(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
     return ((grey.astype(np.float32) - 128.0) / 254.0).astype(np.float32)
 
 
-def _write_scene(folder: Path, name: str, family: str, seed: int) -> float:
+def _write_scene(folder: Path, name: str, family: str, seed: int, tracer: Tracer) -> float:
     """Write picture and disparity; give the focal length as a share of the long side."""
-    scene = render_scene(family, seed, *SCENE_SIZE)
+    scene = render_scene(family, seed, *SCENE_SIZE, tracer=tracer)
     save_png(folder / f"{name}.png", scene.image)
     disparity = encode_disparity(disparity_from_depth(scene.depth_m))
     save_png(folder / f"{name}_disparity.png", disparity)
@@ -61,7 +66,7 @@ def _write_cutout(folder: Path, name: str, kind: str, seed: int) -> None:
     save_png(folder / f"{name}_relief.png", encode_relief(cutout.relief))
 
 
-def _write_item(job: tuple[str, Path, str, str, int]) -> tuple[str, float | None]:
+def _write_item(job: tuple[str, Path, str, str, int], tracer: Tracer) -> tuple[str, float | None]:
     """Write one item; at module level so that a spawned process finds it.
 
     Returns:
@@ -69,29 +74,45 @@ def _write_item(job: tuple[str, Path, str, str, int]) -> tuple[str, float | None
     """
     what, folder, name, sort, seed = job
     if what == "scene":
-        return name, _write_scene(folder, name, sort, seed)
+        return name, _write_scene(folder, name, sort, seed, tracer)
     _write_cutout(folder, name, sort, seed)
     return name, None
 
 
 def _prepare_process() -> None:
-    """Two processes are the parallelism, without threads; Ctrl-C is the parent's to handle."""
+    """Processes are the parallelism, without threads; Ctrl-C is the parent's to handle."""
     cv2.setNumThreads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # for a tracer's torch, which is not loaded yet
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def scene_pool() -> ProcessPoolExecutor:
-    """Two processes that draw."""
+def scene_pool(processes: int = 2) -> ProcessPoolExecutor:
+    """Processes that draw."""
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(max_workers=2, mp_context=context, initializer=_prepare_process)
+    return ProcessPoolExecutor(processes, mp_context=context, initializer=_prepare_process)
 
 
-def time_scene(job: tuple[str, int, int]) -> float:
-    """Seconds to draw a scene of a family, a seed and a square's side; for measuring in a pool."""
+def time_scene(job: tuple[str, int, int], tracer: Tracer = trace) -> tuple[float, float]:
+    """Draw a scene of a family, a seed and a square's side; for measuring in a pool.
+
+    Returns:
+        Seconds that it took, and how many of them its rays.
+    """
+    traced = 0.0
+
+    def timed(
+        camera: Camera, shapes: Sequence[Shape], u: Array, v: Array, *, cuts: bool = True
+    ) -> tuple[Array, NDArray[np.int32]]:
+        nonlocal traced
+        started = time.perf_counter()
+        found = tracer(camera, shapes, u, v, cuts=cuts)
+        traced += time.perf_counter() - started
+        return found
+
     family, seed, size = job
     started = time.perf_counter()
-    render_scene(family, seed, size, size)
-    return time.perf_counter() - started
+    render_scene(family, seed, size, size, tracer=timed)
+    return time.perf_counter() - started, traced
 
 
 def _jobs(
@@ -112,16 +133,21 @@ def write_sample_pack(
     cutouts: int,
     seed: int = 0,
     families: Sequence[str] = FAMILIES,
+    tracer: Tracer = trace,
+    processes: int = 2,
 ) -> SamplePack:
     """Write ``scenes`` backgrounds with exact disparity and ``cutouts`` with relief.
 
     ``backgrounds/<family>_<nnn>.png`` with ``_disparity.png`` (16-bit) and ``label.json``: the
     label's kind, and for each scene the focal length as a share of the picture's long side;
     ``cutouts/<kind>_<nnn>.png`` with ``_relief.png`` (8-bit, see ``encode_relief``); a
-    ``licences.csv`` in each. Two processes at most.
+    ``licences.csv`` in each.
 
     Args:
         families: of the scenes, in turn; the withheld one only if it is named here.
+        tracer: of the scenes' rays, such as a ``TorchTracer``; it must be picklable. Cutouts are
+            too small to gain by it.
+        processes: at most; few items are drawn by this one alone.
 
     Raises:
         UsageError: a negative count or seed, an unknown family, or none.
@@ -144,17 +170,19 @@ def write_sample_pack(
         names = [name for _, where, name, _, _ in jobs if where == place]
         lines = [f"{name}.png,{SOURCE},{LICENCE}\n" for name in names]
         write_text(place / "licences.csv", "file,source,licence\n" + "".join(lines))
-    focal = {name: round(share, 6) for name, share in _write_items(jobs) if share is not None}
+    told = _write_items(jobs, tracer, processes)
+    focal = {name: round(share, 6) for name, share in told if share is not None}
     label = {"kind": "exact", "focal": focal}
     write_text(pack.backgrounds / "label.json", json.dumps(label, indent=1) + "\n")
     return pack
 
 
 def _write_items(
-    jobs: Sequence[tuple[str, Path, str, str, int]],
+    jobs: Sequence[tuple[str, Path, str, str, int]], tracer: Tracer, processes: int
 ) -> list[tuple[str, float | None]]:
     """What ``_write_item`` gives for every job, in order."""
-    if len(jobs) < 8:  # a process costs more than it saves
-        return [_write_item(job) for job in jobs]
-    with scene_pool() as pool:
-        return list(pool.map(_write_item, jobs, chunksize=4))
+    write = partial(_write_item, tracer=tracer)
+    if len(jobs) < 8 or processes == 1:  # a process costs more than it saves
+        return [write(job) for job in jobs]
+    with scene_pool(processes) as pool:
+        return list(pool.map(write, jobs, chunksize=4))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +60,7 @@ def _pick(values: Array, at: tuple[NDArray[np.intp], ...]) -> Array:
     return np.asarray(values[0, 0] if values.size == 1 else values[at])
 
 
-def _windows(
+def windows(
     camera: Camera, shapes: Sequence[Shape], u: Array, v: Array
 ) -> tuple[NDArray[np.int64], Array]:
     """First and last column, first and last row (N, 4) of samples that may see each shape, and
@@ -90,6 +91,14 @@ def _windows(
     return out, np.where(endless, 0.0, z.min(axis=1))
 
 
+class Tracer(Protocol):
+    """Finds the nearest hit of each ray; ``trace`` is one, and says what is given and returned."""
+
+    def __call__(
+        self, camera: Camera, shapes: Sequence[Shape], u: Array, v: Array, *, cuts: bool = True
+    ) -> tuple[Array, NDArray[np.int32]]: ...
+
+
 def trace(
     camera: Camera, shapes: Sequence[Shape], u: Array, v: Array, *, cuts: bool = True
 ) -> tuple[Array, NDArray[np.int32]]:
@@ -106,11 +115,11 @@ def trace(
     """
     depth: Array = np.full((len(v), len(u)), np.inf, u.dtype)
     index = np.full(depth.shape, -1, np.int32)
-    windows, nearest = _windows(camera, shapes, u, v)
+    spans, nearest = windows(camera, shapes, u, v)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         for number in np.argsort(nearest, kind="stable"):
             shape = shapes[number]
-            left, right, top, bottom = windows[number]
+            left, right, top, bottom = spans[number]
             if left >= right or top >= bottom:
                 continue
             rows, columns = slice(top, bottom), slice(left, right)

@@ -1,0 +1,200 @@
+"""Rays traced by torch meet what NumPy's meet, and the pictures are the same."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from maskdepth.bench import bench_worlds
+from maskdepth.errors import UsageError
+from maskdepth.learning import tracing
+from maskdepth.learning.tracing import TorchTracer
+from maskdepth.synthesis.worlds import SCENES, pack, render_scene, trace, write_sample_pack
+from maskdepth.synthesis.worlds.raycast import Camera
+from maskdepth.synthesis.worlds.scenes import compose_world
+from maskdepth.synthesis.worlds.shapes import (
+    Box,
+    Cut,
+    Ellipsoid,
+    Frustum,
+    Polyhedron,
+    Quad,
+    Shape,
+    taper,
+)
+from maskdepth.synthesis.worlds.textures import Array, Surface
+
+SEEDS = range(3)
+SIDE = 96
+
+
+def no_paint(surface: Surface) -> Array:
+    return np.ones_like(surface.points)
+
+
+def striped_cut(rng: np.random.Generator) -> Cut:
+    """Holes in stripes along a random direction."""
+    way, period = rng.normal(size=3), rng.uniform(0.1, 0.6)
+
+    def cut(points: Array) -> NDArray[np.bool_]:
+        return np.asarray(np.mod(points @ way / period, 1.0) < 0.5, np.bool_)
+
+    return cut
+
+
+def sample_shapes(rng: np.random.Generator, count: int, holed: float) -> list[Shape]:
+    """Shapes of all forms, turned and placed at random before the camera or around it."""
+    shapes: list[Shape] = []
+    for _ in range(count):
+        a, b, c = (float(size) for size in rng.uniform(0.1, 1.5, 3))
+        faces, reach = taper((a, b), (c, a), b, (a - b, c - a))
+        where = {
+            "centre": rng.uniform([-3.0, -3.0, -1.0], [3.0, 3.0, 9.0]),
+            "axes": np.linalg.qr(rng.normal(size=(3, 3)))[0],
+            "paint": no_paint,
+            "cut": striped_cut(rng) if rng.random() < holed else None,
+        }
+        caps = (bool(rng.random() < 0.5), bool(rng.random() < 0.5))
+        forms: list[Shape] = [
+            Quad(size=(a, b), **where),  # type: ignore[arg-type]
+            Box(size=(a, b, c), **where),  # type: ignore[arg-type]
+            Ellipsoid(radii=(a, b, c), **where),  # type: ignore[arg-type]
+            Frustum(height=a, radii=(b, c), caps=caps, **where),  # type: ignore[arg-type]
+            Polyhedron(faces=faces, reach=reach, **where),  # type: ignore[arg-type]
+        ]
+        shapes.append(forms[int(rng.integers(len(forms)))])
+    ground = {"centre": np.array([0.0, -4.0, 0.0]), "axes": np.eye(3)[[0, 2, 1]]}
+    return [*shapes, Quad(size=(np.inf, np.inf), paint=no_paint, **ground)]  # type: ignore[arg-type]
+
+
+def sample_eye(rng: np.random.Generator, parallel: bool) -> Camera:
+    axes = np.linalg.qr(rng.normal(size=(3, 3)))[0] if parallel else np.diag([1.0, -1.0, 1.0])
+    position = -9.0 * axes[2] if parallel else np.zeros(3)
+    return Camera(position, axes, 4.0 if parallel else 30.0, (20.0, 14.0), parallel)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.booleans(), st.booleans(), st.sampled_from([0.0, 0.3, 1.0]))
+def test_torch_meets_what_numpy_meets(
+    seed: int, parallel: bool, double: bool, holed: float
+) -> None:
+    """All forms, holes, both kinds of camera, both precisions, a picture that no tile divides."""
+    rng = np.random.default_rng(seed)
+    shapes, camera = sample_shapes(rng, 30, holed), sample_eye(rng, parallel)
+    kind = np.float64 if double else np.float32
+    u, v = np.arange(43, dtype=kind), np.arange(29, dtype=kind)
+    for cuts in (True, False):
+        t, index = trace(camera, shapes, u, v, cuts=cuts)
+        torch_t, torch_index = TorchTracer("cpu")(camera, shapes, u, v, cuts=cuts)
+        assert torch_t.dtype == kind
+        assert torch_index.dtype == np.int32
+        same = index == torch_index
+        assert same.mean() >= 0.999
+        np.testing.assert_allclose(torch_t[same], t[same], rtol=1e-5)
+
+
+def test_of_shapes_at_one_place_the_same_one_wins() -> None:
+    """Where several shapes coincide, both tracers name the first, with and without holes."""
+    rng = np.random.default_rng(5)
+    shapes = sample_shapes(rng, 6, 0.5)
+    again = [shape for shape in shapes for _ in range(3)]
+    camera, steps = sample_eye(rng, False), np.arange(40, dtype=np.float64)
+    np.testing.assert_array_equal(
+        trace(camera, again, steps, steps)[1], TorchTracer("cpu")(camera, again, steps, steps)[1]
+    )
+
+
+def test_rays_that_meet_nothing_are_told() -> None:
+    """Without shapes, or with all of them behind the eye, every ray ends at infinity."""
+    camera, steps = sample_eye(np.random.default_rng(0), False), np.arange(20, dtype=np.float32)
+    behind = Ellipsoid(centre=np.array([0.0, 0.0, -5.0]), radii=(1, 1, 1), paint=no_paint)
+    away = np.array([0.0, 0.0, 5.0])
+    holed = Box(centre=away, size=(9, 9, 1), paint=no_paint, cut=lambda p: np.zeros(len(p), bool))
+    choices: list[Sequence[Shape]] = [[], [behind], [holed], [behind, holed]]
+    for shapes in choices:
+        t, index = TorchTracer("cpu")(camera, shapes, steps, steps)
+        assert np.isinf(t).all()
+        assert (index == -1).all()
+
+
+def test_portions_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many pairs are met in one go, the hits are the same to the last bit."""
+    world = compose_world("outdoor", 2, SIDE, SIDE)
+    steps = np.arange(SIDE, dtype=np.float32)
+    found = []
+    for most in (1, 300, 1 << 20):
+        monkeypatch.setitem(tracing._PAIRS, "cpu", most)
+        found.append(TorchTracer("cpu")(world.camera, world.shapes, steps, steps))
+    for t, index in found[1:]:
+        np.testing.assert_array_equal(t, found[0][0])
+        np.testing.assert_array_equal(index, found[0][1])
+
+
+@pytest.mark.parametrize("family", SCENES)
+def test_scenes_are_the_same_pictures(family: str) -> None:
+    """Depth within 1e-4 where the same shape is seen, on 99.9 % of the pixels; colour within two
+    grey levels on 99.5 %.
+    """
+    steps = np.arange(SIDE, dtype=np.float64)
+    for seed in SEEDS:
+        world = compose_world(family, seed, SIDE, SIDE)
+        for kind in (np.float32, np.float64):
+            rays = (world.camera, world.shapes, steps.astype(kind), steps.astype(kind))
+            (expected, index), (t, other) = trace(*rays), TorchTracer("cpu")(*rays)
+            same = index == other
+            assert same.mean() >= 0.999
+            np.testing.assert_allclose(t[same], expected[same], rtol=1e-4)
+        scene = render_scene(family, seed, SIDE, SIDE)
+        again = render_scene(family, seed, SIDE, SIDE, tracer=TorchTracer("cpu"))
+        off = np.abs(scene.image.astype(int) - again.image).max(axis=2)
+        assert (off <= 2).mean() >= 0.995
+        np.testing.assert_allclose(again.depth_m[same], scene.depth_m[same], rtol=1e-4)
+        assert again.focal_px == scene.focal_px
+
+
+def test_pack_drawn_on_a_device_has_the_same_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Same names, labels and licences; on a CPU cutouts to the byte."""
+    monkeypatch.setattr(pack, "SCENE_SIZE", (48, 64))
+    monkeypatch.setattr(pack, "CUTOUT_SIZE", 48)
+    usual = write_sample_pack(tmp_path / "a", scenes=3, cutouts=2)
+    on_device = write_sample_pack(tmp_path / "b", scenes=3, cutouts=2, tracer=TorchTracer("cpu"))
+    for first, second in (
+        (usual.cutouts, on_device.cutouts),
+        (usual.backgrounds, on_device.backgrounds),
+    ):
+        names = sorted(path.name for path in first.iterdir())
+        assert names == sorted(path.name for path in second.iterdir())
+        exact = [name for name in names if first == usual.cutouts or not name.endswith(".png")]
+        for name in exact:
+            assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
+def test_tracer_goes_to_other_processes_and_needs_a_device_that_is_here() -> None:
+    """A pickled tracer is the same tracer; an unknown device ends in one line that names some."""
+    tracer = TorchTracer("cpu")
+    assert pickle.loads(pickle.dumps(tracer)) == tracer
+    assert TorchTracer("auto").device != "auto"
+    with pytest.raises(UsageError, match="cpu"):
+        TorchTracer("abacus")
+
+
+def test_bench_compares_both_in_one_run(capfd: pytest.CaptureFixture[str]) -> None:
+    """Scenes a second, the share of tracing, and the ratio that follows from them."""
+    result = bench_worlds(size=32, seconds=0.0, families=("corridor",), device="cpu", processes=1)
+    device = result["torch"]
+    assert device["device"] == "cpu"
+    assert result["scenes"] == device["scenes"] == 1
+    rate = device["scenes_per_second"] / result["scenes_per_second"]
+    assert device["ratio"] == pytest.approx(rate)
+    assert 0 < result["tracing_share"] < 1
+    assert device["ratio_bound"] == pytest.approx(1 / (1 - result["tracing_share"]))
+    assert capfd.readouterr().out == ""
