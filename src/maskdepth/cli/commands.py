@@ -19,6 +19,7 @@ from maskdepth.cli.options import (
     DatasetFolder,
     DepthScenes,
     Device,
+    Engine,
     Epochs,
     Json,
     Lossless,
@@ -30,6 +31,7 @@ from maskdepth.cli.options import (
     Resume,
     RunSeed,
     Seed,
+    ShardSize,
     Small,
     Steps,
     Strict,
@@ -146,9 +148,10 @@ def compose(
         int | None,
         typer.Option(min=1, metavar="N", help="Write N training samples as tar shards; resumes."),
     ] = None,
-    shard_size: Annotated[int, typer.Option(min=1, help="Samples a shard.")] = 1000,
+    shard_size: ShardSize = 1000,
     lossless: Lossless = False,
     workers: Workers = None,
+    engine: Engine = "local",
     as_json: Json = False,
 ) -> None:
     """Check, split and freeze two folders of assets as a dataset."""
@@ -182,6 +185,7 @@ def compose(
             shard_size=shard_size,
             encoding=Encoding(picture="png" if lossless else "jpeg"),
             workers=workers,
+            engine=engine,
             notify=say,
         )
         say(f"{materialise} samples in {manifest.shards} shards -> {output}/shards")

@@ -45,6 +45,13 @@ TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also log for T
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Count = Annotated[int, typer.Option(min=1, help="Composites a slice to judge on.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; else one a core.")]
+ShardSize = Annotated[int, typer.Option(min=1, help="Samples a shard.")]
+Engine = Annotated[
+    str,
+    typer.Option(
+        help="local: processes. ray: tasks of Ray Data, on the cluster at RAY_ADDRESS if it is set."
+    ),
+]
 Lossless = Annotated[
     bool, typer.Option("--lossless", help="Pictures as PNG rather than JPEG in the shards.")
 ]
