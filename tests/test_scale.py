@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -167,6 +168,22 @@ def test_an_engine_of_another_name_is_refused(make: Make) -> None:
     dataset = make("data")
     with pytest.raises(UsageError, match="local or ray"):
         materialise(dataset, 20, engine="dask")
+    assert not (dataset.folder / "shards").exists()
+
+
+def test_a_cluster_that_does_not_answer_is_one_line(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, with the address, and nothing is written."""
+    dataset = make("data")
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        monkeypatch.setattr("ray.is_initialized", lambda: False)
+        with pytest.raises(UsageError, match=f"RAY_ADDRESS={address}") as caught:
+            materialise(dataset, 20, engine="ray")
+    assert "\n" not in str(caught.value)
     assert not (dataset.folder / "shards").exists()
 
 

@@ -36,6 +36,7 @@ _OBJECT_STORE_BYTES: Final = 256 << 20
 # Of what a task returns: with the default of 128 MiB Ray Data starts hardly any before it knows.
 _BLOCK_BYTES: Final = 1 << 20
 _CHECK_SECONDS: Final = 120.0
+_ANSWER_SECONDS: Final = 10.0
 _SHARE_REMEDY = (
     "put the dataset and its assets on a file system that all nodes share, and install the same "
     "maskdepth and OpenCV on each"
@@ -115,13 +116,14 @@ def ray_session(workers: int | None = None) -> Iterator[None]:
     }
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
+        _ask(address)
         ray.init(
             address=address,
             log_to_driver=False,
             logging_level=logging.CRITICAL,
             **(own if address == "local" else {}),
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         if address == "local":
             raise
         raise UsageError(
@@ -133,6 +135,17 @@ def ray_session(workers: int | None = None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _ask(address: str) -> None:
+    """Fail at once where Ray itself would wait a minute, and tell all about it.
+
+    Raises:
+        OSError: nobody answers at host:port.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS).close()
 
 
 @contextlib.contextmanager
