@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from maskdepth.cli.options import Preset, TracingDevice, Workers, print_json
+from maskdepth.cli.options import Preset, ShardSize, TracingDevice, Workers, print_json
 
 bench_app = typer.Typer(help="Measure speed here, on this machine.", no_args_is_help=True)
 
@@ -69,3 +69,16 @@ def bench_materialising(
     from maskdepth.bench import bench_materialise
 
     print_json(bench_materialise(samples=samples, size=size, workers=workers))
+
+
+@bench_app.command("engines")
+def bench_building(
+    samples: Annotated[int, typer.Option(min=1, help="Of each engine.")] = 20_000,
+    shard_size: ShardSize = 1000,
+    size: Annotated[int, typer.Option(min=32, help="Side of the composites, px.")] = 224,
+    workers: Workers = None,
+) -> None:
+    """Samples a second of shards, written by processes and by Ray, and what a cluster must plan."""
+    from maskdepth.bench import bench_engines
+
+    print_json(bench_engines(samples=samples, shard_size=shard_size, size=size, workers=workers))

@@ -19,6 +19,7 @@ from maskdepth.cli.options import (
     DatasetFolder,
     DepthScenes,
     Device,
+    Engine,
     Epochs,
     Json,
     Lossless,
@@ -31,6 +32,7 @@ from maskdepth.cli.options import (
     Rules,
     RunSeed,
     Seed,
+    ShardSize,
     Small,
     Steps,
     Strict,
@@ -163,9 +165,10 @@ def compose(
         int | None,
         typer.Option(min=1, metavar="N", help="Write N training samples as tar shards; resumes."),
     ] = None,
-    shard_size: Annotated[int, typer.Option(min=1, help="Samples a shard.")] = 1000,
+    shard_size: ShardSize = 1000,
     lossless: Lossless = False,
     workers: Workers = None,
+    engine: Engine = "local",
     as_json: Json = False,
 ) -> None:
     """Check, split and freeze two folders of assets as a dataset."""
@@ -199,6 +202,7 @@ def compose(
             shard_size=shard_size,
             encoding=Encoding(picture="png" if lossless else "jpeg"),
             workers=workers,
+            engine=engine,
             notify=say,
         )
         say(f"{materialise} samples in {manifest.shards} shards -> {output}/shards")

@@ -53,6 +53,13 @@ TracingDevice = Annotated[
 ]
 Count = Annotated[int, typer.Option(min=1, help="Composites a slice to judge on.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; else one a core.")]
+ShardSize = Annotated[int, typer.Option(min=1, help="Samples a shard.")]
+Engine = Annotated[
+    str,
+    typer.Option(
+        help="local: processes. ray: tasks of Ray Data, on the cluster at RAY_ADDRESS if it is set."
+    ),
+]
 Lossless = Annotated[
     bool, typer.Option("--lossless", help="Pictures as PNG rather than JPEG in the shards.")
 ]

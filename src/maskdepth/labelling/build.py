@@ -173,6 +173,7 @@ def materialise(
     shard_size: int = 1000,
     encoding: Encoding | None = None,
     workers: int | None = None,
+    engine: str = "local",
     notify: Callable[[str], None] = lambda _: None,
 ) -> Manifest:
     """Write the first ``count`` training samples as tar shards with an index; see ``storage``.
@@ -184,11 +185,12 @@ def materialise(
         shard_size: samples a shard.
         encoding: of the members; small and fast if left out.
         workers: processes; as many as there are cores if left out.
+        engine: ``local`` for processes of this machine, ``ray`` for tasks of Ray Data.
         notify: receives a line on the progress now and then.
 
     Raises:
-        UsageError: ``count`` is beyond the planned grid.
-        DependencyError: pyarrow is not installed.
+        UsageError: ``count`` is beyond the planned grid, or there is no engine of that name.
+        DependencyError: pyarrow is not installed, or ray where that is the engine.
         DatasetError: a finished shard or a plate was damaged, or an asset changed.
         StorageError: other samples are there already, another run writes there, a full disk.
     """
@@ -205,6 +207,7 @@ def materialise(
             shard_size=shard_size,
             encoding=encoding,
             workers=workers,
+            engine=engine,
             notify=notify,
         )
 

@@ -1,0 +1,154 @@
+"""Speed of the engines that write shards, and the figures from which a large build is planned."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from maskdepth.bench.setting import describe_machine, sample_dataset
+from maskdepth.labelling.build import Dataset, materialise
+from maskdepth.labelling.storage import INDEX_FILE
+from maskdepth.labelling.storage.cluster import ray_session
+from maskdepth.labelling.storage.engines import ENGINES
+from maskdepth.labelling.storage.index import write_index
+from maskdepth.labelling.storage.layout import hash_file, load_manifest, record_path, shard_path
+from maskdepth.synthesis.rules import RecipeRules
+
+
+def bench_engines(
+    *, samples: int = 20_000, shard_size: int = 1000, size: int = 224, workers: int | None = None
+) -> dict[str, Any]:
+    """Write the same shards with each engine, one after the other, and compare time and bytes.
+
+    Args:
+        samples: to write with each engine.
+        shard_size: samples a shard.
+        size: side of the composites, px.
+        workers: processes of each engine; as many as there are cores if left out.
+
+    Returns:
+        ``engines``: for each its ``start_seconds`` (until a sample of each worker was written for
+        the first time), ``seconds`` for all samples, ``samples_per_second`` and
+        ``cpu_ms_per_sample`` (of all processes, so that a busy machine matters less; NaN where
+        there is no ``/proc``) without the start, and their ratios to the first's;
+        ``same_bytes``; ``bytes_per_sample`` of shards, records and index;
+        ``index_us_per_sample``, processor time of the one process that writes the index;
+        ``check_us_per_sample``, processor time of comparing a shard that is there with its
+        checksum; ``machine``.
+
+    Raises:
+        DependencyError: pyarrow or ray is not installed.
+    """
+    processes = workers or os.cpu_count() or 1
+    with tempfile.TemporaryDirectory(prefix="maskdepth-bench-") as name:
+        folder = Path(name)
+        spec = sample_dataset(folder, RecipeRules(size=size)).spec
+        rows = []
+        for engine in ENGINES:
+            target = Dataset(folder / engine, spec, ())
+            rows.append(_time_engine(engine, target, samples, shard_size, processes))
+        for row in rows:
+            for figure in ("samples_per_second", "cpu_ms_per_sample"):
+                row[f"{figure}_ratio"] = row[figure] / rows[0][figure]
+        first = Dataset(folder / next(iter(ENGINES)), spec, ())
+        began = _processor_seconds()
+        materialise(first, samples, shard_size=shard_size, workers=1)
+        checking = _processor_seconds() - began
+        began = _processor_seconds()
+        write_index(first.folder, spec, load_manifest(first.folder))
+        indexing = _processor_seconds() - began
+        contents = [_contents(folder / engine) for engine in ENGINES]
+        shards = range(load_manifest(first.folder).shards)
+        sizes = {
+            "shards": [shard_path(first.folder, shard) for shard in shards],
+            "records": [record_path(first.folder, shard) for shard in shards],
+            "index": [first.folder / INDEX_FILE],
+        }
+        per_sample = {
+            kind: sum(path.stat().st_size for path in paths) / samples
+            for kind, paths in sizes.items()
+        }
+    return {
+        "samples": samples,
+        "shard_size": shard_size,
+        "size": size,
+        "workers": processes,
+        "engines": rows,
+        "same_bytes": all(found == contents[0] for found in contents),
+        "bytes_per_sample": per_sample,
+        "index_us_per_sample": 1e6 * indexing / samples,
+        "check_us_per_sample": 1e6 * (checking - indexing) / samples,
+        "machine": describe_machine(),
+    }
+
+
+def _time_engine(
+    engine: str, target: Dataset, samples: int, shard_size: int, processes: int
+) -> dict[str, Any]:
+    began = time.perf_counter()
+
+    def write(place: str, count: int, shard_size: int) -> tuple[float, float]:
+        """Seconds, and seconds of all processors."""
+        before, cpu_before = time.perf_counter(), _processor_seconds()
+        materialise(
+            Dataset(target.folder / place, target.spec, ()),
+            count,
+            shard_size=shard_size,
+            workers=processes,
+            engine=engine,
+        )
+        return time.perf_counter() - before, _processor_seconds() - cpu_before
+
+    with ray_session(processes) if engine == "ray" else contextlib.nullcontext():
+        write("start", processes, 1)
+        starting = time.perf_counter() - began
+        # As many shards as workers, of one sample: what a build costs besides its samples.
+        idle, idle_cpu = write("idle", processes, 1)
+        busy, busy_cpu = write(".", samples, shard_size)
+    more = samples - processes
+    return {
+        "engine": engine,
+        "start_seconds": starting,
+        "seconds": busy,
+        "samples_per_second": more / (busy - idle),
+        "cpu_ms_per_sample": 1000 * (busy_cpu - idle_cpu) / more,
+    }
+
+
+def _processor_seconds() -> float:
+    """Of this process, of children that have ended, and of all processes below it."""
+    if not Path("/proc/self/stat").exists():
+        return math.nan
+    tick = os.sysconf("SC_CLK_TCK")
+    parents, seconds = {}, {}
+    for process, fields in _processes():
+        parents[process] = int(fields[1])
+        seconds[process] = sum(map(int, fields[11:15])) / tick
+    total, found = 0.0, [os.getpid()]
+    while found:
+        parent = found.pop()
+        total += seconds[parent]
+        found += [process for process, above in parents.items() if above == parent]
+    return total
+
+
+def _processes() -> Iterator[tuple[int, list[str]]]:
+    """Numbers of all processes, and the fields of their ``stat`` after the name; see proc(5)."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            yield int(path.parent.name), path.read_text().rpartition(")")[2].split()
+
+
+def _contents(folder: Path) -> dict[str, tuple[int, str]]:
+    """Size and checksum of every file of a dataset, by its path there."""
+    return {
+        path.relative_to(folder).as_posix(): hash_file(path)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }

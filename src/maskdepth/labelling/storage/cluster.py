@@ -1,0 +1,270 @@
+"""The engine on Ray Data: one task a shard, on this machine or on all nodes of a cluster.
+
+Only names of backgrounds, numbers of shards and what workers say of them pass through Ray; samples
+go from the worker to the dataset folder, which all nodes share. Ray starts a task again elsewhere
+when its worker or node is lost. That is safe: a shard appears whole or not at all, and has the
+same bytes whoever writes it.
+
+The lock on the folder is the driver's alone. In its stead workers look for a file, the permit, that
+exists as long as the run does. The next run removes it before anything else, so a worker that has
+outlived its driver leaves nothing behind; and on a node that does not share the folder it is
+never there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+
+from maskdepth.errors import DependencyError, MaskdepthError, StorageError, UsageError
+from maskdepth.images import write_bytes
+from maskdepth.labelling.storage.lock import HeldLock
+from maskdepth.labelling.storage.work import Job, Task, Work, Worker
+
+# Nothing large passes through the object store, and Ray would take a third of the memory for it.
+_OBJECT_STORE_BYTES: Final = 256 << 20
+# Of what a task returns: with the default of 128 MiB Ray Data starts hardly any before it knows.
+_BLOCK_BYTES: Final = 1 << 20
+_CHECK_SECONDS: Final = 120.0
+_ANSWER_SECONDS: Final = 10.0
+_SHARE_REMEDY = (
+    "put the dataset and its assets on a file system that all nodes share, and install the same "
+    "maskdepth and OpenCV on each"
+)
+
+
+@contextlib.contextmanager
+def ray_engine(
+    job: Job, lock: HeldLock, workers: int | None, notify: Callable[[str], None]
+) -> Iterator[Work]:
+    """Tasks on the cluster at RAY_ADDRESS, else on this machine's cores; an ``Engine``.
+
+    Raises:
+        DependencyError: ray is not installed.
+        UsageError: no cluster answers at RAY_ADDRESS.
+        StorageError: a node does not share the folder or renders other bytes, or nothing was
+            finished for half an hour, since Ray tries without end what kills its workers.
+    """
+    try:
+        with ray_session(workers), _quiet_data():
+            import ray
+            from ray.data.exceptions import ExecutionTimeoutError
+
+            nodes: list[dict[str, Any]] = [
+                node
+                for node in ray.nodes()  # type: ignore[no-untyped-call] # has no types
+                if node["Alive"]
+            ]
+            cores = sum(node["Resources"].get("CPU", 0) for node in nodes)
+            notify(f"ray: {cores:g} processors, nodes: {len(nodes)}")
+            permit = job.folder / f".{secrets.token_hex(8)}.part"  # so that remove_parts knows it
+            write_bytes(permit, b"")
+            run = _Run(permit, job)
+            try:
+                _check_nodes(run, nodes)
+                yield lambda task, items: _map_items(run, task, items, workers)
+            except (ExecutionTimeoutError, ray.exceptions.WorkerCrashedError) as error:
+                raise StorageError(
+                    "workers that live until the end",
+                    f"{type(error).__name__}: those of one shard are killed each time, or none "
+                    "can be had",
+                    "run this again, with fewer --workers if memory is short; what was finished "
+                    "is kept",
+                ) from None
+            finally:
+                permit.unlink(missing_ok=True)
+    finally:
+        job.remove_parts()  # of workers that were killed
+
+
+@contextlib.contextmanager
+def ray_session(workers: int | None = None) -> Iterator[None]:
+    """A connection to Ray for the block: the one there is, the cluster at RAY_ADDRESS, or our own.
+
+    Our own has no dashboard and reports no usage.
+
+    Args:
+        workers: processors of our own; as many as there are cores if left out.
+
+    Raises:
+        DependencyError: ray is not installed.
+        UsageError: no cluster answers at RAY_ADDRESS.
+    """
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise DependencyError(error.name or "ray", "scale") from None
+    if ray.is_initialized():
+        yield
+        return
+    address = os.environ.get("RAY_ADDRESS") or "local"
+    own: dict[str, Any] = {
+        "num_cpus": workers or os.cpu_count(),
+        "include_dashboard": False,
+        "object_store_memory": _OBJECT_STORE_BYTES,
+    }
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        _ask(address)
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            **(own if address == "local" else {}),
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        if address == "local":
+            raise
+        raise UsageError(
+            f"a Ray cluster at RAY_ADDRESS={address}",
+            str(error).splitlines()[0],
+            "start it with `ray start --head`, mend RAY_ADDRESS, or unset it to use this machine",
+        ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _ask(address: str) -> None:
+    """Fail at once where Ray itself would wait a minute, and tell all about it.
+
+    Raises:
+        OSError: nobody answers at host:port.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS).close()
+
+
+@contextlib.contextmanager
+def _quiet_data() -> Iterator[None]:
+    """Keep Ray Data's log to its file for the block: we report progress and errors ourselves."""
+    console = [
+        handler
+        for handler in logging.getLogger("ray.data").handlers
+        if isinstance(handler, logging.StreamHandler)
+    ]
+    levels = [handler.level for handler in console]
+    for handler in console:
+        handler.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for handler, level in zip(console, levels, strict=True):
+            handler.setLevel(level)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A job and the file that says that it is still wanted."""
+
+    permit: Path  # no two runs share one
+    job: Job = field(compare=False)
+
+    def check(self) -> None:
+        """Go on only where the permit is seen.
+
+        Raises:
+            StorageError: it is not.
+        """
+        if not self.permit.exists():
+            raise StorageError(
+                f"the folder {self.job.folder} to be the same one on all nodes",
+                f"another one, or none, on {socket.gethostname()}",
+                f"{_SHARE_REMEDY}; if they do, another run has taken this one's place",
+            )
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What a task returned, or the error that a user can do something about."""
+
+    result: Any = None
+    error: MaskdepthError | OSError | None = None
+
+
+def _map_items(run: _Run, task: Task, items: Sequence[Any], workers: int | None) -> Iterator[Any]:
+    """Results of a worker's method on each item, a Ray task each, in any order."""
+    import ray.data
+
+    outcomes = ray.data.from_items(list(items), override_num_blocks=len(items)).map(
+        partial(_work_on, run=run, task=task),
+        compute=ray.data.TaskPoolStrategy(workers),
+    )
+    outcomes.context.enable_progress_bars = False
+    outcomes.context.target_max_block_size = _BLOCK_BYTES
+    for row in outcomes.iter_rows():
+        outcome: _Outcome = row["outcome"]
+        if outcome.error is not None:
+            raise outcome.error
+        yield outcome.result
+
+
+def _work_on(row: dict[str, Any], run: _Run, task: Task) -> dict[str, Any]:
+    """In a process of Ray's: do one item."""
+    try:
+        outcome = _Outcome(getattr(_worker_for(run), task)(row["item"]))
+    except (MaskdepthError, OSError) as error:
+        outcome = _Outcome(error=error)
+    return {"outcome": outcome}
+
+
+@lru_cache(maxsize=1)
+def _worker_for(run: _Run) -> Worker:
+    """The worker of this process, and the pictures that it has read, for as long as a run lasts."""
+    cv2.setNumThreads(1)
+    return Worker(run.job, run.check)
+
+
+def _check_nodes(run: _Run, nodes: Sequence[dict[str, Any]]) -> None:
+    """See before any work that all nodes share the folder and the assets, and render alike.
+
+    Raises:
+        StorageError: names a node that does not.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = ray.get_runtime_context().get_node_id()
+    others = [node for node in nodes if node["NodeID"] != here and node["Resources"].get("CPU")]
+    if not others:
+        return
+    probe = ray.remote(num_cpus=0, max_retries=0)(_probe)
+    answers = [
+        probe.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        ).remote(run)
+        for node in others
+    ]
+    expected = Worker(run.job).fingerprint()
+    for node, answer in zip(others, answers, strict=True):
+        try:
+            found: _Outcome = ray.get(answer, timeout=_CHECK_SECONDS)
+        except ray.exceptions.RayError as error:
+            found = _Outcome(error=OSError(str(error).strip().splitlines()[-1]))
+        if found.result != expected:
+            raise StorageError(
+                f"nodes that see {run.job.folder} and its assets and render the same bytes",
+                f"on {node['NodeManagerAddress']}: {found.error or 'other bytes'}",
+                _SHARE_REMEDY,
+            )
+
+
+def _probe(run: _Run) -> _Outcome:
+    """Read and render the first samples, and write nothing."""
+    try:
+        return _Outcome(Worker(run.job, run.check).fingerprint())
+    except (MaskdepthError, OSError) as error:
+        return _Outcome(error=error)

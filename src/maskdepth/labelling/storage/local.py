@@ -1,0 +1,92 @@
+"""The local engine: processes of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
+from multiprocessing.synchronize import Event
+from typing import Any
+
+import cv2
+
+from maskdepth.errors import StorageError
+from maskdepth.labelling.storage.lock import HeldLock
+from maskdepth.labelling.storage.work import Job, Stopped, Task, Work, Worker
+
+
+@contextlib.contextmanager
+def local_engine(
+    job: Job, lock: HeldLock, workers: int | None, notify: Callable[[str], None]
+) -> Iterator[Work]:
+    """Processes, one a core unless ``workers`` says otherwise; an ``Engine``.
+
+    Raises:
+        StorageError: a worker process was killed.
+    """
+    processes = min(workers or os.cpu_count() or 1, job.manifest().shards)
+    if processes == 1:
+        alone = Worker(job)
+        yield lambda task, items: (getattr(alone, task)(item) for item in items)
+        return
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+    try:
+        with ProcessPoolExecutor(
+            processes, mp_context=context, initializer=_start_worker, initargs=(job, stop, lock)
+        ) as pool:
+
+            def work(task: Task, items: Sequence[Any]) -> Iterator[Any]:
+                futures = [pool.submit(_call_worker, task, item) for item in items]
+                for future in as_completed(futures):
+                    yield future.result()
+
+            try:
+                yield work
+            except BaseException:
+                stop.set()
+                pool.shutdown(cancel_futures=True)
+                raise
+    except BrokenProcessPool:
+        job.remove_parts()  # of the other workers, which were ended in turn
+        raise StorageError(
+            "worker processes that live until the end",
+            "one that was killed, perhaps for want of memory",
+            "run this again with fewer --workers; what was finished is kept",
+        ) from None
+
+
+_worker: Worker
+_held: HeldLock
+
+
+def _start_worker(job: Job, stop: Event, lock: HeldLock) -> None:
+    """Prepare a worker process, which holds the lock of its parent and ends with it."""
+    global _worker, _held
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    cv2.setNumThreads(1)
+
+    def check() -> None:
+        if stop.is_set():
+            raise Stopped
+
+    _worker, _held = Worker(job, check), lock
+
+
+def _end_with(sentinel: int) -> None:
+    """End this process as soon as its parent has: nobody else would end it."""
+    wait([sentinel])
+    os._exit(1)
+
+
+def _call_worker(task: Task, item: Any) -> Any:
+    return getattr(_worker, task)(item)

@@ -1,0 +1,202 @@
+"""Shards written on Ray: the bytes of the local engine, whatever is killed meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from maskdepth.bench import bench_engines
+from maskdepth.errors import DependencyError, MaskdepthError, StorageError, UsageError
+from maskdepth.labelling.build import Dataset, compose_dataset, materialise
+from maskdepth.synthesis.rules import RecipeRules
+from maskdepth.synthesis.worlds import write_sample_pack
+
+pytest.importorskip("ray.data", reason="ray is not installed")
+
+SHARD_SIZE = 8
+LONG = 800  # samples of a shard that takes long enough to be met in the middle
+Make = Callable[..., Dataset]
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pack")
+    write_sample_pack(folder, scenes=3, cutouts=4)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def _ray() -> Iterator[None]:
+    """One small Ray for all tests of this file: a start takes seconds."""
+    import ray
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray.init(
+        address="local",
+        num_cpus=2,
+        object_store_memory=80 << 20,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="CRITICAL",
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def make(pack: Path, tmp_path: Path) -> Make:
+    """Compose the pack as a dataset of a name."""
+
+    def make(name: str) -> Dataset:
+        return compose_dataset(
+            pack / "cutouts", pack / "backgrounds", tmp_path / name,
+            rules=RecipeRules(size=64, long_side_px=(10.0, 60.0)), small=True, depth_scenes=0,
+        )  # fmt: skip
+
+    return make
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def processes_with(file: Path) -> set[int]:
+    """Those of our processes that have a file open."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # another user's, or ended meanwhile
+            if any(str(link.readlink()) == str(file) for link in (process / "fd").iterdir()):
+                found.add(int(process.name))
+    return found
+
+
+class Run(threading.Thread):
+    """The build of two long shards on Ray, in a thread; what it raised is in ``error``."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        super().__init__()
+        self.dataset = dataset
+        self.error: MaskdepthError | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            materialise(self.dataset, 2 * LONG, shard_size=LONG, engine="ray")
+        except MaskdepthError as error:
+            self.error = error
+
+    def unfinished(self) -> list[Path]:
+        """The files of shards that are being written, once there are any with samples in them."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            for part in self.dataset.folder.glob("shards/.*.part"):
+                if part.stat().st_size:
+                    return [part]
+            time.sleep(0.01)
+        raise AssertionError("no shard was begun")
+
+
+@pytest.mark.usefixtures("_ray")
+def test_ray_writes_the_same_bytes(make: Make) -> None:
+    """Every file of the dataset, and no other; going on with more samples as well."""
+    here, there = make("here"), make("there")
+    for count in (12, 20):
+        materialise(here, count, shard_size=SHARD_SIZE, workers=1)
+        materialise(there, count, shard_size=SHARD_SIZE, engine="ray")
+        assert contents(here.folder) == contents(there.folder)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to find the writer")
+@pytest.mark.usefixtures("_ray")
+def test_a_killed_worker_loses_nothing(make: Make) -> None:
+    """SIGKILL in the middle of a shard: Ray begins it again, and all files get the same bytes."""
+    here, there = make("here"), make("there")
+    run = Run(there)
+    (part,) = run.unfinished()
+    (writer,) = processes_with(part)
+    assert writer != os.getpid()
+    os.kill(writer, signal.SIGKILL)
+    run.join(60)
+    assert not run.is_alive()
+    assert run.error is None
+    materialise(here, 2 * LONG, shard_size=LONG, workers=1)
+    assert contents(here.folder) == contents(there.folder)
+
+
+@pytest.mark.usefixtures("_ray")
+def test_a_run_whose_place_was_taken_stops(make: Make) -> None:
+    """As on a node without the folder: one line, and nothing is left half-written."""
+    dataset = make("data")
+    run = Run(dataset)
+    run.unfinished()
+    (permit,) = dataset.folder.glob(".*.part")
+    permit.unlink()
+    run.join(60)
+    assert isinstance(run.error, StorageError)
+    assert "\n" not in str(run.error)
+    assert "all nodes" in str(run.error)
+    assert {path.name for path in (dataset.folder / "shards").iterdir()} == {"manifest.json"}
+    assert not list(dataset.folder.glob(".*"))
+
+
+def test_without_ray_one_line_says_how_to_install_it(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = make("data")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(DependencyError, match=r"'ray'.*pip install 'maskdepth\[scale\]'"):
+        materialise(dataset, 20, engine="ray")
+    assert not (dataset.folder / "shards").exists()
+
+
+def test_an_engine_of_another_name_is_refused(make: Make) -> None:
+    """Before anything is written."""
+    dataset = make("data")
+    with pytest.raises(UsageError, match="local or ray"):
+        materialise(dataset, 20, engine="dask")
+    assert not (dataset.folder / "shards").exists()
+
+
+def test_a_cluster_that_does_not_answer_is_one_line(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, with the address, and nothing is written."""
+    dataset = make("data")
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        monkeypatch.setattr("ray.is_initialized", lambda: False)
+        with pytest.raises(UsageError, match=f"RAY_ADDRESS={address}") as caught:
+            materialise(dataset, 20, engine="ray")
+    assert "\n" not in str(caught.value)
+    assert not (dataset.folder / "shards").exists()
+
+
+@pytest.mark.usefixtures("_ray")
+def test_bench_engines_compares_what_was_written() -> None:
+    """A row an engine, the same bytes, and the figures that a plan needs."""
+    found = bench_engines(samples=6, shard_size=3, size=64, workers=1)
+    assert [row["engine"] for row in found["engines"]] == ["local", "ray"]
+    assert found["same_bytes"]
+    local, ray = found["engines"]
+    assert local["samples_per_second_ratio"] == 1
+    assert ray["samples_per_second_ratio"] == pytest.approx(
+        ray["samples_per_second"] / local["samples_per_second"]
+    )
+    assert all(size > 0 for size in found["bytes_per_sample"].values())
+    assert math.isfinite(found["index_us_per_sample"])
