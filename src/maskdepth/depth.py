@@ -30,12 +30,39 @@ def disparity_from_depth(depth_m: NDArray[Any]) -> NDArray[np.float32]:
         float32 (H, W): (1 / depth) / max(1 / depth), sky 0, invalid NaN. A picture that is sky
         everywhere is 0 everywhere.
     """
-    inverse = _inverse_depth(depth_m)
-    valid = ~np.isnan(inverse)
-    nearest = float(inverse[valid].max()) if valid.any() else 0.0
-    if nearest > 0:
-        inverse /= nearest
-    return inverse.astype(np.float32)
+    return _nearest_one(_inverse_depth(depth_m))
+
+
+def disparity_from_inverse_depth(inverse_depth: NDArray[Any]) -> NDArray[np.float32]:
+    """Disparity whose nearest valid pixel is 1, of inverse depth in any unit.
+
+    Args:
+        inverse_depth: (H, W) proportional to 1/metres; 0 is sky; NaN, infinite and negative are
+            invalid.
+
+    Returns:
+        float32 (H, W): inverse depth / its maximum, invalid NaN.
+    """
+    values = np.array(inverse_depth, np.float64)
+    values[~(np.isfinite(values) & (values >= 0))] = np.nan
+    return _nearest_one(values)
+
+
+def disparity_from_relative(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Disparity in [0, 1] of inverse depth up to an unknown scale and shift, near = large.
+
+    Args:
+        values: (H, W), any range; NaN and infinite are invalid.
+
+    Returns:
+        float32 (H, W): the farthest valid pixel 0, the nearest 1, invalid NaN. A constant is 0.
+    """
+    result = np.array(values, np.float64)
+    valid = np.isfinite(result)
+    result[~valid] = np.nan
+    if valid.any():
+        result -= result[valid].min()
+    return _nearest_one(result)
 
 
 def depth_from_disparity(disparity: NDArray[Any], nearest_m: float = 1.0) -> NDArray[np.float32]:
@@ -179,6 +206,15 @@ def colourise(disparity: NDArray[Any]) -> NDArray[np.uint8]:
     rgb = np.ascontiguousarray(bgr[..., ::-1])
     rgb[invalid] = _INVALID_GREY
     return rgb.astype(np.uint8, copy=False)
+
+
+def _nearest_one(inverse: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Divided by its maximum, in place; what has none above 0 is left as it is."""
+    valid = ~np.isnan(inverse)
+    nearest = float(inverse[valid].max()) if valid.any() else 0.0
+    if nearest > 0:
+        inverse /= nearest
+    return inverse.astype(np.float32)
 
 
 def _inverse_depth(depth_m: NDArray[Any]) -> NDArray[np.float64]:

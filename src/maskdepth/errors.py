@@ -8,6 +8,7 @@
     ├── DatasetError           a dataset spec: another version, edited, damaged
     ├── ModelError             a model folder: another version, a missing file
     │   └── WeightsNotShippedError
+    ├── TeacherError           a teacher that does not fit its description, or cannot be read
     ├── StorageError           a full disk, a folder that cannot be written
     ├── DependencyError        an optional dependency that is not installed
     └── TrainingError
@@ -84,6 +85,10 @@ class WeightsNotShippedError(ModelError):
             "none, and this version ships no weights",
             "make one with `maskdepth fit CUTOUTS BACKGROUNDS -o MODEL` and pass MODEL",
         )
+
+
+class TeacherError(MaskdepthError):
+    """A teacher: its files, its description, or maps that are not what it promises."""
 
 
 class StorageError(MaskdepthError):
