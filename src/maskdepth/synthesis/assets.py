@@ -30,12 +30,15 @@ from maskdepth.synthesis.duplicates import connected, near_duplicates
 from maskdepth.synthesis.ground import GroundPoint
 
 __all__ = [
+    "LABEL_FILE",
     "Asset",
     "BackgroundAsset",
     "CutoutAsset",
     "Finding",
     "Split",
+    "TeacherLabel",
     "assign_splits",
+    "list_pictures",
     "scan_backgrounds",
     "scan_cutouts",
 ]
@@ -43,7 +46,7 @@ __all__ = [
 Split = Literal["train", "val", "test"]
 
 _LICENCES_FILE: Final = "licences.csv"
-_LABEL_FILE: Final = "label.json"
+LABEL_FILE: Final = "label.json"
 _LABEL_SUFFIXES: Final = (DISPARITY_SUFFIX, RELIEF_SUFFIX, "_depth_mm.png")
 _SPLIT_SALT: Final = "maskdepth-split-v1"
 _HELD_OUT_SHARE: Final = 0.15  # for val and for test each
@@ -92,12 +95,29 @@ class CutoutAsset(Asset):
     foot: tuple[float, float] = (0.5, 1.0)
 
 
+class TeacherLabel(Settings):
+    """Which teacher labelled a background, and what speaks against its label.
+
+    Attributes:
+        name, version, kind, units, licence: the teacher's, see ``labelling.teachers``.
+        flags: why the label is not learned from; empty where it is.
+    """
+
+    name: str = Field(min_length=1)
+    version: str = Field(min_length=1)
+    kind: Literal["depth", "inverse depth", "disparity"]
+    units: Literal["metres", "relative"]
+    licence: str = Field(min_length=1)
+    flags: tuple[str, ...] = ()
+
+
 class BackgroundAsset(Asset):
     """A background.
 
     Attributes:
-        disparity: path of the 16-bit disparity label beside it, if any.
-        label: where that label comes from, by ``label.json``: "exact", "sensor", ...
+        disparity: path of its 16-bit disparity label; None where it has none to learn from.
+        label: where that label comes from: "exact", "sensor", "teacher NAME", ...
+        teacher: who made the label, also where it is not learned from; None without a teacher.
         focal: focal length as a share of the long side, by ``label.json``, if known.
         ground: points where something could stand, found in the label; see ``ground``.
         origin: whether it is the user's own or the built-in sample pack's.
@@ -107,6 +127,7 @@ class BackgroundAsset(Asset):
     label: str | None = None
     focal: float | None = Field(None, gt=0)
     ground: tuple[GroundPoint, ...] = ()
+    teacher: TeacherLabel | None = None
     origin: Literal["user", "sample"] = "user"
 
 
@@ -115,6 +136,21 @@ class _LabelFacts(Settings):
 
     kind: str = Field(min_length=1)
     focal: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    teacher: TeacherLabel | None = None
+    flagged: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+
+    def apply(self, asset: BackgroundAsset) -> BackgroundAsset:
+        """A background whose label lies beside it, with what is told of it."""
+        stem = Path(asset.file).stem
+        told: dict[str, Any] = {"label": self.kind, "focal": self.focal.get(stem)}
+        if self.teacher is not None:
+            flags = self.flagged.get(stem, ())
+            told["teacher"] = self.teacher.model_copy(update={"flags": flags})
+            if flags:
+                told |= {"disparity": None, "label": None, "label_sha256": None}
+            if flags or self.teacher.kind == "disparity":
+                told["ground"] = ()  # found only where disparity is proportional to inverse depth
+        return asset.model_copy(update=told)
 
 
 _AnyAsset = TypeVar("_AnyAsset", bound=Asset)
@@ -158,7 +194,8 @@ def scan_backgrounds(
         folder: as in ``scan_cutouts``; disparity labels are ``<stem>_disparity.png`` beside the
             pictures, and where they come from stands in ``label.json`` as ``{"kind": "exact"}``,
             with focal lengths by stem where they are known: ``"focal": {"stem": 0.9}``, shares of
-            the pictures' long sides.
+            the pictures' long sides; beside pseudo-labels also ``"teacher"`` and, by stem, why a
+            label is not to be learned from, ``"flagged"``.
         origin: whose folder this is.
         strict: raise at the first file that the check drops.
 
@@ -173,17 +210,12 @@ def scan_backgrounds(
     told = {place: _label_facts(place, findings) for place in labelled}
     assets = []
     for common, item in _described(folder, kept):
-        kind, focals = told[Path(item.label.file).parent] if item.label else (None, {})
-        assets.append(
-            BackgroundAsset(
-                **common,
-                disparity=item.label.file if item.label else None,
-                label=kind,
-                focal=focals.get(Path(common["file"]).stem),
-                ground=item.ground,
-                origin=origin,
-            )
-        )
+        asset = BackgroundAsset(**common, ground=item.ground, origin=origin)
+        if item.label:
+            asset = asset.model_copy(update={"disparity": item.label.file})
+            facts = told[Path(item.label.file).parent]
+            asset = facts.apply(asset) if facts else asset
+        assets.append(asset)
     return assets, findings
 
 
@@ -242,7 +274,7 @@ def _scan(
     findings: list[Finding] = []
     kept: list[tuple[Path, Checked]] = []
     first_of: dict[str, Path] = {}
-    paths = _pictures(folder, kind)
+    paths = list_pictures(folder, kind)
     # Decoding and hashing release the interpreter's lock.
     with ThreadPoolExecutor(2) as pool:
         for path, result in zip(paths, pool.map(check, paths), strict=True):
@@ -284,8 +316,15 @@ def _grouped(kept: Sequence[tuple[Path, Checked]]) -> tuple[list[str], list[Find
     return [smallest[root] for root in roots], findings
 
 
-def _pictures(folder: Path, kind: str) -> list[Path]:
-    """Absolute paths of the pictures in a folder and below, without labels and hidden files."""
+def list_pictures(folder: Path, kind: str) -> list[Path]:
+    """Absolute paths of the pictures in a folder and below, without labels and hidden files.
+
+    Args:
+        kind: what they are called in the error, ``"backgrounds"``.
+
+    Raises:
+        AssetError: the folder is missing or unreadable.
+    """
     if not folder.is_dir():
         got = "a file" if folder.exists() else "nothing there"
         raise AssetError(f"a folder of {kind} at {folder}", got, "check the path")
@@ -364,18 +403,16 @@ def _licences(path: Path) -> dict[str, tuple[str | None, str | None]]:
         return {}
 
 
-def _label_facts(place: Path, findings: list[Finding]) -> tuple[str | None, dict[str, float]]:
-    """What ``label.json`` says of the labels in a folder: their kind, and focal lengths by stem."""
-    path = place / _LABEL_FILE
+def _label_facts(place: Path, findings: list[Finding]) -> _LabelFacts | None:
+    """What ``label.json`` says of the labels in a folder, if there is a usable one."""
+    path = place / LABEL_FILE
     if not path.exists():
-        return None, {}
+        return None
     try:
-        facts = _LabelFacts.parse(json.loads(path.read_text(encoding="utf-8")), str(path))
+        return _LabelFacts.parse(json.loads(path.read_text(encoding="utf-8")), str(path))
     except (OSError, ValueError) as error:
         detail = f"{type(error).__name__}: {error}"
     except ConfigError as error:
         detail = str(error)
-    else:
-        return facts.kind, facts.focal
     findings.append(Finding(str(path), "label unusable", detail, False))
-    return None, {}
+    return None

@@ -12,7 +12,7 @@ from pydantic import Field
 from maskdepth.config import Settings
 from maskdepth.errors import ConfigError, DatasetError
 from maskdepth.images import write_text
-from maskdepth.synthesis.assets import Asset, BackgroundAsset, CutoutAsset, Split
+from maskdepth.synthesis.assets import Asset, BackgroundAsset, CutoutAsset, Split, TeacherLabel
 from maskdepth.synthesis.catalogue import MEMORY_MB, Catalogue
 from maskdepth.synthesis.recipes import Pool
 from maskdepth.synthesis.rules import RecipeRules
@@ -47,12 +47,14 @@ class DatasetSpec(Settings):
         backgrounds: Split = "train",
         *,
         labelled: bool | None = None,
+        taught: bool | None = None,
         origin: str | None = None,
     ) -> Pool:
         """The assets of one split each, to draw recipes from.
 
         Args:
             labelled: only backgrounds with (True) or without (False) a disparity label.
+            taught: only those that a teacher has (True) or has not (False) labelled.
             origin: only backgrounds of the ``"user"`` or of the ``"sample"`` pack.
 
         Raises:
@@ -65,6 +67,7 @@ class DatasetSpec(Settings):
                 for asset in self.backgrounds
                 if asset.split == backgrounds
                 and (labelled is None or labelled == (asset.disparity is not None))
+                and (taught is None or taught == (asset.teacher is not None))
                 and (origin is None or origin == asset.origin)
             ),
         )
@@ -84,6 +87,9 @@ class DatasetSpec(Settings):
         for asset in (*values["cutouts"], *values["backgrounds"]):
             for field in places & asset.keys():
                 asset[field] = asset[field] is not None
+            # Specs from before there were teachers keep their fingerprints.
+            if asset.get("teacher", ...) is None:
+                del asset["teacher"]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
@@ -95,6 +101,21 @@ class DatasetSpec(Settings):
         if all(asset.origin == "sample" for asset in labelled):
             return "synthetic only"
         return ", ".join(sorted({asset.label or "unknown" for asset in labelled}))
+
+    @property
+    def teachers(self) -> list[TeacherLabel]:
+        """Those whose labels are learned from, each once, in the order of their names."""
+        found = {asset.teacher for asset in self.backgrounds if asset.disparity and asset.teacher}
+        return sorted(found, key=lambda teacher: (teacher.name, teacher.version))
+
+    @property
+    def flagged(self) -> dict[str, tuple[str, ...]]:
+        """Backgrounds whose label is not learned from, by id, and why."""
+        return {
+            asset.id: asset.teacher.flags
+            for asset in self.backgrounds
+            if asset.teacher is not None and asset.teacher.flags
+        }
 
 
 def save_spec(folder: Path, spec: DatasetSpec) -> None:

@@ -1,0 +1,317 @@
+"""Any depth network as an ONNX file, with a small JSON beside it that says how to read it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from pydantic import Field
+
+from maskdepth.config import Settings
+from maskdepth.errors import ConfigError, TeacherError
+from maskdepth.images import resize
+from maskdepth.labelling.teachers.teacher import Kind, TeacherInfo, Units
+
+_BATCH: Final = 8  # pictures at once, where the network takes any number
+_VERSION_LENGTH: Final = 16
+_TYPES: Final = {
+    "tensor(uint8)": "uint8",
+    "tensor(float16)": "float16",
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+}
+_NUMBER: Final = r"-?\d+(?:\.\d+)?"
+_INPUT: Final = re.compile(
+    rf"(uint8|float16|float32) (NCHW|NHWC) (RGB|BGR) ({_NUMBER})\.\.({_NUMBER})"
+    r"(?:, *([\d?]+(?:x[\d?]+){3}))?"
+)
+_OUTPUT: Final = re.compile(
+    r"(uint8|float16|float32|float64) (NCHW|NHWC|NHW|HW)(?: ([\d?]+(?:x[\d?]+)*))?"
+)
+_RANGE: Final = re.compile(rf"({_NUMBER})\.\.({_NUMBER})")
+_EXAMPLE: Final = "'uint8 NHWC RGB 0..255, 1x224x224x3'"
+
+
+class _Facts(Settings):
+    """The JSON beside an ONNX file; docs/labelling.md explains it."""
+
+    model: str | None = None
+    input: str
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    size: tuple[int, int] | None = None
+    output: str
+    output_scale: float = 1.0
+    output_offset: float = 0.0
+    kind: Kind
+    units: Units
+    range: str | tuple[float, float] | None = None
+    licence: str = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class _Input:
+    """How a picture becomes the network's input."""
+
+    dtype: str
+    layout: str
+    order: str
+    low: float
+    high: float
+    size: tuple[int, int]
+    batch: int
+
+
+class OnnxTeacher:
+    """The depth network of an ONNX file.
+
+    Pictures are stretched to the network's size, and its maps back to theirs, bilinearly where
+    they grow.
+
+    Args:
+        path: the ONNX file, with a JSON of the same stem beside it.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        threads: CPU threads, all cores if left out.
+
+    Raises:
+        TeacherError: a file is missing or unreadable, or the two do not fit each other.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        threads: int | None = None,
+    ) -> None:
+        beside = path.with_suffix(".json")
+        facts, text = _load_facts(path, beside)
+        self._session, data = _open_session(path, device, threads)
+        self._facts = facts
+        self._input = _fitting_input(self._session, facts, beside)
+        _check_output(self._session, facts, beside)
+        self._layout = _parsed(_OUTPUT, facts.output, "output", beside)[1]
+        digest = hashlib.sha256(data + text).hexdigest()
+        self._info = TeacherInfo(
+            name=path.stem,
+            version=digest[:_VERSION_LENGTH],
+            kind=facts.kind,
+            units=facts.units,
+            range=_range(facts, beside),
+            size=self._input.size,
+            licence=facts.licence,
+        )
+
+    @property
+    def info(self) -> TeacherInfo:
+        """See ``Teacher``."""
+        return self._info
+
+    def predict(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        """See ``Teacher``."""
+        maps: list[NDArray[np.float32]] = []
+        for start in range(0, len(pictures), self._input.batch):
+            maps += self._run(pictures[start : start + self._input.batch])
+        return maps
+
+    def _run(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        batch = np.stack([self._tensor(picture) for picture in pictures])
+        first = self._session.get_inputs()[0].name
+        try:
+            (raw,) = self._session.run([self._session.get_outputs()[0].name], {first: batch})
+        except Exception as error:  # ONNX Runtime's errors have no common base of their own.
+            raise TeacherError(
+                f"{self._info.name} to take {len(pictures)} pictures of {self._input.size}",
+                str(error).splitlines()[0],
+                "mend the JSON beside it, or free some memory",
+            ) from error
+        found = _planes(np.asarray(raw), self._layout, len(pictures))
+        if found is None:
+            raise TeacherError(
+                f"{len(pictures)} maps of one channel, as {self._facts.output!r} says",
+                f"shape {raw.shape}",
+                "mend 'output' in the JSON beside the ONNX file",
+            )
+        values = found.astype(np.float32) * np.float32(self._facts.output_scale)
+        values += np.float32(self._facts.output_offset)
+        return [
+            np.asarray(resize(plane, *picture.shape[:2]), np.float32)
+            for plane, picture in zip(values, pictures, strict=True)
+        ]
+
+    def _tensor(self, picture: NDArray[np.uint8]) -> NDArray[Any]:
+        """A picture as the network wants it: (h, w, 3) or (3, h, w)."""
+        wanted, facts = self._input, self._facts
+        tensor: NDArray[Any] = resize(picture, *wanted.size)
+        if wanted.order == "BGR":
+            tensor = tensor[..., ::-1]
+        plain = (wanted.low, wanted.high) == (0, 255) and not any(facts.mean)
+        if wanted.dtype != "uint8" or not plain or facts.std != (1.0, 1.0, 1.0):
+            scaled = tensor.astype(np.float32) * np.float32((wanted.high - wanted.low) / 255)
+            scaled = (scaled + np.float32(wanted.low) - np.float32(facts.mean)) / facts.std
+            tensor = scaled.astype(wanted.dtype)
+        if wanted.layout == "NCHW":
+            tensor = tensor.transpose(2, 0, 1)
+        return np.ascontiguousarray(tensor)
+
+
+def _load_facts(path: Path, beside: Path) -> tuple[_Facts, bytes]:
+    """The JSON, and its bytes."""
+    try:
+        text = beside.read_bytes()
+        facts = _Facts.parse(json.loads(text), str(beside))
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise TeacherError(
+            f"a JSON at {beside} that says how to read {path.name}",
+            reason,
+            "write one, as the page on labelling describes",
+        ) from None
+    except ConfigError as error:
+        raise TeacherError(error.expected, error.got, error.remedy) from None
+    if facts.model not in (None, path.name):
+        raise TeacherError(
+            f"the description of {path.name} in {beside}",
+            f"that of {facts.model}",
+            "put the right JSON beside the ONNX file",
+        )
+    numbers = (*facts.mean, *facts.std, facts.output_scale, facts.output_offset)
+    if not all(map(math.isfinite, numbers)) or 0 in (*facts.std, facts.output_scale):
+        raise TeacherError(
+            f"finite numbers in {beside}, and std and output_scale other than 0",
+            f"mean {facts.mean}, std {facts.std}, output_scale {facts.output_scale}",
+            "mend these numbers",
+        )
+    return facts, text
+
+
+def _open_session(
+    path: Path, device: str, threads: int | None
+) -> tuple[ort.InferenceSession, bytes]:
+    options = ort.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong is raised
+    options.intra_op_num_threads = threads or 0
+    provider = "CUDAExecutionProvider"
+    providers = ["CPUExecutionProvider"]
+    if device != "cpu" and provider in ort.get_available_providers():
+        providers.insert(0, provider)
+    elif device == "cuda":
+        raise TeacherError(
+            "an ONNX Runtime with CUDA", "one without", "install onnxruntime-gpu, or use the CPU"
+        )
+    try:
+        data = path.read_bytes()
+        # By its path, since weights may lie in a file of their own beside it.
+        return ort.InferenceSession(str(path), options, providers=providers), data
+    except OSError as error:
+        got = error.strerror or str(error)
+        raise TeacherError(f"an ONNX file at {path}", got, "check the path") from None
+    except Exception as error:  # ONNX Runtime's errors have no common base of their own.
+        got = str(error).splitlines()[0]
+        raise TeacherError(f"a usable ONNX file at {path}", got, "export it again") from error
+
+
+def _fitting_input(session: ort.InferenceSession, facts: _Facts, beside: Path) -> _Input:
+    """What the JSON says of the input, where the network agrees."""
+    dtype, layout, order, low, high, told = _parsed(_INPUT, facts.input, "input", beside)
+    inputs = session.get_inputs()
+    if len(inputs) != 1:
+        names = ", ".join(item.name for item in inputs)
+        raise TeacherError("a network with one input, a picture", names, "export it so")
+    shape = _shape(inputs[0].shape)
+    _check(session, "input", inputs[0], dtype, told, beside)
+    rows, columns = (shape[1], shape[2]) if layout == "NHWC" else (shape[2], shape[3])
+    channels = shape[3] if layout == "NHWC" else shape[1]
+    if channels not in (None, 3):
+        raise TeacherError(
+            f"3 channels where {layout} has them, as {beside} says of the input",
+            f"shape {inputs[0].shape}",
+            "mend the layout",
+        )
+    asked = facts.size or (rows, columns)
+    if None in asked or (rows not in (None, asked[0])) or (columns not in (None, asked[1])):
+        raise TeacherError(
+            f"a size for the input of {beside.with_suffix('.onnx').name}",
+            f"{facts.size} for the shape {inputs[0].shape}",
+            'add "size": [height, width] to the JSON',
+        )
+    height, width = (int(side or 0) for side in asked)
+    batch = _BATCH if shape[0] is None else shape[0]
+    if batch != 1 and shape[0] is not None:
+        raise TeacherError("a batch of 1 or of any size", str(batch), "export the network so")
+    return _Input(dtype, layout, order, float(low), float(high), (height, width), batch)
+
+
+def _check_output(session: ort.InferenceSession, facts: _Facts, beside: Path) -> None:
+    dtype, layout, told = _parsed(_OUTPUT, facts.output, "output", beside)
+    found = session.get_outputs()[0]
+    _check(session, "output", found, dtype, told, beside)
+    if found.shape and len(found.shape) != len(layout):
+        raise TeacherError(
+            f"an output of the layout {layout}, as {beside} says",
+            f"shape {found.shape}",
+            "mend 'output' in the JSON",
+        )
+
+
+def _check(
+    session: ort.InferenceSession, what: str, tensor: Any, dtype: str, told: str, beside: Path
+) -> None:
+    """Type and shape of a tensor against what the JSON says of it."""
+    actual = _TYPES.get(tensor.type, tensor.type)
+    shape = _shape(tensor.shape)
+    fits = actual == dtype
+    if told:
+        sides = [None if side == "?" else int(side) for side in told.split("x")]
+        fits &= not shape or len(sides) == len(shape)
+        fits &= all(a is None or b is None or a == b for a, b in zip(sides, shape, strict=False))
+    if what == "input":
+        fits &= len(shape) == 4
+    if not fits:
+        raise TeacherError(
+            f"the {what} {getattr(session, f'get_{what}s')()[0].name!r} as {beside} says: "
+            f"{dtype} {told}".rstrip(),
+            f"{actual} {'x'.join('?' if side is None else str(side) for side in shape)}",
+            "mend the JSON, or put the right one beside the ONNX file",
+        )
+
+
+def _shape(shape: Sequence[Any]) -> list[int | None]:
+    return [side if isinstance(side, int) and side > 0 else None for side in shape]
+
+
+def _parsed(pattern: re.Pattern[str], text: str, key: str, beside: Path) -> tuple[str, ...]:
+    found = pattern.fullmatch(text.strip())
+    if found is None:
+        raise TeacherError(f"{key!r} in {beside} to read like {_EXAMPLE}", repr(text), "mend it")
+    return tuple(group or "" for group in found.groups())
+
+
+def _range(facts: _Facts, beside: Path) -> tuple[float, float] | None:
+    """Least and greatest value; of a text, the first ``low..high`` in it."""
+    low_high: Any = facts.range
+    if isinstance(facts.range, str):
+        found = _RANGE.search(facts.range)
+        low_high = found and (float(found[1]), float(found[2]))
+    if low_high is not None and not low_high[0] < low_high[1]:
+        raise TeacherError(f"a range in {beside} that rises", str(low_high), "mend it")
+    return low_high
+
+
+def _planes(raw: NDArray[Any], layout: str, count: int) -> NDArray[Any] | None:
+    """The maps (n, h, w) of a network's output; None where it has another rank or channels."""
+    if layout == "HW":
+        raw = raw[None] if count == 1 else raw
+    elif layout == "NHWC":
+        raw = raw[..., 0] if raw.ndim == 4 and raw.shape[3] == 1 else np.empty(0)
+    elif layout == "NCHW":
+        raw = raw[:, 0] if raw.ndim == 4 and raw.shape[1] == 1 else np.empty(0)
+    return raw if raw.ndim == 3 and len(raw) == count and raw.size else None

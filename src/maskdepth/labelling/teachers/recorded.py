@@ -1,0 +1,140 @@
+"""Depth that lies beside pictures: a sensor's, or the exact one of drawn scenes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdepth.depth import decode_depth_mm, decode_disparity
+from maskdepth.errors import PictureError
+from maskdepth.images import load_grey16
+from maskdepth.labelling.teachers.teacher import TeacherInfo
+from maskdepth.synthesis.assets import LABEL_FILE
+from maskdepth.synthesis.checks import DISPARITY_SUFFIX
+
+MILLIMETRES_SUFFIX: Final = "_depth_mm.png"
+METRES_SUFFIX: Final = "_depth.npy"
+EXACT: Final = "exact"
+
+
+class RecordedDepth(Protocol):
+    """Depth files, found by their pictures' names."""
+
+    @property
+    def name(self) -> str:
+        """What its labels are called: "sensor", "exact"."""
+        ...
+
+    @property
+    def files(self) -> str:
+        """What it looks for beside a picture, in words."""
+        ...
+
+    def find(self, picture: Path) -> Path | None:
+        """The file beside a picture; None where there is none."""
+        ...
+
+    def load(self, file: Path, height: int, width: int) -> tuple[NDArray[np.float32], TeacherInfo]:
+        """A file's map, float32 (H, W), of the picture's size, and what it is.
+
+        Raises:
+            PictureError: unreadable, or of another size than its picture.
+        """
+        ...
+
+
+class SensorDepth:
+    """``<stem>_depth_mm.png`` (16-bit millimetres, 0 invalid) or ``<stem>_depth.npy`` (metres).
+
+    In the latter NaN, 0 and negative values are invalid, and infinity is sky. Where both are
+    there the PNG is taken.
+    """
+
+    name = "sensor"
+    files = f"<stem>{MILLIMETRES_SUFFIX} or <stem>{METRES_SUFFIX}"
+
+    def find(self, picture: Path) -> Path | None:
+        """See ``RecordedDepth``."""
+        beside = (picture.with_name(picture.stem + end) for end in _SENSOR_SUFFIXES)
+        return next((path for path in beside if path.is_file()), None)
+
+    def load(self, file: Path, height: int, width: int) -> tuple[NDArray[np.float32], TeacherInfo]:
+        """See ``RecordedDepth``; depth in metres."""
+        data = _read(file)
+        if file.suffix == ".npy":
+            depth_m = _load_metres(file, data)
+        else:
+            depth_m = decode_depth_mm(load_grey16(data))
+        _check_size(file, depth_m, height, width)
+        return depth_m, _info(self.name, data, "depth", "metres")
+
+
+class ExactDepth:
+    """``<stem>_disparity.png`` of a folder whose ``label.json`` says ``"kind": "exact"``."""
+
+    name = EXACT
+    files = f"<stem>{DISPARITY_SUFFIX} with a {LABEL_FILE} of the kind {EXACT!r}"
+
+    def find(self, picture: Path) -> Path | None:
+        """See ``RecordedDepth``."""
+        path = picture.with_name(picture.stem + DISPARITY_SUFFIX)
+        try:
+            facts = json.loads((picture.parent / LABEL_FILE).read_text(encoding="utf-8"))
+            exact = facts["kind"] == EXACT
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return path if exact and path.is_file() else None
+
+    def load(self, file: Path, height: int, width: int) -> tuple[NDArray[np.float32], TeacherInfo]:
+        """See ``RecordedDepth``; inverse depth in multiples of its largest."""
+        data = _read(file)
+        inverse = decode_disparity(load_grey16(data))
+        _check_size(file, inverse, height, width)
+        return inverse, _info(self.name, data, "inverse depth", "relative")
+
+
+_SENSOR_SUFFIXES: Final = (MILLIMETRES_SUFFIX, METRES_SUFFIX)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise PictureError(
+            f"a readable file at {file}", error.strerror or str(error), "check it"
+        ) from None
+
+
+def _load_metres(file: Path, data: bytes) -> NDArray[np.float32]:
+    remedy = "save it with numpy.save as an array (H, W) of metres"
+    try:
+        values: NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise PictureError(f"a NumPy array at {file}", str(error).splitlines()[0], remedy) from None
+    if values.ndim != 2 or values.dtype.kind not in "fiu":
+        raise PictureError(
+            f"numbers of shape (H, W) at {file}", f"{values.dtype} {values.shape}", remedy
+        )
+    depth_m = values.astype(np.float32)
+    depth_m[~(depth_m > 0)] = np.nan
+    return depth_m
+
+
+def _check_size(file: Path, values: NDArray[np.float32], height: int, width: int) -> None:
+    if values.shape != (height, width):
+        raise PictureError(
+            f"depth of the picture's size {width}x{height} at {file}",
+            f"{values.shape[1]}x{values.shape[0]}",
+            "align the depth with its picture first",
+        )
+
+
+def _info(name: str, data: bytes, kind: Any, units: Any) -> TeacherInfo:
+    version = hashlib.sha256(data).hexdigest()[:16]
+    return TeacherInfo(name, version, kind, units, None, None, "the picture's own")
