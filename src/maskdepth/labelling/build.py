@@ -122,7 +122,7 @@ def compose_dataset(
             cutouts=tuple(cutout_assets),
             backgrounds=tuple(background_assets),
         )
-        _refuse_another(folder, spec)
+        refuse_another(folder, spec)
         save_spec(folder, spec)
     return Dataset(folder, spec, tuple(cutout_findings + background_findings))
 
@@ -141,7 +141,7 @@ def _drawn_scenes(
     return assign_splits(renamed, small=True)
 
 
-def _refuse_another(folder: Path, spec: DatasetSpec) -> None:
+def refuse_another(folder: Path, spec: DatasetSpec) -> None:
     """Composing again may only confirm a dataset: models and files refer to the one that is there.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import cv2
 import numpy as np
@@ -65,19 +65,19 @@ class LabelFigures:
         return tuple(flags)
 
 
-def check_map(values: NDArray[np.float32], info: TeacherInfo) -> tuple[Flag, ...]:
-    """What is wrong with a teacher's map in itself, in the kind and units of ``info``.
+def check_map(
+    values: NDArray[np.float32], disparity: NDArray[np.float32], info: TeacherInfo
+) -> tuple[Flag, ...]:
+    """What is wrong with a teacher's map in itself.
 
     Args:
-        values: float32 (H, W); NaN where invalid.
+        values: float32 (H, W) in the kind and units of ``info``; NaN where invalid.
+        disparity: the same as disparity, see ``disparity_map``.
     """
-    # Infinitely far is an answer, where the map is one of depth.
-    valid = ~np.isnan(values) if info.kind == "depth" else np.isfinite(values)
-    known = values[valid]
-    finite = known[np.isfinite(known)]
-    if not finite.size:
+    valid = np.isfinite(disparity)
+    if not valid.any():
         return ("nothing valid",)
-    if finite.size == known.size and finite.min() == finite.max():
+    if disparity[valid].min() == disparity[valid].max():
         return ("constant",)
     flags: list[Flag] = []
     if valid.mean() < _LEAST_VALID:
@@ -85,8 +85,8 @@ def check_map(values: NDArray[np.float32], info: TeacherInfo) -> tuple[Flag, ...
     if info.range is not None:
         low, high = info.range
         slack = _RANGE_SLACK * (high - low)
-        outside = (finite < low - slack) | (finite > high + slack)
-        if outside.mean() > _MOST_OUTSIDE:
+        told = values[np.isfinite(values)]
+        if ((told < low - slack) | (told > high + slack)).mean() > _MOST_OUTSIDE:
             flags.append("out of range")
     return tuple(flags)
 
@@ -157,7 +157,7 @@ def edge_agreement(picture: NDArray[np.uint8], disparity: NDArray[np.float32]) -
     return float(light[known & (edges >= least)].mean() / light[known].mean())
 
 
-def _gradient(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _gradient(values: NDArray[Any]) -> NDArray[np.float32]:
     across = cv2.Sobel(values, cv2.CV_32F, 1, 0)
     return np.hypot(across, cv2.Sobel(values, cv2.CV_32F, 0, 1)).astype(np.float32)
 

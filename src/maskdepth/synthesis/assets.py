@@ -31,6 +31,7 @@ from maskdepth.synthesis.ground import GroundPoint
 
 __all__ = [
     "LABEL_FILE",
+    "LABEL_SHEET",
     "Asset",
     "BackgroundAsset",
     "CutoutAsset",
@@ -48,6 +49,7 @@ Split = Literal["train", "val", "test"]
 _LICENCES_FILE: Final = "licences.csv"
 LABEL_FILE: Final = "label.json"
 _LABEL_SUFFIXES: Final = (DISPARITY_SUFFIX, RELIEF_SUFFIX, "_depth_mm.png")
+LABEL_SHEET: Final = "label_sheet.jpg"  # of a folder of labels, which may be that of the pictures
 _SPLIT_SALT: Final = "maskdepth-split-v1"
 _HELD_OUT_SHARE: Final = 0.15  # for val and for test each
 _MEND: Final = "mend or remove these files"
@@ -341,6 +343,7 @@ def list_pictures(folder: Path, kind: str) -> list[Path]:
             for name in names
             if not name.startswith(".")
             and not name.lower().endswith(_LABEL_SUFFIXES)
+            and name != LABEL_SHEET
             and Path(name).suffix.lower() in PICTURE_SUFFIXES | FOREIGN_SUFFIXES
         ]
     return sorted(found, key=Path.as_posix)

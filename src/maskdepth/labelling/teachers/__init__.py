@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from maskdepth.labelling.teachers.opening import describe, open_teacher
+from maskdepth.labelling.teachers.recorded import RecordedDepth
 from maskdepth.labelling.teachers.teacher import Teacher, TeacherInfo, checked_maps, disparity_map
 
-__all__ = ["Teacher", "TeacherInfo", "checked_maps", "disparity_map"]
+__all__ = [
+    "RecordedDepth",
+    "Teacher",
+    "TeacherInfo",
+    "checked_maps",
+    "describe",
+    "disparity_map",
+    "open_teacher",
+]

@@ -156,7 +156,8 @@ class OnnxTeacher:
         plain = (wanted.low, wanted.high) == (0, 255) and not any(facts.mean)
         if wanted.dtype != "uint8" or not plain or facts.std != (1.0, 1.0, 1.0):
             scaled = tensor.astype(np.float32) * np.float32((wanted.high - wanted.low) / 255)
-            scaled = (scaled + np.float32(wanted.low) - np.float32(facts.mean)) / facts.std
+            scaled += np.float32(wanted.low)
+            scaled = (scaled - np.asarray(facts.mean, np.float32)) / np.asarray(facts.std)
             tensor = scaled.astype(wanted.dtype)
         if wanted.layout == "NCHW":
             tensor = tensor.transpose(2, 0, 1)
@@ -297,10 +298,10 @@ def _parsed(pattern: re.Pattern[str], text: str, key: str, beside: Path) -> tupl
 
 def _range(facts: _Facts, beside: Path) -> tuple[float, float] | None:
     """Least and greatest value; of a text, the first ``low..high`` in it."""
-    low_high: Any = facts.range
-    if isinstance(facts.range, str):
-        found = _RANGE.search(facts.range)
-        low_high = found and (float(found[1]), float(found[2]))
+    low_high = facts.range
+    if isinstance(low_high, str):
+        found = _RANGE.search(low_high)
+        low_high = (float(found[1]), float(found[2])) if found else None
     if low_high is not None and not low_high[0] < low_high[1]:
         raise TeacherError(f"a range in {beside} that rises", str(low_high), "mend it")
     return low_high

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ METRES_SUFFIX: Final = "_depth.npy"
 EXACT: Final = "exact"
 
 
+@runtime_checkable
 class RecordedDepth(Protocol):
     """Depth files, found by their pictures' names."""
 

@@ -1,0 +1,311 @@
+"""Labels as files: made once a picture and teacher, checked, and found again.
+
+<stem>_disparity.png     16-bit codes of ``depth.encode_disparity``
+<stem>_disparity.json    whose label it is, of which picture, and what was found in it; written
+                         last, so that where it is and agrees, the label is whole
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdepth.config import Settings
+from maskdepth.depth import encode_disparity
+from maskdepth.errors import ConfigError, PictureError
+from maskdepth.images import encode_png, load_picture, write_bytes, write_text
+from maskdepth.labelling.label_checks import UNUSABLE, Flag, LabelFigures, check_map, measure_label
+from maskdepth.labelling.teachers.recorded import RecordedDepth
+from maskdepth.labelling.teachers.teacher import Teacher, TeacherInfo, checked_maps, disparity_map
+from maskdepth.synthesis.assets import TeacherLabel
+from maskdepth.synthesis.ground import GroundPoint, find_ground
+
+_VERSION: Final = 1  # of records; another one is made anew
+_THREADS: Final = 2  # that read, check and write beside the network
+_GROUP: Final = 8  # pictures given to a teacher at once
+_GROUP_PIXELS: Final = 32_000_000
+_PROGRESS_SECONDS: Final = 5.0
+
+Source = Teacher | RecordedDepth
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class LabelJob:
+    """A picture to label.
+
+    Attributes:
+        name: what it is called in messages.
+        picture: its file.
+        label: where its disparity goes, ``..._disparity.png``; the record lies beside it.
+        sha256: of the picture's file as it must be; None where that is not known.
+    """
+
+    name: str
+    picture: Path
+    label: Path
+    sha256: str | None = None
+
+    @property
+    def record(self) -> Path:
+        """The record's file."""
+        return self.label.with_suffix(".json")
+
+
+class LabelRecord(Settings):
+    """What is known of a label.
+
+    Attributes:
+        picture: SHA-256 of the picture's file.
+        teacher: who made it, and what speaks against it.
+        sha256: of the label's file.
+        spread, order, agreement: see ``label_checks.LabelFigures``.
+        ground: where something could stand, see ``synthesis.ground``.
+    """
+
+    format: Literal["maskdepth-label"] = "maskdepth-label"
+    version: int = _VERSION
+    picture: str
+    teacher: TeacherLabel
+    sha256: str
+    spread: float
+    order: float
+    agreement: float
+    ground: tuple[GroundPoint, ...] = ()
+
+    @property
+    def figures(self) -> LabelFigures:
+        """What the label looks like beside its picture."""
+        return LabelFigures(self.spread, self.order, self.agreement)
+
+
+@dataclass(frozen=True)
+class LabelResult:
+    """What became of a job.
+
+    Attributes:
+        job: the job.
+        teacher: who was asked, with the flags; None where the picture or its depth could not be
+            read.
+        record: None where there is no label.
+        measured: whether the label is a sensor's or exact, rather than a teacher's.
+        cached: whether the label was there already.
+        failure: why the picture or its depth could not be read; else empty.
+    """
+
+    job: LabelJob
+    teacher: TeacherLabel | None = None
+    record: LabelRecord | None = None
+    measured: bool = False
+    cached: bool = False
+    failure: str = ""
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What speaks against the label."""
+        return self.teacher.flags if self.teacher else ()
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    job: LabelJob
+    sha256: str
+    picture: NDArray[np.uint8]
+
+
+def make_labels(
+    source: Source,
+    jobs: Sequence[LabelJob],
+    *,
+    force: bool = False,
+    notify: Callable[[str], None] = lambda _: None,
+) -> list[LabelResult]:
+    """Label pictures, but for those that this very teacher has labelled already.
+
+    Every label is written as soon as it is made, so that an interrupted run goes on. A map with
+    nothing valid or nothing but one value in it is not written.
+
+    Args:
+        force: make all labels anew.
+        notify: receives a line on the progress now and then.
+
+    Returns:
+        A result for each job, in order.
+
+    Raises:
+        TeacherError: the teacher breaks a promise, see ``checked_maps``.
+        StorageError: a label cannot be written.
+    """
+    done: dict[LabelJob, LabelResult] = {}
+    said = time.monotonic()
+    pool = ThreadPoolExecutor(_THREADS)
+    try:
+        loaded = _ahead(pool, lambda job: _load(source, job, force), jobs)
+        waiting: list[Future[LabelResult]] = []
+        for group in _groups(loaded, done):
+            made = _maps(source, group)
+            _collect(waiting, done)  # of the group before, finished meanwhile
+            for item, outcome in zip(group, made, strict=True):
+                if isinstance(outcome, LabelResult):
+                    done[item.job] = outcome
+                else:
+                    waiting.append(pool.submit(_finish, source, item, *outcome))
+            if time.monotonic() - said > _PROGRESS_SECONDS:
+                notify(f"{len(done)} of {len(jobs)} labels")
+                said = time.monotonic()
+        _collect(waiting, done)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return [done[job] for job in jobs]
+
+
+def load_label_record(path: Path) -> LabelRecord | None:
+    """A label's record; None where there is none, or none of this version."""
+    try:
+        return LabelRecord.parse(json.loads(path.read_text(encoding="utf-8")), str(path))
+    except (OSError, ValueError, ConfigError):
+        return None
+
+
+def describe_teacher(info: TeacherInfo, flags: Iterable[Flag] = ()) -> TeacherLabel:
+    """A teacher as datasets remember it."""
+    return TeacherLabel(
+        name=info.name,
+        version=info.version,
+        kind=info.kind,
+        units=info.units,
+        licence=info.licence,
+        flags=tuple(flags),
+    )
+
+
+def _load(source: Source, job: LabelJob, force: bool) -> _Loaded | LabelResult:
+    """The picture; or its result, where it has a label or cannot be read."""
+    try:
+        data = job.picture.read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        if job.sha256 not in (None, digest):
+            return LabelResult(job, failure="changed since the dataset was composed")
+        record = None if force else _cached(source, job, digest)
+        if record is not None:
+            return LabelResult(job, record.teacher, record, cached=True)
+        return _Loaded(job, digest, load_picture(data))
+    except OSError as error:
+        return LabelResult(job, failure=error.strerror or str(error))
+    except PictureError as error:
+        return LabelResult(job, failure=error.got)
+
+
+def _cached(source: Source, job: LabelJob, digest: str) -> LabelRecord | None:
+    """The record of a label that this teacher has made of this picture, if both are whole."""
+    if isinstance(source, RecordedDepth):
+        return None  # to read the depth file again is all that there is to save
+    record = load_label_record(job.record)
+    if record is None or record.version != _VERSION or record.picture != digest:
+        return None
+    if (record.teacher.name, record.teacher.version) != (source.info.name, source.info.version):
+        return None
+    try:
+        whole = hashlib.sha256(job.label.read_bytes()).hexdigest() == record.sha256
+    except OSError:
+        return None
+    return record if whole else None
+
+
+def _maps(
+    source: Source, group: Sequence[_Loaded]
+) -> Iterable[tuple[NDArray[np.float32], TeacherInfo] | LabelResult]:
+    if not isinstance(source, RecordedDepth):
+        maps = checked_maps(source, [item.picture for item in group])
+        return [(values, source.info) for values in maps]
+    return [_recorded(source, item) for item in group]
+
+
+def _recorded(
+    source: RecordedDepth, item: _Loaded
+) -> tuple[NDArray[np.float32], TeacherInfo] | LabelResult:
+    file = source.find(item.job.picture)
+    if file is None:
+        return LabelResult(item.job, failure=f"no {source.files} beside it")
+    try:
+        return source.load(file, *item.picture.shape[:2])
+    except PictureError as error:
+        return LabelResult(item.job, failure=str(error))
+
+
+def _finish(
+    source: Source, item: _Loaded, values: NDArray[np.float32], info: TeacherInfo
+) -> LabelResult:
+    """Convert, check and write one label."""
+    job, disparity = item.job, disparity_map(values, info)
+    measured = isinstance(source, RecordedDepth)
+    flags: tuple[Flag, ...] = check_map(values, disparity, info)
+    if UNUSABLE & set(flags):
+        for stale in (job.record, job.label):
+            stale.unlink(missing_ok=True)
+        return LabelResult(job, describe_teacher(info, flags), measured=measured)
+    figures = measure_label(item.picture, disparity)
+    # Of what was measured, only what holds for no scene at all would be wrong.
+    flags = () if measured else (*flags, *figures.flags())
+    data = encode_png(encode_disparity(disparity), 1)
+    record = LabelRecord(
+        picture=item.sha256,
+        teacher=describe_teacher(info, flags),
+        sha256=hashlib.sha256(data).hexdigest(),
+        spread=figures.spread,
+        order=figures.order,
+        agreement=figures.agreement,
+        ground=find_ground(disparity) if info.proportional and not flags else (),
+    )
+    write_bytes(job.label, data)
+    write_text(job.record, json.dumps(record.model_dump(mode="json")) + "\n")
+    return LabelResult(job, record.teacher, record, measured=measured)
+
+
+def _collect(waiting: list[Future[LabelResult]], done: dict[LabelJob, LabelResult]) -> None:
+    for future in waiting:
+        result = future.result()
+        done[result.job] = result
+    waiting.clear()
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, call: Callable[[_Item], _Result], items: Iterable[_Item]
+) -> Iterator[_Result]:
+    """The results in order, a few of them computed ahead."""
+    ahead: deque[Future[_Result]] = deque()
+    for item in items:
+        ahead.append(pool.submit(call, item))
+        if len(ahead) > 2 * _THREADS:
+            yield ahead.popleft().result()
+    while ahead:
+        yield ahead.popleft().result()
+
+
+def _groups(
+    loaded: Iterable[_Loaded | LabelResult], done: dict[LabelJob, LabelResult]
+) -> Iterator[list[_Loaded]]:
+    """What is still to be labelled, in groups; what is not goes to ``done``."""
+    group: list[_Loaded] = []
+    for item in loaded:
+        if isinstance(item, LabelResult):
+            done[item.job] = item
+            continue
+        group.append(item)
+        pixels = sum(each.picture.shape[0] * each.picture.shape[1] for each in group)
+        if len(group) == _GROUP or pixels > _GROUP_PIXELS:
+            yield group
+            group = []
+    if group:
+        yield group

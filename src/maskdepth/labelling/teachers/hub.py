@@ -1,0 +1,264 @@
+"""Depth networks of the transformers library, by hub id or from a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdepth.errors import DependencyError, TeacherError
+from maskdepth.labelling.teachers.known import Facts
+from maskdepth.labelling.teachers.teacher import TeacherInfo
+
+_FILES: Final = ("*.safetensors", "*.json")
+_BATCH: Final = 8
+_CHUNK: Final = 1 << 20
+_DEPTH_PRO: Final = "depth_pro"
+
+
+class TransformersTeacher:
+    """A network that ``AutoModelForDepthEstimation`` can load.
+
+    Pictures go through the network's own image processor, those that come to the same size
+    together; maps come back at the pictures' sizes as the processor brings them there. On CUDA
+    the network works in half precision, elsewhere in single.
+
+    Args:
+        folder: with ``config.json``, weights as safetensors (pickled ones are not read) and
+            ``preprocessor_config.json``.
+        name: what it is called, its hub id or the folder's name.
+        facts: what its maps mean.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+
+    Raises:
+        DependencyError: torch or transformers is not installed.
+        TeacherError: the folder holds no such network, or the device is not there.
+    """
+
+    def __init__(self, folder: Path, name: str, facts: Facts, device: str = "auto") -> None:
+        torch, transformers = _libraries()
+        self._torch = torch
+        self._device = _device(torch, device)
+        self._dtype = torch.float16 if self._device == "cuda" else torch.float32
+        version = _version(folder, facts)
+        quiet = transformers.logging.get_verbosity()
+        transformers.logging.set_verbosity_error()
+        try:
+            model = transformers.AutoModelForDepthEstimation.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, dtype=self._dtype
+            )
+            self._model = model.to(self._device).eval()
+            self._depth_pro = model.config.model_type == _DEPTH_PRO
+            self._processor = (
+                _load_settings(folder)
+                if self._depth_pro
+                else transformers.AutoImageProcessor.from_pretrained(
+                    folder, local_files_only=True, backend="pil"
+                )
+            )
+        except ImportError as error:
+            raise TeacherError(
+                f"a network in {folder} whose image processor does without torchvision",
+                str(error).strip().splitlines()[0],
+                "take another network",
+            ) from None
+        except Exception as error:  # transformers raises nearly any type on what is no model.
+            raise TeacherError(
+                f"a depth network of the transformers library in {folder}",
+                (str(error).strip() or type(error).__name__).splitlines()[0],
+                "check the folder, or download it again",
+            ) from error
+        finally:
+            transformers.logging.set_verbosity(quiet)
+        self._info = TeacherInfo(
+            name=name,
+            version=version,
+            kind=facts.kind,
+            units=facts.units,
+            range=facts.range,
+            size=self._native_size(),
+            licence=facts.licence,
+        )
+
+    @property
+    def info(self) -> TeacherInfo:
+        """See ``Teacher``."""
+        return self._info
+
+    def predict(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        """See ``Teacher``."""
+        tensors = [self._tensor(picture) for picture in pictures]
+        alike: dict[Any, list[int]] = defaultdict(list)
+        for number, tensor in enumerate(tensors):
+            alike[tuple(tensor.shape)].append(number)
+        maps: dict[int, NDArray[np.float32]] = {}
+        for numbers in alike.values():
+            for start in range(0, len(numbers), _BATCH):
+                batch = numbers[start : start + _BATCH]
+                sizes = [pictures[number].shape[:2] for number in batch]
+                found = self._run(self._torch.cat([tensors[number] for number in batch]), sizes)
+                maps |= dict(zip(batch, found, strict=True))
+        return [maps[number] for number in range(len(pictures))]
+
+    def _run(self, tensor: Any, sizes: Sequence[tuple[int, ...]]) -> list[NDArray[np.float32]]:
+        try:
+            with self._torch.inference_mode():
+                outputs = self._model(pixel_values=tensor.to(self._device, self._dtype))
+                outputs["predicted_depth"] = outputs["predicted_depth"].float()
+                found = self._resized(outputs, [(int(h), int(w)) for h, w in sizes])
+        except Exception as error:  # torch's errors have no common base of their own.
+            raise TeacherError(
+                f"{self._info.name} to take {len(sizes)} pictures",
+                (str(error).strip() or type(error).__name__).splitlines()[0],
+                "free some memory, or take another network",
+            ) from error
+        return [np.asarray(each.cpu().numpy(), np.float32) for each in found]
+
+    def _resized(self, outputs: Any, sizes: list[tuple[int, int]]) -> list[Any]:
+        """The maps at the pictures' sizes, as the network's authors bring them there."""
+        if self._depth_pro:
+            return [
+                self._inverse_depth(plane, None if angle is None else float(angle), size)
+                for plane, angle, size in zip(
+                    outputs["predicted_depth"], _angles(outputs, len(sizes)), sizes, strict=True
+                )
+            ]
+        sources = {"source_sizes": sizes} if _takes_sources(self._processor) else {}
+        found = self._processor.post_process_depth_estimation(
+            outputs, target_sizes=sizes, **sources
+        )
+        return [each["predicted_depth"] for each in found]
+
+    def _inverse_depth(self, plane: Any, angle: float | None, size: tuple[int, int]) -> Any:
+        """1/metres of Depth Pro's canonical inverse depth C, at the picture's size.
+
+        It is C w / f, with w / f = 2 tan(angle / 2) of the network's own angle of view:
+        Bochkovskii et al., "Depth Pro" (2024), section 3.
+        """
+        if angle is not None:
+            plane = plane * (2 * float(np.tan(np.deg2rad(angle) / 2)))
+        grown = self._torch.nn.functional.interpolate(plane[None, None], size=size, mode="bilinear")
+        return grown[0, 0].clamp(min=0)
+
+    def _tensor(self, picture: NDArray[np.uint8]) -> Any:
+        """A picture as the network wants it, (1, 3, h, w)."""
+        if not self._depth_pro:
+            made = self._processor(images=[picture], return_tensors="pt")
+            return made["pixel_values"]
+        # The library's own processor for this network needs torchvision. This is what it does.
+        told = self._processor
+        mean, std = np.float32(told["image_mean"]), np.float32(told["image_std"])
+        values = (picture.astype(np.float32) / np.float32(255) - mean) / std
+        tensor = self._torch.from_numpy(values.transpose(2, 0, 1)[None])
+        size = (told["size"]["height"], told["size"]["width"])
+        return self._torch.nn.functional.interpolate(tensor, size=size, mode="bilinear")
+
+    def _native_size(self) -> tuple[int, int] | None:
+        """Height and width, where the processor has fixed ones."""
+        told = (
+            self._processor["size"] if self._depth_pro else getattr(self._processor, "size", None)
+        )
+        try:
+            return int(told["height"]), int(told["width"])  # type: ignore[index]
+        except (KeyError, TypeError):
+            return None
+
+
+def find_folder(hub_id: str, *, download: bool) -> Path:
+    """Where the files of a hub id lie.
+
+    Args:
+        download: get what the cache lacks; otherwise nothing is asked of the network.
+
+    Raises:
+        DependencyError: huggingface_hub is not installed.
+        TeacherError: it is not in the cache, and cannot or must not be downloaded.
+    """
+    try:
+        import huggingface_hub
+    except ModuleNotFoundError as error:
+        raise DependencyError(error.name or "huggingface_hub", "teacher") from None
+    offline = huggingface_hub.constants.HF_HUB_OFFLINE
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(
+                hub_id, allow_patterns=list(_FILES), local_files_only=offline or not download
+            )
+        )
+    except Exception as error:  # of several libraries below, without a common base
+        if offline or not download:
+            remedy = "pass --download" if not offline else "unset HF_HUB_OFFLINE, pass --download"
+            raise TeacherError(
+                f"the files of {hub_id} in the Hugging Face cache",
+                "they are not all there" + (", and HF_HUB_OFFLINE is set" if offline else ""),
+                f"{remedy}, or name a folder that holds them",
+            ) from error
+        got = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise TeacherError(
+            f"to download {hub_id}", got, "check the id and the connection"
+        ) from None
+
+
+def _libraries() -> tuple[Any, Any]:
+    try:
+        import torch
+        import transformers
+    except ModuleNotFoundError as error:
+        raise DependencyError(error.name or "transformers", "teacher") from None
+    return torch, transformers
+
+
+def _device(torch: Any, wanted: str) -> str:
+    there = ["cpu"]
+    if torch.backends.mps.is_available():
+        there.insert(0, "mps")
+    if torch.cuda.is_available():
+        there.insert(0, "cuda")
+    if wanted != "auto" and wanted not in there:
+        raise TeacherError(
+            f"a device of auto, {', '.join(there)}", repr(wanted), "choose one that is there"
+        )
+    return there[0] if wanted == "auto" else wanted
+
+
+def _version(folder: Path, facts: Facts) -> str:
+    """Hash of the files that decide the output, and of what their maps are taken for."""
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights or not (folder / "config.json").is_file():
+        raise TeacherError(
+            f"config.json and weights as .safetensors in {folder}",
+            "neither" if not weights else "no config.json",
+            "save the network with save_pretrained, or download it again",
+        )
+    digest = hashlib.sha256(f"{facts.kind} {facts.units}".encode())
+    for path in (*weights, folder / "config.json", folder / "preprocessor_config.json"):
+        if path.is_file():
+            with open(path, "rb") as file:
+                while chunk := file.read(_CHUNK):
+                    digest.update(chunk)
+    return digest.hexdigest()[:16]
+
+
+def _load_settings(folder: Path) -> Any:
+    """The image processor's settings, of a processor that we cannot load."""
+    told = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
+    half = [0.5, 0.5, 0.5]
+    defaults = {"image_mean": half, "image_std": half, "size": {"height": 1536, "width": 1536}}
+    return {key: told.get(key, default) for key, default in defaults.items()}
+
+
+def _takes_sources(processor: Any) -> bool:
+    code = processor.post_process_depth_estimation.__code__
+    return "source_sizes" in code.co_varnames[: code.co_argcount]
+
+
+def _angles(outputs: Any, count: int) -> Any:
+    """Depth Pro's angle of view for each picture, degrees; None where it has none."""
+    found = getattr(outputs, "field_of_view", None)
+    return [None] * count if found is None else found.float().reshape(-1)
