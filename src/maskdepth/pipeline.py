@@ -158,6 +158,8 @@ def _draft_card(preset: str, dataset: Dataset, training: dict[str, Any]) -> Mode
             "backgrounds": len(spec.backgrounds),
             "trained_on": len(used),
             "licences": sorted({asset.licence or "unknown" for asset in used}),
+            "teachers": [teacher.model_dump(mode="json") for teacher in spec.teachers],
+            "flagged_labels": len(spec.flagged),
             "fingerprint": spec.fingerprint,
         },
     )

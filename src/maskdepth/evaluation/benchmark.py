@@ -104,6 +104,7 @@ def evaluate(
         "model": _describe_model(predictor.card),
         "others": {name: _describe_model(other.card) for name, other in (others or {}).items()},
         "assets": _count_assets(spec),
+        "labels": _describe_labels(spec),
         "masks": masks,
         "depth": depth,
     }
@@ -116,6 +117,15 @@ def _describe_model(card: ModelCard) -> dict[str, Any]:
         "depth": card.depth,
         "maskdepth": card.maskdepth,
         "sha256": card.sha256.get(NETWORK_FILE),
+    }
+
+
+def _describe_labels(spec: DatasetSpec) -> dict[str, Any]:
+    """What the disparity labels of a dataset are, and those that are not learned from."""
+    return {
+        "kinds": spec.label_kinds,
+        "teachers": [teacher.model_dump(mode="json") for teacher in spec.teachers],
+        "flagged": {name: list(flags) for name, flags in spec.flagged.items()},
     }
 
 

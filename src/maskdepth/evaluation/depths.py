@@ -13,7 +13,7 @@ from maskdepth.evaluation.tally import (
     AssetGroups,
     Tally,
     empty_summary,
-    find_pool,
+    find_depth_pool,
     render_benchmark,
 )
 from maskdepth.inference.prediction import NO_DEPTH
@@ -64,7 +64,7 @@ def judge_depth(
     Returns:
         Plain values; ``{"columns": None, "reason": ...}`` without a labelled test background.
     """
-    pool, reason = find_pool(spec, "test", "test", labelled=True)
+    pool, reason = find_depth_pool(spec)
     if pool is None:
         advance(count)
         return {"depth_units": _UNITS, "columns": None, "reason": reason}

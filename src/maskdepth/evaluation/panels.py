@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.evaluation.tally import find_pool
+from maskdepth.evaluation.tally import find_depth_pool, find_pool
 from maskdepth.inference.prediction import NO_DEPTH
 from maskdepth.inference.predictor import Predictor
 from maskdepth.synthesis.catalogue import Catalogue
@@ -77,7 +77,7 @@ def select_panels(
         if pool is not None:
             examples = _Examples("masks", name, "dice", table["dice_by_index"])
             panels += _render_panels(examples, each, predictor, pool, catalogue)
-    pool, _ = find_pool(spec, "test", "test", labelled=True)
+    pool, _ = find_depth_pool(spec)
     if pool is not None:
         values = evaluation["depth"].get("abs_rel_by_index", {})
         examples = _Examples("depth", "clean", "abs_rel", values)

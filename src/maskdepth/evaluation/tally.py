@@ -91,16 +91,24 @@ def find_pool(
     backgrounds: Split,
     *,
     labelled: bool | None = None,
+    taught: bool | None = None,
     origin: str | None = None,
 ) -> tuple[Pool | None, str]:
     """The assets of two splits, or None and the reason why there are none."""
     try:
-        return spec.pool(cutouts, backgrounds, labelled=labelled, origin=origin), ""
+        pool = spec.pool(cutouts, backgrounds, labelled=labelled, taught=taught, origin=origin)
+        return pool, ""
     except AssetError as error:
         kind = "labelled " if labelled else ""
         return None, (
             f"cutouts of {cutouts} on {kind}backgrounds of {backgrounds}: there are {error.got}"
         )
+
+
+def find_depth_pool(spec: DatasetSpec) -> tuple[Pool | None, str]:
+    """What depth is judged on: exact and measured labels; a teacher's where there are no others."""
+    pool, reason = find_pool(spec, "test", "test", labelled=True, taught=False)
+    return (pool, reason) if pool else find_pool(spec, "test", "test", labelled=True)
 
 
 def render_benchmark(

@@ -24,7 +24,6 @@ from maskdepth.labelling.storage import (
     load_manifest,
     shard_path,
 )
-from maskdepth.labelling.storage.samples import label_kind
 from maskdepth.synthesis.assets import Asset
 from maskdepth.synthesis.recipes import sample_recipe
 from maskdepth.synthesis.renderer import render
@@ -40,7 +39,8 @@ def inspect_dataset(dataset: Dataset) -> dict[str, Any]:
     Reads every shard and plate once, to compare checksums.
 
     Returns:
-        ``splits``, ``licences`` and ``labels`` with numbers of assets, ``samples`` of a planned
+        ``splits``, ``licences`` and ``labels`` with numbers of assets, ``teachers`` of these
+        labels, ``flagged`` backgrounds with the reasons, ``samples`` of a planned
         grid or None, ``shards`` (None where none were asked for), and ``faults``: a line for
         everything that is missing or damaged.
 
@@ -66,9 +66,9 @@ def inspect_dataset(dataset: Dataset) -> dict[str, Any]:
             "cutouts": _licences(spec.cutouts),
             "backgrounds": _licences(spec.backgrounds),
         },
-        "labels": dict(
-            sorted(Counter(label_kind(asset) or "none" for asset in spec.backgrounds).items())
-        ),
+        "labels": spec.label_kinds,
+        "teachers": [teacher.model_dump(mode="json") for teacher in spec.teachers],
+        "flagged": {name: list(flags) for name, flags in spec.flagged.items()},
         "samples": dataset.samples,
         "shards": shards,
         "faults": faults,
@@ -85,6 +85,12 @@ def describe(found: dict[str, Any]) -> Iterator[str]:
         yield f"  licences: {', '.join(f'{number} {name}' for name, number in licences)}"
     labels = ", ".join(f"{number} {kind}" for kind, number in found["labels"].items())
     yield f"disparity labels: {labels}"
+    for teacher in found["teachers"]:
+        yield f"  teacher {teacher['name']} ({teacher['version']}): licence {teacher['licence']}"
+    if found["flagged"]:
+        reasons = Counter(flag for flags in found["flagged"].values() for flag in flags)
+        counted = ", ".join(f"{number} {flag}" for flag, number in sorted(reasons.items()))
+        yield f"  flagged, and not learned from: {len(found['flagged'])} ({counted})"
     yield f"samples planned: {found['samples'] or 'drawn without end'}"
     shards = found["shards"]
     if shards is None:

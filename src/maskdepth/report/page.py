@@ -198,6 +198,12 @@ def _limits(evaluation: Mapping[str, Any]) -> str:
             "This model learned depth from drawn scenes only, and its depth is judged on drawn "
             "scenes: nothing here says how good its depth is on photographs.",
         )
+    if any(label.startswith("teacher ") for label in evaluation["depth"].get("labels", ())):
+        notes.insert(
+            0,
+            "Depth is judged against a teacher’s labels, for want of others: the figures say how "
+            "well the network follows its teacher, not how right either is.",
+        )
     count = evaluation["benchmark"]["count"]
     if count < 500:
         notes.insert(

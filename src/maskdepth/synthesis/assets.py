@@ -132,6 +132,11 @@ class BackgroundAsset(Asset):
     teacher: TeacherLabel | None = None
     origin: Literal["user", "sample"] = "user"
 
+    @property
+    def label_kind(self) -> str | None:
+        """Where its disparity comes from; None where it has none, or is not learned from."""
+        return None if self.disparity is None else self.label or "unknown"
+
 
 class _LabelFacts(Settings):
     """What a ``label.json`` may say."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
@@ -100,7 +101,13 @@ class DatasetSpec(Settings):
             return "none"
         if all(asset.origin == "sample" for asset in labelled):
             return "synthetic only"
-        return ", ".join(sorted({asset.label or "unknown" for asset in labelled}))
+        return ", ".join(sorted({asset.label_kind or "" for asset in labelled}))
+
+    @property
+    def label_kinds(self) -> dict[str, int]:
+        """Number of backgrounds by where their label comes from."""
+        kinds = Counter(asset.label_kind or "none" for asset in self.backgrounds)
+        return dict(sorted(kinds.items()))
 
     @property
     def teachers(self) -> list[TeacherLabel]:

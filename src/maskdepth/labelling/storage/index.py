@@ -16,7 +16,7 @@ from maskdepth.labelling.storage.layout import (
     sample_key,
     shard_path,
 )
-from maskdepth.labelling.storage.samples import cutout_ids, label_kind
+from maskdepth.labelling.storage.samples import cutout_ids
 from maskdepth.synthesis.recipes import sample_recipes
 from maskdepth.synthesis.spec import DatasetSpec
 
@@ -79,6 +79,9 @@ def _rows(
     for number, span, recipe in zip(numbers, spans, recipes, strict=True):
         background, pasted = backgrounds[recipe.background], cutout_ids(recipe)
         assets = [background, *(cutouts[name] for name in pasted)]
+        licences = {asset.licence or "unknown" for asset in assets}
+        if background.disparity is not None and background.teacher is not None:
+            licences.add(background.teacher.licence)
         yield {
             "key": sample_key(number),
             "shard": shard_path(folder, shard).name,
@@ -88,7 +91,7 @@ def _rows(
             "cutouts": list(pasted),
             "background": background.id,
             "split": SPLIT,
-            "licences": sorted({asset.licence or "unknown" for asset in assets}),
-            "label": label_kind(background),
+            "licences": sorted(licences),
+            "label": background.label_kind,
             "plate_perturbed": recipe.perturbs_plate,
         }

@@ -15,6 +15,7 @@ import tarfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,6 @@ from maskdepth.depth import encode_disparity
 from maskdepth.images import encode_jpeg, encode_png
 from maskdepth.labelling.storage.layout import SPLIT, Encoding, sample_key
 from maskdepth.labelling.storage.plates import describe_plate
-from maskdepth.synthesis.assets import BackgroundAsset
 from maskdepth.synthesis.catalogue import Catalogue
 from maskdepth.synthesis.recipes import Recipe
 from maskdepth.synthesis.renderer import Composite
@@ -52,23 +52,20 @@ def encode_sample(
         if composite.disparity is None
         else encode_png(encode_disparity(composite.disparity), encoding.compression)
     )
-    about = {
+    about: dict[str, Any] = {
         "key": key,
         "size": size,
         "split": SPLIT,
         "plate": plate,
-        "label": label_kind(asset),
+        "label": asset.label_kind,
         "object_depth": composite.object_depth,
         "recipe": asdict(recipe),
     }
+    if asset.disparity is not None and asset.teacher is not None:
+        about["teacher"] = asset.teacher.model_dump(mode="json", exclude={"flags"})
     text = json.dumps(about, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     members[f"{key}.json"] = text.encode()
     return dict(sorted(members.items()))
-
-
-def label_kind(asset: BackgroundAsset) -> str | None:
-    """Where a background's disparity comes from; None where it has none."""
-    return None if asset.disparity is None else asset.label or "unknown"
 
 
 def cutout_ids(recipe: Recipe) -> tuple[str, ...]:

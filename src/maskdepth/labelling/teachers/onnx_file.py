@@ -19,7 +19,7 @@ from pydantic import Field
 from maskdepth.config import Settings
 from maskdepth.errors import ConfigError, TeacherError
 from maskdepth.images import resize
-from maskdepth.labelling.teachers.teacher import Kind, TeacherInfo, Units
+from maskdepth.labelling.teachers.teacher import Kind, TeacherInfo, Units, within_range
 
 _BATCH: Final = 8  # pictures at once, where the network takes any number
 _VERSION_LENGTH: Final = 16
@@ -142,6 +142,7 @@ class OnnxTeacher:
             )
         values = found.astype(np.float32) * np.float32(self._facts.output_scale)
         values += np.float32(self._facts.output_offset)
+        values = within_range(values, self._info)
         return [
             np.asarray(resize(plane, *picture.shape[:2]), np.float32)
             for plane, picture in zip(values, pictures, strict=True)

@@ -100,6 +100,25 @@ class Teacher(Protocol):
         ...
 
 
+def within_range(values: NDArray[np.float32], info: TeacherInfo) -> NDArray[np.float32]:
+    """The map with NaN where it is beyond what the teacher can mean, by a factor of two.
+
+    Networks give 0 where they have nothing to say, and one pixel of hardly any depth would take
+    all of disparity's range. To be done before a map is resized, or it spoils its neighbours.
+
+    Args:
+        values: (..., H, W) in the kind and units of ``info``.
+    """
+    if info.range is None or info.kind == "disparity":
+        return values
+    low, high = info.range
+    # A NaN is not inside; infinitely far is sky, and remains.
+    inside = (values >= low / 2) & (values <= 2 * high)
+    if info.kind == "depth":
+        inside |= np.isposinf(values)
+    return np.where(inside, values, np.float32(np.nan))
+
+
 def checked_maps(
     teacher: Teacher, pictures: Sequence[NDArray[np.uint8]]
 ) -> list[NDArray[np.float32]]:
@@ -121,7 +140,7 @@ def checked_maps(
                 f"{values.dtype} of shape {values.shape}",
                 remedy,
             )
-        checked.append(np.asarray(values, np.float32))
+        checked.append(within_range(np.asarray(values, np.float32), teacher.info))
     return checked
 
 
