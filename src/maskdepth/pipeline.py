@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from maskdepth import __version__
-from maskdepth.errors import DependencyError, StorageError, UsageError
+from maskdepth.errors import DatasetError, DependencyError, StorageError, UsageError
 from maskdepth.evaluation import evaluate, select_panels
 from maskdepth.images import save_png, write_text
 from maskdepth.inference.model_folder import (
@@ -27,7 +27,9 @@ from maskdepth.inference.model_folder import (
 )
 from maskdepth.inference.predictor import Predictor
 from maskdepth.labelling.build import Dataset, compose_dataset, open_dataset
+from maskdepth.labelling.storage import ShardReader, StoredDisparity, per_composite_label
 from maskdepth.report import write_report
+from maskdepth.synthesis.label_facts import TeacherLabel
 from maskdepth.synthesis.recipes import sample_recipe
 from maskdepth.synthesis.renderer import render
 from maskdepth.synthesis.rules import BENCHMARK_SEED, BENCHMARK_V1, RecipeRules, plan_rules
@@ -62,6 +64,7 @@ def train_model(
     output: Path,
     config: TrainingConfig,
     *,
+    per_composite: bool = False,
     resume: bool = False,
     device: str = "auto",
     tensorboard: bool = False,
@@ -69,13 +72,18 @@ def train_model(
 ) -> bool:
     """Train on a dataset and leave a model folder: weights, ONNX, card, log and previews.
 
+    Args:
+        per_composite: learn depth from the shards' labels, which a teacher made of each composite.
+
     Returns:
         Whether a signal ended the run early; its state is saved and nothing is exported then.
 
     Raises:
         StorageError: ``output`` holds a run and ``resume`` is off, or none and it is on.
+        DatasetError: ``per_composite``, and there are no such shards.
     """
     _check_run(output, resume=resume)
+    labels, teacher = _stored_labels(dataset) if per_composite else (None, None)
     try:
         from maskdepth.learning.dataset import CompositeDataset
         from maskdepth.learning.devices import pick_device
@@ -95,6 +103,7 @@ def train_model(
         _WITHOUT_END,
         drop_plate=config.drop_plate,
         drop_plate_disparity=config.drop_plate_disparity,
+        labels=labels,
     )
     validation = CompositeDataset(
         BENCHMARK_V1["clean"].at_size(spec.rules.size).with_(labelled_share=0.5),
@@ -110,7 +119,7 @@ def train_model(
         samples,
         validation,
         output,
-        fingerprint=spec.fingerprint,
+        fingerprint=spec.fingerprint + (f"+{teacher.version}" if teacher else ""),
         resume=resume,
         device=device,
         tensorboard=tensorboard,
@@ -124,8 +133,21 @@ def train_model(
         "seconds": round(result.seconds, 1),
         "config": config.model_dump(mode="json"),
     }
-    _export(output, _draft_card(config.preset, dataset, training))
+    _export(output, _draft_card(config.preset, dataset, training, teacher))
     return False
+
+
+def _stored_labels(dataset: Dataset) -> tuple[StoredDisparity, TeacherLabel]:
+    """The disparity of shards that a teacher has labelled one by one, and that teacher."""
+    reader = ShardReader(dataset.folder)
+    manifest = reader.manifest
+    if manifest.teacher is None or manifest.fingerprint != dataset.spec.fingerprint:
+        raise DatasetError(
+            f"shards of this dataset in {dataset.folder} that a teacher has labelled",
+            "others",
+            "write them with `maskdepth label DATASET --teacher ... --per-composite N`",
+        )
+    return StoredDisparity(reader), manifest.teacher
 
 
 def _check_run(output: Path, *, resume: bool) -> None:
@@ -138,17 +160,24 @@ def _check_run(output: Path, *, resume: bool) -> None:
         )
 
 
-def _draft_card(preset: str, dataset: Dataset, training: dict[str, Any]) -> ModelCard:
-    """What is known of a model before its files: exporting adds their checksums."""
+def _draft_card(
+    preset: str, dataset: Dataset, training: dict[str, Any], teacher: TeacherLabel | None
+) -> ModelCard:
+    """What is known of a model before its files: exporting adds their checksums.
+
+    Args:
+        teacher: who labelled each composite, if a teacher did.
+    """
     from maskdepth.learning.model import PRESETS, build_model, count_weights
 
     spec = dataset.spec
+    teachers = spec.teachers if teacher is None else [teacher]
     used = [asset for asset in (*spec.cutouts, *spec.backgrounds) if asset.split == "train"]
     return ModelCard(
         preset=preset,
         fixed_size=PRESETS[preset].fixed_size,
         training_size=spec.rules.size,
-        depth=spec.depth_kind,
+        depth=spec.depth_kind if teacher is None else per_composite_label(teacher),
         maskdepth=__version__,
         sha256={},
         weights=count_weights(build_model(preset)),
@@ -158,7 +187,7 @@ def _draft_card(preset: str, dataset: Dataset, training: dict[str, Any]) -> Mode
             "backgrounds": len(spec.backgrounds),
             "trained_on": len(used),
             "licences": sorted({asset.licence or "unknown" for asset in used}),
-            "teachers": [teacher.model_dump(mode="json") for teacher in spec.teachers],
+            "teachers": [each.model_dump(mode="json") for each in teachers],
             "flagged_labels": len(spec.flagged),
             "fingerprint": spec.fingerprint,
         },

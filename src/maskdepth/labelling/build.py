@@ -11,6 +11,7 @@ import numpy as np
 from maskdepth.errors import DatasetError, StorageError, UsageError
 from maskdepth.images import remove_parts, save_jpeg
 from maskdepth.labelling.storage import Encoding, Manifest, write_dataset, writer_lock
+from maskdepth.labelling.teachers.teacher import Teacher
 from maskdepth.synthesis.assets import (
     Asset,
     BackgroundAsset,
@@ -174,6 +175,7 @@ def materialise(
     encoding: Encoding | None = None,
     workers: int | None = None,
     engine: str = "local",
+    teacher: Teacher | None = None,
     notify: Callable[[str], None] = lambda _: None,
 ) -> Manifest:
     """Write the first ``count`` training samples as tar shards with an index; see ``storage``.
@@ -186,6 +188,7 @@ def materialise(
         encoding: of the members; small and fast if left out.
         workers: processes; as many as there are cores if left out.
         engine: ``local`` for processes of this machine, ``ray`` for tasks of Ray Data.
+        teacher: labels each composite, see ``write_dataset``.
         notify: receives a line on the progress now and then.
 
     Raises:
@@ -208,6 +211,7 @@ def materialise(
             encoding=encoding,
             workers=workers,
             engine=engine,
+            teacher=teacher,
             notify=notify,
         )
 

@@ -22,6 +22,7 @@ from maskdepth.labelling.storage import (
     check_shard,
     is_materialised,
     load_manifest,
+    load_record,
     shard_path,
 )
 from maskdepth.synthesis.assets import Asset
@@ -98,6 +99,11 @@ def describe(found: dict[str, Any]) -> Iterator[str]:
     else:
         states = ", ".join(f"{number} {state}" for state, number in shards["states"].items())
         yield f"shards: {states}; {shards['samples']} of {shards['count']} samples"
+        if shards["teacher"]:
+            yield (
+                f"  labelled one by one by {shards['teacher']['name']}, licence "
+                f"{shards['teacher']['licence']}; {shards['flagged']} flagged"
+            )
         yield (
             f"  {shards['bytes']} bytes, {shards['bytes_per_sample']:.0f} a sample, and "
             f"{shards['plate_bytes']} in {shards['plates']} plates"
@@ -135,7 +141,16 @@ def _inspect_shards(folder: Path, manifest: Manifest) -> tuple[dict[str, Any], l
         state = check_shard(folder, manifest, shard)
         size = path.stat().st_size if path.exists() else 0
         samples = len(manifest.numbers(shard))
-        listed.append({"shard": path.name, "state": state, "samples": samples, "bytes": size})
+        flagged = load_record(folder, shard).flagged if state == "complete" else 0
+        listed.append(
+            {
+                "shard": path.name,
+                "state": state,
+                "samples": samples,
+                "bytes": size,
+                "flagged": flagged,
+            }
+        )
         if state != "complete":
             faults.append(f"{path.name} is {state}")
     complete = [entry for entry in listed if entry["state"] == "complete"]
@@ -149,6 +164,8 @@ def _inspect_shards(folder: Path, manifest: Manifest) -> tuple[dict[str, Any], l
     samples, size = (sum(entry[key] for entry in complete) for key in ("samples", "bytes"))
     return {
         "count": manifest.count,
+        "teacher": manifest.teacher.model_dump(mode="json") if manifest.teacher else None,
+        "flagged": sum(entry["flagged"] for entry in complete),
         "shard_size": manifest.shard_size,
         "encoding": manifest.encoding.model_dump(),
         "samples": samples,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.images import resize, resize_disparity
-from maskdepth.labelling.teachers.teacher import TeacherInfo
+from maskdepth.labelling.teachers.teacher import TeacherInfo, disparity_map
 
 Flag = Literal[
     "nothing valid",
@@ -104,6 +104,26 @@ def measure_label(picture: NDArray[np.uint8], disparity: NDArray[np.float32]) ->
         order=round(vertical_order(disparity), 4),
         agreement=round(edge_agreement(picture, disparity), 4),
     )
+
+
+def judge_label(
+    picture: NDArray[np.uint8], values: NDArray[np.float32], info: TeacherInfo
+) -> tuple[NDArray[np.float32], tuple[Flag, ...], LabelFigures | None]:
+    """A teacher's map as disparity, what speaks against it, and its figures.
+
+    Args:
+        picture: uint8 (H, W, 3).
+        values: float32 (H, W) in the kind and units of ``info``.
+
+    Returns:
+        Disparity, float32 (H, W); flags; figures, or None where a flag is one of ``UNUSABLE``.
+    """
+    disparity = disparity_map(values, info)
+    flags = check_map(values, disparity, info)
+    if UNUSABLE & set(flags):
+        return disparity, flags, None
+    figures = measure_label(picture, disparity)
+    return disparity, (*flags, *figures.flags()), figures
 
 
 def doubts(figures: Sequence[LabelFigures]) -> Iterator[str]:

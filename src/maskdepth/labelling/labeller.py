@@ -2,105 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from maskdepth.errors import AssetError, StorageError, TeacherError
-from maskdepth.images import make_folder, remove_parts, write_text
-from maskdepth.labelling.build import Dataset, refuse_another
-from maskdepth.labelling.label_checks import UNUSABLE, doubts
+from maskdepth.errors import AssetError, StorageError, UsageError
+from maskdepth.images import remove_parts
+from maskdepth.labelling.build import Dataset, materialise, refuse_another
+from maskdepth.labelling.label_run import LabelRun, Notify, kind_of, name_of, refuse_useless
 from maskdepth.labelling.label_sheet import save_label_sheet
-from maskdepth.labelling.labels import (
-    LabelJob,
-    LabelResult,
-    Source,
-    describe_teacher,
-    load_label_record,
-    make_labels,
-)
-from maskdepth.labelling.storage import is_materialised, writer_lock
+from maskdepth.labelling.labels import LabelJob, LabelResult, Source, make_labels
+from maskdepth.labelling.storage import Manifest, is_materialised, writer_lock
 from maskdepth.labelling.teachers.recorded import RecordedDepth
-from maskdepth.synthesis.assets import (
-    LABEL_FILE,
-    LABEL_SHEET,
-    BackgroundAsset,
-    TeacherLabel,
-    list_pictures,
-)
+from maskdepth.synthesis.assets import BackgroundAsset
 from maskdepth.synthesis.checks import DISPARITY_SUFFIX
+from maskdepth.synthesis.label_facts import LABEL_SHEET
 from maskdepth.synthesis.spec import DatasetSpec, save_spec
 
 LABEL_FOLDER: Final = "labels"
-_MOST_LINES: Final = 10
-
-Notify = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class LabelRun:
-    """What a run of ``maskdepth label`` has left.
-
-    Attributes:
-        source: name of the teacher, or "sensor" or "exact".
-        results: in the order of the pictures.
-        folder: where the labels lie.
-        sheet: the contact sheet; None where there is no label.
-        fingerprint: of the spec that refers to the labels; None for a folder of pictures, and
-            where pictures failed, so that the spec was left as it was.
-    """
-
-    source: str
-    results: tuple[LabelResult, ...]
-    folder: Path
-    sheet: Path | None
-    fingerprint: str | None
-
-    @property
-    def failures(self) -> dict[str, str]:
-        """Pictures that could not be labelled, by name, and why."""
-        return {result.job.name: result.failure for result in self.results if result.failure}
-
-    @property
-    def flagged(self) -> dict[str, tuple[str, ...]]:
-        """Pictures whose label is not to be learned from, by name, and why."""
-        return {result.job.name: result.flags for result in self.results if result.flags}
-
-    def describe(self) -> Iterator[str]:
-        """The same for people, a line each."""
-        counted = Counter(flag for flags in self.flagged.values() for flag in flags)
-        for name, flags in list(self.flagged.items())[:_MOST_LINES]:
-            yield f"{name}: {', '.join(flags)}; not learned from"
-        if len(self.flagged) > _MOST_LINES:
-            yield f"... and {len(self.flagged) - _MOST_LINES} more"
-        made = [result for result in self.results if result.record]
-        cached = sum(result.cached for result in made)
-        yield (
-            f"{len(made)} labels by {self.source} ({cached} of them from before), "
-            f"{len(self.flagged)} flagged"
-            + (f": {', '.join(f'{n} {flag}' for flag, n in counted.items())}" if counted else "")
-        )
-        taught = [result.record for result in made if not result.measured and result.record]
-        yield from doubts([record.figures for record in taught])
-
-    def as_json(self) -> dict[str, Any]:
-        """The same for programs."""
-        teacher = next((result.teacher for result in self.results if result.teacher), None)
-        return {
-            "source": self.source,
-            "teacher": teacher.model_dump(exclude={"flags"}) if teacher else None,
-            "folder": str(self.folder),
-            "sheet": str(self.sheet) if self.sheet else None,
-            "labels": sum(result.record is not None for result in self.results),
-            "cached": sum(result.cached for result in self.results),
-            "flagged": {name: list(flags) for name, flags in self.flagged.items()},
-            "failures": self.failures,
-            "fingerprint": self.fingerprint,
-        }
 
 
 def label_dataset(
@@ -149,58 +69,53 @@ def label_dataset(
         for below in (folder, place):
             remove_parts(below)
         results = make_labels(source, jobs, force=force, notify=notify)
-        _refuse_useless(source, results)
+        refuse_useless(source, results)
         sheet = save_label_sheet(results, place / LABEL_SHEET)
         if any(result.failure for result in results):
-            return LabelRun(_name(source), tuple(results), place, sheet, None)
+            return LabelRun(name_of(source), tuple(results), place, sheet, None)
         labelled = dict(zip((asset.id for asset in chosen), results, strict=True))
         spec = _referring(spec, dataset.folder.resolve(), folder, labelled)
         if output is not None and folder != dataset.folder.resolve():
             refuse_another(folder, spec)
         save_spec(folder, spec)
-    return LabelRun(_name(source), tuple(results), place, sheet, spec.fingerprint)
+    return LabelRun(name_of(source), tuple(results), place, sheet, spec.fingerprint)
 
 
-def label_folder(
-    pictures: Path,
+def label_composites(
+    dataset: Dataset,
     source: Source,
-    output: Path,
+    count: int,
     *,
-    replace: bool = False,
-    force: bool = False,
+    output: Path | None = None,
     notify: Notify = lambda _: None,
-) -> LabelRun:
-    """Label the pictures of a folder: ``<stem>_disparity.png`` and a ``label.json`` for each.
+) -> Manifest:
+    """Write the first ``count`` training composites as shards that a teacher has labelled.
 
-    ``output`` may be the folder of the pictures: then `compose` finds the labels. Nothing that is
-    there is overwritten, but for labels of the same teacher.
+    The prior work's way: the teacher looks at every composite, rather than once at its
+    background. Goes on where it was interrupted.
 
     Args:
-        replace: overwrite labels of other teachers too; for the rest see ``label_dataset``.
+        output: a new dataset folder for the shards; in the dataset's own without.
 
     Raises:
-        AssetError: there are no pictures.
-        TeacherError, StorageError: as ``label_dataset``, and for labels that are none of ours.
+        UsageError: the source is depth files, of which composites have none; or ``count`` is
+            beyond the planned grid.
+        DependencyError: pyarrow is not installed.
+        TeacherError: the teacher breaks a promise.
+        StorageError: other shards are there, another run writes there, a full disk.
     """
-    top = pictures.absolute()
-    found = list_pictures(pictures, "pictures")
     if isinstance(source, RecordedDepth):
-        found = [path for path in found if source.find(path)]
-    if not found:
-        wanted = f" with {source.files}" if isinstance(source, RecordedDepth) else ""
-        raise AssetError(f"pictures{wanted} in {pictures}", "none", "check the path")
-    jobs = [_beside(path, top, output) for path in found]
-    _refuse_clashes(jobs)
-    with writer_lock(output):
-        for place in sorted({job.label.parent for job in jobs}):
-            remove_parts(place)
-            _refuse_foreign(place, [job for job in jobs if job.label.parent == place], source,
-                            replace=replace)  # fmt: skip
-        results = make_labels(source, jobs, force=force, notify=notify)
-        _refuse_useless(source, results)
-        _write_facts(source, results)
-        sheet = save_label_sheet(results, output / LABEL_SHEET)
-    return LabelRun(_name(source), tuple(results), output, sheet, None)
+        raise UsageError(
+            "a network to label composites", f"{source.name} depth", "name another --teacher"
+        )
+    start = dataset.folder.resolve()
+    folder = (output or start).resolve()
+    if folder != start:
+        spec = _referring(dataset.spec, start, folder, {})
+        refuse_another(folder, spec)
+        save_spec(folder, spec)
+        dataset = Dataset(folder, spec, ())
+    return materialise(dataset, count, teacher=source, notify=notify)
 
 
 def _chosen(dataset: Dataset, source: Source, everything: bool) -> list[BackgroundAsset]:
@@ -252,18 +167,6 @@ def _refuse_mixing(
         )
 
 
-def _refuse_useless(source: Source, results: Sequence[LabelResult]) -> None:
-    """A teacher that has nothing to say of any picture is broken."""
-    asked = [result for result in results if not result.failure]
-    if asked and all(UNUSABLE & set(result.flags) for result in asked):
-        raise TeacherError(
-            f"a label from {_name(source)}",
-            f"{' or '.join(sorted({flag for r in asked for flag in r.flags}))} for each of "
-            f"{len(asked)} pictures",
-            "check the teacher and its description; nothing was labelled",
-        )
-
-
 def _referring(
     spec: DatasetSpec, start: Path, folder: Path, labelled: dict[str, LabelResult]
 ) -> DatasetSpec:
@@ -294,88 +197,14 @@ def _label_fields(result: LabelResult) -> dict[str, Any]:
     learned = result.record is not None and not result.flags
     return {
         "disparity": result.job.label.as_posix() if learned else None,
-        "label": _kind(result.teacher, measured=result.measured) if learned else None,
+        "label": kind_of(result.teacher, measured=result.measured) if learned else None,
         "label_sha256": result.record.sha256 if learned and result.record else None,
         "ground": result.record.ground if learned and result.record else (),
         "teacher": None if result.measured else result.teacher,
     }
 
 
-def _kind(teacher: TeacherLabel, *, measured: bool) -> str:
-    """Where a label comes from, as it stands in specs, cards and reports."""
-    return teacher.name if measured else f"teacher {teacher.name}"
-
-
-def _name(source: Source) -> str:
-    return source.name if isinstance(source, RecordedDepth) else source.info.name
-
-
 def _slug(source: Source) -> str:
     """A folder's name for a teacher's labels."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", _name(source)).strip(".-") or "teacher"
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", name_of(source)).strip(".-") or "teacher"
     return name if isinstance(source, RecordedDepth) else f"{name}-{source.info.version[:8]}"
-
-
-def _beside(picture: Path, top: Path, output: Path) -> LabelJob:
-    inside = picture.relative_to(top)
-    label = output / inside.parent / f"{picture.stem}{DISPARITY_SUFFIX}"
-    return LabelJob(inside.as_posix(), picture, label.absolute())
-
-
-def _refuse_clashes(jobs: Sequence[LabelJob]) -> None:
-    first: dict[Path, str] = {}
-    for job in jobs:
-        if job.label in first:
-            raise AssetError(
-                "pictures that differ in their stems, by which labels are named",
-                f"{first[job.label]} and {job.name}",
-                "rename one of them",
-            )
-        first[job.label] = job.name
-
-
-def _refuse_foreign(
-    place: Path, jobs: Sequence[LabelJob], source: Source, *, replace: bool
-) -> None:
-    """Nothing is overwritten but what this teacher made, or any teacher with ``replace``."""
-    mine = _name(source) if isinstance(source, RecordedDepth) else source.info.version
-    for job in jobs:
-        record = load_label_record(job.record)
-        if record is None and job.label.exists():
-            raise StorageError(
-                f"no label at {job.label} that another program made",
-                "one",
-                "choose another -o folder",
-            )
-        theirs = record and {record.teacher.version, record.teacher.name}
-        if theirs and mine not in theirs and not replace:
-            raise StorageError(
-                f"no labels of another teacher in {place}",
-                " ".join(sorted(theirs)),
-                "choose another -o folder, or pass --replace",
-            )
-    facts = place / LABEL_FILE
-    if facts.exists() and not any(load_label_record(job.record) for job in jobs):
-        raise StorageError(
-            f"no {LABEL_FILE} in {place} of other labels", "one", "choose another -o folder"
-        )
-
-
-def _write_facts(source: Source, results: Sequence[LabelResult]) -> None:
-    """A ``label.json`` in each folder of labels, as `compose` reads it."""
-    places: dict[Path, list[LabelResult]] = defaultdict(list)
-    for result in results:
-        if result.teacher is not None:
-            places[result.job.label.parent].append(result)
-    for place, beside in places.items():
-        facts: dict[str, Any] = {"kind": _name(source)}
-        if not isinstance(source, RecordedDepth):
-            teacher = describe_teacher(source.info)
-            flagged = {r.job.picture.stem: list(r.flags) for r in beside if r.flags}
-            facts = {
-                "kind": _kind(teacher, measured=False),
-                "teacher": teacher.model_dump(mode="json", exclude={"flags"}),
-                "flagged": flagged,
-            }
-        text = json.dumps(facts, indent=1, ensure_ascii=False)
-        write_text(make_folder(place) / LABEL_FILE, text + "\n")

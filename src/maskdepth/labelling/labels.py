@@ -24,11 +24,11 @@ from maskdepth.config import Settings
 from maskdepth.depth import encode_disparity
 from maskdepth.errors import ConfigError, PictureError
 from maskdepth.images import encode_png, load_picture, write_bytes, write_text
-from maskdepth.labelling.label_checks import UNUSABLE, Flag, LabelFigures, check_map, measure_label
+from maskdepth.labelling.label_checks import Flag, LabelFigures, judge_label
 from maskdepth.labelling.teachers.recorded import RecordedDepth
-from maskdepth.labelling.teachers.teacher import Teacher, TeacherInfo, checked_maps, disparity_map
-from maskdepth.synthesis.assets import TeacherLabel
+from maskdepth.labelling.teachers.teacher import Teacher, TeacherInfo, checked_maps
 from maskdepth.synthesis.ground import GroundPoint, find_ground
+from maskdepth.synthesis.label_facts import TeacherLabel
 
 _VERSION: Final = 1  # of records; another one is made anew
 _THREADS: Final = 2  # that read, check and write beside the network
@@ -248,16 +248,14 @@ def _finish(
     source: Source, item: _Loaded, values: NDArray[np.float32], info: TeacherInfo
 ) -> LabelResult:
     """Convert, check and write one label."""
-    job, disparity = item.job, disparity_map(values, info)
-    measured = isinstance(source, RecordedDepth)
-    flags: tuple[Flag, ...] = check_map(values, disparity, info)
-    if UNUSABLE & set(flags):
+    job, measured = item.job, isinstance(source, RecordedDepth)
+    disparity, flags, figures = judge_label(item.picture, values, info)
+    if figures is None:
         for stale in (job.record, job.label):
             stale.unlink(missing_ok=True)
         return LabelResult(job, describe_teacher(info, flags), measured=measured)
-    figures = measure_label(item.picture, disparity)
-    # Of what was measured, only what holds for no scene at all would be wrong.
-    flags = () if measured else (*flags, *figures.flags())
+    if measured:
+        flags = ()  # it is what it is
     data = encode_png(encode_disparity(disparity), 1)
     record = LabelRecord(
         picture=item.sha256,

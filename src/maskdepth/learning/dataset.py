@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -29,6 +30,8 @@ class CompositeDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
         count: length; indices beyond it are valid all the same, for runs without an end.
         drop_plate: share of samples whose plate is withheld from the network.
         drop_plate_disparity: share of samples whose plate disparity is withheld.
+        labels: disparity of stored samples to learn from instead of the composites' own, float32
+            (S, S) with NaN where unknown; sample ``i`` is then that of ``i`` modulo their number.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class CompositeDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
         *,
         drop_plate: float = 0.1,
         drop_plate_disparity: float = 0.5,
+        labels: Sequence[NDArray[np.float32]] | None = None,
     ) -> None:
         self.rules = rules
         self.pool = pool
@@ -49,6 +53,7 @@ class CompositeDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
         self.count = count
         self.drop_plate = drop_plate
         self.drop_plate_disparity = drop_plate_disparity
+        self.labels = labels
         self._block: tuple[int, list[Recipe]] | None = None
 
     def __len__(self) -> int:
@@ -82,7 +87,11 @@ class CompositeDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
         has_plate_disparity &= has_plate and composite.plate_disparity is not None
         given = composite.plate_disparity if has_plate_disparity else None
         plate = composite.plate if has_plate else np.zeros_like(composite.plate)
-        disparity, known = self._known(composite.disparity)
+        label = composite.disparity
+        if self.labels is not None:
+            label = self.labels[recipe.index]
+            label = label if np.isfinite(label).any() else None
+        disparity, known = self._known(label)
         return {
             "picture": _colour(composite.image),
             "plate": _colour(plate),
@@ -91,12 +100,14 @@ class CompositeDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
             "alpha": _plane(composite.alpha),
             "disparity": disparity,
             "disparity_valid": known,
-            "has_disparity": torch.tensor(float(composite.disparity is not None)),
+            "has_disparity": torch.tensor(float(label is not None)),
             "index": torch.tensor(index, dtype=torch.int64),
         }
 
     def _recipe(self, index: int) -> Recipe:
         """A sample's recipe, drawn a block at a time: one by one takes ten times as long."""
+        if self.labels is not None:
+            index %= len(self.labels)
         number, place = divmod(index, _BLOCK)
         if self._block is None or self._block[0] != number:
             start = number * _BLOCK

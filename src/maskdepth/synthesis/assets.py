@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from pydantic import Field
 
 from maskdepth.config import Settings
-from maskdepth.errors import AssetError, ConfigError
+from maskdepth.errors import AssetError
 from maskdepth.images import PICTURE_SUFFIXES
 from maskdepth.synthesis.checks import (
     DISPARITY_SUFFIX,
@@ -28,16 +27,14 @@ from maskdepth.synthesis.checks import (
 )
 from maskdepth.synthesis.duplicates import connected, near_duplicates
 from maskdepth.synthesis.ground import GroundPoint
+from maskdepth.synthesis.label_facts import LABEL_SHEET, TeacherLabel, load_label_facts
 
 __all__ = [
-    "LABEL_FILE",
-    "LABEL_SHEET",
     "Asset",
     "BackgroundAsset",
     "CutoutAsset",
     "Finding",
     "Split",
-    "TeacherLabel",
     "assign_splits",
     "list_pictures",
     "scan_backgrounds",
@@ -47,9 +44,7 @@ __all__ = [
 Split = Literal["train", "val", "test"]
 
 _LICENCES_FILE: Final = "licences.csv"
-LABEL_FILE: Final = "label.json"
 _LABEL_SUFFIXES: Final = (DISPARITY_SUFFIX, RELIEF_SUFFIX, "_depth_mm.png")
-LABEL_SHEET: Final = "label_sheet.jpg"  # of a folder of labels, which may be that of the pictures
 _SPLIT_SALT: Final = "maskdepth-split-v1"
 _HELD_OUT_SHARE: Final = 0.15  # for val and for test each
 _MEND: Final = "mend or remove these files"
@@ -97,22 +92,6 @@ class CutoutAsset(Asset):
     foot: tuple[float, float] = (0.5, 1.0)
 
 
-class TeacherLabel(Settings):
-    """Which teacher labelled a background, and what speaks against its label.
-
-    Attributes:
-        name, version, kind, units, licence: the teacher's, see ``labelling.teachers``.
-        flags: why the label is not learned from; empty where it is.
-    """
-
-    name: str = Field(min_length=1)
-    version: str = Field(min_length=1)
-    kind: Literal["depth", "inverse depth", "disparity"]
-    units: Literal["metres", "relative"]
-    licence: str = Field(min_length=1)
-    flags: tuple[str, ...] = ()
-
-
 class BackgroundAsset(Asset):
     """A background.
 
@@ -136,28 +115,6 @@ class BackgroundAsset(Asset):
     def label_kind(self) -> str | None:
         """Where its disparity comes from; None where it has none, or is not learned from."""
         return None if self.disparity is None else self.label or "unknown"
-
-
-class _LabelFacts(Settings):
-    """What a ``label.json`` may say."""
-
-    kind: str = Field(min_length=1)
-    focal: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
-    teacher: TeacherLabel | None = None
-    flagged: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-
-    def apply(self, asset: BackgroundAsset) -> BackgroundAsset:
-        """A background whose label lies beside it, with what is told of it."""
-        stem = Path(asset.file).stem
-        told: dict[str, Any] = {"label": self.kind, "focal": self.focal.get(stem)}
-        if self.teacher is not None:
-            flags = self.flagged.get(stem, ())
-            told["teacher"] = self.teacher.model_copy(update={"flags": flags})
-            if flags:
-                told |= {"disparity": None, "label": None, "label_sha256": None}
-            if flags or self.teacher.kind == "disparity":
-                told["ground"] = ()  # found only where disparity is proportional to inverse depth
-        return asset.model_copy(update=told)
 
 
 _AnyAsset = TypeVar("_AnyAsset", bound=Asset)
@@ -214,14 +171,14 @@ def scan_backgrounds(
     """
     kept, findings = _scan(folder, check_background, "backgrounds", strict)
     labelled = sorted({path.parent for path, item, _ in kept if item.label})
-    told = {place: _label_facts(place, findings) for place in labelled}
+    told = {place: load_label_facts(place, findings) for place in labelled}
     assets = []
     for common, item in _described(folder, kept):
         asset = BackgroundAsset(**common, ground=item.ground, origin=origin)
         if item.label:
             asset = asset.model_copy(update={"disparity": item.label.file})
             facts = told[Path(item.label.file).parent]
-            asset = facts.apply(asset) if facts else asset
+            asset = asset.model_copy(update=facts.of(Path(asset.file).stem) if facts else {})
         assets.append(asset)
     return assets, findings
 
@@ -409,18 +366,3 @@ def _licences(path: Path) -> dict[str, tuple[str | None, str | None]]:
         }
     except (OSError, UnicodeDecodeError, csv.Error):
         return {}
-
-
-def _label_facts(place: Path, findings: list[Finding]) -> _LabelFacts | None:
-    """What ``label.json`` says of the labels in a folder, if there is a usable one."""
-    path = place / LABEL_FILE
-    if not path.exists():
-        return None
-    try:
-        return _LabelFacts.parse(json.loads(path.read_text(encoding="utf-8")), str(path))
-    except (OSError, ValueError) as error:
-        detail = f"{type(error).__name__}: {error}"
-    except ConfigError as error:
-        detail = str(error)
-    findings.append(Finding(str(path), "label unusable", detail, False))
-    return None

@@ -13,8 +13,9 @@ from pydantic import Field
 from maskdepth.config import Settings
 from maskdepth.errors import ConfigError, DatasetError
 from maskdepth.images import write_text
-from maskdepth.synthesis.assets import Asset, BackgroundAsset, CutoutAsset, Split, TeacherLabel
+from maskdepth.synthesis.assets import Asset, BackgroundAsset, CutoutAsset, Split
 from maskdepth.synthesis.catalogue import MEMORY_MB, Catalogue
+from maskdepth.synthesis.label_facts import TeacherLabel
 from maskdepth.synthesis.recipes import Pool
 from maskdepth.synthesis.rules import RecipeRules
 

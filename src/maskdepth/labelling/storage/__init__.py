@@ -8,10 +8,18 @@ from maskdepth.labelling.storage.layout import (
     Manifest,
     is_materialised,
     load_manifest,
+    load_record,
     shard_path,
 )
 from maskdepth.labelling.storage.lock import writer_lock
-from maskdepth.labelling.storage.reader import ShardReader, StoredSample, check_plate, check_shard
+from maskdepth.labelling.storage.reader import (
+    ShardReader,
+    StoredDisparity,
+    StoredSample,
+    check_plate,
+    check_shard,
+)
+from maskdepth.labelling.storage.samples import per_composite_label
 from maskdepth.labelling.storage.writer import write_dataset
 
 __all__ = [
@@ -19,11 +27,14 @@ __all__ = [
     "Encoding",
     "Manifest",
     "ShardReader",
+    "StoredDisparity",
     "StoredSample",
     "check_plate",
     "check_shard",
     "is_materialised",
     "load_manifest",
+    "load_record",
+    "per_composite_label",
     "shard_path",
     "write_dataset",
     "writer_lock",

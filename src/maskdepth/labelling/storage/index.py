@@ -16,7 +16,7 @@ from maskdepth.labelling.storage.layout import (
     sample_key,
     shard_path,
 )
-from maskdepth.labelling.storage.samples import cutout_ids
+from maskdepth.labelling.storage.samples import cutout_ids, per_composite_label
 from maskdepth.synthesis.recipes import sample_recipes
 from maskdepth.synthesis.spec import DatasetSpec
 
@@ -73,15 +73,16 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     backgrounds = {asset.id: asset for asset in spec.backgrounds}
     cutouts = {asset.id: asset for asset in spec.cutouts}
-    numbers = manifest.numbers(shard)
+    numbers, teacher = manifest.numbers(shard), manifest.teacher
     spans = load_record(folder, shard).samples
     recipes = sample_recipes(spec.rules, spec.pool(), spec.seed, numbers.start, numbers.stop)
     for number, span, recipe in zip(numbers, spans, recipes, strict=True):
         background, pasted = backgrounds[recipe.background], cutout_ids(recipe)
         assets = [background, *(cutouts[name] for name in pasted)]
         licences = {asset.licence or "unknown" for asset in assets}
-        if background.disparity is not None and background.teacher is not None:
-            licences.add(background.teacher.licence)
+        labelled_by = teacher or (background.teacher if background.disparity else None)
+        if labelled_by is not None:
+            licences.add(labelled_by.licence)
         yield {
             "key": sample_key(number),
             "shard": shard_path(folder, shard).name,
@@ -92,6 +93,6 @@ def _rows(
             "background": background.id,
             "split": SPLIT,
             "licences": sorted(licences),
-            "label": background.label_kind,
+            "label": per_composite_label(teacher) if teacher else background.label_kind,
             "plate_perturbed": recipe.perturbs_plate,
         }

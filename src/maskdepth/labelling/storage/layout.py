@@ -22,6 +22,7 @@ from pydantic import Field
 from maskdepth.config import Settings
 from maskdepth.errors import ConfigError, DatasetError
 from maskdepth.images import write_bytes
+from maskdepth.synthesis.label_facts import TeacherLabel
 
 SHARD_FOLDER: Final = "shards"
 PLATE_FOLDER: Final = "plates"
@@ -71,6 +72,8 @@ class Manifest(Settings):
         count: training samples asked for.
         shard_size: samples a shard; the last may have fewer.
         plates: those that samples refer to.
+        teacher: who labelled each composite; None where disparity is the backgrounds' with the
+            objects' layers.
     """
 
     format: Literal["maskdepth-shards"] = "maskdepth-shards"
@@ -81,6 +84,7 @@ class Manifest(Settings):
     shard_size: int = Field(ge=1)
     encoding: Encoding
     plates: tuple[PlateFile, ...]
+    teacher: TeacherLabel | None = None
 
     @property
     def shards(self) -> int:
@@ -102,13 +106,18 @@ class Span(Settings):
 
 
 class ShardRecord(Settings):
-    """Size and checksum of a finished shard and of each sample in it, in their order."""
+    """Size and checksum of a finished shard and of each sample in it, in their order.
+
+    Attributes:
+        flagged: samples whose label a teacher has failed at, so that it is all unknown.
+    """
 
     format: Literal["maskdepth-shard"] = "maskdepth-shard"
     version: int = _VERSION
     bytes: int
     sha256: str
     samples: tuple[Span, ...]
+    flagged: int = 0
 
 
 def sample_key(number: int) -> str:

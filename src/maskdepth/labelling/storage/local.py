@@ -18,7 +18,8 @@ import cv2
 
 from maskdepth.errors import StorageError
 from maskdepth.labelling.storage.lock import HeldLock
-from maskdepth.labelling.storage.work import Job, Stopped, Task, Work, Worker
+from maskdepth.labelling.storage.work import Engine, Job, Stopped, Task, Work, Worker
+from maskdepth.labelling.teachers.teacher import Teacher
 
 
 @contextlib.contextmanager
@@ -60,6 +61,22 @@ def local_engine(
             "one that was killed, perhaps for want of memory",
             "run this again with fewer --workers; what was finished is kept",
         ) from None
+
+
+def taught_engine(teacher: Teacher) -> Engine:
+    """An ``Engine`` that shows every composite to a teacher, in this process alone.
+
+    A network uses all cores by itself, and is in memory once.
+    """
+
+    @contextlib.contextmanager
+    def run(
+        job: Job, lock: HeldLock, workers: int | None, notify: Callable[[str], None]
+    ) -> Iterator[Work]:
+        alone = Worker(job, teacher=teacher)
+        yield lambda task, items: (getattr(alone, task)(item) for item in items)
+
+    return run
 
 
 _worker: Worker

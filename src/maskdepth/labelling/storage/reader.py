@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -150,6 +150,24 @@ class ShardReader:
         if hashlib.sha256(data).hexdigest() != self._checksums.get(file):
             raise _damaged(file, "other content")
         return np.asarray(decode_png(data), np.uint8)
+
+
+class StoredDisparity(Sequence[NDArray[np.float32]]):
+    """The disparity of each stored sample, float32 (S, S) in [0, 1], NaN where unknown.
+
+    Args:
+        reader: of the samples.
+    """
+
+    def __init__(self, reader: ShardReader) -> None:
+        self._reader = reader
+
+    def __len__(self) -> int:
+        return len(self._reader)
+
+    def __getitem__(self, number: Any) -> Any:
+        """That of the sample of a number; see ``ShardReader``."""
+        return self._reader[number].disparity
 
 
 def check_shard(folder: Path, manifest: Manifest, shard: int) -> str:

@@ -25,6 +25,7 @@ from maskdepth.images import encode_jpeg, encode_png
 from maskdepth.labelling.storage.layout import SPLIT, Encoding, sample_key
 from maskdepth.labelling.storage.plates import describe_plate
 from maskdepth.synthesis.catalogue import Catalogue
+from maskdepth.synthesis.label_facts import TeacherLabel
 from maskdepth.synthesis.recipes import Recipe
 from maskdepth.synthesis.renderer import Composite
 
@@ -32,9 +33,18 @@ BACKGROUND_MEMBER = "background"
 
 
 def encode_sample(
-    number: int, composite: Composite, catalogue: Catalogue, encoding: Encoding
+    number: int,
+    composite: Composite,
+    catalogue: Catalogue,
+    encoding: Encoding,
+    teacher: TeacherLabel | None = None,
 ) -> dict[str, bytes]:
-    """The members of a sample by name, in the order of their names."""
+    """The members of a sample by name, in the order of their names.
+
+    Args:
+        teacher: who made the composite's disparity, with flags where it is not to be learned
+            from; None where it is the background's with the objects' layers.
+    """
     key, recipe, size = sample_key(number), composite.recipe, len(composite.image)
     asset = catalogue.background_asset(recipe.background)
     picture = f"{key}.image.{encoding.suffix}"
@@ -57,15 +67,22 @@ def encode_sample(
         "size": size,
         "split": SPLIT,
         "plate": plate,
-        "label": asset.label_kind,
+        "label": asset.label_kind if teacher is None else per_composite_label(teacher),
         "object_depth": composite.object_depth,
         "recipe": asdict(recipe),
     }
-    if asset.disparity is not None and asset.teacher is not None:
-        about["teacher"] = asset.teacher.model_dump(mode="json", exclude={"flags"})
+    if teacher is None and asset.disparity is not None:
+        teacher = asset.teacher
+    if teacher is not None:
+        about["teacher"] = teacher.model_dump(mode="json")
     text = json.dumps(about, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     members[f"{key}.json"] = text.encode()
     return dict(sorted(members.items()))
+
+
+def per_composite_label(teacher: TeacherLabel) -> str:
+    """Where the disparity of composites comes from that a teacher has looked at one by one."""
+    return f"teacher {teacher.name}, per composite"
 
 
 def cutout_ids(recipe: Recipe) -> tuple[str, ...]:

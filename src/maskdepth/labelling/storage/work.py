@@ -7,14 +7,17 @@ in which order, and what is done already is decided in ``writer``, once for all 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
 from maskdepth.errors import DatasetError
 from maskdepth.images import encode_png, open_atomic, remove_parts, write_bytes
+from maskdepth.labelling.label_checks import judge_label
+from maskdepth.labelling.labels import describe_teacher
 from maskdepth.labelling.storage.layout import (
     PLATE_FOLDER,
     SHARD_FOLDER,
@@ -32,13 +35,16 @@ from maskdepth.labelling.storage.layout import (
 from maskdepth.labelling.storage.lock import HeldLock
 from maskdepth.labelling.storage.plates import plate_file, plate_pictures
 from maskdepth.labelling.storage.samples import encode_sample, pack_members, tar_end
+from maskdepth.labelling.teachers.teacher import Teacher, checked_maps
+from maskdepth.synthesis.label_facts import TeacherLabel
 from maskdepth.synthesis.recipes import sample_recipes
-from maskdepth.synthesis.renderer import render
+from maskdepth.synthesis.renderer import Composite, render
 from maskdepth.synthesis.spec import DatasetSpec
 
 # Between two looks at whether to stop: a look may cost a round trip to a file server.
 _SAMPLES_UNASKED: Final = 16
 _SAMPLES_COMPARED: Final = 8
+_GROUP: Final = 8  # composites given to a teacher at once
 
 Task = Literal["write_plates", "write_shard"]
 Work = Callable[[Task, Sequence[Any]], Iterator[Any]]
@@ -54,6 +60,7 @@ class Job:
     count: int
     shard_size: int
     encoding: Encoding
+    teacher: TeacherLabel | None = None
 
     def manifest(self, plates: Iterable[PlateFile] = ()) -> Manifest:
         """The dataset's manifest, once its plates are known."""
@@ -64,6 +71,7 @@ class Job:
             shard_size=self.shard_size,
             encoding=self.encoding,
             plates=tuple(sorted(plates, key=lambda plate: plate.file)),
+            teacher=self.teacher,
         )
 
     def remove_parts(self) -> None:
@@ -100,10 +108,18 @@ class Worker:
 
     Args:
         check: called often; raises where the work is not to go on.
+        teacher: the job's, which looks at every composite.
     """
 
-    def __init__(self, job: Job, check: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        job: Job,
+        check: Callable[[], None] = lambda: None,
+        teacher: Teacher | None = None,
+    ) -> None:
         self._job = job
+        self._teacher = teacher
+        self._flagged = 0  # of the shard being written
         self._check = check
         self._catalogue = job.spec.catalogue(job.folder)
 
@@ -143,7 +159,7 @@ class Worker:
                     )
                 return
         # Not begun, not finished (it has no record), or finished when fewer samples were asked for.
-        whole, spans, offset = hashlib.sha256(), [], 0
+        whole, spans, offset, self._flagged = hashlib.sha256(), [], 0, 0
         with open_atomic(path, durable=True) as file:
             for packed in self._samples(numbers):
                 digest = hashlib.sha256(packed).hexdigest()
@@ -156,7 +172,10 @@ class Worker:
             file.write(end)
             self._check()  # a worker that is no longer wanted leaves no shard behind
         record = ShardRecord(
-            bytes=offset + len(end), sha256=whole.hexdigest(), samples=tuple(spans)
+            bytes=offset + len(end),
+            sha256=whole.hexdigest(),
+            samples=tuple(spans),
+            flagged=self._flagged,
         )
         save_record(beside, record)
 
@@ -168,10 +187,28 @@ class Worker:
     def _samples(self, numbers: range) -> Iterator[bytes]:
         spec = self._job.spec
         recipes = sample_recipes(spec.rules, spec.pool(), spec.seed, numbers.start, numbers.stop)
-        for number, recipe in zip(numbers, recipes, strict=True):
+        rendered = (render(recipe, spec.rules.size, self._catalogue) for recipe in recipes)
+        for number, (composite, teacher) in zip(numbers, self._labelled(rendered), strict=True):
             if number % _SAMPLES_UNASKED == 0:
                 self._check()
-            composite = render(recipe, spec.rules.size, self._catalogue)
             yield pack_members(
-                encode_sample(number, composite, self._catalogue, self._job.encoding)
+                encode_sample(number, composite, self._catalogue, self._job.encoding, teacher)
             )
+
+    def _labelled(
+        self, composites: Iterator[Composite]
+    ) -> Iterator[tuple[Composite, TeacherLabel | None]]:
+        """Composites with their disparity, and whose that is where a teacher looks at each."""
+        if self._teacher is None:
+            yield from ((composite, None) for composite in composites)
+            return
+        info = self._teacher.info
+        while group := list(itertools.islice(composites, _GROUP)):
+            maps = checked_maps(self._teacher, [composite.image for composite in group])
+            for composite, values in zip(group, maps, strict=True):
+                disparity, flags, _ = judge_label(composite.image, values, info)
+                self._flagged += bool(flags)
+                labelled = replace(
+                    composite, disparity=None if flags else disparity, object_depth=()
+                )
+                yield labelled, describe_teacher(info, flags)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from maskdepth.errors import StorageError
+from maskdepth.labelling.labels import describe_teacher
 from maskdepth.labelling.storage.engines import find_engine
 from maskdepth.labelling.storage.index import require_pyarrow, write_index
 from maskdepth.labelling.storage.layout import (
@@ -21,7 +22,9 @@ from maskdepth.labelling.storage.layout import (
     save_record,
 )
 from maskdepth.labelling.storage.lock import HeldLock
+from maskdepth.labelling.storage.local import taught_engine
 from maskdepth.labelling.storage.work import Job
+from maskdepth.labelling.teachers.teacher import Teacher
 from maskdepth.synthesis.recipes import sample_recipes
 from maskdepth.synthesis.spec import DatasetSpec
 
@@ -38,6 +41,7 @@ def write_dataset(
     encoding: Encoding | None = None,
     workers: int | None = None,
     engine: str = "local",
+    teacher: Teacher | None = None,
     notify: Callable[[str], None] = lambda _: None,
 ) -> Manifest:
     """Write the first ``count`` training samples as shards, or what is missing of them.
@@ -52,6 +56,8 @@ def write_dataset(
         shard_size: samples a shard.
         workers: processes; as many as there are cores if left out.
         engine: ``local`` or ``ray``, see ``engines``.
+        teacher: labels each composite, in this process alone; its disparity is then the
+            teacher's, and unknown where a check of it fails.
         notify: receives a line on the progress now and then.
 
     Raises:
@@ -60,9 +66,10 @@ def write_dataset(
         DatasetError: a finished shard or a plate was damaged, or an asset changed.
         StorageError: other samples are there already, a full disk, or killed workers.
     """
-    run = find_engine(engine)
+    run = find_engine(engine) if teacher is None else taught_engine(teacher)
     require_pyarrow()
-    job = Job(folder.resolve(), spec, count, shard_size, encoding or Encoding())
+    told = None if teacher is None else describe_teacher(teacher.info)
+    job = Job(folder.resolve(), spec, count, shard_size, encoding or Encoding(), told)
     earlier = _earlier(job)
     job.remove_parts()
     shards = job.manifest().shards
@@ -98,11 +105,13 @@ def _earlier(job: Job) -> Manifest | None:
         return None
     earlier = load_manifest(job.folder)
     wanted = job.manifest(earlier.plates)
-    for name in ("fingerprint", "size", "shard_size", "encoding"):
+    for name in ("fingerprint", "size", "shard_size", "encoding", "teacher"):
         there, asked = getattr(earlier, name), getattr(wanted, name)
         if there != asked:
             word = name.replace("_", " ")
-            raise StorageError(f"the {word} {there} of the shards in {job.folder}", asked, remedy)
+            raise StorageError(
+                f"the {word} {there} of the shards in {job.folder}", str(asked), remedy
+            )
     if job.count < earlier.count:
         raise StorageError(
             f"at least the {earlier.count} samples that {job.folder} was begun with",

@@ -15,8 +15,8 @@ from maskdepth.depth import decode_depth_mm, decode_disparity
 from maskdepth.errors import PictureError
 from maskdepth.images import load_grey16
 from maskdepth.labelling.teachers.teacher import TeacherInfo
-from maskdepth.synthesis.assets import LABEL_FILE
 from maskdepth.synthesis.checks import DISPARITY_SUFFIX
+from maskdepth.synthesis.label_facts import LABEL_FILE
 
 MILLIMETRES_SUFFIX: Final = "_depth_mm.png"
 METRES_SUFFIX: Final = "_depth.npy"

@@ -1,0 +1,106 @@
+"""``maskdepth label``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from maskdepth.cli.options import Device, Json, print_json, say
+from maskdepth.errors import UsageError
+
+
+def label(
+    source: Annotated[
+        Path, typer.Argument(metavar="DATASET", help="Made by `compose`; or a folder of pictures.")
+    ],
+    teacher: Annotated[
+        str,
+        typer.Option(
+            help="FILE.onnx with a JSON beside it; a hub id or folder of the transformers library; "
+            "sensor: depth files beside the pictures; exact: a sample pack's."
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Folder to write to; a dataset is labelled in its own without."
+        ),
+    ] = None,
+    per_composite: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Write N composites as shards, each labelled by itself."
+        ),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Backgrounds with exact or measured labels too.")
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Let labels of another teacher go.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Make labels anew that are there already.")
+    ] = False,
+    kind: Annotated[
+        str | None, typer.Option(help="Of an unknown network: depth, inverse depth or disparity.")
+    ] = None,
+    units: Annotated[
+        str | None, typer.Option(help="Of an unknown network: metres or relative.")
+    ] = None,
+    licence: Annotated[str | None, typer.Option(help="Of an unknown network's weights.")] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Get what the Hugging Face cache lacks.")
+    ] = False,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Label each background's depth once, by a teacher, a sensor's files or exact geometry."""
+    from maskdepth.labelling.build import open_dataset
+    from maskdepth.labelling.label_folder import label_folder
+    from maskdepth.labelling.labeller import label_composites, label_dataset
+    from maskdepth.labelling.teachers import describe, open_teacher
+    from maskdepth.synthesis.spec import SPEC_FILE
+
+    is_dataset = (source / SPEC_FILE).is_file()
+    if not is_dataset and output is None:
+        raise UsageError(
+            f"a dataset at {source}, or -o LABELS for a folder of pictures",
+            "neither",
+            "compose a dataset first, or say where the labels go",
+        )
+    if not is_dataset and (everything or per_composite):
+        option = "--all" if everything else "--per-composite"
+        raise UsageError(f"{option} with a dataset", f"{source}, a folder", "leave it out")
+    chosen = open_teacher(
+        teacher, kind=kind, units=units, licence=licence, device=device, download=download
+    )
+    say(describe(chosen))
+    if per_composite:
+        opened = open_dataset(source)
+        manifest = label_composites(opened, chosen, per_composite, output=output, notify=say)
+        say(f"{per_composite} samples in {manifest.shards} shards -> {output or source}/shards")
+        return
+    if is_dataset:
+        run = label_dataset(
+            open_dataset(source),
+            chosen,
+            output=output,
+            everything=everything,
+            replace=replace,
+            force=force,
+            notify=say,
+        )
+    else:
+        assert output is not None
+        run = label_folder(source, chosen, output, replace=replace, force=force, notify=say)
+    for name, reason in run.failures.items():
+        typer.echo(f"{name}: {reason}", err=True)
+    for line in run.describe():
+        say(line)
+    say(f"labels -> {run.folder}")
+    if as_json:
+        print_json(run.as_json())
+    if run.failures:
+        raise typer.Exit(1)

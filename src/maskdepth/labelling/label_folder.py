@@ -1,0 +1,134 @@
+"""Labels for a folder of pictures, where `compose` finds them."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from maskdepth.errors import AssetError, StorageError
+from maskdepth.images import make_folder, remove_parts, write_text
+from maskdepth.labelling.label_run import LabelRun, Notify, kind_of, name_of, refuse_useless
+from maskdepth.labelling.label_sheet import save_label_sheet
+from maskdepth.labelling.labels import (
+    LabelJob,
+    LabelResult,
+    Source,
+    describe_teacher,
+    load_label_record,
+    make_labels,
+)
+from maskdepth.labelling.storage import writer_lock
+from maskdepth.labelling.teachers.recorded import RecordedDepth
+from maskdepth.synthesis.assets import list_pictures
+from maskdepth.synthesis.checks import DISPARITY_SUFFIX
+from maskdepth.synthesis.label_facts import LABEL_FILE, LABEL_SHEET
+
+
+def label_folder(
+    pictures: Path,
+    source: Source,
+    output: Path,
+    *,
+    replace: bool = False,
+    force: bool = False,
+    notify: Notify = lambda _: None,
+) -> LabelRun:
+    """Label the pictures of a folder: ``<stem>_disparity.png`` and a ``label.json`` for each.
+
+    ``output`` may be the folder of the pictures: then `compose` finds the labels. Nothing that is
+    there is overwritten, but for labels of the same teacher.
+
+    Args:
+        replace: overwrite labels of other teachers too; for the rest see ``label_dataset``.
+
+    Raises:
+        AssetError: there are no pictures.
+        TeacherError, StorageError: as ``label_dataset``, and for labels that are none of ours.
+    """
+    top = pictures.absolute()
+    found = list_pictures(pictures, "pictures")
+    if isinstance(source, RecordedDepth):
+        found = [path for path in found if source.find(path)]
+    if not found:
+        wanted = f" with {source.files}" if isinstance(source, RecordedDepth) else ""
+        raise AssetError(f"pictures{wanted} in {pictures}", "none", "check the path")
+    jobs = [_beside(path, top, output) for path in found]
+    _refuse_clashes(jobs)
+    with writer_lock(output):
+        for place in sorted({job.label.parent for job in jobs}):
+            remove_parts(place)
+            _refuse_foreign(place, [job for job in jobs if job.label.parent == place], source,
+                            replace=replace)  # fmt: skip
+        results = make_labels(source, jobs, force=force, notify=notify)
+        refuse_useless(source, results)
+        _write_facts(source, results)
+        sheet = save_label_sheet(results, output / LABEL_SHEET)
+    return LabelRun(name_of(source), tuple(results), output, sheet, None)
+
+
+def _beside(picture: Path, top: Path, output: Path) -> LabelJob:
+    inside = picture.relative_to(top)
+    label = output / inside.parent / f"{picture.stem}{DISPARITY_SUFFIX}"
+    return LabelJob(inside.as_posix(), picture, label.absolute())
+
+
+def _refuse_clashes(jobs: Sequence[LabelJob]) -> None:
+    first: dict[Path, str] = {}
+    for job in jobs:
+        if job.label in first:
+            raise AssetError(
+                "pictures that differ in their stems, by which labels are named",
+                f"{first[job.label]} and {job.name}",
+                "rename one of them",
+            )
+        first[job.label] = job.name
+
+
+def _refuse_foreign(
+    place: Path, jobs: Sequence[LabelJob], source: Source, *, replace: bool
+) -> None:
+    """Nothing is overwritten but what this teacher made, or any teacher with ``replace``."""
+    mine = name_of(source) if isinstance(source, RecordedDepth) else source.info.version
+    for job in jobs:
+        record = load_label_record(job.record)
+        if record is None and job.label.exists():
+            raise StorageError(
+                f"no label at {job.label} that another program made",
+                "one",
+                "choose another -o folder",
+            )
+        theirs = record and {record.teacher.version, record.teacher.name}
+        if theirs and mine not in theirs and not replace:
+            raise StorageError(
+                f"no labels of another teacher in {place}",
+                " ".join(sorted(theirs)),
+                "choose another -o folder, or pass --replace",
+            )
+    facts = place / LABEL_FILE
+    if facts.exists() and not any(load_label_record(job.record) for job in jobs):
+        raise StorageError(
+            f"no {LABEL_FILE} in {place} of other labels", "one", "choose another -o folder"
+        )
+
+
+def _write_facts(source: Source, results: Sequence[LabelResult]) -> None:
+    """A ``label.json`` in each folder of labels, as `compose` reads it."""
+    places: dict[Path, list[LabelResult]] = defaultdict(list)
+    for result in results:
+        if result.teacher is not None:
+            places[result.job.label.parent].append(result)
+    for place, beside in places.items():
+        facts: dict[str, Any] = {"kind": name_of(source)}
+        if not isinstance(source, RecordedDepth):
+            teacher = describe_teacher(source.info)
+            flagged = {r.job.picture.stem: list(r.flags) for r in beside if r.flags}
+            facts = {
+                "kind": kind_of(teacher, measured=False),
+                "teacher": teacher.model_dump(mode="json", exclude={"flags"}),
+                "flagged": flagged,
+            }
+        text = json.dumps(facts, indent=1, ensure_ascii=False)
+        write_text(make_folder(place) / LABEL_FILE, text + "\n")
