@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,13 +21,14 @@ _FILES: Final = ("*.safetensors", "*.json")
 _BATCH: Final = 8
 _CHUNK: Final = 1 << 20
 _DEPTH_PRO: Final = "depth_pro"
+_ZOE_DEPTH: Final = "zoedepth"
 
 
 class TransformersTeacher:
     """A network that ``AutoModelForDepthEstimation`` can load.
 
     Pictures go through the network's own image processor, those that come to the same size
-    together; maps come back at the pictures' sizes as the processor brings them there. On CUDA
+    together; maps are brought to the pictures' sizes as their authors do it. On CUDA
     the network works in half precision, elsewhere in single.
 
     Args:
@@ -47,21 +49,22 @@ class TransformersTeacher:
         self._device = _device(torch, device)
         self._dtype = torch.float16 if self._device == "cuda" else torch.float32
         version = _version(folder, facts)
-        quiet = transformers.logging.get_verbosity()
-        transformers.logging.set_verbosity_error()
         try:
-            model = transformers.AutoModelForDepthEstimation.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, dtype=self._dtype
-            )
-            self._model = model.to(self._device).eval()
-            self._depth_pro = model.config.model_type == _DEPTH_PRO
-            self._processor = (
-                _load_settings(folder)
-                if self._depth_pro
-                else transformers.AutoImageProcessor.from_pretrained(
-                    folder, local_files_only=True, backend="pil"
+            with _silent(transformers.utils.logging):
+                model = transformers.AutoModelForDepthEstimation.from_pretrained(
+                    folder, local_files_only=True, use_safetensors=True, dtype=self._dtype
                 )
-            )
+                self._model = model.to(self._device).eval()
+                kind = model.config.model_type
+                self._depth_pro = kind == _DEPTH_PRO
+                self._processor = (
+                    _load_settings(folder)
+                    if self._depth_pro
+                    else transformers.AutoImageProcessor.from_pretrained(
+                        folder, local_files_only=True, backend="pil"
+                    )
+                )
+                self._padded = kind == _ZOE_DEPTH and bool(self._processor.do_pad)
         except ImportError as error:
             raise TeacherError(
                 f"a network in {folder} whose image processor does without torchvision",
@@ -74,8 +77,6 @@ class TransformersTeacher:
                 (str(error).strip() or type(error).__name__).splitlines()[0],
                 "check the folder, or download it again",
             ) from error
-        finally:
-            transformers.logging.set_verbosity(quiet)
         self._info = TeacherInfo(
             name=name,
             version=version,
@@ -129,11 +130,21 @@ class TransformersTeacher:
                     outputs["predicted_depth"], _angles(outputs, len(sizes)), sizes, strict=True
                 )
             ]
-        sources = {"source_sizes": sizes} if _takes_sources(self._processor) else {}
-        found = self._processor.post_process_depth_estimation(
-            outputs, target_sizes=sizes, **sources
+        found = zip(outputs["predicted_depth"], sizes, strict=True)
+        return [self._grown(plane, size) for plane, size in found]
+
+    def _grown(self, plane: Any, size: tuple[int, int]) -> Any:
+        """A map at its picture's size, without the margin that ZoeDepth's processor adds.
+
+        The library does the same, but for ZoeDepth only where torchvision is there.
+        """
+        height, width = size
+        above, beside = (int(np.sqrt(side / 2) * 3) if self._padded else 0 for side in size)
+        whole = (height + 2 * above, width + 2 * beside)
+        grown = self._torch.nn.functional.interpolate(
+            plane[None, None], size=whole, mode="bicubic", align_corners=False
         )
-        return [each["predicted_depth"] for each in found]
+        return grown[0, 0, above : above + height, beside : beside + width]
 
     def _inverse_depth(self, plane: Any, angle: float | None, size: tuple[int, int]) -> Any:
         """1/metres of Depth Pro's canonical inverse depth C, at the picture's size.
@@ -227,6 +238,20 @@ def _device(torch: Any, wanted: str) -> str:
     return there[0] if wanted == "auto" else wanted
 
 
+@contextlib.contextmanager
+def _silent(logging: Any) -> Iterator[None]:
+    """Without the library's warnings and bars: what matters is raised."""
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
 def _version(folder: Path, facts: Facts) -> str:
     """Hash of the files that decide the output, and of what their maps are taken for."""
     weights = sorted(folder.glob("*.safetensors"))
@@ -251,11 +276,6 @@ def _load_settings(folder: Path) -> Any:
     half = [0.5, 0.5, 0.5]
     defaults = {"image_mean": half, "image_std": half, "size": {"height": 1536, "width": 1536}}
     return {key: told.get(key, default) for key, default in defaults.items()}
-
-
-def _takes_sources(processor: Any) -> bool:
-    code = processor.post_process_depth_estimation.__code__
-    return "source_sizes" in code.co_varnames[: code.co_argcount]
 
 
 def _angles(outputs: Any, count: int) -> Any:
