@@ -51,8 +51,12 @@ class TransformersTeacher:
         version = _version(folder, facts)
         try:
             with _silent(transformers.utils.logging):
-                model = transformers.AutoModelForDepthEstimation.from_pretrained(
-                    folder, local_files_only=True, use_safetensors=True, dtype=self._dtype
+                model, loaded = transformers.AutoModelForDepthEstimation.from_pretrained(
+                    folder,
+                    local_files_only=True,
+                    use_safetensors=True,
+                    dtype=self._dtype,
+                    output_loading_info=True,
                 )
                 self._model = model.to(self._device).eval()
                 kind = model.config.model_type
@@ -65,6 +69,9 @@ class TransformersTeacher:
                     )
                 )
                 self._padded = kind == _ZOE_DEPTH and bool(self._processor.do_pad)
+            # The library only warns of weights that are missing, and makes some up.
+            if loaded["missing_keys"]:
+                raise ValueError(f"no weights for {sorted(loaded['missing_keys'])[0]}")
         except ImportError as error:
             raise TeacherError(
                 f"a network in {folder} whose image processor does without torchvision",
@@ -172,11 +179,14 @@ class TransformersTeacher:
 
     def _native_size(self) -> tuple[int, int] | None:
         """Height and width, where the processor has fixed ones."""
-        told = (
-            self._processor["size"] if self._depth_pro else getattr(self._processor, "size", None)
-        )
+        if self._depth_pro:
+            told: Any = self._processor["size"]
+        elif getattr(self._processor, "keep_aspect_ratio", False):
+            return None
+        else:
+            told = getattr(self._processor, "size", None)
         try:
-            return int(told["height"]), int(told["width"])  # type: ignore[index]
+            return int(told["height"]), int(told["width"])
         except (KeyError, TypeError):
             return None
 
