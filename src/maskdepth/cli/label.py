@@ -34,6 +34,7 @@ def label(
             min=1, metavar="N", help="Write N composites as shards, each labelled by itself."
         ),
     ] = None,
+    shard_size: Annotated[int, typer.Option(min=1, help="Composites a shard.")] = 1000,
     everything: Annotated[
         bool, typer.Option("--all", help="Backgrounds with exact or measured labels too.")
     ] = False,
@@ -79,7 +80,9 @@ def label(
     say(describe(chosen))
     if per_composite:
         opened = open_dataset(source)
-        manifest = label_composites(opened, chosen, per_composite, output=output, notify=say)
+        manifest = label_composites(
+            opened, chosen, per_composite, output=output, shard_size=shard_size, notify=say
+        )
         say(f"{per_composite} samples in {manifest.shards} shards -> {output or source}/shards")
         return
     if is_dataset:

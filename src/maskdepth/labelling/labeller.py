@@ -87,6 +87,7 @@ def label_composites(
     count: int,
     *,
     output: Path | None = None,
+    shard_size: int = 1000,
     notify: Notify = lambda _: None,
 ) -> Manifest:
     """Write the first ``count`` training composites as shards that a teacher has labelled.
@@ -96,6 +97,7 @@ def label_composites(
 
     Args:
         output: a new dataset folder for the shards; in the dataset's own without.
+        shard_size: samples a shard.
 
     Raises:
         UsageError: the source is depth files, of which composites have none; or ``count`` is
@@ -115,7 +117,7 @@ def label_composites(
         refuse_another(folder, spec)
         save_spec(folder, spec)
         dataset = Dataset(folder, spec, ())
-    return materialise(dataset, count, teacher=source, notify=notify)
+    return materialise(dataset, count, shard_size=shard_size, teacher=source, notify=notify)
 
 
 def _chosen(dataset: Dataset, source: Source, everything: bool) -> list[BackgroundAsset]:
