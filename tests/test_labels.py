@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from maskdepth import cli
 from maskdepth.depth import decode_disparity, encode_disparity
 from maskdepth.errors import AssetError, StorageError, TeacherError, UsageError
 from maskdepth.evaluation.tally import find_depth_pool
@@ -586,3 +587,89 @@ def test_training_can_learn_from_composites_labelled_one_by_one(
             sample["disparity"][0].numpy()[known], stored.disparity[known]
         )
         assert not plain[index]["has_disparity"]
+
+
+# The command line
+
+
+@pytest.fixture
+def call(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Call the command line in this process; gives its exit code, stdout and stderr."""
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["maskdepth", *map(str, arguments)])
+        capsys.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 0
+        return code, *capsys.readouterr()
+
+    monkeypatch.delenv("MASKDEPTH_QUIET", raising=False)
+    return run
+
+
+def test_label_says_who_the_teacher_is_and_what_was_made(
+    dataset: Dataset, folders: tuple[Path, Path], call: Callable[..., tuple[int, str, str]]
+) -> None:
+    for seed in range(6):
+        np.save(folders[1] / f"photo_{seed}_depth.npy", depth_of(photo(seed)))
+    code, out, err = call("label", dataset.folder, "--teacher", "sensor", "--json")
+    assert (code, "sensor depth: <stem>_depth_mm.png" in err) == (0, True)
+    found = json.loads(out)
+    assert (found["labels"], found["flagged"], found["failures"]) == (6, {}, {})
+    assert found["fingerprint"] == open_dataset(dataset.folder).spec.fingerprint
+    assert Path(found["sheet"]).is_file()
+
+
+def test_a_partial_failure_is_named_and_ends_with_code_1(
+    dataset: Dataset, folders: tuple[Path, Path], call: Callable[..., tuple[int, str, str]]
+) -> None:
+    for seed in range(6):
+        depth_m = depth_of(photo(seed))[:, : WIDTH - seed]
+        np.save(folders[1] / f"photo_{seed}_depth.npy", depth_m)
+    code, out, err = call("label", folders[1], "--teacher", "sensor", "-o", dataset.folder / "x")
+    assert code == 1
+    assert "photo_5.jpg: expected depth of the picture's size 128x96" in err
+    assert (out, "Traceback" in err) == ("", False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--teacher", "sensor"], "a dataset at"),
+        (["--teacher", "sensor", "-o", "labels", "--all"], "--all with a dataset"),
+        (["--teacher", "sensor", "-o", "labels", "--per-composite", "3"], "--per-composite with"),
+        (["--teacher", "somebody/depth", "-o", "labels"], "--kind --units --licence for"),
+    ],
+)
+def test_wrong_arguments_are_one_line(
+    folders: tuple[Path, Path],
+    call: Callable[..., tuple[int, str, str]],
+    arguments: list[str],
+    complaint: str,
+) -> None:
+    code, _, err = call("label", folders[1], *arguments)
+    assert (code, complaint in err, err.count("\n")) == (2, True, 1)
+
+
+def test_a_run_goes_on_only_with_the_labels_it_began_with(
+    dataset: Dataset, tmp_path: Path, call: Callable[..., tuple[int, str, str]]
+) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("pyarrow")
+    label_dataset(dataset, Leveller())
+    (tmp_path / "short.yaml").write_text("preset: small\nsteps: 2\nbatch_size: 2\n")
+    train = ("train", dataset.folder, "-o", tmp_path / "run", "--config", tmp_path / "short.yaml")
+    assert call(*train)[0] == 0
+    card = json.loads((tmp_path / "run" / "model.json").read_text())
+    assert card["depth"] == "teacher leveller"
+    assert [each["licence"] for each in card["data"]["teachers"]] == ["MIT"]
+    label_dataset(open_dataset(dataset.folder), other(), replace=True)
+    code, _, err = call(*train, "--resume")
+    assert (code, "the saved run's dataset" in err) == (1, True)
+    code, _, err = call(*train[:3], tmp_path / "second", *train[4:], "--per-composite")
+    assert (code, "expected shards in" in err) == (1, True)

@@ -171,7 +171,7 @@ def _draft_card(
     from maskdepth.learning.model import PRESETS, build_model, count_weights
 
     spec = dataset.spec
-    teachers = spec.teachers if teacher is None else [teacher]
+    teachers = spec.teachers + ([] if teacher is None else [teacher])
     used = [asset for asset in (*spec.cutouts, *spec.backgrounds) if asset.split == "train"]
     return ModelCard(
         preset=preset,

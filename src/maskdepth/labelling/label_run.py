@@ -82,9 +82,9 @@ class LabelRun:
 
 
 def refuse_useless(source: Source, results: Sequence[LabelResult]) -> None:
-    """A teacher that has nothing to say of any picture is broken."""
+    """A teacher that has nothing to say of any picture is broken; failures speak for themselves."""
     asked = [result for result in results if not result.failure]
-    if asked and all(UNUSABLE & set(result.flags) for result in asked):
+    if len(asked) == len(results) and all(UNUSABLE & set(result.flags) for result in asked):
         raise TeacherError(
             f"a label from {name_of(source)}",
             f"{' or '.join(sorted({flag for r in asked for flag in r.flags}))} for each of "
