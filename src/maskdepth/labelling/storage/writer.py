@@ -21,8 +21,8 @@ from maskdepth.labelling.storage.layout import (
     manifest_path,
     save_record,
 )
-from maskdepth.labelling.storage.lock import HeldLock
 from maskdepth.labelling.storage.local import taught_engine
+from maskdepth.labelling.storage.lock import HeldLock
 from maskdepth.labelling.storage.work import Job
 from maskdepth.labelling.teachers.teacher import Teacher
 from maskdepth.synthesis.recipes import sample_recipes
