@@ -23,6 +23,7 @@ from maskdepth.learning.rendering.resampling import (
     enlarge,
     linear_matrix,
     reflected,
+    shrink,
 )
 from maskdepth.learning.rendering.textures import send
 from maskdepth.synthesis.effects import Effects, Shadow
@@ -63,16 +64,16 @@ def cast_shadows(pictures: Tensor, layers: Layers, shadows: Sequence[Shadow]) ->
     """Darken each picture by its object's shadow."""
     size, device = pictures.shape[2], pictures.device
     top, bottom, left, right = layers.box.T.astype(np.float64)
-    strength, sigma, dx, dy, shrink, lean = np.array([astuple(shadow) for shadow in shadows]).T
+    strength, sigma, dx, dy, flatness, lean = np.array([astuple(shadow) for shadow in shadows]).T
     height = bottom - top
     reach = np.ceil(SHADOW_REACH * sigma)
     aside = lean * height
-    x0, y0 = left + dx + np.minimum(0, aside), top + dy + height * (1 - shrink)
+    x0, y0 = left + dx + np.minimum(0, aside), top + dy + height * (1 - flatness)
     low = np.maximum(np.floor([y0, x0]) - reach, 0)  # (2, n): the window's first row, column
     ends = np.ceil([top + dy + height, x0 + right - left + np.abs(aside)])
     length = np.maximum(np.minimum(ends + reach, size) - low, 0)
     # Where the alpha at each pixel comes from: a row of its own, and columns all moved aside.
-    row = (np.arange(size)[None] - y0[:, None]) / shrink[:, None]
+    row = (np.arange(size)[None] - y0[:, None]) / flatness[:, None]
     shift = lean[:, None] * row - (dx + aside)[:, None]
     dark = _shifted(_picked_rows(layers.alpha, row + top[:, None], layers.box), shift)
     dark = dark * send(strength.astype(np.float32), device)[:, None, None]
@@ -287,5 +288,8 @@ def resize_back(pictures: Tensor, scale: Sequence[float]) -> Tensor:
     """Pictures that were kept smaller for a while, by means of areas, and enlarged again."""
     size, device = pictures.shape[2], pictures.device
     side = np.array([max(8, round(each * size)) for each in scale])
-    shrink = area_matrix(side, np.full_like(side, size), np.zeros_like(side), size, device)
-    return enlarge(_byte(_both_ways(pictures, shrink, shrink)), side, size).float()
+    small = shrink(pictures, side, size)
+    # OpenCV rounds halves up, not to even, in its own way of halving.
+    halved = send(2 * side == size, device)[:, None, None, None]
+    small = torch.where(halved, torch.floor(small + 0.5), small.round())
+    return enlarge(small, side, size).float()

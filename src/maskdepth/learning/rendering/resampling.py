@@ -32,6 +32,7 @@ __all__ = [
     "nearest_places",
     "object_taps",
     "reflected",
+    "shrink",
 ]
 
 _FIXED_BITS = 11  # of the weights of OpenCV's bilinear resizing of bytes
@@ -153,6 +154,26 @@ def gather_fixed(
         sums.append(values[0] * near + values[1] * far)  # (n, S, S, C)
     upper, lower = (send(value, device)[:, :, None, None] for value in (rows.weight, rows.other))
     return _between_rows(sums[0], sums[1], upper, lower).movedim(-1, 1)
+
+
+def shrink(pictures: Tensor, side: Whole, size: int) -> Tensor:
+    """Whole pictures (n, 3, S, S) float32 resized to their upper left squares, by area means.
+
+    Products are added up in OpenCV's order: sums that lie between two levels round as its own do.
+
+    Args:
+        side: (n,) of the squares, px.
+    """
+    nothing = np.zeros_like(side)
+    taps = object_taps(nothing, side, nothing + size, nothing > 0, True, size)
+    places, weights = send(taps.index, pictures.device), send(taps.weight, pictures.device)
+    for axis, shape in ((3, (-1, 1, 1, size)), (2, (-1, 1, size, 1))):
+        total = torch.zeros_like(pictures)
+        for k in range(places.shape[2]):
+            index = places[..., k].view(shape).expand(pictures.shape)
+            total = total + pictures.gather(axis, index) * weights[..., k].view(shape)
+        pictures = total
+    return pictures
 
 
 def enlarge(pictures: Tensor, side: Whole, size: int) -> Tensor:
