@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -10,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from maskdepth.learning.rendering import DeviceRenderer
 from maskdepth.synthesis.catalogue import Catalogue
 from maskdepth.synthesis.recipes import Pool, Recipe, sample_recipes
 from maskdepth.synthesis.renderer import render
@@ -75,6 +77,36 @@ class CompositeDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
             return [self._sample(*pair) for pair in zip(indices, recipes, strict=True)]
         with ThreadPoolExecutor(_THREADS) as threads:
             return list(threads.map(self._sample, indices, recipes))
+
+    def batches_on(
+        self, device: torch.device, batches: Iterable[list[int]]
+    ) -> Iterator[dict[str, Tensor]]:
+        """Batches of indices, rendered on a device: what collating their samples would give."""
+        renderer = DeviceRenderer(self.catalogue, self.rules.size, device)
+        for indices in batches:
+            yield self._batch(indices, renderer, device)
+
+    @torch.no_grad()
+    def _batch(
+        self, indices: list[int], renderer: DeviceRenderer, device: torch.device
+    ) -> dict[str, Tensor]:
+        composites = renderer.render([self._recipe(index) for index in indices])
+        given = np.array([self._inputs_given(index) for index in indices], np.bool_)
+        given[:, 1] &= given[:, 0] & np.array(composites.labelled)
+        validity = torch.from_numpy(given).to(device)
+        given_disparity = validity[:, 1, None, None] & composites.plate_disparity.isfinite()
+        known = composites.disparity.isfinite()
+        return {
+            "picture": composites.image,
+            "plate": composites.plate * validity[:, :1, None, None],
+            "plate_disparity": composites.plate_disparity.where(given_disparity, 0.0)[:, None],
+            "validity": validity.float(),
+            "alpha": composites.alpha[:, None],
+            "disparity": composites.disparity.where(known, 0.0)[:, None],
+            "disparity_valid": known[:, None].float(),
+            "has_disparity": torch.tensor(composites.labelled, device=device).float(),
+            "index": torch.tensor(indices, dtype=torch.int64, device=device),
+        }
 
     def _sample(self, index: int, recipe: Recipe) -> dict[str, Tensor]:
         composite = render(recipe, self.rules.size, self.catalogue)

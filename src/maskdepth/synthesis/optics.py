@@ -140,7 +140,7 @@ def relight(picture: Picture, gains: tuple[float, float, float], offset: float) 
 def light_table(gains: tuple[float, float, float], offset: float) -> Picture:
     """What each of the 256 levels becomes in each channel, (256, 3); see ``relight``."""
     levels = np.arange(256)[:, None] * np.array(gains) + offset
-    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(levels), 0, 255), np.uint8)
 
 
 def move_plate(plate: Picture, effects: Effects) -> Picture:
@@ -163,8 +163,9 @@ def _moved(array: NDArray[Any], effects: Effects, interpolation: int) -> NDArray
 def plate_matrix(effects: Effects, size: int) -> NDArray[np.float64]:
     """Where a plate's pixels go, (2, 3): turned about the centre, then shifted, px."""
     centre = (size - 1) / 2
-    matrix = np.array(cv2.getRotationMatrix2D((centre, centre), effects.plate_angle, 1.0))
-    matrix[:, 2] += np.array(effects.plate_shift)
+    turned = cv2.getRotationMatrix2D((centre, centre), effects.plate_angle, 1.0)
+    matrix = np.asarray(turned, np.float64)
+    matrix[:, 2] += effects.plate_shift
     return matrix
 
 

@@ -73,7 +73,7 @@ def make_layers(placements: Sequence[Placement], size: int, textures: Textures) 
     boxes = np.array([(p.y, p.x, p.height, p.width) for p in placements], np.int64)
     corner, length = boxes[:, :2], boxes[:, 2:]
     source = np.array([(patch.height, patch.width) for patch in patches], np.int64)
-    strong = (source > AREA_FROM * length).any(axis=1)
+    strong = np.any(source > AREA_FROM * length, axis=1)
     rows, columns = _taps(placements, strong, source, size)
     low, high = np.maximum(corner, 0), np.minimum(corner + length, size)
     inside_rows, inside_columns = (
@@ -137,19 +137,18 @@ def put_nearer(layers: Layers, nearness: NDArray[np.float32], disparity: Tensor)
     count = known.sum(dim=(1, 2))[:, None]
     place = _PERCENTILE * (count - 1).clamp(min=0)
     low = place.floor().long()
-    near, far = hidden.gather(1, low), hidden.gather(1, torch.minimum(low + 1, (count - 1).clamp(0)))
+    near, far = (
+        hidden.gather(1, low),
+        hidden.gather(1, torch.minimum(low + 1, (count - 1).clamp(0))),
+    )
     behind = torch.where(count > 0, near + (far - near) * (place - low), 1.0)[..., None]
     room = 1.0 - behind
     relief = layers.relief.clamp(-0.5, 0.5)
-    nearer = behind + room * (
-        0.1 + 0.8 * send(nearness, mask.device)[:, None, None] + 0.2 * relief
-    )
+    nearer = behind + room * (0.1 + 0.8 * send(nearness, mask.device)[:, None, None] + 0.2 * relief)
     return torch.where(mask, torch.where(room < LEAST_ROOM, torch.nan, nearer), disparity)
 
 
-def stand(
-    layers: Layers, standing: Sequence[Standing], disparity: Tensor
-) -> tuple[Layers, Tensor]:
+def stand(layers: Layers, standing: Sequence[Standing], disparity: Tensor) -> tuple[Layers, Tensor]:
     """What can be seen of objects on the ground, and disparity (n, S, S) with them in it."""
     device, size = disparity.device, disparity.shape[1]
     fields = np.array([(s.disparity, s.row, s.tilt, s.bulge) for s in standing], np.float64)
@@ -161,9 +160,7 @@ def stand(
     own = own.clamp(0, 1)
     hides = ((disparity > own * (1 + OCCLUSION_MARGIN)) & layers.inside).float()
     shown = 1 - _mean_of_nine(hides, layers.box)
-    seen = replace(
-        layers, colour=layers.colour * shown[:, None], alpha=layers.alpha * shown
-    )
+    seen = replace(layers, colour=layers.colour * shown[:, None], alpha=layers.alpha * shown)
     return seen, torch.where(seen.alpha > 0.5, own, disparity)
 
 

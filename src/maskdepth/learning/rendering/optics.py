@@ -81,14 +81,12 @@ def cast_shadows(pictures: Tensor, layers: Layers, shadows: Sequence[Shadow]) ->
     return _byte(pictures * (1 - dark[:, None]))
 
 
-def _picked_rows(
-    values: Tensor, row: NDArray[np.float64], box: NDArray[np.int64]
-) -> Tensor:
+def _picked_rows(values: Tensor, row: NDArray[np.float64], box: NDArray[np.int64]) -> Tensor:
     """Rows (n, S, S) of ``values`` at places (n, S) between them; nothing beyond the boxes."""
     first = np.floor(row)
     total = torch.zeros_like(values)
-    for index, weight in ((first, first + 1 - row), (first + 1, row - first)):
-        weight = np.where((index >= box[:, :1]) & (index < box[:, 1:2]), weight, 0)
+    for index, share in ((first, first + 1 - row), (first + 1, row - first)):
+        weight = np.where((index >= box[:, :1]) & (index < box[:, 1:2]), share, 0)
         places = np.clip(index, 0, values.shape[1] - 1).astype(np.int64)
         rows = values.gather(1, send(places, values.device)[:, :, None].expand(values.shape))
         total += rows * send(weight.astype(np.float32), values.device)[:, :, None]
@@ -264,7 +262,9 @@ def move_plates(
     back = np.stack([cv2.invertAffineTransform(matrix) for matrix in matrices])
     place = np.arange(size)
     row, column = (
-        send((back[:, axis, 1:2] * place + back[:, axis, 2:]).astype(np.float32), device)[:, :, None]
+        send((back[:, axis, 1:2] * place + back[:, axis, 2:]).astype(np.float32), device)[
+            :, :, None
+        ]
         + send((back[:, axis, :1] * place).astype(np.float32), device)[:, None]
         for axis in (1, 0)
     )  # (n, S, S) each: where every pixel comes from

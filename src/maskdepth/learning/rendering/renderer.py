@@ -47,6 +47,8 @@ from maskdepth.synthesis.renderer import crop_square
 
 __all__ = ["DeviceComposites", "DeviceRenderer"]
 
+_MEMORY_MB = 2048.0
+
 _Item = TypeVar("_Item")
 
 
@@ -78,14 +80,23 @@ class DeviceRenderer:
         catalogue: the recipes' pictures; what is needed of them is sent to the device once.
         size: side S of the composites, px: that of the rules the recipes were drawn from.
         device: of torch.
-        memory_mb: of the device, for pictures; beyond it they are dropped and sent anew.
+        memory_mb: of the device, for pictures; beyond it they are dropped and sent anew. None is
+            a quarter of what is free on a GPU.
     """
 
     def __init__(
-        self, catalogue: Catalogue, size: int, device: torch.device, memory_mb: float = 2048
+        self,
+        catalogue: Catalogue,
+        size: int,
+        device: torch.device,
+        memory_mb: float | None = None,
     ) -> None:
         self._size = size
         self._device = device
+        if memory_mb is None:
+            memory_mb = _MEMORY_MB
+            if device.type == "cuda":
+                memory_mb = torch.cuda.mem_get_info(device)[0] / 2**22
         self._textures = Textures(catalogue, device, memory_mb)
         self._noise: Tensor | None = None
 
@@ -102,7 +113,9 @@ class DeviceRenderer:
         image, disparity = plate, plate_disparity
         alpha = plate.new_zeros(len(recipes), self._size, self._size)
         for place in range(max((len(recipe.objects) for recipe in recipes), default=0)):
-            rows = [row for row, r in enumerate(recipes) if self._shows(r.objects[place : place + 1])]
+            rows = [
+                row for row, r in enumerate(recipes) if self._shows(r.objects[place : place + 1])
+            ]
             if not rows:
                 continue
             chosen = [recipes[row] for row in rows]

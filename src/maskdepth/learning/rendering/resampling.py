@@ -200,10 +200,8 @@ def enlarge(pictures: Tensor, side: Whole, size: int) -> Tensor:
         across.gather(2, send(index, device)[:, None, :, None].expand(shape))
         for index in (taps.index, taps.following)
     )
-    weight, other = (
-        send(value, device)[:, None, :, None] for value in (taps.weight, taps.other)
-    )
-    return _between_rows(upper, lower, weight, other)
+    near, far = (send(value, device)[:, None, :, None] for value in (taps.weight, taps.other))
+    return _between_rows(upper, lower, near, far)
 
 
 def _between_rows(upper: Tensor, lower: Tensor, weight: Tensor, other: Tensor) -> Tensor:
@@ -221,7 +219,8 @@ def nearest_places(source: Whole, first: Whole, size: int) -> Whole:
 def _nearest_places(source: int, size: int) -> Whole:
     """OpenCV's own choice: versions differ where a place lies between two pixels."""
     ramp = np.arange(source, dtype=np.float32)[None]
-    return resize_disparity(ramp, 1, size)[0].astype(np.int64)
+    picked: Whole = resize_disparity(ramp, 1, size)[0].astype(np.int64)
+    return picked
 
 
 def gather_nearest(sheet: Tensor, patches: Sequence[Patch], rows: Whole, columns: Whole) -> Tensor:
