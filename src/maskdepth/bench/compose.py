@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from maskdepth.bench.setting import describe_machine, sample_dataset
+from maskdepth.errors import DependencyError
 from maskdepth.images import load_cutout
 from maskdepth.synthesis.recipes import Recipe, sample_recipes
 from maskdepth.synthesis.renderer import render
@@ -27,7 +29,12 @@ WARM_UP_COMPOSITES = 400  # until every copy of every picture has been made
 
 
 def bench_compose(
-    count: int = 4000, *, slices: Sequence[str] = ("clean", "hard"), processes: int = 2
+    count: int = 4000,
+    *,
+    slices: Sequence[str] = ("clean", "hard"),
+    processes: int = 2,
+    device: str | None = None,
+    batch_size: int = 64,
 ) -> dict[str, Any]:
     """Render composites of the sample pack, without encoding, and the clean ones by Pillow too.
 
@@ -38,42 +45,33 @@ def bench_compose(
         count: composites a slice, over all processes together.
         slices: of the benchmark.
         processes: that render side by side, a thread each.
+        device: of torch, "auto", "cpu", "cuda" or "mps": measure the renderer of the training
+            device there as well, in one process with torch's threads; None: not.
+        batch_size: composites that it renders at a time.
 
     Returns:
         ``renderers``: a list with ``slice``, ``renderer``, ``composites_per_second``, ``ratio`` to
-        Pillow on the clean slice, and a process's largest memory after 1 000 composites and at
-        the end in MB; ``count``; ``processes``; ``recipes_per_second`` of one process; ``machine``.
+        Pillow on the clean slice, ``processes``, and a process's largest memory after 1 000
+        composites and at the end in MB; ``count``; ``recipes_per_second`` of one process;
+        ``device`` and ``batch_size``; ``machine``.
+
+    Raises:
+        DependencyError: a device is given and torch is not installed.
+        UsageError: the device is not there.
     """
+    kind = None if device is None else _device_kind(device)
     with tempfile.TemporaryDirectory(prefix="maskdepth-bench-") as name:
         folder = Path(name)
         sample_dataset(folder, RecipeRules())
-        jobs = [("clean", "pillow"), *((each, "maskdepth") for each in slices)]
+        jobs: list[tuple[str, str, str | None]] = [("clean", "pillow", None)]
+        jobs += [(each, "maskdepth", None) for each in slices]
+        if kind is not None:
+            jobs += [(each, "device", kind) for each in slices]
         rows = []
-        for slice_name, renderer in jobs:
-            with ProcessPoolExecutor(
-                processes, mp_context=multiprocessing.get_context("spawn")
-            ) as pool:
-                share = count // processes
-                starts = [process * share for process in range(processes)]
-                told = list(
-                    pool.map(
-                        _render_share,
-                        [folder / "dataset"] * processes,
-                        [slice_name] * processes,
-                        [renderer] * processes,
-                        starts,
-                        [start + share for start in starts],
-                    )
-                )
-            seconds = max(each["seconds"] for each in told)
-            rows.append(
-                {
-                    "slice": slice_name,
-                    "renderer": renderer,
-                    "composites_per_second": share * processes / seconds,
-                    "memory_mb": [max(each["memory_mb"][i] for each in told) for i in (0, 1)],
-                }
-            )
+        for slice_name, renderer, where in jobs:
+            many = processes if where is None else 1
+            job = _Job(folder / "dataset", slice_name, renderer, where or "cpu", batch_size)
+            rows.append(_measure(job, count, many))
         baseline = rows[0]["composites_per_second"]
         for row in rows:
             row["ratio"] = row["composites_per_second"] / baseline
@@ -86,38 +84,87 @@ def bench_compose(
     return {
         "renderers": rows,
         "count": count,
-        "processes": processes,
+        "device": kind,
+        "batch_size": batch_size,
         "recipes_per_second": rate,
         "machine": describe_machine(),
     }
 
 
-def _render_share(
-    folder: Path, slice_name: str, renderer: str, start: int, stop: int
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Job:
+    """What one row measures."""
+
+    folder: Path
+    slice_name: str
+    renderer: str
+    device: str
+    batch_size: int
+
+
+def _measure(job: _Job, count: int, processes: int) -> dict[str, Any]:
+    """A row: one renderer on one slice, in several processes."""
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        share = count // processes
+        starts = [process * share for process in range(processes)]
+        stops = [start + share for start in starts]
+        told = list(pool.map(_render_share, [job] * processes, starts, stops))
+    seconds = max(each["seconds"] for each in told)
+    return {
+        "slice": job.slice_name,
+        "renderer": job.renderer,
+        "composites_per_second": share * processes / seconds,
+        "processes": processes,
+        "memory_mb": [max(each["memory_mb"][i] for each in told) for i in (0, 1)],
+    }
+
+
+def _render_share(job: _Job, start: int, stop: int) -> dict[str, Any]:
     """Render one process's share of a slice; how long it took, and how much memory."""
     cv2.setNumThreads(1)
-    spec, rules = load_spec(folder), BENCHMARK_V1[slice_name]
-    catalogue = spec.catalogue(folder, rules.size)
-    if renderer == "pillow":
-        pictures = PillowPictures(spec, folder, rules.size)
-        one: Callable[[Recipe], object] = lambda recipe: render_with_pillow(  # noqa: E731
-            recipe, rules.size, pictures
-        )
-    else:
-        one = lambda recipe: render(recipe, rules.size, catalogue)  # noqa: E731
+    spec, rules = load_spec(job.folder), BENCHMARK_V1[job.slice_name]
+    renders = _renderer(job, spec, rules)
     pool = spec.pool()
-    for recipe in sample_recipes(rules, pool, BENCHMARK_SEED, 0, WARM_UP_COMPOSITES):
-        one(recipe)
+    warm_up = 2 * job.batch_size if job.renderer == "device" else WARM_UP_COMPOSITES
+    renders(list(sample_recipes(rules, pool, BENCHMARK_SEED, 0, warm_up)))
     seconds, memory = 0.0, [0.0, 0.0]
     for low in range(start, stop, 1000):
         recipes = list(sample_recipes(rules, pool, BENCHMARK_SEED, low, min(low + 1000, stop)))
         began = time.perf_counter()
-        for recipe in recipes:
-            one(recipe)
+        renders(recipes)
         seconds += time.perf_counter() - began
         memory = [memory[0] or _memory_mb(), _memory_mb()]
     return {"seconds": seconds, "memory_mb": memory}
+
+
+def _renderer(job: _Job, spec: DatasetSpec, rules: RecipeRules) -> Callable[[list[Recipe]], object]:
+    """What renders some recipes, and returns when their pixels are there."""
+    size = rules.size
+    if job.renderer == "pillow":
+        pictures = PillowPictures(spec, job.folder, size)
+        return lambda recipes: [render_with_pillow(recipe, size, pictures) for recipe in recipes]
+    catalogue = spec.catalogue(job.folder, size)
+    if job.renderer == "maskdepth":
+        return lambda recipes: [render(recipe, size, catalogue) for recipe in recipes]
+    from maskdepth.learning.devices import pick_device
+    from maskdepth.learning.rendering import DeviceRenderer
+
+    renderer = DeviceRenderer(catalogue, size, pick_device(job.device))
+
+    def render_batches(recipes: list[Recipe]) -> None:
+        for low in range(0, len(recipes), job.batch_size):
+            composites = renderer.render(recipes[low : low + job.batch_size])
+        composites.image[-1, 0, 0, 0].item()  # waits for the device
+
+    return render_batches
+
+
+def _device_kind(device: str) -> str:
+    try:
+        from maskdepth.learning.devices import pick_device
+    except ModuleNotFoundError as error:
+        raise DependencyError(error.name or "torch", "train") from None
+    return pick_device(device).type
 
 
 def _memory_mb() -> float:

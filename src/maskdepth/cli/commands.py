@@ -29,6 +29,7 @@ from maskdepth.cli.options import (
     Output,
     Plan,
     Preset,
+    Renderer,
     Resume,
     Rules,
     RunSeed,
@@ -261,13 +262,14 @@ def train(
     ] = False,
     resume: Resume = False,
     device: Device = "auto",
+    renderer: Renderer = None,
     tensorboard: TensorBoard = False,
 ) -> None:
     """Train a network on a dataset and export it: the output is a model folder."""
     from maskdepth.labelling.build import open_dataset
     from maskdepth.pipeline import train_model
 
-    settings = _settings(preset, config, steps, epochs, minutes, seed)
+    settings = _settings(preset, config, steps, epochs, minutes, seed, renderer)
     interrupted = train_model(
         open_dataset(dataset),
         output,
@@ -290,6 +292,7 @@ def _settings(
     epochs: int | None,
     minutes: float | None,
     seed: int | None,
+    renderer: str | None = None,
 ) -> TrainingConfig:
     """The preset's settings, or those of a file, with what the command line says over them."""
     from maskdepth.learning.settings import TrainingConfig, preset_config
@@ -301,7 +304,7 @@ def _settings(
         )
     if [steps, epochs, minutes].count(None) < 3:
         settings = settings.lasting(steps=steps, epochs=epochs, minutes=minutes)
-    return settings.with_(seed=seed)
+    return settings.with_(seed=seed, renderer=renderer)
 
 
 def _stop(*more: str) -> NoReturn:
@@ -407,6 +410,7 @@ def fit(
     count: Count = 500,
     resume: Resume = False,
     device: Device = "auto",
+    renderer: Renderer = None,
     tensorboard: TensorBoard = False,
     as_json: Json = False,
 ) -> None:
@@ -417,7 +421,7 @@ def fit(
         cutouts,
         backgrounds,
         output,
-        _settings(preset, config, steps, epochs, minutes, seed),
+        _settings(preset, config, steps, epochs, minutes, seed, renderer),
         size=size,
         plan=plan,
         rules=rules,

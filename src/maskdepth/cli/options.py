@@ -51,6 +51,10 @@ TracingDevice = Annotated[
     str | None,
     typer.Option("--device", help="auto, cpu, cuda or mps: trace rays there; else in NumPy."),
 ]
+Renderer = Annotated[
+    str | None,
+    typer.Option(help="Who renders composites: cpu, device, or auto (the device if a GPU)."),
+]
 Count = Annotated[int, typer.Option(min=1, help="Composites a slice to judge on.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; else one a core.")]
 ShardSize = Annotated[int, typer.Option(min=1, help="Samples a shard.")]

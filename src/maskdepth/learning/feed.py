@@ -11,7 +11,8 @@ import os
 import signal
 import time
 from collections.abc import Iterable, Iterator
-from typing import Literal, Protocol, cast
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, Protocol, cast, runtime_checkable
 
 import cv2
 import psutil
@@ -23,6 +24,7 @@ from maskdepth.errors import ConfigError
 from maskdepth.synthesis.catalogue import MEMORY_MB
 
 __all__ = [
+    "BatchSamples",
     "CountedBatches",
     "Feed",
     "Loader",
@@ -30,6 +32,7 @@ __all__ = [
     "catalogue_memory_mb",
     "count_workers",
     "in_order",
+    "make_batches",
     "make_loader",
     "place",
 ]
@@ -45,6 +48,16 @@ class Samples(Protocol):
     def __getitem__(self, index: int, /) -> dict[str, Tensor]: ...
 
     def __len__(self) -> int: ...
+
+
+@runtime_checkable
+class BatchSamples(Samples, Protocol):
+    """Samples that can also be rendered on a device, a batch at a time."""
+
+    def batches_on(
+        self, device: torch.device, batches: Iterable[list[int]]
+    ) -> Iterator[dict[str, Tensor]]:
+        """The batches of those indices, collated, on the device; pictures may still be bytes."""
 
 
 class CountedBatches(Sampler[list[int]]):
@@ -133,6 +146,41 @@ def make_loader(
     )
 
 
+def make_batches(
+    dataset: Samples,
+    batches: Iterable[list[int]],
+    renderer: Literal["auto", "cpu", "device"],
+    workers: int,
+    device: torch.device,
+) -> Iterable[dict[str, Tensor]]:
+    """Training batches, rendered on the CPU by workers or on the device that trains.
+
+    Args:
+        renderer: "auto" is the device where that is a GPU and the dataset can.
+
+    Raises:
+        ConfigError: "device", and the dataset can only be rendered on the CPU.
+    """
+    able = isinstance(dataset, BatchSamples)
+    if renderer == "device" and not able:
+        raise ConfigError(
+            "a dataset that renders on a device", type(dataset).__name__, "set renderer to cpu"
+        )
+    if renderer == "device" or (renderer == "auto" and able and device.type != "cpu"):
+        return _ahead(cast(BatchSamples, dataset).batches_on(device, batches))
+    return make_loader(dataset, batches, workers, device)
+
+
+def _ahead(batches: Iterator[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
+    """The same batches without end, each begun by a thread while the last one is learnt from."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, batches)
+        while True:
+            batch = coming.result()
+            coming = thread.submit(next, batches)
+            yield batch
+
+
 class Feed:
     """Batches on the device, with a clock for the time the loop has waited for them.
 
@@ -140,13 +188,13 @@ class Feed:
         waited: seconds spent inside ``next``.
     """
 
-    def __init__(self, loader: Loader, device: torch.device) -> None:
-        self._batches = iter(loader)
+    def __init__(self, batches: Iterable[dict[str, Tensor]], device: torch.device) -> None:
+        self._batches = iter(batches)
         self._device = device
         self.waited = 0.0
 
     def next(self) -> dict[str, Tensor]:
-        """The next batch; the loader's errors pass through."""
+        """The next batch; the errors of whoever renders pass through."""
         started = time.perf_counter()
         batch = next(self._batches)
         moved = place(batch, self._device)

@@ -42,6 +42,9 @@ class TrainingConfig(Settings):
         save_every_seconds: how much work a sudden death may cost.
         log_every_steps: steps a row of the log.
         workers: processes that render, 0 for none; "auto" looks at the machine.
+        renderer: what renders the training's composites: "cpu" is the workers, "device" whatever
+            trains; "auto" is the device where that is a GPU. Both give the same pixels, but for a
+            few in a million.
         mixed_precision: "auto" is bfloat16 on GPUs and CPUs that compute in it, else off.
     """
 
@@ -68,6 +71,7 @@ class TrainingConfig(Settings):
     save_every_seconds: float = Field(default=60.0, ge=0)
     log_every_steps: int = Field(default=20, ge=1)
     workers: int | Literal["auto"] = "auto"
+    renderer: Literal["auto", "cpu", "device"] = "auto"
     mixed_precision: Literal["auto", "no"] = "auto"
 
     @model_validator(mode="after")

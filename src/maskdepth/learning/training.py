@@ -34,6 +34,7 @@ from maskdepth.learning.feed import (
     Samples,
     count_workers,
     in_order,
+    make_batches,
     make_loader,
 )
 from maskdepth.learning.journal import Journal, Reporter, TrainingProgress, make_display
@@ -113,7 +114,8 @@ def train(
     Raises:
         UsageError: the folder holds a run and ``resume`` is off, or holds none and it is on; the
             device is not there.
-        ConfigError: the saved run had another setting, which is named.
+        ConfigError: the saved run had another setting, which is named; the renderer is to be the
+            device, and ``dataset`` cannot.
         DatasetError: the saved run had another dataset; ``val_dataset`` is empty.
         TrainingError: the saved state is damaged.
         NonFiniteLossError: names the samples; nothing of that step is kept.
@@ -190,8 +192,8 @@ class _Run:
         workers = count_workers(config.workers, device)
         val_loader = None
         if val_dataset is not None and accelerator.is_main_process:
-            batches = in_order(len(val_dataset), config.batch_size)
-            val_loader = make_loader(val_dataset, batches, workers, device)
+            judged = in_order(len(val_dataset), config.batch_size)
+            val_loader = make_loader(val_dataset, judged, workers, device)
         endless = CountedBatches(
             config.batch_size,
             self.step,
@@ -199,9 +201,8 @@ class _Run:
             accelerator.process_index,
             accelerator.num_processes,
         )
-        finished = self._loop(
-            Feed(make_loader(dataset, endless, workers, device), device), val_loader
-        )
+        batches = make_batches(dataset, endless, config.renderer, workers, device)
+        finished = self._loop(Feed(batches, device), val_loader)
         if finished and val_loader is not None and self.validated_step != self.step:
             finished = self._validate(val_loader)
         self.reporter.flush(self.seconds)

@@ -94,11 +94,19 @@ class Catalogue:
         Raises:
             DatasetError: no such id, or a file is missing or was changed since the scan.
         """
-        asset = self.cutout_asset(asset_id)
-        level = _level(max(asset.height, asset.width), long_side)
+        asset, level = self.cutout_asset(asset_id), self.cutout_level(asset_id, long_side)
         key = (f"cutout/{level}", asset_id)
         rgba, *relief = self._cached(key, lambda: self._read_cutout(asset, level))
         return rgba, relief[0] if relief else None
+
+    def cutout_level(self, asset_id: str, long_side: float) -> int:
+        """Which copy of a cutout is the smallest of at least that long side; 0 the largest.
+
+        Raises:
+            DatasetError: no such id.
+        """
+        asset = self.cutout_asset(asset_id)
+        return _level(max(asset.height, asset.width), long_side)
 
     def background_level(self, asset_id: str, short_side: float) -> int:
         """Which copy of a background is the smallest of at least that short side; 0 the largest.

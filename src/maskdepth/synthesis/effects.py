@@ -63,6 +63,11 @@ class Effects:
     row_noise: float = 0.0
 
     @property
+    def relights(self) -> bool:
+        """Whether the picture's light is not the plate's."""
+        return self.gains != (1.0, 1.0, 1.0) or self.offset != 0.0
+
+    @property
     def plate_moves(self) -> bool:
         """Whether the plate is shifted or turned."""
         return self.plate_shift != (0.0, 0.0) or self.plate_angle != 0.0

@@ -15,7 +15,8 @@ from maskdepth.synthesis.recipes import Recipe
 
 _PATTERN_KEY: Final = 2026
 _PICTURE_NOISE, _PLATE_NOISE = 1, 2
-_SHADOW_REACH: Final = 2.5  # sigmas at which a shadow ends
+SHADOW_REACH: Final = 2.5  # sigmas at which a shadow ends
+LEAST_HALVED: Final = 3.0  # sigma, px, from which a blur is done at half the size
 
 Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]
@@ -29,7 +30,7 @@ def cast_shadow(picture: Picture, alpha: Floats, top: int, left: int, shadow: Sh
         top, left: of that part in the picture, px.
     """
     height, width = alpha.shape
-    reach = int(np.ceil(_SHADOW_REACH * shadow.sigma_px))
+    reach = int(np.ceil(SHADOW_REACH * shadow.sigma_px))
     aside = shadow.lean * height
     # The outline's place in the picture before the blur; its lowest row stays where it is.
     x0 = left + shadow.dx + min(0.0, aside)
@@ -93,6 +94,13 @@ def harmonise(colour: Floats, alpha: Floats, beneath: Picture, strength: float) 
 
 def smear(array: Floats, way: tuple[float, float]) -> Floats:
     """A layer (h, w, C) that moved along ``way`` px while it was taken; beyond it is nothing."""
+    return np.asarray(
+        cv2.filter2D(array, -1, motion_kernel(way), borderType=cv2.BORDER_CONSTANT), np.float32
+    ).reshape(array.shape)
+
+
+def motion_kernel(way: tuple[float, float]) -> Floats:
+    """The square kernel, of odd side and sum 1, that smears along ``way`` px."""
     reach = int(np.ceil(max(abs(way[0]), abs(way[1])) / 2)) + 1
     kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
     steps = np.linspace(-0.5, 0.5, 4 * reach + 1)
@@ -108,14 +116,12 @@ def smear(array: Floats, way: tuple[float, float]) -> Floats:
         ):
             kernel[row + dy, column + dx] += weight
     kernel /= kernel.sum()
-    return np.asarray(
-        cv2.filter2D(array, -1, kernel, borderType=cv2.BORDER_CONSTANT), np.float32
-    ).reshape(array.shape)
+    return kernel
 
 
 def blur(array: NDArray[np.float32], sigma_px: float) -> Floats:
     """Gaussian blur (H, W), nothing beyond the edges; wide ones at half the size."""
-    if sigma_px < 3 or min(array.shape) < 8:
+    if sigma_px < LEAST_HALVED or min(array.shape) < 8:
         return np.asarray(
             cv2.GaussianBlur(array, (0, 0), sigma_px, borderType=cv2.BORDER_CONSTANT), np.float32
         )
@@ -127,9 +133,14 @@ def blur(array: NDArray[np.float32], sigma_px: float) -> Floats:
 
 def relight(picture: Picture, gains: tuple[float, float, float], offset: float) -> Picture:
     """``gain * value + offset`` for each channel, rounded and clipped."""
-    levels = np.arange(256)[:, None] * np.array(gains) + offset
-    table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    table = light_table(gains, offset)
     return np.asarray(cv2.LUT(picture, table.reshape(1, 256, 3)), np.uint8)
+
+
+def light_table(gains: tuple[float, float, float], offset: float) -> Picture:
+    """What each of the 256 levels becomes in each channel, (256, 3); see ``relight``."""
+    levels = np.arange(256)[:, None] * np.array(gains) + offset
+    return np.asarray(np.clip(np.rint(levels), 0, 255), np.uint8)
 
 
 def move_plate(plate: Picture, effects: Effects) -> Picture:
@@ -144,26 +155,34 @@ def move_disparity(disparity: Floats, effects: Effects) -> Floats:
 
 def _moved(array: NDArray[Any], effects: Effects, interpolation: int) -> NDArray[Any]:
     size = len(array)
-    centre = (size - 1) / 2
-    matrix = cv2.getRotationMatrix2D((centre, centre), effects.plate_angle, 1.0)
-    matrix[:, 2] += np.array(effects.plate_shift)
     border = cv2.BORDER_REFLECT_101
+    matrix = plate_matrix(effects, size)
     return cv2.warpAffine(array, matrix, (size, size), flags=interpolation, borderMode=border)
+
+
+def plate_matrix(effects: Effects, size: int) -> NDArray[np.float64]:
+    """Where a plate's pixels go, (2, 3): turned about the centre, then shifted, px."""
+    centre = (size - 1) / 2
+    turned = cv2.getRotationMatrix2D((centre, centre), effects.plate_angle, 1.0)
+    matrix = np.asarray(turned, np.float64)
+    matrix[:, 2] += effects.plate_shift
+    return matrix
 
 
 def take(picture: Picture, recipe: Recipe, *, plate: bool) -> Picture:
     """What the way from the lens to the reader does: focus, sensor noise, resizing, JPEG."""
     effects = recipe.effects
-    stream = _PLATE_NOISE if plate else _PICTURE_NOISE
     if effects.blur_sigma > 0:
         picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), effects.blur_sigma), np.uint8)
     if recipe.noise_sigma > 0:
-        noise = _noise(recipe.noise_seed, stream, len(picture)) * np.float32(recipe.noise_sigma)
+        size = len(picture)
+        top, left = noise_window(recipe, size, plate=plate)
+        noise = noise_pattern(size)[top : top + size, left : left + size]
+        noise = noise * np.float32(recipe.noise_sigma)
         # One pass that rounds and saturates.
         picture = np.asarray(cv2.add(picture, noise, dtype=cv2.CV_8U), np.uint8)
     if effects.row_noise > 0:
-        random = np.random.Generator(np.random.Philox(key=[recipe.noise_seed, stream + 2]))
-        rows = random.standard_normal((len(picture), 1, 1), np.float32) * effects.row_noise
+        rows = row_noise(recipe, len(picture), plate=plate)[:, None, None]
         lines = np.broadcast_to(rows, picture.shape).astype(np.float32)
         picture = np.asarray(cv2.add(picture, lines, dtype=cv2.CV_8U), np.uint8)
     if effects.scale != 1.0:
@@ -174,17 +193,28 @@ def take(picture: Picture, recipe: Recipe, *, plate: bool) -> Picture:
     return picture if quality is None else decode_jpeg(encode_jpeg(picture, quality))
 
 
-def _noise(seed: int, stream: int, size: int) -> Floats:
-    """Standard normal noise (size, size, 3): a window of one large pattern, at a seeded place.
+def noise_window(recipe: Recipe, size: int, *, plate: bool) -> tuple[int, int]:
+    """Top and left of the part of ``noise_pattern`` that is this picture's noise, px."""
+    top, left = _noise_generator(recipe, plate, 0).integers(0, size + 1, 2)
+    return int(top), int(left)
 
-    Drawing it anew for each picture would take longer than all the rest of a composite.
-    """
-    generator = np.random.Generator(np.random.Philox(key=[seed, stream]))
-    top, left = generator.integers(0, size + 1, 2)
-    return _noise_pattern(size)[top : top + size, left : left + size]
+
+def row_noise(recipe: Recipe, size: int, *, plate: bool) -> Floats:
+    """What is added to each row, (size,), of 255."""
+    rows = _noise_generator(recipe, plate, 2).standard_normal(size, np.float32)
+    return np.asarray(rows * recipe.effects.row_noise, np.float32)
+
+
+def _noise_generator(recipe: Recipe, plate: bool, kind: int) -> np.random.Generator:
+    stream = (_PLATE_NOISE if plate else _PICTURE_NOISE) + kind
+    return np.random.Generator(np.random.Philox(key=[recipe.noise_seed, stream]))
 
 
 @lru_cache(maxsize=2)
-def _noise_pattern(size: int) -> Floats:
+def noise_pattern(size: int) -> Floats:
+    """Standard normal noise (2 size, 2 size, 3), of which every picture takes a window.
+
+    Drawing it anew for each picture would take longer than all the rest of a composite.
+    """
     generator = np.random.Generator(np.random.Philox(key=[_PATTERN_KEY, size]))
     return generator.standard_normal((2 * size, 2 * size, 3), np.float32)

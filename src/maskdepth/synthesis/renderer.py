@@ -30,11 +30,11 @@ from maskdepth.synthesis.recipes import Recipe
 
 # An object with less room than this between the plate beneath it and the nearest disparity
 # cannot be labelled nearer in a way a network could learn: its depth loss is masked instead.
-_LEAST_ROOM: Final = 0.02
+LEAST_ROOM: Final = 0.02
 # The plate hides an object where it is nearer by this share: labels are not exact.
-_OCCLUSION_MARGIN: Final = 0.03
-_FOOT_SHARE: Final = 0.03  # of the object's height: the rows that touch the ground
-_AREA_FROM: Final = 1.5  # shrinking by more than this averages areas
+OCCLUSION_MARGIN: Final = 0.03
+FOOT_SHARE: Final = 0.03  # of the object's height: the rows that touch the ground
+AREA_FROM: Final = 1.5  # shrinking by more than this averages areas
 
 Floats = NDArray[np.float32]
 
@@ -117,7 +117,7 @@ def render(recipe: Recipe, size: int, catalogue: Catalogue) -> Composite:
             alpha[layer.rows, layer.columns] = layer.alpha + (1 - layer.alpha) * beneath
         if disparity is not None:
             depths.append(depth)
-    if effects.gains != (1.0, 1.0, 1.0) or effects.offset:
+    if effects.relights:
         image = relight(image, effects.gains, effects.offset)
     if effects.blur_sigma > 0:
         alpha = np.asarray(cv2.GaussianBlur(alpha, (0, 0), effects.blur_sigma), np.float32)
@@ -137,8 +137,8 @@ def plate_window(recipe: Recipe, size: int, catalogue: Catalogue) -> PlateWindow
     """Where the clean plate of a recipe comes from; see ``PlateWindow``."""
     level = catalogue.background_level(recipe.background, size / recipe.crop_side)
     height, width = catalogue.background(recipe.background, level).shape[:2]
-    top, left, side = _crop(recipe, height, width)
-    shrinks = side > _AREA_FROM * size
+    top, left, side = crop_square(recipe, height, width)
+    shrinks = side > AREA_FROM * size
     return PlateWindow(level, left, top, side, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
@@ -152,13 +152,13 @@ def _clean_plate(
     plate = cv2.resize(square, (size, size), interpolation=window.interpolation)
     disparity = catalogue.disparity(recipe.background)
     if disparity is not None:
-        top, left, side = _crop(recipe, *disparity.shape)
+        top, left, side = crop_square(recipe, *disparity.shape)
         part = disparity[top : top + side, left : left + side]
         disparity = resize_disparity(part, size, size)
     return np.asarray(plate, np.uint8), disparity
 
 
-def _crop(recipe: Recipe, height: int, width: int) -> tuple[int, int, int]:
+def crop_square(recipe: Recipe, height: int, width: int) -> tuple[int, int, int]:
     """The plate's square in a copy of its background: top, left, side, px."""
     side = max(1, min(round(recipe.crop_side * min(height, width)), height, width))
     return (
@@ -215,7 +215,7 @@ def _layer(
 
 def _shrink(array: NDArray[np.uint16], height: int, width: int) -> NDArray[np.uint16]:
     """Resize a premultiplied cutout; the catalogue's copies are near enough for bilinear."""
-    strong = array.shape[0] > _AREA_FROM * height or array.shape[1] > _AREA_FROM * width
+    strong = array.shape[0] > AREA_FROM * height or array.shape[1] > AREA_FROM * width
     if strong:
         return resize(array, height, width)
     return np.asarray(cv2.resize(array, (width, height), interpolation=cv2.INTER_LINEAR), np.uint16)
@@ -259,7 +259,7 @@ def _put_nearer(layer: _Layer, nearness: float, disparity: Floats) -> str:
     hidden = hidden[np.isfinite(hidden)]
     behind = float(np.percentile(hidden, 95)) if hidden.size else 1.0
     room = 1.0 - behind
-    if room < _LEAST_ROOM:
+    if room < LEAST_ROOM:
         view[mask] = np.nan
         return "masked"
     relief = np.float32(0) if layer.relief is None else np.clip(layer.relief, -0.5, 0.5)
@@ -283,7 +283,7 @@ def _stand(layer: _Layer, standing: Standing, disparity: Floats) -> _Layer:
         depth = standing.bulge * (layer.relief - _foot_relief(layer))
         own = own / (1 - np.clip(depth, -0.9, 0.9))
     own = np.clip(np.broadcast_to(own, view.shape), 0, 1).astype(np.float32)
-    hides = (view > own * (1 + _OCCLUSION_MARGIN)).astype(np.float32)
+    hides = (view > own * (1 + OCCLUSION_MARGIN)).astype(np.float32)
     if hides.any():
         shown = 1 - np.asarray(cv2.blur(hides, (3, 3)), np.float32)
         layer = replace(layer, colour=layer.colour * shown[..., None], alpha=layer.alpha * shown)
@@ -298,5 +298,5 @@ def _foot_relief(layer: _Layer) -> float:
     rows = np.flatnonzero(mask.any(axis=1))
     if not rows.size:
         return 0.0
-    first = rows[-1] - int(_FOOT_SHARE * len(mask))
+    first = rows[-1] - int(FOOT_SHARE * len(mask))
     return float(layer.relief[first:][mask[first:]].mean())
