@@ -1,0 +1,163 @@
+"""DenseDepth as a teacher: metres from one picture, with the weights of a Keras file.
+
+The network is our own, written from the paper (Alhashim and Wonka, "High Quality Monocular Depth
+Estimation via Transfer Learning", 2018). The authors' code is under the GPL and no part of it is
+here; whether their weights may be used is theirs to say.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdepth.errors import DependencyError, TeacherError
+from maskdepth.images import resize
+from maskdepth.labelling.storage.layout import hash_file
+from maskdepth.labelling.teachers.densedepth_network import (
+    EPSILON,
+    LEAK,
+    STRIDE,
+    DenseDepthNetwork,
+    layer_shapes,
+)
+from maskdepth.labelling.teachers.keras_h5 import described_layers, read_keras_file
+from maskdepth.labelling.teachers.teacher import TeacherInfo
+
+# Greatest depth of the data that the authors trained on, metres, and the size of its pictures.
+NYU_M: Final = 10.0
+KITTI_M: Final = 80.0
+_TRAINED_AT: Final = {NYU_M: (480, 640), KITTI_M: (384, 1280)}
+# The network's value is greatest depth / depth. Below 1 lies nothing it was taught; above 100,
+# 10 cm of NYU's 10 m, nothing that its data measures.
+_VALUES: Final = (1.0, 100.0)
+_LEAKY_LAYERS: Final = 8
+_REVISION: Final = 1  # of what happens around the network; a change makes another teacher
+
+
+class DenseDepth:
+    """A `Teacher` of depth in metres.
+
+    A picture is resized to about as many pixels as the network was trained with, at its own
+    proportions and with sides that are multiples of 32; the map is resized back.
+
+    Args:
+        path: the Keras file: a whole model or its weights.
+        max_depth_m: greatest depth of the data that the weights were trained on: ``NYU_M`` or
+            ``KITTI_M``. The file does not tell.
+        device: torch's name of a device, e.g. ``"cpu"``.
+
+    Raises:
+        TeacherError: the file is damaged, or of another network.
+        DependencyError: h5py or torch is not installed.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], max_depth_m: float = NYU_M, device: str = "cpu"
+    ) -> None:
+        if max_depth_m not in _TRAINED_AT:
+            raise TeacherError(
+                f"a greatest depth of {NYU_M:g} m (NYU) or {KITTI_M:g} m (KITTI)",
+                f"{max_depth_m:g} m",
+                "say which data the weights were trained on",
+            )
+        _require_torch()
+        file = read_keras_file(path, layer_shapes())
+        _check_description(file.description, Path(path))
+        self._network = DenseDepthNetwork(file.weights, device)
+        self._pixels = math.prod(_TRAINED_AT[max_depth_m])
+        self._max_depth_m = max_depth_m
+        low, high = _VALUES
+        self._info = TeacherInfo(
+            name="densedepth" if max_depth_m == NYU_M else "densedepth-kitti",
+            version=_version(Path(path), max_depth_m),
+            kind="depth",
+            units="metres",
+            range=(max_depth_m / high, max_depth_m / low),
+            size=None,
+            licence="unknown: the weights are their authors', whose code is GPL-3.0",
+        )
+
+    @property
+    def info(self) -> TeacherInfo:
+        """What it is."""
+        return self._info
+
+    def predict(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        """Depth of each picture, float32 (H, W) metres within ``info.range``."""
+        return [self._predict(picture) for picture in pictures]
+
+    def _predict(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+        height, width = picture.shape[:2]
+        resized = resize(picture, *working_size(height, width, self._pixels))
+        values = self._network.predict(np.divide(resized, 255, dtype=np.float32)[None])[0]
+        return depth_from_values(resize(values, height, width), self._max_depth_m)
+
+
+def depth_from_values(values: NDArray[np.float32], max_depth_m: float) -> NDArray[np.float32]:
+    """Metres of what the network gives: greatest depth / depth.
+
+    Clipped before the division, since a value of zero or less means beyond the farthest, not
+    behind the camera. NaN stays NaN.
+    """
+    return np.asarray(max_depth_m / np.clip(values, *_VALUES), np.float32)
+
+
+def working_size(height: int, width: int, pixels: int) -> tuple[int, int]:
+    """Height and width near a picture's proportions and near ``pixels``, multiples of 32."""
+    scale = math.sqrt(pixels / (height * width))
+    sides = (max(1, round(side * scale / STRIDE)) * STRIDE for side in (height, width))
+    return next(sides), next(sides)
+
+
+def _require_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise DependencyError(error.name or "torch", "teacher") from None
+
+
+def _version(path: Path, max_depth_m: float) -> str:
+    """Changes with the weights and with everything around them that decides the map."""
+    _, weights = hash_file(path)
+    return hashlib.sha256(f"{_REVISION} {max_depth_m:g} {weights}".encode()).hexdigest()[:16]
+
+
+def _check_description(description: Any, path: Path) -> None:
+    """That what weights do not tell is as the network here has it.
+
+    Slopes, epsilons and the kind of enlargement leave no trace in names and shapes; where they
+    differ, a network would run and be wrong.
+
+    Raises:
+        TeacherError: the file's own description says otherwise.
+    """
+    if description is None:
+        return
+    leaky = 0
+    for kind, settings in described_layers(description):
+        if kind == "LeakyReLU":
+            leaky += 1
+            slope = settings.get("negative_slope", settings.get("alpha"))
+            _agree("leaky ReLUs of slope", LEAK, slope, path)
+        elif kind.startswith("BatchNormalization"):
+            _agree("batch normalisation with epsilon", EPSILON, settings.get("epsilon"), path)
+        elif kind == "UpSampling2D" and settings.get("interpolation") != "bilinear":
+            got = f"{path}: {settings.get('interpolation')}"
+            raise TeacherError("bilinear enlargement", got, "take the weights of DenseDepth")
+    if leaky != _LEAKY_LAYERS:
+        got = f"{path}: {leaky}"
+        raise TeacherError(f"{_LEAKY_LAYERS} leaky ReLUs", got, "take the weights of DenseDepth")
+
+
+def _agree(what: str, expected: float, got: Any, path: Path) -> None:
+    if not isinstance(got, int | float) or not math.isclose(got, expected, rel_tol=1e-3):
+        raise TeacherError(
+            f"{what} {expected:g}", f"{path}: {got}", "take the weights of DenseDepth"
+        )

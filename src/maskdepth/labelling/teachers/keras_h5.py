@@ -1,0 +1,197 @@
+"""Weights from Keras' HDF5 files, by the names of layers, without Keras or TensorFlow.
+
+Three layouts are read; in each a layer is known by its name, never by its place:
+
+* a whole model (``model.save("x.h5")``): groups ``model_weights/<layer>/<layer>/kernel:0``;
+* weights alone (``save_weights`` of Keras 2): the same without ``model_weights``;
+* Keras 3's ``x.weights.h5``: groups ``layers/conv2d_12/vars/0`` with the layer's name as an
+  attribute of ``vars``.
+
+Nothing in such a file is run: the model's description is JSON, and it is only looked at.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdepth.errors import DependencyError, TeacherError
+
+if TYPE_CHECKING:
+    import h5py
+
+_REMEDY: Final = "take a file that Keras saved of this network, and check that it is complete"
+# Keras up to 2.2 named DenseNet's first two layers with a slash, which HDF5 reads as a group.
+_SLASHED: Final = re.compile(r"(^|/)conv1/(conv|bn)(?=/)")
+_NAMED: Final = 3  # names that an error lists of many
+
+
+@dataclass(frozen=True)
+class KerasFile:
+    """What a file holds.
+
+    Attributes:
+        weights: float32 arrays by layer and weight.
+        description: the model as Keras describes it in JSON; None where the file has weights
+            alone.
+    """
+
+    weights: dict[str, dict[str, NDArray[np.float32]]]
+    description: Any
+
+
+def read_keras_file(
+    path: str | os.PathLike[str], shapes: Mapping[str, Mapping[str, tuple[int, ...]]]
+) -> KerasFile:
+    """All weights of a network whose layers are known.
+
+    Args:
+        path: an HDF5 file in one of the layouts above.
+        shapes: the expected shapes by layer and weight, a layer's weights in Keras' order.
+
+    Raises:
+        TeacherError: it is no such file, it is damaged, or the layers, shapes or values are not
+            those of the network.
+        DependencyError: h5py is not installed.
+    """
+    try:
+        import h5py
+    except ModuleNotFoundError as error:
+        raise DependencyError(error.name or "h5py", "teacher") from None
+    place = Path(path)
+    if not place.is_file():
+        raise TeacherError("a Keras .h5 file", f"no file at {place}", "check the path")
+    try:
+        with h5py.File(place, "r") as file:
+            found = _find(file, shapes, place)
+            _check_layers(found, shapes, place)
+            weights = {
+                layer: {name: _values(found[layer, name], place) for name in names}
+                for layer, names in shapes.items()
+            }
+            return KerasFile(weights, _description(file, place))
+    # What h5py raises where a file ends too early or its structure is broken depends on the part.
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise TeacherError("a whole HDF5 file", f"{place}: {reason}", _REMEDY) from None
+
+
+def _find(
+    file: h5py.File, shapes: Mapping[str, Mapping[str, tuple[int, ...]]], place: Path
+) -> dict[tuple[str, str], h5py.Dataset]:
+    """Every array of the file by layer and weight; layers of others are there too."""
+    import h5py
+
+    root = file.get("model_weights", file)
+    if not isinstance(root, h5py.Group):
+        raise TeacherError("a group of weights", f"{place}: 'model_weights' is an array", _REMEDY)
+    found: dict[tuple[str, str], h5py.Dataset] = {}
+
+    def visit(raw: str | bytes, item: h5py.Group | h5py.Dataset) -> None:
+        name = _text(raw)  # bytes where they are no UTF-8
+        if not isinstance(item, h5py.Dataset) or name.startswith("optimizer"):
+            return
+        address = _address(name, item, shapes)
+        if address in found:
+            again = f"{place}: {'/'.join(address)} twice"
+            raise TeacherError("every layer's weights once", again, _REMEDY)
+        found[address] = item
+
+    # It follows no links, so no other file is opened.
+    root.visititems(visit)
+    return found
+
+
+def _address(
+    name: str, item: h5py.Dataset, shapes: Mapping[str, Mapping[str, tuple[int, ...]]]
+) -> tuple[str, str]:
+    """Layer and weight of the array at ``name``."""
+    *groups, last = _SLASHED.sub(r"\1conv1_\2", name).split("/")
+    if groups and groups[-1] == "vars" and last.isdecimal():
+        layer = _text(item.parent.attrs.get("name", "/".join(groups[:-1])))
+        weights = list(shapes.get(layer, ()))
+        return layer, weights[int(last)] if int(last) < len(weights) else last
+    # A model inside a model, and scopes such as conv2_1 below a layer's name, add groups: the
+    # layer is the first group that is one.
+    layer = next((group for group in groups if group in shapes), "/".join(groups[:1]))
+    return layer, last.partition(":")[0]
+
+
+def _check_layers(
+    found: Mapping[tuple[str, str], h5py.Dataset],
+    shapes: Mapping[str, Mapping[str, tuple[int, ...]]],
+    place: Path,
+) -> None:
+    """That the file has exactly the network's layers, with exactly its shapes."""
+    wanted = {(layer, name): shape for layer in shapes for name, shape in shapes[layer].items()}
+    missing = [address for address in wanted if address not in found]
+    others = [address for address in found if address not in wanted]
+    if missing or others:
+        parts = [f"{place}: {len(found)} arrays"]
+        parts += [f"without {_list(missing)}"] if missing else []
+        parts += [f"with {_list(others)} besides"] if others else []
+        first, last = next(iter(shapes)), list(shapes)[-1]
+        raise TeacherError(
+            f"{len(wanted)} arrays of weights from {first} to {last}", ", ".join(parts), _REMEDY
+        )
+    for address, shape in wanted.items():
+        item = found[address]
+        if item.shape != shape or item.dtype.kind != "f":
+            raise TeacherError(
+                f"{'/'.join(address)} as floats of shape {shape}",
+                f"{place}: {item.dtype} of shape {item.shape}",
+                _REMEDY,
+            )
+
+
+def _values(item: h5py.Dataset, place: Path) -> NDArray[np.float32]:
+    if item.external or item.is_virtual:
+        raise TeacherError("weights inside the file", f"{place}: {item.name} elsewhere", _REMEDY)
+    values = np.asarray(item[()], np.float32)
+    if not np.isfinite(values).all():
+        raise TeacherError("finite weights", f"{place}: {item.name} has others", _REMEDY)
+    return values
+
+
+def _description(file: h5py.File, place: Path) -> Any:
+    """The model as JSON tells it; None where there is none."""
+    text = file.attrs.get("model_config")
+    if text is None:
+        return None
+    try:
+        return json.loads(_text(text))
+    except (ValueError, RecursionError):
+        got = f"{place}: a 'model_config' that is none"
+        raise TeacherError("a model's description in JSON", got, _REMEDY) from None
+
+
+def described_layers(description: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Class and settings of each layer in a model's description, of models within it too."""
+    waiting = [description]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            kind, settings = item.get("class_name"), item.get("config")
+            if isinstance(kind, str) and isinstance(settings, dict):
+                yield kind, settings
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _list(addresses: list[tuple[str, str]]) -> str:
+    named = ", ".join("/".join(address) for address in addresses[:_NAMED])
+    more = len(addresses) - _NAMED
+    return f"{named} and {more} more" if more > 0 else named
