@@ -20,8 +20,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskdepth.errors import TeacherError
-from maskdepth.labelling.teachers import checked_maps, disparity_map
+from maskdepth.errors import TeacherError, UsageError
+from maskdepth.labelling.teachers import checked_maps, disparity_map, open_teacher
 from maskdepth.labelling.teachers.densedepth import (
     KITTI_M,
     DenseDepth,
@@ -62,7 +62,7 @@ def test_the_teacher_predicts_metres_of_the_pictures_size(oracle: Path) -> None:
     [depth] = checked_maps(teacher, [photo])
     assert photo.shape == (120, 160, 3)
     assert value.std() > 0.1
-    assert depth == pytest.approx(10 / value, rel=1e-4)
+    assert depth == pytest.approx(10 / np.clip(value, 1, 100), rel=1e-4)
     # Metres turn into disparity whose nearest pixel is 1.
     disparity = disparity_map(depth, teacher.info)
     assert disparity.max() == 1
@@ -75,7 +75,7 @@ def test_the_teacher_says_what_it_is(tmp_path: Path) -> None:
     nyu, kitti = DenseDepth(path), DenseDepth(path, KITTI_M)
     assert (nyu.info.kind, nyu.info.units, nyu.info.range) == ("depth", "metres", (0.1, 10.0))
     assert (kitti.info.name, kitti.info.range) == ("densedepth-kitti", (0.8, 80.0))
-    assert "GPL-3.0" in nyu.info.licence
+    assert (nyu.info.licence, nyu.info.size) == ("unknown", None)
     other = _write(tmp_path / "y.h5", lambda file: file["conv3/conv3/bias:0"].write_direct(_ONE))
     versions = {nyu.info.version, kitti.info.version, DenseDepth(other).info.version}
     assert len(versions) == 3
@@ -110,6 +110,22 @@ def test_working_sizes_fit_the_network(height: int, width: int) -> None:
 def test_the_sizes_of_training_are_kept() -> None:
     assert working_size(480, 640, 480 * 640) == (480, 640)
     assert working_size(384, 1280, 384 * 1280) == (384, 1280)
+
+
+def test_users_open_it_by_name_and_say_its_licence(tmp_path: Path) -> None:
+    """``densedepth:FILE`` needs --licence, since we do not know that of the weights."""
+    path = _write(tmp_path / "x.h5")
+    teacher = open_teacher(f"densedepth-kitti:{path}", licence="asked the authors", device="cpu")
+    assert isinstance(teacher, DenseDepth)
+    assert (teacher.info.name, teacher.info.licence) == ("densedepth-kitti", "asked the authors")
+    with pytest.raises(UsageError, match="--licence for densedepth, "):
+        open_teacher(f"densedepth:{path}")
+    with pytest.raises(UsageError, match=r"expected densedepth:FILE\.h5; got 'densedepth'"):
+        open_teacher("densedepth", licence="asked the authors")
+    with pytest.raises(UsageError, match="--units 'metres', which densedepth gives"):
+        open_teacher(f"densedepth:{path}", units="relative", licence="asked the authors")
+    with pytest.raises(UsageError, match=r"densedepth:FILE\.h5"):
+        open_teacher(str(path))
 
 
 def test_the_skips_and_filters_are_the_papers() -> None:

@@ -17,9 +17,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.errors import DependencyError, TeacherError
+from maskdepth.errors import TeacherError
 from maskdepth.images import resize
-from maskdepth.labelling.storage.layout import hash_file
 from maskdepth.labelling.teachers.densedepth_network import (
     EPSILON,
     LEAK,
@@ -27,12 +26,16 @@ from maskdepth.labelling.teachers.densedepth_network import (
     DenseDepthNetwork,
     layer_shapes,
 )
+from maskdepth.labelling.teachers.devices import torch_device
 from maskdepth.labelling.teachers.keras_h5 import described_layers, read_keras_file
+from maskdepth.labelling.teachers.known import UNKNOWN
 from maskdepth.labelling.teachers.teacher import TeacherInfo
 
 # Greatest depth of the data that the authors trained on, metres, and the size of its pictures.
 NYU_M: Final = 10.0
 KITTI_M: Final = 80.0
+DENSEDEPTHS: Final = {"densedepth": NYU_M, "densedepth-kitti": KITTI_M}
+"""What users call the two, and the greatest depth of each."""
 _TRAINED_AT: Final = {NYU_M: (480, 640), KITTI_M: (384, 1280)}
 # The network's value is greatest depth / depth. Below 1 lies nothing it was taught; above 100,
 # 10 cm of NYU's 10 m, nothing that its data measures.
@@ -51,23 +54,30 @@ class DenseDepth:
         path: the Keras file: a whole model or its weights.
         max_depth_m: greatest depth of the data that the weights were trained on: ``NYU_M`` or
             ``KITTI_M``. The file does not tell.
-        device: torch's name of a device, e.g. ``"cpu"``.
+        licence: of the weights, as their user has found it.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
 
     Raises:
-        TeacherError: the file is damaged, or of another network.
+        TeacherError: the file is damaged, or of another network; the device is not there.
         DependencyError: h5py or torch is not installed.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], max_depth_m: float = NYU_M, device: str = "cpu"
+        self,
+        path: str | os.PathLike[str],
+        max_depth_m: float = NYU_M,
+        *,
+        licence: str = UNKNOWN,
+        device: str = "auto",
     ) -> None:
-        if max_depth_m not in _TRAINED_AT:
+        names = {metres: name for name, metres in DENSEDEPTHS.items()}
+        if max_depth_m not in names:
             raise TeacherError(
                 f"a greatest depth of {NYU_M:g} m (NYU) or {KITTI_M:g} m (KITTI)",
                 f"{max_depth_m:g} m",
                 "say which data the weights were trained on",
             )
-        _require_torch()
+        device = torch_device(device)
         file = read_keras_file(path, layer_shapes())
         _check_description(file.description, Path(path))
         self._network = DenseDepthNetwork(file.weights, device)
@@ -75,13 +85,13 @@ class DenseDepth:
         self._max_depth_m = max_depth_m
         low, high = _VALUES
         self._info = TeacherInfo(
-            name="densedepth" if max_depth_m == NYU_M else "densedepth-kitti",
+            name=names[max_depth_m],
             version=_version(Path(path), max_depth_m),
             kind="depth",
             units="metres",
             range=(max_depth_m / high, max_depth_m / low),
             size=None,
-            licence="unknown: the weights are their authors', whose code is GPL-3.0",
+            licence=licence,
         )
 
     @property
@@ -116,16 +126,10 @@ def working_size(height: int, width: int, pixels: int) -> tuple[int, int]:
     return next(sides), next(sides)
 
 
-def _require_torch() -> None:
-    try:
-        import torch  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise DependencyError(error.name or "torch", "teacher") from None
-
-
 def _version(path: Path, max_depth_m: float) -> str:
     """Changes with the weights and with everything around them that decides the map."""
-    _, weights = hash_file(path)
+    with open(path, "rb") as file:
+        weights = hashlib.file_digest(file, "sha256").hexdigest()
     return hashlib.sha256(f"{_REVISION} {max_depth_m:g} {weights}".encode()).hexdigest()[:16]
 
 

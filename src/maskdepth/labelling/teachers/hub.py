@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.errors import DependencyError, TeacherError
+from maskdepth.labelling.teachers.devices import torch_device
 from maskdepth.labelling.teachers.known import Facts
 from maskdepth.labelling.teachers.teacher import TeacherInfo
 
@@ -46,7 +47,7 @@ class TransformersTeacher:
     def __init__(self, folder: Path, name: str, facts: Facts, device: str = "auto") -> None:
         torch, transformers = _libraries()
         self._torch = torch
-        self._device = _device(torch, device)
+        self._device = torch_device(device)
         self._dtype = torch.float16 if self._device == "cuda" else torch.float32
         version = _version(folder, facts)
         try:
@@ -233,19 +234,6 @@ def _libraries() -> tuple[Any, Any]:
     except ModuleNotFoundError as error:
         raise DependencyError(error.name or "transformers", "teacher") from None
     return torch, transformers
-
-
-def _device(torch: Any, wanted: str) -> str:
-    there = ["cpu"]
-    if torch.backends.mps.is_available():
-        there.insert(0, "mps")
-    if torch.cuda.is_available():
-        there.insert(0, "cuda")
-    if wanted != "auto" and wanted not in there:
-        raise TeacherError(
-            f"a device of auto, {', '.join(there)}", repr(wanted), "choose one that is there"
-        )
-    return there[0] if wanted == "auto" else wanted
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from maskdepth.errors import TeacherError, UsageError
+from maskdepth.labelling.teachers.densedepth import DENSEDEPTHS, DenseDepth
 from maskdepth.labelling.teachers.known import KNOWN, UNKNOWN, Facts
 from maskdepth.labelling.teachers.recorded import ExactDepth, RecordedDepth, SensorDepth
 from maskdepth.labelling.teachers.teacher import KINDS, UNITS, Teacher
@@ -32,7 +33,8 @@ def open_teacher(
     """The teacher that a user names.
 
     Args:
-        name: ``sensor`` or ``exact``; the path of an ONNX file; the folder of a network of the
+        name: ``sensor`` or ``exact``; the path of an ONNX file; ``densedepth:`` or
+            ``densedepth-kitti:`` and the path of a Keras file; the folder of a network of the
             transformers library, or its hub id.
         kind, units, licence: what the network's maps are and how they may be used, where we do
             not know it ourselves.
@@ -58,13 +60,17 @@ def open_teacher(
         from maskdepth.labelling.teachers.onnx_file import OnnxTeacher
 
         return OnnxTeacher(path, cast(Any, device))
+    network, _, weights = name.partition(":")
+    if network in DENSEDEPTHS:
+        return _open_densedepth(network, weights, told, device)
     from maskdepth.labelling.teachers.hub import TransformersTeacher, find_folder
 
     if path.is_dir():
         return TransformersTeacher(path, path.resolve().name, _facts(name, None, told), device)
     if path.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise UsageError(
-            "sensor, exact, FILE.onnx, a folder of the transformers library or a hub id",
+            "sensor, exact, FILE.onnx, densedepth:FILE.h5, a folder of the transformers library "
+            "or a hub id",
             repr(name),
             "check the path; hub ids look like depth-anything/Depth-Anything-V2-Small-hf",
         )
@@ -82,6 +88,17 @@ def describe(teacher: Teacher | RecordedDepth) -> str:
     else:
         what = "depth in metres" if info.kind == "depth" else "inverse depth in 1/metres"
     return f"teacher {info.name} ({info.version}): {what}; licence: {info.licence}"
+
+
+def _open_densedepth(
+    network: str, weights: str, told: dict[str, str | None], device: str
+) -> DenseDepth:
+    if not weights:
+        raise UsageError(
+            f"{network}:FILE.h5", repr(network), "name the Keras file that holds the weights"
+        )
+    facts = _facts(network, Facts("depth", "metres", UNKNOWN), told)
+    return DenseDepth(weights, DENSEDEPTHS[network], licence=facts.licence, device=device)
 
 
 def _facts(name: str, known: Facts | None, told: dict[str, str | None]) -> Facts:
