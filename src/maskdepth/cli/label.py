@@ -19,6 +19,7 @@ def label(
         str,
         typer.Option(
             help="FILE.onnx with a JSON beside it; a hub id or folder of the transformers library; "
+            "densedepth:FILE.h5 or densedepth-kitti:FILE.h5 in Keras' format; "
             "sensor: depth files beside the pictures; exact: a sample pack's."
         ),
     ],
