@@ -7,6 +7,7 @@ infinity, hence inverse depth and disparity 0.
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import cv2
@@ -19,6 +20,28 @@ DISPARITY_STEPS = 65534  # codes 1..65535 hold 0..1, code 0 is invalid
 MAX_DEPTH_MM = 65535
 _INVALID_GREY = 128
 
+# Huber's 95 % efficiency, and the spread of normal residuals from their median size.
+_HUBER = 1.345
+_MAD_TO_SIGMA = 1.4826
+_REWEIGHTINGS = 50
+
+
+def inverse_depth(depth_m: NDArray[Any]) -> NDArray[np.float64]:
+    """Inverse depth, float64 (H, W) 1/metres; sky is 0; NaN, zero and negative depth is NaN."""
+    values = np.asarray(depth_m, np.float64)
+    inverse = np.full(values.shape, np.nan)
+    np.divide(1.0, values, out=inverse, where=values > 0)
+    return inverse
+
+
+def depth_from_inverse_depth(inverse: NDArray[Any]) -> NDArray[np.float32]:
+    """The inverse of `inverse_depth`: float32 (H, W) metres.
+
+    Args:
+        inverse: (H, W) 1/metres; zero and negative are infinitely far, NaN is invalid.
+    """
+    return depth_from_disparity(inverse, 1.0)
+
 
 def disparity_from_depth(depth_m: NDArray[Any]) -> NDArray[np.float32]:
     """Disparity whose nearest valid pixel is 1.
@@ -30,7 +53,7 @@ def disparity_from_depth(depth_m: NDArray[Any]) -> NDArray[np.float32]:
         float32 (H, W): (1 / depth) / max(1 / depth), sky 0, invalid NaN. A picture that is sky
         everywhere is 0 everywhere.
     """
-    return _nearest_one(_inverse_depth(depth_m))
+    return _nearest_one(inverse_depth(depth_m))
 
 
 def disparity_from_inverse_depth(inverse_depth: NDArray[Any]) -> NDArray[np.float32]:
@@ -126,8 +149,43 @@ def decode_depth_mm(codes: NDArray[np.uint16]) -> NDArray[np.float32]:
     return depth_m
 
 
+def encode_depth_npy(depth_m: NDArray[np.float32]) -> bytes:
+    """Depth, float32 (H, W) metres, as the bytes of a ``.npy`` file: exact, at any distance."""
+    file = io.BytesIO()
+    np.save(file, np.asarray(depth_m, np.float32), allow_pickle=False)
+    return file.getvalue()
+
+
+def decode_depth_npy(data: bytes, name: str) -> NDArray[np.float32]:
+    """float32 (H, W) metres from the bytes of a ``.npy`` file; nothing is unpickled.
+
+    Args:
+        data: an array (H, W) of numbers, in metres; infinity is sky; NaN, zero and negative are
+            invalid and become NaN.
+        name: what to call it in an error.
+
+    Raises:
+        PictureError: no such array.
+    """
+    remedy = "save it with numpy.save as an array (H, W) of metres"
+    try:
+        values: NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise PictureError(f"a NumPy array at {name}", str(error).splitlines()[0], remedy) from None
+    # np.load opens archives of arrays too.
+    if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype.kind not in "fiu":
+        got = f"{getattr(values, 'dtype', 'an archive')} {getattr(values, 'shape', '')}".rstrip()
+        raise PictureError(f"numbers of shape (H, W) at {name}", got, remedy)
+    depth_m = values.astype(np.float32)
+    depth_m[~(depth_m > 0)] = np.nan
+    return depth_m
+
+
 def fit_scale_shift(
-    pred: NDArray[Any], target: NDArray[Any], valid: NDArray[np.bool_]
+    pred: NDArray[Any],
+    target: NDArray[Any],
+    valid: NDArray[np.bool_],
+    weights: NDArray[Any] | None = None,
 ) -> tuple[float, float]:
     """Least squares of ``scale * pred + shift ~ target`` in float64.
 
@@ -136,6 +194,7 @@ def fit_scale_shift(
 
     Args:
         pred, target, valid: arrays of one shape; pixels that are not finite are left out too.
+        weights: of the squared residuals, positive; all alike if left out.
 
     Returns:
         (scale, shift). A constant ``pred`` gives scale 0 and the mean of ``target``.
@@ -150,14 +209,49 @@ def fit_scale_shift(
         )
     x = np.asarray(pred[chosen], np.float64)
     y = np.asarray(target[chosen], np.float64)
-    x_mean, y_mean = float(x.mean()), float(y.mean())
+    share = np.ones_like(x) if weights is None else np.asarray(weights[chosen], np.float64)
+    share = share / share.sum()
+    x_mean, y_mean = float(share @ x), float(share @ y)
     x_centred = x - x_mean
-    variance = float(x_centred @ x_centred)
+    variance = float((share * x_centred) @ x_centred)
     # Below this the spread of pred is rounding of a constant, and its slope is noise.
-    if variance <= x.size * (1e-12 * max(abs(x_mean), 1e-300)) ** 2:
+    if variance <= (1e-12 * max(abs(x_mean), 1e-300)) ** 2:
         return 0.0, y_mean
-    scale = float(x_centred @ (y - y_mean)) / variance
+    scale = float((share * x_centred) @ (y - y_mean)) / variance
     return scale, y_mean - scale * x_mean
+
+
+def fit_scale_shift_robust(
+    pred: NDArray[Any], target: NDArray[Any], valid: NDArray[np.bool_]
+) -> tuple[float, float]:
+    """`fit_scale_shift` that some wrong pixels hardly move: Huber's estimate.
+
+    Iteratively reweighted least squares (Holland and Welsch, "Robust regression using iteratively
+    reweighted least-squares", 1977) with Huber's weights at 1.345 sigma; sigma is 1.4826 times the
+    median of the residuals' size, anew in each round.
+
+    Args:
+        pred, target, valid: as for `fit_scale_shift`.
+
+    Raises:
+        PictureError: no valid pixel.
+    """
+    chosen = valid & np.isfinite(pred) & np.isfinite(target)
+    x, y = np.asarray(pred[chosen], np.float64), np.asarray(target[chosen], np.float64)
+    every = np.ones(x.shape, np.bool_)
+    scale, shift = fit_scale_shift(x, y, every)
+    for _ in range(_REWEIGHTINGS):
+        size = np.abs(scale * x + shift - y)
+        sigma = _MAD_TO_SIGMA * float(np.median(size))
+        # Half of the pixels fit to rounding: what is left has nothing to say.
+        if sigma <= 1e-12 * float(np.abs(y).max()):
+            break
+        before = scale, shift
+        weights = _HUBER * sigma / np.maximum(size, _HUBER * sigma)
+        scale, shift = fit_scale_shift(x, y, every, weights)
+        if np.allclose(before, (scale, shift), rtol=1e-6, atol=0):
+            break
+    return scale, shift
 
 
 def depth_from_disparity_aligned(
@@ -183,7 +277,7 @@ def depth_from_disparity_aligned(
     Raises:
         PictureError: no valid pixel.
     """
-    target_inverse = _inverse_depth(target_depth_m)
+    target_inverse = inverse_depth(target_depth_m)
     not_sky = valid & (target_inverse > 0)
     scale, shift = fit_scale_shift(pred_disparity, target_inverse, not_sky)
     inverse = scale * np.asarray(pred_disparity, np.float64) + shift
@@ -215,11 +309,3 @@ def _nearest_one(inverse: NDArray[np.float64]) -> NDArray[np.float32]:
     if nearest > 0:
         inverse /= nearest
     return inverse.astype(np.float32)
-
-
-def _inverse_depth(depth_m: NDArray[Any]) -> NDArray[np.float64]:
-    """float64 (H, W) 1/metres; sky 0; NaN, zero and negative depth NaN."""
-    values = np.asarray(depth_m, np.float64)
-    inverse = np.full(values.shape, np.nan)
-    np.divide(1.0, values, out=inverse, where=values > 0)
-    return inverse

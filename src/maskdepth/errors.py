@@ -9,6 +9,7 @@
     ├── ModelError             a model folder: another version, a missing file
     │   └── WeightsNotShippedError
     ├── TeacherError           a teacher that does not fit its description, or cannot be read
+    ├── PlateError             a plate profile: damaged, another version, points that do not fit
     ├── StorageError           a full disk, a folder that cannot be written
     ├── DependencyError        an optional dependency that is not installed
     └── TrainingError
@@ -89,6 +90,10 @@ class WeightsNotShippedError(ModelError):
 
 class TeacherError(MaskdepthError):
     """A teacher: its files, its description, or maps that are not what it promises."""
+
+
+class PlateError(MaskdepthError):
+    """A plate profile: its file, or the points that are to calibrate it."""
 
 
 class StorageError(MaskdepthError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Set
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth import __version__
-from maskdepth.depth import colourise, encode_depth_mm, encode_disparity
+from maskdepth.depth import colourise, encode_depth_mm, encode_depth_npy, encode_disparity
 from maskdepth.errors import UsageError
-from maskdepth.images import make_folder, resize, resize_cutout, save_jpeg, save_png, write_text
+from maskdepth.images import (
+    make_folder,
+    resize,
+    resize_cutout,
+    save_jpeg,
+    save_png,
+    write_bytes,
+    write_text,
+)
+from maskdepth.inference.alignment import Alignment
+from maskdepth.inference.calibration import Calibration
 from maskdepth.inference.model_folder import ModelCard
 
 FILE_ENDINGS = {
@@ -32,11 +42,31 @@ FILE_ENDINGS = {
 NO_DEPTH = "none"
 """A card's ``depth`` when the network never learned any."""
 
+_DEPTH_CODINGS = {
+    "png": "16 bit: 0 invalid, else millimetres",
+    "npy": "float32: metres, NaN invalid, infinity sky or too far to tell",
+}
+_NEAREST_PERCENT = 2
 # Below this alpha the foreground's colour is a small difference divided by a small number.
 _MIN_ALPHA = 0.05
 _PANEL_SIDE = 640
 _CHECK_SIDE = 16
 _CHECK_GREYS = (150, 200)
+
+
+@dataclass(frozen=True)
+class ObjectDistance:
+    """How far the foreground is, in metres along the optical axis.
+
+    Attributes:
+        median_m: median over the mask.
+        nearest_m: its second percentile there, so that single pixels do not decide.
+        pixels: of the mask with a depth.
+    """
+
+    median_m: float
+    nearest_m: float
+    pixels: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +80,10 @@ class Prediction:
             learned depth.
         plate: uint8 (H, W, 3) RGB, or None.
         plate_disparity_used: whether the plate's disparity went in as well.
-        depth_m: float32 (H, W) metres where the plate is calibrated, else None.
+        depth_m: float32 (H, W) metres where the plate is calibrated, else None. Infinity is sky or
+            too far to tell, NaN invalid.
+        alignment: how the disparity came into the plate's units; None without a plate profile.
+        calibration: the plate's; None where nothing is known in metres.
         card: the model that made it, or None.
         source, plate_source, plate_disparity_source: the files the inputs were read from, if
             they were files.
@@ -62,6 +95,8 @@ class Prediction:
     plate: NDArray[np.uint8] | None = None
     plate_disparity_used: bool = False
     depth_m: NDArray[np.float32] | None = None
+    alignment: Alignment | None = None
+    calibration: Calibration | None = None
     card: ModelCard | None = None
     source: Path | None = None
     plate_source: Path | None = None
@@ -71,6 +106,22 @@ class Prediction:
     def mask(self) -> NDArray[np.bool_]:
         """bool (H, W): ``alpha > 0.5``."""
         return self.alpha > 0.5
+
+    @cached_property
+    def distance(self) -> ObjectDistance | None:
+        """How far the foreground is; None without metres, without a foreground, or without depth."""
+        if self.depth_m is None:
+            return None
+        told = self.depth_m[self.mask & ~np.isnan(self.depth_m)]
+        finite = told[np.isfinite(told)]
+        # Half of it too far to tell is no distance.
+        if 2 * finite.size <= told.size:
+            return None
+        return ObjectDistance(
+            median_m=float(np.median(told)),
+            nearest_m=float(np.percentile(finite, _NEAREST_PERCENT)),
+            pixels=int(finite.size),
+        )
 
     def cutout(self) -> NDArray[np.uint8]:
         """The foreground alone: uint8 (H, W, 4) straight RGBA.
@@ -118,6 +169,7 @@ class Prediction:
         stem: str | None = None,
         *,
         formats: Collection[str] | None = None,
+        depth_format: str = "png",
     ) -> list[Path]:
         """Write the prediction's files, each of them atomically, the JSON last.
 
@@ -126,19 +178,20 @@ class Prediction:
             stem: first part of the names; the picture's own, or ``"picture"``, if left out.
             formats: some of ``alpha disparity depth cutout preview json``; all if left out.
                 Depth is written only where it is metric.
+            depth_format: ``"png"`` (16-bit millimetres, to 65.535 m) or ``"npy"`` (float32 metres).
 
         Returns:
             The written paths.
 
         Raises:
-            UsageError: an unknown format, a stem with a folder in it, or a file that would
+            UsageError: an unknown format or depth format, a stem with a folder in it, or a file that would
                 overwrite an input; nothing is written then.
             StorageError: the folder cannot be made or a file not written.
         """
         target = make_folder(folder)
         if stem is None:
             stem = self.source.stem if self.source is not None else "picture"
-        paths = output_paths(target, stem, formats)
+        paths = output_paths(target, stem, formats, depth_format)
         if self.depth_m is None:
             paths.pop("depth", None)
         inputs = (self.source, self.plate_source, self.plate_disparity_source)
@@ -150,7 +203,10 @@ class Prediction:
         if "disparity" in paths:
             save_png(paths["disparity"], encode_disparity(self.disparity))
         if "depth" in paths and self.depth_m is not None:
-            save_png(paths["depth"], encode_depth_mm(self.depth_m)[0])
+            if depth_format == "npy":
+                write_bytes(paths["depth"], encode_depth_npy(self.depth_m))
+            else:
+                save_png(paths["depth"], encode_depth_mm(self.depth_m)[0])
         if "cutout" in paths:
             save_png(paths["cutout"], self.cutout())
         if "preview" in paths:
@@ -158,17 +214,13 @@ class Prediction:
         if "json" in paths:
             names = {kind: path.name for kind, path in paths.items() if kind != "json"}
             # In ASCII: a file's name need not be valid UTF-8, the JSON has to be.
-            write_text(paths["json"], json.dumps(self._record(names), indent=2) + "\n")
+            write_text(paths["json"], json.dumps(self._record(names, depth_format), indent=2) + "\n")
         return list(paths.values())
 
-    def _record(self, files: dict[str, str]) -> dict[str, Any]:
+    def _record(self, files: dict[str, str], depth_format: str) -> dict[str, Any]:
         """What the JSON says: how to read the files, and where they come from."""
         height, width = self.alpha.shape
         card = self.card
-        depth = None
-        if self.depth_m is not None:
-            _, beyond = encode_depth_mm(self.depth_m)
-            depth = {"coding": "16 bit: 0 invalid, else millimetres", "pixels_beyond": beyond}
         return {
             "format": "maskdepth-prediction",
             "version": 1,
@@ -184,11 +236,10 @@ class Prediction:
                 "coding": "16 bit: 0 invalid, 1..65535 for 0..1",
                 "unit": "inverse depth up to an unknown scale and shift",
                 "near": "large",
-                "alignment": "none: the model never learned depth, all pixels are invalid"
-                if card is not None and card.depth == NO_DEPTH
-                else "none: fit scale and shift to known depths to get metres",
+                "alignment": self._alignment_record(),
             },
-            "depth": depth,
+            "depth": self._depth_record(depth_format),
+            "object": None if self.distance is None else asdict(self.distance),
             "model": None
             if card is None
             else {
@@ -206,27 +257,49 @@ class Prediction:
         }
 
 
+    def _alignment_record(self) -> str | dict[str, Any]:
+        if self.alignment is not None:
+            return self.alignment.as_json()
+        if self.card is not None and self.card.depth == NO_DEPTH:
+            return "none: the model never learned depth, all pixels are invalid"
+        return "none: fit scale and shift to known depths to get metres"
+
+    def _depth_record(self, depth_format: str) -> dict[str, Any] | None:
+        if self.depth_m is None:
+            return None
+        beyond = encode_depth_mm(self.depth_m)[1] if depth_format == "png" else 0
+        return {
+            "coding": _DEPTH_CODINGS[depth_format],
+            "unit": "metres along the optical axis",
+            "pixels_beyond": beyond,
+            "calibration": None if self.calibration is None else self.calibration.as_json(),
+        }
+
+
 def output_paths(
-    folder: Path, stem: str, formats: Collection[str] | None = None
+    folder: Path, stem: str, formats: Collection[str] | None = None, depth_format: str = "png"
 ) -> dict[str, Path]:
     """Where the files of a prediction go, by format; the JSON comes last.
 
     Raises:
-        UsageError: an unknown format, or a stem with a folder in it.
+        UsageError: an unknown format or depth format, or a stem with a folder in it.
     """
     if stem in ("", ".", "..") or any(sign in stem for sign in "/\\\0"):
         raise UsageError(
             "a stem without a folder in it", repr(stem), "name the folder apart from the stem"
         )
     wanted = FILE_ENDINGS if formats is None else formats
-    check_formats(wanted)
-    return {
-        kind: folder / f"{stem}{ending}" for kind, ending in FILE_ENDINGS.items() if kind in wanted
-    }
+    check_formats(wanted, depth_format)
+    endings = FILE_ENDINGS | {"depth": f"_depth.{depth_format}"}
+    return {kind: folder / f"{stem}{ending}" for kind, ending in endings.items() if kind in wanted}
 
 
-def check_formats(formats: Collection[str]) -> None:
-    """Raises UsageError if one of the formats is unknown."""
+def check_formats(formats: Collection[str], depth_format: str = "png") -> None:
+    """Raises UsageError if one of the formats, or the depth's, is unknown."""
+    if depth_format not in _DEPTH_CODINGS:
+        raise UsageError(
+            f"a depth format of {', '.join(_DEPTH_CODINGS)}", repr(depth_format), "use one of them"
+        )
     unknown = [kind for kind in formats if kind not in FILE_ENDINGS]
     if unknown:
         raise UsageError(

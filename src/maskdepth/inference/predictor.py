@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,9 @@ from PIL.Image import Image
 from maskdepth.depth import decode_disparity
 from maskdepth.errors import ModelError, PictureError, UsageError, WeightsNotShippedError
 from maskdepth.images import load_grey16, load_picture, resize, resize_disparity
+from maskdepth.inference.alignment import align_frame
 from maskdepth.inference.model_folder import NETWORK_FILE, ModelCard, first_line, load_model_folder
+from maskdepth.inference.plate import PlateProfile, is_profile, load_profile
 from maskdepth.inference.prediction import NO_DEPTH, Prediction
 
 __all__ = ["Backend", "OnnxBackend", "PictureSource", "Prediction", "Predictor"]
@@ -149,23 +151,34 @@ class Predictor:
     def predict(
         self,
         image: PictureSource,
-        plate: PictureSource | None = None,
+        plate: PictureSource | PlateProfile | None = None,
         plate_disparity: str | os.PathLike[str] | NDArray[Any] | None = None,
     ) -> Prediction:
-        """Alpha and disparity of one picture, at its own size.
+        """Alpha and disparity of one picture, at its own size; depth where the plate knows metres.
 
         Args:
             image: a path, encoded bytes, a PIL picture, or uint8 (H, W, 3) RGB.
             plate: the same scene without foreground, likewise. Another size is resized if the
-                aspect ratio is the same to within 1 %.
+                aspect ratio is the same to within 1 %. Or a plate profile, or the path of its
+                ``.plate`` file: then its disparity goes in too, and what is predicted comes out in
+                the plate's units (see `maskdepth.inference.alignment`).
             plate_disparity: the plate's disparity: floating (H, W) in [0,1] with near = 1 and
                 NaN invalid, or the path of a 16-bit PNG of it; of the plate's aspect ratio.
 
         Raises:
             PictureError: an input cannot be read, or the plate does not fit the picture.
-            UsageError: a plate disparity without a plate.
+            PlateError: a plate profile cannot be read.
+            UsageError: a plate disparity without a plate, or beside a plate profile.
             ModelError: the network fails.
         """
+        if is_profile(plate):
+            plate = load_profile(cast(Path, plate))
+        if isinstance(plate, PlateProfile):
+            if plate_disparity is not None:
+                raise UsageError(
+                    "a plate profile alone", "a plate disparity too", "leave the disparity out"
+                )
+            return self._predict_aligned(image, plate)
         picture = _load_own(image)
         size = (picture.shape[0], picture.shape[1])
         if plate is None and plate_disparity is not None:
@@ -185,6 +198,29 @@ class Predictor:
             source=_path_of(image),
             plate_source=_path_of(plate),
             plate_disparity_source=_path_of(plate_disparity),
+        )
+
+    def _predict_aligned(self, image: PictureSource, plate: PlateProfile) -> Prediction:
+        picture = _load_own(image)
+        height, width = picture.shape[:2]
+        _check_aspect(plate.disparity.shape, (height, width), "plate profile")
+        profile = plate.at_size(height, width)
+        alpha, disparity = self._run(picture, profile.picture, profile.proportional_disparity)
+        if self.card.depth == NO_DEPTH:
+            disparity = np.full_like(disparity, np.nan)
+        frame = align_frame(disparity, alpha > 0.5, profile)
+        return Prediction(
+            image=picture,
+            alpha=alpha,
+            disparity=frame.disparity,
+            plate=profile.picture,
+            plate_disparity_used=True,
+            depth_m=frame.depth_m,
+            alignment=frame.alignment,
+            calibration=profile.calibration,
+            card=self.card,
+            source=_path_of(image),
+            plate_source=plate.file,
         )
 
     def _run(
@@ -272,17 +308,19 @@ def _load_own(source: PictureSource) -> NDArray[np.uint8]:
 
 def _fit(pixels: NDArray[Any], size: tuple[int, int], name: str) -> NDArray[Any]:
     """Resize what belongs to the plate to the picture's size, if its aspect ratio allows."""
+    _check_aspect(pixels.shape, size, name)
+    return resize(pixels, *size)
+
+
+def _check_aspect(shape: tuple[int, ...], size: tuple[int, int], name: str) -> None:
     height, width = size
-    rows, columns = pixels.shape[:2]
-    if (rows, columns) == size:
-        return pixels
+    rows, columns = shape[:2]
     if abs((columns * height) / (rows * width) - 1) > _ASPECT_TOLERANCE:
         raise PictureError(
             f"a {name} of the picture's aspect ratio, {width}x{height}",
             f"{columns}x{rows}",
             f"take the {name} with the same camera and framing, or leave it out",
         )
-    return resize(pixels, height, width)
 
 
 def _load_disparity(source: str | os.PathLike[str] | NDArray[Any], size: tuple[int, int]) -> Float:

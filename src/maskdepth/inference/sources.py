@@ -11,8 +11,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from maskdepth.errors import MaskdepthError, PictureError, UsageError
 from maskdepth.images import PICTURE_SUFFIXES, load_picture, make_folder
+from maskdepth.inference.plate import PlateProfile, is_profile, load_profile
 from maskdepth.inference.prediction import (
     FILE_ENDINGS,
     check_formats,
@@ -79,8 +83,8 @@ def find_jobs(
     Args:
         source: a picture, a folder (without the folders in it), a pattern such as
             ``"shots/**/*.jpg"``, or ``"-"`` for ``stdin``.
-        plate: a picture for all, or a folder with one of the same stem for each; where that
-            is missing, the job carries the problem.
+        plate: a picture or plate profile for all, or a folder with one of the same stem for each;
+            where that is missing, the job carries the problem.
         stdin: the bytes of a picture, for the source ``"-"``.
         exclude: folders whose pictures do not count, such as the output folder.
 
@@ -125,6 +129,7 @@ def predict_all(
     output: Path = DEFAULT_OUTPUT,
     *,
     formats: Collection[str] | None = None,
+    depth_format: str = "png",
     progress: Callable[[Job], None] | None = None,
 ) -> Summary:
     """Predict and save every job; one that fails is noted and the rest go on.
@@ -133,34 +138,41 @@ def predict_all(
         predictor: the model.
         jobs: what `find_jobs` found.
         output: the folder for all files, made if it is missing.
-        formats: as in `Prediction.save`.
+        formats, depth_format: as in `Prediction.save`.
         progress: called after each job, failed or not.
 
     Raises:
         UsageError: an unknown format.
         StorageError: the output folder cannot be made.
     """
-    check_formats(formats or ())
+    check_formats(formats or (), depth_format)
     make_folder(output)
     inputs = file_identities(
         path for job in jobs for path in (job.picture, job.plate) if isinstance(path, Path)
     )
-    read_plate = lru_cache(maxsize=1)(load_picture)  # most runs have one plate for all
+    read_plate = lru_cache(maxsize=1)(_load_plate)  # most runs have one plate for all
     summary = Summary()
     for job in jobs:
         try:
             if job.problem is not None:
                 raise job.problem
-            refuse_overwriting(output_paths(output, job.stem, formats).values(), inputs)
+            paths = output_paths(output, job.stem, formats, depth_format)
+            refuse_overwriting(paths.values(), inputs)
             plate = None if job.plate is None else read_plate(job.plate)
             prediction = predictor.predict(job.picture, plate)
             prediction = dataclasses.replace(prediction, plate_source=job.plate)
-            summary.written += prediction.save(output, job.stem, formats=formats)
+            summary.written += prediction.save(
+                output, job.stem, formats=formats, depth_format=depth_format
+            )
         except MaskdepthError as error:
             summary.failures.append((job.name, str(error)))
         if progress is not None:
             progress(job)
     return summary
+
+
+def _load_plate(path: Path) -> NDArray[np.uint8] | PlateProfile:
+    return load_profile(path) if is_profile(path) else load_picture(path)
 
 
 class _Plates:
@@ -174,7 +186,9 @@ class _Plates:
             return
         if _is_folder(plate):
             self.folder = Path(plate)
-            for path in _pictures(_list_folder(self.folder)):
+            listed = _list_folder(self.folder)
+            profiles = [path for path in listed if is_profile(path) and _is_file(path)]
+            for path in [*_pictures(listed), *profiles]:
                 self._by_stem.setdefault(path.stem, []).append(path)
         elif _exists(plate):
             self._file = Path(plate)

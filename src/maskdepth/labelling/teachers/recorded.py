@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
@@ -11,7 +10,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.depth import decode_depth_mm, decode_disparity
+from maskdepth.depth import decode_depth_mm, decode_depth_npy, decode_disparity
 from maskdepth.errors import PictureError
 from maskdepth.images import load_grey16
 from maskdepth.labelling.teachers.teacher import TeacherInfo
@@ -69,7 +68,7 @@ class SensorDepth:
         """See ``RecordedDepth``; depth in metres."""
         data = _read(file)
         if file.suffix == ".npy":
-            depth_m = _load_metres(file, data)
+            depth_m = decode_depth_npy(data, str(file))
         else:
             depth_m = decode_depth_mm(load_grey16(data))
         _check_size(file, depth_m, height, width)
@@ -110,21 +109,6 @@ def _read(file: Path) -> bytes:
         raise PictureError(
             f"a readable file at {file}", error.strerror or str(error), "check it"
         ) from None
-
-
-def _load_metres(file: Path, data: bytes) -> NDArray[np.float32]:
-    remedy = "save it with numpy.save as an array (H, W) of metres"
-    try:
-        values: NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise PictureError(f"a NumPy array at {file}", str(error).splitlines()[0], remedy) from None
-    if values.ndim != 2 or values.dtype.kind not in "fiu":
-        raise PictureError(
-            f"numbers of shape (H, W) at {file}", f"{values.dtype} {values.shape}", remedy
-        )
-    depth_m = values.astype(np.float32)
-    depth_m[~(depth_m > 0)] = np.nan
-    return depth_m
 
 
 def _check_size(file: Path, values: NDArray[np.float32], height: int, width: int) -> None:

@@ -1,0 +1,106 @@
+"""Depth of one plate, from a teacher or from a file, and where it is from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdepth.depth import decode_disparity
+from maskdepth.errors import PictureError, TeacherError
+from maskdepth.images import load_grey16
+from maskdepth.labelling.label_checks import UNUSABLE, judge_label
+from maskdepth.labelling.teachers import RecordedDepth, Teacher, checked_maps, disparity_map
+from maskdepth.labelling.teachers.recorded import SensorDepth
+from maskdepth.labelling.teachers.teacher import TeacherInfo
+
+
+@dataclass(frozen=True, eq=False)
+class PlateDepth:
+    """What is known of a plate's depth.
+
+    Attributes:
+        disparity: float32 (H, W) in [0, 1], near = 1, NaN where invalid.
+        depth_m: float32 (H, W) metres where it was measured, else None. A teacher's metres are an
+            opinion, and do not count.
+        source: where it is from, as plain values.
+        flags: what speaks against a teacher's map, see ``labelling.label_checks``.
+    """
+
+    disparity: NDArray[np.float32]
+    depth_m: NDArray[np.float32] | None
+    source: dict[str, Any]
+    flags: tuple[str, ...] = ()
+
+
+def teach_plate(picture: NDArray[np.uint8], teacher: Teacher) -> PlateDepth:
+    """What a teacher says of a plate.
+
+    Args:
+        picture: uint8 (H, W, 3) RGB.
+
+    Raises:
+        TeacherError: the teacher breaks a promise, or its map is constant or not valid anywhere.
+    """
+    info = teacher.info
+    disparity, flags, _ = judge_label(picture, checked_maps(teacher, [picture])[0], info)
+    useless = [flag for flag in flags if flag in UNUSABLE]
+    if useless:
+        raise TeacherError(
+            f"a map of the plate from {info.name}", useless[0], "take another teacher, or a sensor"
+        )
+    return PlateDepth(disparity, None, _source("teacher", info, flags=list(flags)), flags)
+
+
+def read_recorded(path: Path, picture: NDArray[np.uint8], recorded: RecordedDepth) -> PlateDepth:
+    """The depth that lies beside a plate's file.
+
+    Raises:
+        PictureError: there is none, it cannot be read, or has another size.
+    """
+    file = recorded.find(path)
+    if file is None:
+        raise PictureError(
+            f"{recorded.files} beside {path}", "none", "put it there, or name it with --depth"
+        )
+    return _read(file, picture, recorded)
+
+
+def read_depth_file(file: Path, picture: NDArray[np.uint8]) -> PlateDepth:
+    """Measured depth of a plate: a 16-bit PNG in millimetres, or ``.npy`` in metres.
+
+    Raises:
+        PictureError: it cannot be read, or has another size.
+    """
+    return _read(file, picture, SensorDepth())
+
+
+def read_disparity_file(file: Path, picture: NDArray[np.uint8]) -> PlateDepth:
+    """Disparity of a plate: a 16-bit PNG, 0 invalid, 1 to 65535 for 0 to 1.
+
+    Raises:
+        PictureError: it cannot be read, or has another size.
+    """
+    disparity = decode_disparity(load_grey16(file))
+    height, width = picture.shape[:2]
+    if disparity.shape != (height, width):
+        raise PictureError(
+            f"disparity of the plate's size {width}x{height} at {file}",
+            f"{disparity.shape[1]}x{disparity.shape[0]}",
+            "align the disparity with the plate first",
+        )
+    return PlateDepth(disparity, None, {"from": "disparity file", "name": file.name})
+
+
+def _read(file: Path, picture: NDArray[np.uint8], recorded: RecordedDepth) -> PlateDepth:
+    values, info = recorded.load(file, *picture.shape[:2])
+    depth_m = values if (info.kind, info.units) == ("depth", "metres") else None
+    source = _source(recorded.name, info, file=file.name)
+    return PlateDepth(disparity_map(values, info), depth_m, source)
+
+
+def _source(kind: str, info: TeacherInfo, **more: Any) -> dict[str, Any]:
+    return {"from": kind, **asdict(info), **more}
