@@ -45,6 +45,7 @@ from maskdepth.cli.options import (
     print_json,
     say,
 )
+from maskdepth.cli.plate import evaluate_distance, plate
 from maskdepth.errors import UsageError
 
 if TYPE_CHECKING:
@@ -90,9 +91,17 @@ def predict(
     ] = None,
     plate: Annotated[
         str | None,
-        typer.Option(help="Clean plate for all pictures, or a folder of plates matched by stem."),
+        typer.Option(
+            help="Clean plate or SCENE.plate for all pictures, or a folder of them by stem."
+        ),
     ] = None,
     output: Output = Path("maskdepth-output"),
+    depth_format: Annotated[
+        str,
+        typer.Option(
+            help="Of depth in metres, which a calibrated .plate gives: png (16-bit mm) or npy."
+        ),
+    ] = "png",
     device: Device = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; else all.")] = None,
     as_json: Json = False,
@@ -104,7 +113,7 @@ def predict(
     stdin = sys.stdin.buffer.read() if source == "-" else None
     jobs = find_jobs(source, plate, stdin=stdin)
     predictor = Predictor.from_pretrained(model, device=device, threads=threads)
-    summary = predict_all(predictor, jobs, output)
+    summary = predict_all(predictor, jobs, output, depth_format=depth_format)
     for name, message in summary.failures:
         typer.echo(f"{name}: {message}", err=True)
     say(f"{len(jobs) - len(summary.failures)} of {len(jobs)} pictures -> {output}")
@@ -215,6 +224,7 @@ def compose(
 
 
 app.command()(label)
+app.command()(plate)
 
 
 @app.command()
@@ -377,6 +387,9 @@ def evaluate_depth(
     from maskdepth.inference.predictor import Predictor
 
     print_json(judge_sensor_depth(Predictor.from_pretrained(model), pictures))
+
+
+app.command()(evaluate_distance)
 
 
 @app.command()

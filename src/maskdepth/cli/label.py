@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from maskdepth.cli.options import Device, Json, print_json, say
+from maskdepth.cli.options import (
+    TEACHERS,
+    Device,
+    Download,
+    Json,
+    Kind,
+    Licence,
+    Units,
+    print_json,
+    say,
+)
 from maskdepth.errors import UsageError
 
 
@@ -18,9 +28,7 @@ def label(
     teacher: Annotated[
         str,
         typer.Option(
-            help="FILE.onnx with a JSON beside it; a hub id or folder of the transformers library; "
-            "densedepth:FILE.h5 or densedepth-kitti:FILE.h5 in Keras' format; "
-            "sensor: depth files beside the pictures; exact: a sample pack's."
+            help=f"{TEACHERS}sensor: depth files beside the pictures; exact: a sample pack's."
         ),
     ],
     output: Annotated[
@@ -45,16 +53,10 @@ def label(
     force: Annotated[
         bool, typer.Option("--force", help="Make labels anew that are there already.")
     ] = False,
-    kind: Annotated[
-        str | None, typer.Option(help="Of an unknown network: depth, inverse depth or disparity.")
-    ] = None,
-    units: Annotated[
-        str | None, typer.Option(help="Of an unknown network: metres or relative.")
-    ] = None,
-    licence: Annotated[str | None, typer.Option(help="Of an unknown network's weights.")] = None,
-    download: Annotated[
-        bool, typer.Option("--download", help="Get what the Hugging Face cache lacks.")
-    ] = False,
+    kind: Kind = None,
+    units: Units = None,
+    licence: Licence = None,
+    download: Download = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:

@@ -67,6 +67,18 @@ Engine = Annotated[
 Lossless = Annotated[
     bool, typer.Option("--lossless", help="Pictures as PNG rather than JPEG in the shards.")
 ]
+TEACHERS = (
+    "FILE.onnx with a JSON beside it; a hub id or folder of the transformers library; "
+    "densedepth:FILE.h5 or densedepth-kitti:FILE.h5 in Keras' format; "
+)
+Kind = Annotated[
+    str | None, typer.Option(help="Of an unknown network: depth, inverse depth or disparity.")
+]
+Units = Annotated[str | None, typer.Option(help="Of an unknown network: metres or relative.")]
+Licence = Annotated[str | None, typer.Option(help="Of an unknown network's weights.")]
+Download = Annotated[
+    bool, typer.Option("--download", help="Get what the Hugging Face cache lacks.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 

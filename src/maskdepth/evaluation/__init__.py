@@ -3,13 +3,22 @@
 result = evaluate(predictor, spec, folder)   # plain values, for JSON
 judge_frames(predictor, folder)   # real frames with hand-made masks
 judge_sensor_depth(predictor, folder)   # pictures with measured depth
+judge_distance(predictor)   # objects in drawn scenes, before a plate that four points calibrate
 panels = select_panels(predictor, spec, folder, result)   # examples to look at
 """
 
 from __future__ import annotations
 
 from maskdepth.evaluation.benchmark import evaluate
+from maskdepth.evaluation.distance import judge_distance
 from maskdepth.evaluation.panels import Panel, select_panels
 from maskdepth.evaluation.real import judge_frames, judge_sensor_depth
 
-__all__ = ["Panel", "evaluate", "judge_frames", "judge_sensor_depth", "select_panels"]
+__all__ = [
+    "Panel",
+    "evaluate",
+    "judge_distance",
+    "judge_frames",
+    "judge_sensor_depth",
+    "select_panels",
+]

@@ -170,16 +170,18 @@ def _sample_standing(family: str, rng: np.random.Generator) -> Standing:
 def _sample_points(depth_m: Maps, rng: np.random.Generator) -> list[KnownPoint]:
     """Four places that somebody might measure: away from edges, near to far, not quite right."""
     around = np.ones((7, 7), np.uint8)
-    farthest, nearest = cv2.dilate(depth_m, around), cv2.erode(depth_m, around)
-    flat = np.isfinite(farthest) & (farthest < (1 + _FLAT) * nearest) & (farthest <= FARTHEST_M)
+    # Sky, which is infinite, is beyond all that anybody measures.
+    near = np.minimum(depth_m, 2 * FARTHEST_M)
+    farthest, nearest = cv2.dilate(near, around), cv2.erode(near, around)
+    flat = (farthest <= FARTHEST_M) & (farthest < (1 + _FLAT) * nearest)
     if flat.sum() < _POINTS:
         flat = np.isfinite(depth_m)
     rows, columns = np.nonzero(flat)
     inverse = 1 / depth_m[rows, columns]
     points = []
     for aim in np.linspace(inverse.min(), inverse.max(), _POINTS):
-        near = np.argsort(np.abs(inverse - aim), kind="stable")[: max(1, len(rows) // 50)]
-        chosen = int(rng.choice(near))
+        alike = np.argsort(np.abs(inverse - aim), kind="stable")[: max(1, len(rows) // 50)]
+        chosen = int(rng.choice(alike))
         wrong = 1 + float(rng.uniform(-POINT_ERROR, POINT_ERROR))
         row, column = int(rows[chosen]), int(columns[chosen])
         points.append(KnownPoint(column, row, float(depth_m[row, column]) * wrong))

@@ -6,9 +6,11 @@ own scale and shift. Three steps bring that into the plate's units:
 1. Scale and shift are fitted where the plate is seen, well outside the mask, robustly, since shadows
    and what has been moved do not fit.
 2. Outside the mask stands the plate's own depth; inside, the network's layer in the plate's units.
-3. Where an object's lowest edge meets the plate, the layer is scaled so that the two meet. That is
-   done for a step that the network may have made by mistake; a large one is kept, because not
-   everything stands on what is seen below it: a bird, or a person behind a counter.
+3. An object whose lowest edge meets the plate is put where the plate is there: its layer is scaled so
+   that its median is the plate's inverse depth at the contact. How far away the whole object is, is
+   then what the plate says; its relief is what the network says. Where the network sees a large step
+   across that edge, its layer is kept: not everything stands on what is seen below it, such as a
+   bird, or a person behind a counter.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ _LEAST_SHARE: Final = 0.02  # of the picture that has to be seen outside the mas
 _MOST_FITTED: Final = 40_000  # pixels; more make the fit no better
 _FOOT: Final = 0.08  # of an object's height: how far above its lowest pixel it still touches
 _BAND: Final = 0.006  # of the long side: how far the plate is read below, and the layer above
-_MOST_STEP: Final = 0.3  # relative; a larger step at the foot is no mistake of the network
+_MOST_STEP: Final = 1.5  # a factor; a larger step at the foot is no mistake of the network
+_GAP: Final = 0.02  # of the long side: parts of the mask that are nearer belong to one object
 _LEAST_OBJECT: Final = 0.0005  # of the picture; smaller specks are left as they are
 
 Mask = NDArray[np.bool_]
@@ -43,7 +46,7 @@ class Alignment:
         scale, shift: of the network's disparity; None where ``problem`` says why there are none.
         residual: median size of what is left outside the mask, relative to the median there.
         pixels: how many were fitted.
-        objects: parts of the mask; ``standing``: those that were made to meet the plate.
+        objects: parts of the mask; ``standing``: those that were put where the plate is.
         problem: why the layer inside the mask is invalid; None if it is not.
     """
 
@@ -130,57 +133,65 @@ def _align(
 
 
 def _meet_plate(layer: Floats, mask: Mask, known: Floats) -> tuple[int, int]:
-    """Scale each object's layer, in place, so that its foot is where the plate below it is.
+    """Put each object's layer, in place, where the plate is that its foot touches.
 
     Returns:
         How many objects there are, and how many stand on what is seen below them.
     """
-    found, labels, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    found, labels, boxes, _ = cv2.connectedComponentsWithStats(
+        _grown(mask, _GAP / 2).astype(np.uint8)
+    )
     objects = standing = 0
     for number in range(1, found):
-        left, top, width, height, area = boxes[number].tolist()
-        if area < _LEAST_OBJECT * mask.size:
+        left, top, width, height, _ = boxes[number].tolist()
+        window = np.s_[top : top + height, left : left + width]
+        own = (labels[window] == number) & mask[window]
+        if own.sum() < _LEAST_OBJECT * mask.size:
             continue
         objects += 1
-        window = np.s_[top : top + height, left : left + width]
-        own = labels[window] == number
-        ratio = _foot_ratio(own, top, left, layer, known, mask)
-        if ratio is not None and abs(ratio - 1) <= _MOST_STEP:
-            layer[window][own] *= ratio
+        contact = _read_contact(own, (top, left), layer, known, mask)
+        middle = float(np.median(layer[window][own]))
+        if contact is None or middle <= 0:
+            continue
+        plate, foot = contact
+        if 1 / _MOST_STEP <= plate / foot <= _MOST_STEP:
+            layer[window][own] *= plate / middle
             standing += 1
     return objects, standing
 
 
-def _foot_ratio(
-    own: Mask, top: int, left: int, layer: Floats, known: Floats, mask: Mask
-) -> float | None:
-    """What the plate says just below an object's foot, over what the layer says just above.
+def _read_contact(
+    own: Mask, corner: tuple[int, int], layer: Floats, known: Floats, mask: Mask
+) -> tuple[float, float] | None:
+    """The plate just below an object's foot, and the layer just above.
 
-    None where the foot is cut off by the frame, or one of the two has nothing to say.
+    None where the foot is cut off by the frame, or one of the two is not positive there.
+
+    Args:
+        own: the object, bool, in a window of the picture whose first pixel is ``corner``.
     """
-    height = own.shape[0]
     band = max(2, round(_BAND * max(mask.shape)))
     columns = np.flatnonzero(own.any(axis=0))
-    lowest = height - 1 - own[::-1, columns].argmax(axis=0)
-    touching = lowest >= height - 1 - _FOOT * height
-    rows, columns = top + lowest[touching], left + columns[touching]
+    lowest = own.shape[0] - 1 - own[::-1, columns].argmax(axis=0)
+    highest = int(np.flatnonzero(own.any(axis=1))[0])
+    touching = lowest >= lowest.max() - _FOOT * (lowest.max() - highest)
+    rows, columns = corner[0] + lowest[touching], corner[1] + columns[touching]
     # An object that leaves the picture below has its foot elsewhere.
     if (rows + band >= mask.shape[0]).mean() > 0.5:
         return None
-    above, below = [], []
-    for offset in range(1, band + 1):
-        under = rows + offset
+    below, above = [], []
+    for offset in range(band):
+        under = rows + 1 + offset
         inside = under < mask.shape[0]
         at = (under[inside], columns[inside])
         below.append(known[at][~mask[at]])
-        over = np.maximum(rows - offset + 1, top)
-        above.append(layer[over, columns][mask[over, columns]])
-    plate, foot = np.concatenate(below), np.concatenate(above)
-    plate = plate[np.isfinite(plate)]
-    if not plate.size or not foot.size:
+        over = (np.maximum(rows - offset, 0), columns)
+        above.append(layer[over][mask[over]])
+    seen, foot = np.concatenate(below), np.concatenate(above)
+    seen = seen[np.isfinite(seen)]
+    if not seen.size or not np.median(seen) > 0 or not np.median(foot) > 0:
         return None
-    plate_median, foot_median = float(np.median(plate)), float(np.median(foot))
-    return plate_median / foot_median if plate_median > 0 and foot_median > 0 else None
+    return float(np.median(seen)), float(np.median(foot))
 
 
 def _grown(mask: Mask, share: float) -> Mask:

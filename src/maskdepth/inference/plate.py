@@ -33,7 +33,7 @@ from maskdepth.depth import (
     encode_depth_npy,
     encode_disparity,
 )
-from maskdepth.errors import PictureError, PlateError
+from maskdepth.errors import PictureError, PlateError, UsageError
 from maskdepth.images import (
     MAX_PIXELS,
     encode_png,
@@ -168,11 +168,10 @@ def save_profile(path: str | os.PathLike[str], profile: PlateProfile) -> None:
     """Write a ``.plate`` file, atomically; the same profile gives the same bytes.
 
     Raises:
-        PlateError: another suffix.
+        UsageError: another suffix.
         StorageError: it cannot be written.
     """
-    if not is_profile(path):
-        raise PlateError(f"a file name that ends in {PLATE_SUFFIX}", os.fspath(path), "rename it")
+    check_profile_path(path)
     members = {_PICTURE: encode_png(profile.picture)}
     if profile.depth_m is None:
         members[_DISPARITY] = encode_png(encode_disparity(profile.disparity))
@@ -240,6 +239,14 @@ def is_profile(source: object) -> bool:
         isinstance(source, (str, os.PathLike))
         and Path(source).suffix.lower() == PLATE_SUFFIX
     )  # fmt: skip
+
+
+def check_profile_path(path: str | os.PathLike[str]) -> None:
+    """Raises UsageError unless the name is one that a profile can be written to and found by."""
+    if not is_profile(path):
+        raise UsageError(
+            f"an output file that ends in {PLATE_SUFFIX}", os.fspath(path), "call it scene.plate"
+        )
 
 
 def _check_map(picture: NDArray[np.uint8], values: NDArray[np.float32], what: str) -> None:

@@ -214,7 +214,9 @@ class Prediction:
         if "json" in paths:
             names = {kind: path.name for kind, path in paths.items() if kind != "json"}
             # In ASCII: a file's name need not be valid UTF-8, the JSON has to be.
-            write_text(paths["json"], json.dumps(self._record(names, depth_format), indent=2) + "\n")
+            write_text(
+                paths["json"], json.dumps(self._record(names, depth_format), indent=2) + "\n"
+            )
         return list(paths.values())
 
     def _record(self, files: dict[str, str], depth_format: str) -> dict[str, Any]:
@@ -255,7 +257,6 @@ class Prediction:
                 "opencv": cv2.__version__,
             },
         }
-
 
     def _alignment_record(self) -> str | dict[str, Any]:
         if self.alignment is not None:

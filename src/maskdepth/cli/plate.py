@@ -1,0 +1,176 @@
+"""``maskdepth plate`` and ``maskdepth evaluate-distance``: metres."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from maskdepth.cli.options import (
+    TEACHERS,
+    Device,
+    Download,
+    Json,
+    Kind,
+    Licence,
+    ModelFolder,
+    Seed,
+    Units,
+    print_json,
+    say,
+)
+from maskdepth.errors import UsageError
+
+if TYPE_CHECKING:
+    from maskdepth.inference.calibration import KnownPoint
+
+
+def plate(
+    picture: Annotated[Path, typer.Argument(metavar="PLATE", help="The clean plate.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="SCENE.plate to write.")],
+    teacher: Annotated[
+        str | None,
+        typer.Option(help=f"{TEACHERS}sensor or exact: the file beside the plate."),
+    ] = None,
+    depth: Annotated[
+        Path | None,
+        typer.Option(help="Measured depth: 16-bit PNG in mm, 0 invalid, or .npy in metres."),
+    ] = None,
+    disparity: Annotated[
+        Path | None, typer.Option(help="16-bit PNG: 0 invalid, 1 to 65535 for 0 to 1, near large.")
+    ] = None,
+    point: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="X,Y,METRES",
+            help="A known distance: column and row, px, and metres from the camera. Repeat it: two "
+            "points calibrate, three show errors, from four on a wrong one is left out.",
+        ),
+    ] = None,
+    kind: Kind = None,
+    units: Units = None,
+    licence: Licence = None,
+    download: Download = False,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Make a plate profile: a plate with its depth, in metres once it is calibrated."""
+    from maskdepth.images import load_picture
+    from maskdepth.inference.plate import (
+        check_profile_path,
+        profile_from_depth,
+        profile_from_disparity,
+        save_profile,
+    )
+    from maskdepth.inference.prediction import file_identities, refuse_overwriting
+    from maskdepth.labelling import plate_depth
+    from maskdepth.labelling.teachers import RecordedDepth, describe, open_teacher
+
+    given = [each for each in (teacher, depth, disparity) if each is not None]
+    if len(given) != 1:
+        raise UsageError(
+            "one of --teacher, --depth and --disparity", str(len(given)), "say where depth is from"
+        )
+    points = [_parse_point(text) for text in point or []]
+    check_profile_path(output)
+    inputs = [path for path in (picture, depth, disparity) if path is not None]
+    refuse_overwriting([output], file_identities(inputs))
+    pixels = load_picture(picture)
+    if depth is not None:
+        found = plate_depth.read_depth_file(depth, pixels)
+    elif disparity is not None:
+        found = plate_depth.read_disparity_file(disparity, pixels)
+    else:
+        assert teacher is not None
+        source = open_teacher(
+            teacher, kind=kind, units=units, licence=licence, device=device, download=download
+        )
+        say(describe(source))
+        if isinstance(source, RecordedDepth):
+            found = plate_depth.read_recorded(picture, pixels, source)
+        else:
+            found = plate_depth.teach_plate(pixels, source)
+    if found.flags:
+        say(f"warning: the teacher's map is {', '.join(found.flags)}")
+    if found.depth_m is not None:
+        if points:
+            raise UsageError(
+                "points with a disparity", "points with measured depth", "leave --point out"
+            )
+        profile = profile_from_depth(pixels, found.depth_m, found.source)
+    else:
+        profile = profile_from_disparity(pixels, found.disparity, points, found.source)
+    save_profile(output, profile)
+    calibration = profile.calibration
+    for each in calibration.points if calibration else ():
+        fit = "beyond" if each.fitted_m is None else f"{each.fitted_m:.3f} m ({each.error:+.1%})"
+        left_out = "" if each.used else ", left out"
+        say(f"point ({each.x:g}, {each.y:g}): {each.depth_m:g} m, fitted {fit}{left_out}")
+    if calibration is None:
+        say("no metres: give points of known distance, or measured depth")
+    else:
+        say(f"residual check: {calibration.residual_check}")
+    say(f"plate profile -> {output}")
+    if as_json:
+        fitted = None if calibration is None else calibration.as_json()
+        print_json({"plate": str(output), "source": profile.source, "calibration": fitted})
+
+
+def _parse_point(text: str) -> KnownPoint:
+    from maskdepth.inference.calibration import KnownPoint
+
+    try:
+        x, y, depth_m = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(
+            "--point x,y,metres, such as 320,400,2.5", repr(text), "write three numbers"
+        ) from None
+    return KnownPoint(x, y, depth_m)
+
+
+def evaluate_distance(
+    model: ModelFolder,
+    count: Annotated[int, typer.Option(min=1, help="Scenes, over all families in turn.")] = 48,
+    families: Annotated[
+        str | None, typer.Option(help="Of drawn scenes, with commas; all if left out.")
+    ] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Labels the plates, as in `plate`; else exact with noise.")
+    ] = None,
+    kind: Kind = None,
+    units: Units = None,
+    licence: Licence = None,
+    seed: Seed = 0,
+) -> None:
+    """Judge distances in metres: objects in unseen drawn scenes, plates that points calibrate."""
+    from maskdepth.evaluation import judge_distance
+    from maskdepth.inference.predictor import Predictor
+    from maskdepth.labelling.teachers import RecordedDepth, describe, open_teacher
+    from maskdepth.synthesis.worlds import SCENES
+
+    source = None
+    if teacher is not None:
+        opened = open_teacher(teacher, kind=kind, units=units, licence=licence)
+        if isinstance(opened, RecordedDepth):
+            raise UsageError("a network as the teacher", teacher, "drawn scenes have no files")
+        say(describe(opened))
+        source = opened
+    done = 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        if done % 10 == 0:
+            say(f"{done} of {count} scenes")
+
+    print_json(
+        judge_distance(
+            Predictor.from_pretrained(model),
+            count=count,
+            families=tuple(SCENES) if families is None else tuple(families.split(",")),
+            seed=seed,
+            teacher=source,
+            advance=advance,
+        )
+    )
