@@ -175,3 +175,79 @@ def test_colours_are_warm_near_cold_far_and_grey_where_invalid():
     assert near[0] > near[2] + 50
     assert far[2] > far[0] + 50
     assert invalid.tolist() == [128, 128, 128]
+
+
+def test_weighted_fit_agrees_with_numpy_polyfit():
+    """Weights are those of squared residuals; polyfit takes their roots."""
+    random = np.random.default_rng(1)
+    pred, weights = random.random(50), random.uniform(0.1, 5, 50)
+    target = 3 * pred + 2 + random.normal(0, 0.5, 50)
+    found = depth.fit_scale_shift(pred, target, np.ones(50, bool), weights)
+    np.testing.assert_allclose(found, np.polyfit(pred, target, 1, w=np.sqrt(weights)))
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.floats(0.1, 20), st.floats(-5, 5))
+def test_robust_fit_stays_put_where_a_fifth_is_wrong(seed, scale, shift):
+    """Gross errors in a fifth of the pixels hardly move it, where least squares goes astray."""
+    random = np.random.default_rng(seed)
+    pred = random.random(400)
+    target = scale * pred + shift + random.normal(0, 0.002 * scale, 400)
+    target[::5] += 3 * scale
+    every = np.ones(400, bool)
+    robust = np.array(depth.fit_scale_shift_robust(pred, target, every))
+    plain = np.array(depth.fit_scale_shift(pred, target, every))
+    off = np.abs(robust - (scale, shift)) / scale
+    assert off.max() < 0.01
+    assert off.sum() < 0.1 * (np.abs(plain - (scale, shift)) / scale).sum()
+
+
+def test_robust_fit_agrees_with_scipy():
+    """On plain noise it is where SciPy finds the least of Tukey's loss, for some width of it."""
+    optimize = pytest.importorskip("scipy.optimize")
+    random = np.random.default_rng(2)
+    pred = random.random(3000)
+    target = 2 * pred - 0.3 + random.normal(0, 0.05, 3000)
+    target[:300] += random.uniform(-2, 2, 300)
+    found = depth.fit_scale_shift_robust(pred, target, np.ones(3000, bool))
+
+    def loss(line):
+        size = np.minimum(np.abs(line[0] * pred + line[1] - target) / (4.685 * 0.055), 1)
+        return (1 - (1 - size**2) ** 3).sum()
+
+    best = optimize.minimize(loss, (2.0, -0.3), method="Nelder-Mead", options={"xatol": 1e-7})
+    np.testing.assert_allclose(found, best.x, atol=2e-3)
+
+
+def test_robust_fit_sees_past_pixels_of_one_wrong_value():
+    """A quarter that all say the same, at the end of the range, would turn Huber's line."""
+    target = np.linspace(0.1, 1, 1000)
+    pred = 0.5 * target + 0.2
+    pred[::4] = 0.9
+    found = depth.fit_scale_shift_robust(pred, target, np.ones(1000, bool))
+    np.testing.assert_allclose(found, (2.0, -0.4), rtol=1e-6)
+
+
+def test_robust_fit_of_a_constant_and_of_nothing():
+    """A constant carries only the mean, however few pixels it has; nothing is an error."""
+    every = np.ones((1, 4), bool)
+    target = np.array([[1.0, 2.0, 6.0, 3.0]])
+    assert depth.fit_scale_shift_robust(np.full((1, 4), 0.3), target, every) == (0.0, 3.0)
+    with pytest.raises(PictureError, match="valid depth"):
+        depth.fit_scale_shift_robust(target, target, ~every)
+
+
+@given(DEPTHS_M)
+def test_depth_npy_is_exact(depth_m):
+    """A depth array comes back bit for bit, sky too; what is no distance is NaN."""
+    stored = depth_m.astype(np.float32)
+    back = depth.decode_depth_npy(depth.encode_depth_npy(stored), "here")
+    np.testing.assert_array_equal(back, np.where(stored > 0, stored, np.float32(np.nan)))
+    assert back.dtype == np.float32
+
+
+@given(DEPTHS_M)
+def test_inverse_depth_is_undone(depth_m):
+    """depth -> inverse depth -> depth is the identity, sky included; invalid stays invalid."""
+    back = depth.depth_from_inverse_depth(depth.inverse_depth(depth_m))
+    np.testing.assert_allclose(back, np.where(depth_m > 0, depth_m, np.nan), rtol=1e-6)

@@ -23,7 +23,7 @@ from maskdepth.cli.options import (
 from maskdepth.errors import UsageError
 
 if TYPE_CHECKING:
-    from maskdepth.inference.calibration import KnownPoint
+    from maskdepth.inference.calibration import Calibration, KnownPoint
 
 
 def plate(
@@ -64,8 +64,8 @@ def plate(
         save_profile,
     )
     from maskdepth.inference.prediction import file_identities, refuse_overwriting
-    from maskdepth.labelling import plate_depth
-    from maskdepth.labelling.teachers import RecordedDepth, describe, open_teacher
+    from maskdepth.labelling.plate_depth import read_plate_depth
+    from maskdepth.labelling.teachers import describe, open_teacher
 
     given = [each for each in (teacher, depth, disparity) if each is not None]
     if len(given) != 1:
@@ -77,44 +77,38 @@ def plate(
     inputs = [path for path in (picture, depth, disparity) if path is not None]
     refuse_overwriting([output], file_identities(inputs))
     pixels = load_picture(picture)
-    if depth is not None:
-        found = plate_depth.read_depth_file(depth, pixels)
-    elif disparity is not None:
-        found = plate_depth.read_disparity_file(disparity, pixels)
-    else:
-        assert teacher is not None
+    source = None
+    if teacher is not None:
         source = open_teacher(
             teacher, kind=kind, units=units, licence=licence, device=device, download=download
         )
         say(describe(source))
-        if isinstance(source, RecordedDepth):
-            found = plate_depth.read_recorded(picture, pixels, source)
-        else:
-            found = plate_depth.teach_plate(pixels, source)
+    found = read_plate_depth(picture, pixels, depth=depth, disparity=disparity, teacher=source)
     if found.flags:
         say(f"warning: the teacher's map is {', '.join(found.flags)}")
-    if found.depth_m is not None:
-        if points:
-            raise UsageError(
-                "points with a disparity", "points with measured depth", "leave --point out"
-            )
-        profile = profile_from_depth(pixels, found.depth_m, found.source)
-    else:
+    if found.depth_m is None:
         profile = profile_from_disparity(pixels, found.disparity, points, found.source)
+    elif points:
+        raise UsageError("points with a disparity", "points with measured depth", "leave them out")
+    else:
+        profile = profile_from_depth(pixels, found.depth_m, found.source)
     save_profile(output, profile)
-    calibration = profile.calibration
-    for each in calibration.points if calibration else ():
+    _show(profile.calibration)
+    say(f"plate profile -> {output}")
+    if as_json:
+        fitted = None if profile.calibration is None else profile.calibration.as_json()
+        print_json({"plate": str(output), "source": profile.source, "calibration": fitted})
+
+
+def _show(calibration: Calibration | None) -> None:
+    if calibration is None:
+        say("no metres: give points of known distance, or measured depth")
+        return
+    for each in calibration.points:
         fit = "beyond" if each.fitted_m is None else f"{each.fitted_m:.3f} m ({each.error:+.1%})"
         left_out = "" if each.used else ", left out"
         say(f"point ({each.x:g}, {each.y:g}): {each.depth_m:g} m, fitted {fit}{left_out}")
-    if calibration is None:
-        say("no metres: give points of known distance, or measured depth")
-    else:
-        say(f"residual check: {calibration.residual_check}")
-    say(f"plate profile -> {output}")
-    if as_json:
-        fitted = None if calibration is None else calibration.as_json()
-        print_json({"plate": str(output), "source": profile.source, "calibration": fitted})
+    say(f"residual check: {calibration.residual_check}")
 
 
 def _parse_point(text: str) -> KnownPoint:

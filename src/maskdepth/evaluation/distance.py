@@ -250,10 +250,11 @@ def _plain(value: float) -> float | None:
     return round(float(value), 4) if math.isfinite(value) else None
 
 
-def _distorted(values: Maps, rng: np.random.Generator) -> Maps:
+def _distorted(values: NDArray[np.float64], rng: np.random.Generator) -> Maps:
     """An unknown scale and shift, inside [0, 1]."""
     scale = rng.uniform(0.4, 0.8)
-    return np.clip(scale * values + rng.uniform(0, 0.9 - scale), 0, 1).astype(np.float32)
+    moved = scale * values + rng.uniform(0, 0.9 - scale)
+    return np.asarray(np.clip(moved, 0, 1), np.float32)
 
 
 def _noisy_value(values: Maps, rng: np.random.Generator) -> Maps:
@@ -265,7 +266,8 @@ def _noisy_range(values: Maps, rng: np.random.Generator) -> Maps:
 
 
 def _noisy_patches(values: Maps, rng: np.random.Generator) -> Maps:
-    noise = cv2.GaussianBlur(rng.standard_normal(values.shape), (0, 0), _PATCH * values.shape[1])
+    white = rng.standard_normal(values.shape)
+    noise = np.asarray(cv2.GaussianBlur(white, (0, 0), _PATCH * values.shape[1]), np.float64)
     return _distorted(values * (1 + NOISE * noise / noise.std()), rng)
 
 

@@ -3,14 +3,14 @@
 The network reads the frame, the plate and the plate's disparity, and answers in disparity of its
 own scale and shift. Three steps bring that into the plate's units:
 
-1. Scale and shift are fitted where the plate is seen, well outside the mask, robustly, since shadows
-   and what has been moved do not fit.
-2. Outside the mask stands the plate's own depth; inside, the network's layer in the plate's units.
-3. An object whose lowest edge meets the plate is put where the plate is there: its layer is scaled so
-   that its median is the plate's inverse depth at the contact. How far away the whole object is, is
-   then what the plate says; its relief is what the network says. Where the network sees a large step
-   across that edge, its layer is kept: not everything stands on what is seen below it, such as a
-   bird, or a person behind a counter.
+1. Scale and shift are fitted where the plate is seen, well outside the mask, robustly, since
+   shadows and what has been moved do not fit.
+2. Outside the mask stands the plate's own depth; inside, the network's layer in its units.
+3. An object whose lowest edge meets the plate is put where the plate is there: its layer is scaled
+   so that its median is the plate's inverse depth at the contact. How far away the object is, is
+   then what the plate says; its relief is what the network says. Where the network sees a large
+   step across that edge, its layer is kept: not everything stands on what is seen below it, such
+   as a bird, or a person behind a counter.
 """
 
 from __future__ import annotations

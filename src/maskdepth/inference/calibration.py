@@ -20,7 +20,7 @@ LEAST_DIFFERENCE: Final = 0.05
 _REACH: Final = 0.004  # of the long side: half of the window a point's disparity is the median of
 _MOST_POINTS: Final = 100  # all pairs of them are tried
 _CUT: Final = 2.5  # sigma, beyond which a point is left out
-_EXACT: Final = 1e-9  # relative residual of points that agree to rounding
+_ALWAYS_KEPT: Final = 0.005  # relative residual that nobody measures better than
 
 Floats = NDArray[np.float64]
 
@@ -224,4 +224,4 @@ def _inliers(values: Floats, depth_m: Floats) -> NDArray[np.bool_]:
         )
     # Rousseeuw and Leroy's preliminary scale, with its correction for few points.
     sigma = 1.4826 * (1 + 5 / max(len(values) - 2, 1)) * best_size
-    return np.asarray(best <= max(_CUT * sigma, _EXACT))
+    return np.asarray(best <= max(_CUT * sigma, _ALWAYS_KEPT))

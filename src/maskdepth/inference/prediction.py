@@ -109,7 +109,7 @@ class Prediction:
 
     @cached_property
     def distance(self) -> ObjectDistance | None:
-        """How far the foreground is; None without metres, without a foreground, or without depth."""
+        """How far the foreground is; None without metres, or where it has no depth."""
         if self.depth_m is None:
             return None
         told = self.depth_m[self.mask & ~np.isnan(self.depth_m)]
@@ -184,8 +184,8 @@ class Prediction:
             The written paths.
 
         Raises:
-            UsageError: an unknown format or depth format, a stem with a folder in it, or a file that would
-                overwrite an input; nothing is written then.
+            UsageError: an unknown format or depth format, a stem with a folder in it, or a file
+                that would overwrite an input; nothing is written then.
             StorageError: the folder cannot be made or a file not written.
         """
         target = make_folder(folder)

@@ -55,44 +55,52 @@ def teach_plate(picture: NDArray[np.uint8], teacher: Teacher) -> PlateDepth:
     return PlateDepth(disparity, None, _source("teacher", info, flags=list(flags)), flags)
 
 
-def read_recorded(path: Path, picture: NDArray[np.uint8], recorded: RecordedDepth) -> PlateDepth:
-    """The depth that lies beside a plate's file.
+def read_plate_depth(
+    path: Path,
+    picture: NDArray[np.uint8],
+    *,
+    depth: Path | None = None,
+    disparity: Path | None = None,
+    teacher: Teacher | RecordedDepth | None = None,
+) -> PlateDepth:
+    """What one of several sources says of a plate.
+
+    Args:
+        path: the plate's file; recorded depth is looked for beside it.
+        picture: uint8 (H, W, 3) RGB, the plate.
+        depth: a file of measured depth: 16-bit PNG in millimetres, or ``.npy`` in metres.
+        disparity: a 16-bit PNG: 0 invalid, 1 to 65535 for 0 to 1, near large.
+        teacher: a network, or what is recorded beside the plate.
 
     Raises:
-        PictureError: there is none, it cannot be read, or has another size.
+        PictureError: a file is not there, cannot be read, or has another size.
+        TeacherError: see ``teach_plate``.
     """
-    file = recorded.find(path)
+    if depth is not None:
+        return _read(depth, picture, SensorDepth())
+    if disparity is not None:
+        return _read_disparity(disparity, picture)
+    assert teacher is not None
+    if not isinstance(teacher, RecordedDepth):
+        return teach_plate(picture, teacher)
+    file = teacher.find(path)
     if file is None:
         raise PictureError(
-            f"{recorded.files} beside {path}", "none", "put it there, or name it with --depth"
+            f"{teacher.files} beside {path}", "none", "put it there, or name it with --depth"
         )
-    return _read(file, picture, recorded)
+    return _read(file, picture, teacher)
 
 
-def read_depth_file(file: Path, picture: NDArray[np.uint8]) -> PlateDepth:
-    """Measured depth of a plate: a 16-bit PNG in millimetres, or ``.npy`` in metres.
-
-    Raises:
-        PictureError: it cannot be read, or has another size.
-    """
-    return _read(file, picture, SensorDepth())
-
-
-def read_disparity_file(file: Path, picture: NDArray[np.uint8]) -> PlateDepth:
-    """Disparity of a plate: a 16-bit PNG, 0 invalid, 1 to 65535 for 0 to 1.
-
-    Raises:
-        PictureError: it cannot be read, or has another size.
-    """
-    disparity = decode_disparity(load_grey16(file))
+def _read_disparity(file: Path, picture: NDArray[np.uint8]) -> PlateDepth:
+    values = decode_disparity(load_grey16(file))
     height, width = picture.shape[:2]
-    if disparity.shape != (height, width):
+    if values.shape != (height, width):
         raise PictureError(
             f"disparity of the plate's size {width}x{height} at {file}",
-            f"{disparity.shape[1]}x{disparity.shape[0]}",
+            f"{values.shape[1]}x{values.shape[0]}",
             "align the disparity with the plate first",
         )
-    return PlateDepth(disparity, None, {"from": "disparity file", "name": file.name})
+    return PlateDepth(values, None, {"from": "disparity file", "file": file.name})
 
 
 def _read(file: Path, picture: NDArray[np.uint8], recorded: RecordedDepth) -> PlateDepth:

@@ -1,0 +1,643 @@
+"""Plate profiles: calibration, their file, and frames in their units."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import zipfile
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from maskdepth import cli
+from maskdepth.errors import MaskdepthError, PictureError, PlateError, UsageError
+from maskdepth.evaluation import distance as judging
+from maskdepth.inference.calibration import KnownPoint, calibrate
+from maskdepth.inference.model_folder import ModelCard
+from maskdepth.inference.plate import (
+    PlateProfile,
+    load_profile,
+    profile_from_depth,
+    profile_from_disparity,
+    save_profile,
+)
+from maskdepth.inference.predictor import Predictor
+from maskdepth.inference.sources import find_jobs, predict_all
+
+HEIGHT, WIDTH = 60, 80
+CARD = ModelCard("test", None, 224, "exact", "0.1.0", {}, 0)
+TRUE_SCALE, TRUE_SHIFT = 0.9, -0.05  # from the disparity of `ground` to 1/metres
+
+Floats = NDArray[np.float32]
+
+
+def ground() -> Floats:
+    """A floor that comes nearer from the top of the picture to its bottom."""
+    rows = np.linspace(0.1, 0.9, HEIGHT, dtype=np.float32)
+    return np.repeat(rows[:, None], WIDTH, axis=1)
+
+
+def depth_of(disparity: Floats | float) -> Any:
+    return 1 / (TRUE_SCALE * disparity + TRUE_SHIFT)
+
+
+def point(row: int, column: int = 40, wrong: float = 1.0) -> KnownPoint:
+    return KnownPoint(column, row, float(depth_of(ground()[row, column])) * wrong)
+
+
+def picture(seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+
+
+def calibrated() -> PlateProfile:
+    return profile_from_disparity(picture(), ground(), [point(5), point(30), point(55)])
+
+
+# Calibration
+
+
+@given(st.floats(0.05, 5), st.floats(0, 2), st.integers(0, 25), st.integers(35, 59))
+def test_two_points_fit_exactly_and_say_that_nothing_checks_them(
+    scale: float, shift: float, far: int, near: int
+) -> None:
+    known = [KnownPoint(3, row, 1 / (scale * ground()[row, 3] + shift)) for row in (far, near)]
+    found = calibrate(ground(), known)
+    np.testing.assert_allclose((found.scale, found.shift), (scale, shift), rtol=1e-4, atol=1e-5)
+    assert "not possible" in found.residual_check
+    assert found.method == "exact"
+
+
+def test_three_points_are_fitted_by_least_squares_of_relative_errors() -> None:
+    """NumPy's solver of the weighted equations finds the same, and the residuals are reported."""
+    known = [point(5, wrong=1.03), point(30, wrong=0.96), point(55, wrong=1.02)]
+    found = calibrate(ground(), known)
+    z = np.array([each.depth_m for each in known])
+    d = np.array([ground()[int(each.y), 40] for each in known], np.float64)
+    best = np.linalg.lstsq(np.stack([d * z, z], axis=1), np.ones(3), rcond=None)[0]
+    np.testing.assert_allclose((found.scale, found.shift), best, rtol=1e-9)
+    for each, disparity in zip(found.points, d, strict=True):
+        fitted = 1 / (best[0] * disparity + best[1])
+        assert each.fitted_m == pytest.approx(fitted)
+        assert each.error == pytest.approx(fitted / each.depth_m - 1)
+    assert "3 points" in found.residual_check
+
+
+@given(st.integers(0, 4), st.one_of(st.floats(0.05, 0.7), st.floats(1.5, 50)))
+def test_of_five_points_a_wrong_one_is_left_out(which: int, wrong: float) -> None:
+    """However wrong it is, the fit is that of the others, and it is named."""
+    rows = (4, 16, 30, 43, 56)
+    known = [point(row, wrong=wrong if i == which else 1.0) for i, row in enumerate(rows)]
+    found = calibrate(ground(), known)
+    np.testing.assert_allclose((found.scale, found.shift), (TRUE_SCALE, TRUE_SHIFT), rtol=1e-4)
+    assert [each.used for each in found.points] == [i != which for i in range(5)]
+    assert "1 left out" in found.residual_check
+    json.dumps(found.as_json(), allow_nan=False)
+
+
+def test_four_points_each_a_little_wrong_are_all_used() -> None:
+    known = [point(row, wrong=w) for row, w in ((5, 1.02), (20, 0.98), (40, 1.01), (55, 0.99))]
+    found = calibrate(ground(), known)
+    assert all(each.used for each in found.points)
+    np.testing.assert_allclose((found.scale, found.shift), (TRUE_SCALE, TRUE_SHIFT), rtol=0.2)
+
+
+BAD_POINTS = {
+    "one": ([point(5)], "2 to 100 points"),
+    "outside": ([point(5), KnownPoint(WIDTH, 9, 2.0)], "inside the plate"),
+    "above": ([point(5), KnownPoint(4, -1, 2.0)], "inside the plate"),
+    "nan place": ([point(5), KnownPoint(float("nan"), 2, 2.0)], "inside the plate"),
+    "behind": ([point(5), KnownPoint(4, 50, -2.0)], "behind the camera"),
+    "zero": ([point(5), KnownPoint(4, 50, 0.0)], "distance above 0"),
+    "endless": ([point(5), KnownPoint(4, 50, float("inf"))], "distance above 0"),
+    "alike": ([point(30), point(32), point(33)], "at least 0.05"),
+    "swapped": ([KnownPoint(4, 5, 1.0), KnownPoint(4, 55, 9.0)], "positive scale"),
+    "all swapped": ([KnownPoint(4, y, 1.0 + y / 9) for y in (5, 20, 40, 55)], "nearer ones"),
+    "invalid": ([point(5), KnownPoint(0, 59, 1.0)], "invalid pixel"),
+    # The far one in the middle counts most, and puts the first behind infinity.
+    "no place": (
+        [KnownPoint(4, 1, 0.3), KnownPoint(4, 30, 40.0), KnownPoint(4, 58, 4.2)],
+        "positive inverse depth",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_POINTS)
+def test_points_that_cannot_calibrate_are_refused(case: str) -> None:
+    known, complaint = BAD_POINTS[case]
+    disparity = ground()
+    disparity[-1, 0] = np.nan
+    with pytest.raises(PlateError, match=complaint):
+        calibrate(disparity, known)
+
+
+# The file
+
+
+def same(one: PlateProfile, other: PlateProfile) -> bool:
+    return (
+        np.array_equal(one.picture, other.picture)
+        and np.array_equal(one.disparity, other.disparity, equal_nan=True)
+        and (one.depth_m is None) == (other.depth_m is None)
+        and (
+            one.depth_m is None
+            or other.depth_m is None
+            or np.array_equal(one.depth_m, other.depth_m, equal_nan=True)
+        )
+        and (one.calibration, one.source) == (other.calibration, other.source)
+    )
+
+
+def measured() -> PlateProfile:
+    depth_m = depth_of(ground())
+    depth_m[0], depth_m[3, :7], depth_m[4, 4] = np.inf, np.nan, 123.456
+    return profile_from_depth(picture(1), depth_m, {"from": "sensor"})
+
+
+@pytest.mark.parametrize("make", [calibrated, measured])
+def test_a_profile_reads_back_as_it_was(tmp_path: Path, make: Any) -> None:
+    """All of it is kept, depth bit for bit, and the same profile is the same file."""
+    profile = make()
+    save_profile(tmp_path / "a.plate", profile)
+    loaded = load_profile(tmp_path / "a.plate")
+    assert same(profile, loaded)
+    assert loaded.file == tmp_path / "a.plate"
+    save_profile(tmp_path / "b.plate", loaded)
+    assert (tmp_path / "a.plate").read_bytes() == (tmp_path / "b.plate").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.plate", "b.plate"]
+
+
+def test_other_programs_can_read_a_profile(tmp_path: Path) -> None:
+    """It is a zip archive of a PNG, a 16-bit PNG and a JSON."""
+    save_profile(tmp_path / "a.plate", calibrated())
+    with zipfile.ZipFile(tmp_path / "a.plate") as archive:
+        assert set(archive.namelist()) == {"picture.png", "disparity.png", "profile.json"}
+        shown = np.asarray(Image.open(io.BytesIO(archive.read("picture.png"))))
+        codes = np.asarray(Image.open(io.BytesIO(archive.read("disparity.png")))).astype(float)
+        record = json.loads(archive.read("profile.json"))
+    np.testing.assert_array_equal(shown, picture())
+    np.testing.assert_allclose((codes - 1) / 65534, ground(), atol=1 / 65535)
+    assert record["calibration"]["scale"] == pytest.approx(TRUE_SCALE, rel=1e-3)
+    assert len(record["calibration"]["points"]) == 3
+
+
+def _rewritten(data: bytes, **members: bytes | None) -> bytes:
+    """The archive with some members changed, and the checksums with them."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        kept = {name: archive.read(name) for name in archive.namelist()}
+    for key, value in members.items():
+        name = key.replace("_", ".")
+        if value is None:
+            del kept[name]
+        else:
+            kept[name] = value
+    if "profile_json" not in members:
+        record = json.loads(kept["profile.json"])
+        record["sha256"] = {
+            name: sha256(each).hexdigest() for name, each in kept.items() if "profile" not in name
+        }
+        kept["profile.json"] = json.dumps(record).encode()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, each in kept.items():
+            archive.writestr(name, each)
+    return buffer.getvalue()
+
+
+def _with_record(data: bytes, **changes: Any) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        record = json.loads(archive.read("profile.json"))
+    return _rewritten(data, profile_json=json.dumps(record | changes).encode())
+
+
+def _pickled() -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([{"a": 1}], object), allow_pickle=True)
+    return buffer.getvalue()
+
+
+def _png(array: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+DAMAGES: dict[str, tuple[Any, str]] = {
+    "empty": (lambda data: b"", "whole plate profile"),
+    "text": (lambda data: b"hello", "whole plate profile"),
+    "cut": (lambda data: data[:-40], "whole plate profile"),
+    "a flipped bit": (
+        lambda data: data[:500] + bytes([data[500] ^ 1]) + data[501:], "whole plate profile"
+    ),
+    "no record": (lambda data: _rewritten(data, profile_json=None), "whole plate profile"),
+    "no depth": (lambda data: _rewritten(data, depth_npy=None), "whole plate profile"),
+    "a record that is no JSON": (
+        lambda data: _rewritten(data, profile_json=b"{"), "whole plate profile"
+    ),
+    "another format": (lambda data: _with_record(data, format="x"), "another format"),
+    "newer": (lambda data: _with_record(data, version=2), "version 2"),
+    "changed picture": (
+        lambda data: _rewritten(
+            _with_record(data), picture_png=_png(picture(9)),
+            profile_json=zipfile.ZipFile(io.BytesIO(data)).read("profile.json"),
+        ),
+        "a changed one",
+    ),
+    "pickle": (lambda data: _rewritten(data, depth_npy=_pickled()), "whole plate profile"),
+    "other sizes": (lambda data: _rewritten(data, picture_png=_png(picture()[:30])), "size"),
+    "a bomb": (lambda data: _rewritten(data, depth_npy=bytes(10_000_000)), "of 10000000 bytes"),
+    "no sides": (lambda data: _with_record(data, height=-1), "does not fit together"),
+    "no calibration": (lambda data: _with_record(data, calibration=None), "does not fit together"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_profile_gives_one_line(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "a.plate"
+    save_profile(path, measured())
+    change, complaint = DAMAGES[damage]
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(PlateError, match=complaint) as caught:
+        load_profile(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_profile_and_a_folder_are_named(tmp_path: Path) -> None:
+    for path in (tmp_path / "no.plate", tmp_path):
+        with pytest.raises(PlateError, match="readable plate profile"):
+            load_profile(path)
+    with pytest.raises(UsageError, match=r"\.plate"):
+        save_profile(tmp_path / "scene.zip", calibrated())
+
+
+def test_maps_of_another_size_or_without_a_valid_pixel_are_refused() -> None:
+    for make in (profile_from_disparity, profile_from_depth):
+        with pytest.raises(PlateError, match="size 80x60"):
+            make(picture(), ground()[:-1])
+        with pytest.raises(PlateError, match="valid pixel"):
+            make(picture(), np.full((HEIGHT, WIDTH), np.nan, np.float32))
+
+
+# Frames
+
+
+class Seer:
+    """A network that sees what it is told to see, in disparity of its own scale and shift."""
+
+    def __init__(self, mask: NDArray[np.bool_], disparity: Floats) -> None:
+        self.mask, self.disparity = mask, disparity
+        self.given: Floats | None = None
+
+    def run(
+        self, picture: Floats, plate: Floats, plate_disparity: Floats, validity: Floats
+    ) -> tuple[Floats, Floats]:
+        self.given = plate_disparity[0, 0]
+        assert validity.tolist() == [[1, 1]]
+        return self.mask.astype(np.float32)[None, None], self.disparity[None, None]
+
+
+def box(top: int = 15, bottom: int = 40) -> NDArray[np.bool_]:
+    mask = np.zeros((HEIGHT, WIDTH), np.bool_)
+    mask[top:bottom, 30:50] = True
+    return mask
+
+
+def seen(mask: NDArray[np.bool_], inside: float, scale: float = 0.6, shift: float = 0.1) -> Seer:
+    """The floor with a thing at a disparity before it, as a network with its own units says it."""
+    truth = np.where(mask, np.float32(inside), ground())
+    return Seer(mask, (scale * truth + shift).astype(np.float32))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(0.2, 0.8), st.floats(0, 0.2))
+def test_a_frame_comes_out_in_metres(scale: float, shift: float) -> None:
+    """Whatever the network's scale and shift: the plate's depth outside, the object's inside."""
+    profile, inside = calibrated(), float(ground()[40, 40])
+    seer = seen(box(), inside, scale, shift)
+    result = Predictor(seer, CARD).predict(picture(3), profile)
+    assert result.depth_m is not None
+    expected = depth_of(np.where(box(), np.float32(inside), ground()))
+    np.testing.assert_allclose(result.depth_m[box()], expected[box()], rtol=0.03)
+    known = profile.known_depth_m()
+    assert known is not None
+    np.testing.assert_array_equal(result.depth_m[~box()], known[~box()])
+    np.testing.assert_allclose(result.disparity[~box()], profile.disparity[~box()], atol=1e-6)
+    assert result.distance is not None
+    assert result.distance.median_m == pytest.approx(depth_of(inside), rel=0.03)
+    assert result.distance.pixels == box().sum()
+
+
+def test_things_that_changed_outside_the_mask_do_not_move_the_fit() -> None:
+    """A fifth of the floor in a shadow that the network takes for a wall changes little."""
+    inside = float(ground()[40, 40])
+    seer = seen(box(), inside)
+    seer.disparity[:, :16] = 0.9
+    result = Predictor(seer, CARD).predict(picture(), calibrated())
+    assert result.distance is not None
+    assert result.distance.median_m == pytest.approx(depth_of(inside), rel=0.03)
+    assert result.alignment is not None
+    assert result.alignment.scale == pytest.approx(TRUE_SCALE / 0.6, rel=0.03)
+
+
+@pytest.mark.parametrize("wrong", [0.8, 1.3])
+def test_an_object_stands_where_its_foot_meets_the_plate(wrong: float) -> None:
+    """A layer that is off by some tenths is put where the floor at the contact is."""
+    contact = float(depth_of(ground()[40, 40]))
+    inside = (wrong / contact - TRUE_SHIFT) / TRUE_SCALE
+    result = Predictor(seen(box(), inside), CARD).predict(picture(), calibrated())
+    assert result.distance is not None
+    assert result.distance.median_m == pytest.approx(contact, rel=0.03)
+    assert result.alignment is not None
+    assert (result.alignment.objects, result.alignment.standing) == (1, 1)
+
+
+@pytest.mark.parametrize("mask", [box(3, 15), box(30, HEIGHT)])
+def test_what_does_not_stand_on_what_is_below_keeps_its_layer(mask: NDArray[np.bool_]) -> None:
+    """A thing in the air, far before the floor under it, or cut off by the frame."""
+    result = Predictor(seen(mask, 0.85), CARD).predict(picture(), calibrated())
+    assert result.distance is not None
+    assert result.distance.median_m == pytest.approx(float(depth_of(0.85)), rel=0.02)
+    assert result.alignment is not None
+    assert (result.alignment.objects, result.alignment.standing) == (1, 0)
+
+
+def test_a_network_that_reads_the_plate_the_wrong_way_round_gives_no_distance(
+    tmp_path: Path,
+) -> None:
+    """Inside the mask depth is invalid, the JSON says why, and outside it is the plate's."""
+    seer = seen(box(), 0.5, scale=-0.6, shift=0.8)
+    result = Predictor(seer, CARD).predict(picture(), calibrated())
+    assert result.depth_m is not None
+    assert np.isnan(result.depth_m[box()]).all()
+    assert np.isfinite(result.depth_m[~box()]).all()
+    result.save(tmp_path, "a")
+    record = json.loads((tmp_path / "a.json").read_text())
+    assert record["object"] is None
+    assert "does not follow" in record["disparity"]["alignment"]["problem"]
+    codes = np.asarray(Image.open(tmp_path / "a_depth.png"))
+    np.testing.assert_array_equal(codes == 0, box())
+
+
+def test_a_model_without_depth_still_gives_the_plates() -> None:
+    predictor = Predictor(seen(box(), 0.5), replace(CARD, depth="none"))
+    result = predictor.predict(picture(), calibrated())
+    assert np.isnan(result.disparity[box()]).all()
+    assert np.isfinite(result.disparity[~box()]).all()
+    assert result.alignment is not None
+    assert result.alignment.problem == "the model never learned depth"
+
+
+def test_without_calibration_nothing_is_called_metres(tmp_path: Path) -> None:
+    """Disparity comes out in the plate's units; there is no depth, no file of it, and no metre."""
+    profile = profile_from_disparity(picture(), ground())
+    result = Predictor(seen(box(), 0.62), CARD).predict(picture(), profile)
+    assert result.depth_m is None
+    assert result.distance is None
+    np.testing.assert_allclose(result.disparity[~box()], profile.disparity[~box()])
+    result.save(tmp_path, "a")
+    assert not list(tmp_path.glob("*depth*"))
+    record = json.loads((tmp_path / "a.json").read_text())
+    assert record["depth"] is None
+    assert record["object"] is None
+    assert "unknown scale and shift" in record["disparity"]["unit"]
+
+
+def test_the_network_is_given_disparity_without_a_shift() -> None:
+    """Of a calibrated plate, 0 is infinitely far and the nearest is 1, as it was trained."""
+    seer = seen(box(), 0.5)
+    Predictor(seer, CARD).predict(picture(), calibrated())
+    inverse = 1 / depth_of(ground())
+    assert seer.given is not None
+    np.testing.assert_allclose(seer.given, inverse / inverse.max(), rtol=1e-3, atol=1e-4)
+
+
+def test_measured_depth_is_kept_outside_the_mask() -> None:
+    """Invalid stays invalid, sky stays sky, and the rest is the sensor's to the bit."""
+    profile = measured()
+    result = Predictor(seen(box(), 0.6), CARD).predict(picture(), profile)
+    assert result.depth_m is not None
+    assert profile.depth_m is not None
+    np.testing.assert_array_equal(result.depth_m[~box()], profile.depth_m[~box()])
+
+
+def test_depth_beyond_the_png_is_counted_and_whole_in_npy(tmp_path: Path) -> None:
+    result = Predictor(seen(box(), 0.6), CARD).predict(picture(), measured())
+    result.save(tmp_path, "a")
+    result.save(tmp_path, "b", depth_format="npy")
+    codes = np.asarray(Image.open(tmp_path / "a_depth.png"))
+    assert result.depth_m is not None
+    near = result.depth_m <= 65.535
+    np.testing.assert_allclose(codes[near] / 1000, result.depth_m[near], atol=0.0005 + 4e-6)
+    assert (codes[~near] == 0).all()
+    records = [json.loads((tmp_path / f"{stem}.json").read_text()) for stem in "ab"]
+    assert [record["depth"]["pixels_beyond"] for record in records] == [WIDTH + 1, 0]
+    assert records[1]["files"]["depth"] == "b_depth.npy"
+    np.testing.assert_array_equal(np.load(tmp_path / "b_depth.npy"), result.depth_m)
+    assert records[0]["object"]["median_m"] == pytest.approx(result.distance.median_m)  # type: ignore[union-attr]
+    with pytest.raises(UsageError, match="depth format"):
+        result.save(tmp_path, "c", depth_format="exr")
+
+
+def test_a_profile_may_be_a_path_and_of_another_size(tmp_path: Path) -> None:
+    """The path gives what the profile gives; twice the picture's size is resized to it."""
+    save_profile(tmp_path / "a.plate", calibrated())
+    predictor = Predictor(seen(box(), 0.6), CARD)
+    by_path = predictor.predict(picture(), tmp_path / "a.plate")
+    by_value = predictor.predict(picture(), calibrated())
+    np.testing.assert_array_equal(by_path.depth_m, by_value.depth_m)
+    assert by_path.plate_source == tmp_path / "a.plate"
+    large = calibrated().at_size(2 * HEIGHT, 2 * WIDTH)
+    resized = predictor.predict(picture(), large)
+    assert resized.depth_m is not None
+    np.testing.assert_allclose(resized.depth_m, by_value.depth_m, rtol=1e-5)
+
+
+def test_a_profile_of_another_plate_is_refused() -> None:
+    """Another aspect ratio; and a disparity beside a profile makes no sense."""
+    predictor = Predictor(seen(box(), 0.6), CARD)
+    with pytest.raises(PictureError, match="plate profile of the picture's aspect"):
+        predictor.predict(picture()[:, :50], calibrated())
+    with pytest.raises(UsageError, match="plate profile alone"):
+        predictor.predict(picture(), calibrated(), ground())
+
+
+def test_a_folder_may_hold_profiles(tmp_path: Path) -> None:
+    """Each picture finds its profile by stem; a damaged one fails its own picture alone."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "plates").mkdir()
+    for name in ("a", "b"):
+        Image.fromarray(picture()).save(tmp_path / "in" / f"{name}.png")
+        save_profile(tmp_path / "plates" / f"{name}.plate", calibrated())
+    (tmp_path / "plates" / "b.plate").write_bytes(b"nothing")
+    jobs = find_jobs(str(tmp_path / "in"), str(tmp_path / "plates"))
+    summary = predict_all(Predictor(seen(box(), 0.6), CARD), jobs, tmp_path / "out")
+    assert (tmp_path / "out" / "a_depth.png").is_file()
+    assert [Path(name).name for name, _ in summary.failures] == ["b.png"]
+    assert "whole plate profile" in summary.failures[0][1]
+
+
+# The command line
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    def call(*arguments: Any) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["maskdepth", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        return code, *capsys.readouterr()
+
+    monkeypatch.delenv("MASKDEPTH_QUIET", raising=False)
+    return call
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    """A plate with files of its disparity and its depth."""
+    Image.fromarray(picture()).save(tmp_path / "hall.png")
+    codes = np.rint(ground() * 65534 + 1).astype(np.uint16)
+    Image.fromarray(codes).save(tmp_path / "d.png")
+    Image.fromarray(np.rint(depth_of(ground()) * 1000).astype(np.uint16)).save(tmp_path / "mm.png")
+    np.save(tmp_path / "m.npy", depth_of(ground()))
+    np.save(tmp_path / "small.npy", depth_of(ground())[:-1])
+    return tmp_path
+
+
+def _points(*rows: int) -> list[str]:
+    known = [point(row) for row in rows]
+    return [part for p in known for part in ("--point", f"{p.x:g},{p.y:g},{p.depth_m:.6f}")]
+
+
+def test_points_on_the_command_line_calibrate(run: Any, scene: Path) -> None:
+    out = scene / "hall.plate"
+    code, told, said = run(
+        "plate", scene / "hall.png", "-o", out, "--disparity", scene / "d.png", *_points(5, 50),
+        "--json",
+    )  # fmt: skip
+    assert code == 0, said
+    assert "not possible: two points fit exactly" in said
+    assert json.loads(told)["calibration"]["scale"] == pytest.approx(TRUE_SCALE, rel=1e-3)
+    calibration = load_profile(out).calibration
+    assert calibration is not None
+    assert calibration.shift == pytest.approx(TRUE_SHIFT, abs=1e-3)
+
+
+@pytest.mark.parametrize(("name", "error"), [("mm.png", 0.0005), ("m.npy", 0.0)])
+def test_measured_depth_makes_a_profile(run: Any, scene: Path, name: str, error: float) -> None:
+    code, _, said = run(
+        "plate", scene / "hall.png", "-o", scene / "a.plate", "--depth", scene / name
+    )
+    assert code == 0, said
+    depth_m = load_profile(scene / "a.plate").depth_m
+    assert depth_m is not None
+    np.testing.assert_allclose(depth_m, depth_of(ground()), rtol=0, atol=error + 1e-6 * bool(error))
+
+
+def test_a_teachers_metres_are_no_calibration(run: Any, shared_data: Path, scene: Path) -> None:
+    """FastDepth speaks of metres; without points nothing is called so, with points it is."""
+    teacher = shared_data / "teacher" / "fastdepth_224_int8.onnx"
+    if not teacher.is_file():
+        pytest.skip("no FastDepth here")
+    call = ("plate", scene / "hall.png", "-o", scene / "a.plate", "--teacher", teacher)
+    code, _, said = run(*call)
+    assert code == 0, said
+    assert "no metres" in said
+    profile = load_profile(scene / "a.plate")
+    assert profile.known_depth_m() is None
+    assert profile.source["name"] == "fastdepth_224_int8"
+    assert profile.source["licence"]
+
+
+REFUSED = {
+    "nothing": ([], "one of --teacher"),
+    "two sources": (["--depth", "m.npy", "--disparity", "d.png"], "one of --teacher"),
+    "one point": (["--disparity", "d.png", *_points(5)], "2 to 100 points"),
+    "a bad point": (["--disparity", "d.png", "--point", "1,2"], "x,y,metres"),
+    "words": (["--disparity", "d.png", "--point", "a,b,c"], "x,y,metres"),
+    "behind": (["--disparity", "d.png", *_points(5), "--point", "9,9,-1"], "behind the camera"),
+    "outside": (["--disparity", "d.png", *_points(5), "--point", "90,9,1"], "inside the plate"),
+    "both": (["--depth", "m.npy", *_points(5, 50)], "points with a disparity"),
+    "small": (["--depth", "small.npy"], "80x59"),
+    "no file": (["--depth", "no.npy"], "no.npy"),
+    "picture for disparity": (["--disparity", "hall.png"], "16-bit grey"),
+    "no sensor": (["--teacher", "sensor"], "_depth_mm.png"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_wrong_use_gives_one_line_and_no_file(
+    run: Any, scene: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    options, complaint = REFUSED[case]
+    monkeypatch.chdir(scene)
+    before = sorted(path.name for path in scene.iterdir())
+    code, _, said = run("plate", "hall.png", "-o", "a.plate", *options)
+    assert code in (1, 2)
+    errors = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert complaint in errors[0]
+    assert "Traceback" not in said
+    assert sorted(path.name for path in scene.iterdir()) == before
+
+
+def test_an_output_that_is_an_input_or_no_profile_is_refused(run: Any, scene: Path) -> None:
+    (scene / "hall.plate").symlink_to(scene / "hall.png")
+    call = ("--disparity", scene / "d.png")
+    assert run("plate", scene / "hall.png", "-o", scene / "hall.plate", *call)[0] == 2
+    assert run("plate", scene / "hall.png", "-o", scene / "hall.zip", *call)[0] == 2
+    np.testing.assert_array_equal(np.asarray(Image.open(scene / "hall.png")), picture())
+
+
+# Judging
+
+
+class Difference:
+    """Alpha where picture and plate differ; the plate's own disparity everywhere."""
+
+    def run(
+        self, picture: Floats, plate: Floats, plate_disparity: Floats, validity: Floats
+    ) -> tuple[Floats, Floats]:
+        alpha = (np.abs(picture - plate).mean(axis=1, keepdims=True) > 0.06).astype(np.float32)
+        return alpha, plate_disparity
+
+
+def test_distances_are_judged_the_same_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same seed gives the same figures; what the contact tells beats the plate behind."""
+    monkeypatch.setattr(judging, "SIZE", (72, 96))
+    predictor = Predictor(Difference(), CARD)
+    found = judging.judge_distance(predictor, count=2, families=("indoor",), seed=3)
+    again = judging.judge_distance(predictor, count=2, families=("indoor",), seed=3)
+    assert found == again
+    assert len(found["plates"]) == 3
+    for summary in found["plates"].values():
+        assert summary["judged"] + summary["refused"] == 2
+    json.dumps(found, allow_nan=False)
+
+
+def test_the_distances_points_are_where_their_errors_are_bounded() -> None:
+    """Each lies on the plate, at most 40 m away, and is wrong by at most 2 %."""
+    depth_m = depth_of(ground())
+    depth_m[:3] = np.inf
+    for seed in range(5):
+        for each in judging._sample_points(depth_m, np.random.default_rng(seed)):
+            truth = depth_m[int(each.y), int(each.x)]
+            assert abs(each.depth_m / truth - 1) <= 0.0201
+            assert truth <= 40
+
+
+def test_wrong_requests_to_judge_are_refused() -> None:
+    predictor = Predictor(Difference(), CARD)
+    for request in ({"count": 0}, {"families": ("moon",)}, {"families": ()}):
+        with pytest.raises(MaskdepthError, match="at least one scene"):
+            judging.judge_distance(predictor, **request)  # type: ignore[arg-type]
