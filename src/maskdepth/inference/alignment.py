@@ -30,7 +30,10 @@ _LEAST_SHARE: Final = 0.02  # of the picture that has to be seen outside the mas
 _MOST_FITTED: Final = 40_000  # pixels; more make the fit no better
 _FOOT: Final = 0.08  # of an object's height: how far above its lowest pixel it still touches
 _BAND: Final = 0.006  # of the long side: how far the plate is read below, and the layer above
-_MOST_STEP: Final = 1.5  # a factor; a larger step at the foot is no mistake of the network
+# The plate's inverse depth just below a foot, over the layer's just above: beyond these it is no
+# mistake of the network. It errs to the near side: trained where nothing is known of the ground, it
+# has learned that things lie nearer than what is behind them.
+_STEPS: Final = (1 / 3, 1.5)
 _GAP: Final = 0.02  # of the long side: parts of the mask that are nearer belong to one object
 _LEAST_OBJECT: Final = 0.0005  # of the picture; smaller specks are left as they are
 
@@ -154,7 +157,7 @@ def _meet_plate(layer: Floats, mask: Mask, known: Floats) -> tuple[int, int]:
         if contact is None or middle <= 0:
             continue
         plate, foot = contact
-        if 1 / _MOST_STEP <= plate / foot <= _MOST_STEP:
+        if _STEPS[0] <= plate / foot <= _STEPS[1]:
             layer[window][own] *= plate / middle
             standing += 1
     return objects, standing

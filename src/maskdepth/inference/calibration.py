@@ -17,10 +17,14 @@ from maskdepth.errors import PlateError
 LEAST_DIFFERENCE: Final = 0.05
 """Of the points' disparities: below it the scale between them is noise."""
 
-_REACH: Final = 0.004  # of the long side: half of the window a point's disparity is the median of
+_REACH: Final = 0.01  # of the long side: half of the window a point's disparity is the median of
 _MOST_POINTS: Final = 100  # all pairs of them are tried
+# What is thought of as wrong: of a distance, relative; of a plate's disparity.
+_DISTANCE_ERROR: Final = 0.02
+_DISPARITY_ERROR: Final = 0.02
+_ROUNDS: Final = 20
 _CUT: Final = 2.5  # sigma, beyond which a point is left out
-_ALWAYS_KEPT: Final = 0.005  # relative residual that nobody measures better than
+_ALWAYS_KEPT: Final = 0.5  # of the likely error: nobody measures better than that
 
 Floats = NDArray[np.float64]
 
@@ -102,8 +106,10 @@ class Calibration:
 def calibrate(disparity: NDArray[np.float32], points: Sequence[KnownPoint]) -> Calibration:
     """Scale and shift in inverse depth that fit a plate's disparity to known distances.
 
-    What is made small is the relative error, (scale * disparity + shift) * depth - 1, because
-    distances are measured to so and so many per cent. Two points fit exactly; three by least
+    What is made small is the error of inverse depth over what it is likely to be: 2 % of it, as
+    distances are measured, and what 0.02 of disparity makes at that scale (weights for errors in
+    both variables: York, "Least-squares fitting of a straight line", 1966). So far points, where a
+    little disparity is a great distance, do not decide. Two points fit exactly; three by least
     squares. From four on the fit is the least median of squares over all pairs, then least squares
     on what lies within 2.5 of its standard deviations (Rousseeuw and Leroy, "Robust Regression and
     Outlier Detection", 1987, chapter 5), so that one in four may be wrong by any amount.
@@ -131,7 +137,7 @@ def calibrate(disparity: NDArray[np.float32], points: Sequence[KnownPoint]) -> C
     if len(points) >= 4:
         used = _inliers(values, depth_m)
         _refuse_alike(values[used], "points that agree with each other")
-    scale, shift = fit_scale_shift(values, inverse_depth(depth_m), used, depth_m**2)
+    scale, shift = _fit(values, depth_m, used)
     inverse = scale * values + shift
     _refuse_impossible(scale, inverse[used], depth_m[used])
     method = {2: "exact", 3: "least squares"}.get(len(points), "robust")
@@ -163,9 +169,9 @@ def _disparity_at(disparity: NDArray[np.float32], point: KnownPoint) -> float:
         )
     row, column = math.floor(point.y + 0.5), math.floor(point.x + 0.5)
     reach = round(_REACH * max(height, width))
-    window = disparity[
-        max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1
-    ]
+    # The same on both sides, or a slope would move the median.
+    down, across = min(reach, row, height - 1 - row), min(reach, column, width - 1 - column)
+    window = disparity[row - down : row + down + 1, column - across : column + across + 1]
     valid = window[np.isfinite(window)]
     if not valid.size:
         raise PlateError(
@@ -201,6 +207,24 @@ def _refuse_impossible(scale: float, inverse: Floats, depth_m: Floats) -> None:
         )
 
 
+def _likely_error(scale: float, depth_m: Floats) -> Floats:
+    """Of inverse depth at points, 1/metres."""
+    return np.hypot(_DISTANCE_ERROR / depth_m, scale * _DISPARITY_ERROR)
+
+
+def _fit(values: Floats, depth_m: Floats, used: NDArray[np.bool_]) -> tuple[float, float]:
+    """Weighted least squares, whose weights follow from the scale that they give."""
+    inverse = inverse_depth(depth_m)
+    scale, shift = fit_scale_shift(values, inverse, used)
+    for _ in range(_ROUNDS):
+        before = scale
+        weights = _likely_error(scale, depth_m) ** -2
+        scale, shift = fit_scale_shift(values, inverse, used, weights)
+        if math.isclose(before, scale, rel_tol=1e-9):
+            break
+    return scale, shift
+
+
 def _inliers(values: Floats, depth_m: Floats) -> NDArray[np.bool_]:
     """bool (N,): the points that the least median of squares over all pairs keeps."""
     best, best_size = None, math.inf
@@ -212,7 +236,8 @@ def _inliers(values: Floats, depth_m: Floats) -> NDArray[np.bool_]:
         scale = (1 / depth_m[i] - 1 / depth_m[j]) / (values[i] - values[j])
         if scale <= 0:
             continue
-        residuals = np.abs((scale * (values - values[i]) + 1 / depth_m[i]) * depth_m - 1)
+        off = np.abs(scale * (values - values[i]) + 1 / depth_m[i] - 1 / depth_m)
+        residuals = off / _likely_error(scale, depth_m)
         size = float(np.partition(residuals, quorum - 1)[quorum - 1])
         if size < best_size:
             best, best_size = residuals, size
