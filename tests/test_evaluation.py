@@ -381,6 +381,7 @@ def test_the_package_offers_what_it_promises():
     assert sorted(package.__all__) == [
         "Panel",
         "evaluate",
+        "judge_distance",
         "judge_frames",
         "judge_sensor_depth",
         "select_panels",
