@@ -389,3 +389,18 @@ def test_what_stands_is_an_upright_plane_hidden_by_what_is_nearer() -> None:
     assert (composite.alpha[box] == 1).all()
     assert not composite.alpha[:, 32:].any()
     assert np.array_equal(composite.disparity[:, 32:], composite.plate_disparity[:, 32:])
+
+
+def test_an_object_of_which_only_the_top_is_seen_still_has_a_disparity() -> None:
+    """A post at the left of the frame's edge carries a board: only the board's rows are left."""
+    rgba = np.full((100, 100, 4), 255, np.uint8)
+    rgba[2:, 10:, 3] = 0
+    standing = Standing(disparity=0.5, row=60.0, tilt=0.0, bulge=0.3)
+    recipe = with_object(width=50, height=60, x=-10, y=0, standing=standing)
+    relief, scene = np.zeros((100, 100), np.float32), np.full((SIZE, SIZE), 0.2, np.float32)
+    composite = render(recipe, SIZE, InMemory(rgba, plain(0), scene, relief))
+    seen = composite.alpha > 0.5
+    assert seen.any()
+    assert not seen[3:].any()
+    assert composite.disparity is not None
+    assert np.allclose(composite.disparity[seen], 0.5)

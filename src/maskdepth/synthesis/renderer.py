@@ -298,5 +298,5 @@ def _foot_relief(layer: _Layer) -> float:
     rows = np.flatnonzero(mask.any(axis=1))
     if not rows.size:
         return 0.0
-    first = rows[-1] - int(FOOT_SHARE * len(mask))
+    first = max(rows[-1] - int(FOOT_SHARE * len(mask)), 0)
     return float(layer.relief[first:][mask[first:]].mean())
