@@ -242,9 +242,14 @@ def composites(dataset: Dataset, rules: RecipeRules = FIELD) -> CompositeDataset
     )  # fmt: skip
 
 
-def test_a_batch_is_what_the_loader_would_have_collated(dataset: Dataset) -> None:
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_batch_is_what_the_loader_would_have_collated(dataset: Dataset, stored: bool) -> None:
     """The same keys, shapes, types and values, whichever of the two renders."""
     samples = composites(dataset, BENCHMARK_V1["hard"].with_(labelled_share=0.5))
+    if stored:  # labels of 45 stored samples, every third unknown; the second batch begins anew
+        maps = np.random.default_rng(0).random((45, SIZE, SIZE), np.float32)
+        maps[::3] = np.nan
+        samples.labels = list(maps)
     assert isinstance(samples, BatchSamples)
     batches = [list(range(12)), list(range(40, 52))]
     rendered = Feed(make_batches(samples, iter([*batches, batches[0]]), "device", 0, CPU), CPU)

@@ -259,9 +259,7 @@ def fit_scale_shift_robust(
     return scale, shift
 
 
-def _first_line(
-    x: NDArray[np.float64], y: NDArray[np.float64]
-) -> tuple[float, float, float]:  # fmt: skip
+def _first_line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float, float]:
     """Scale and shift of a line that fits 0.7 of the pixels, and how well it does."""
     random = np.random.default_rng(0)
     few = random.permutation(x.size)[:_FIRST_PIXELS]

@@ -18,8 +18,8 @@ import numpy as np
 from PIL import Image
 
 from maskdepth.bench.setting import describe_machine, sample_dataset
-from maskdepth.errors import DependencyError
 from maskdepth.images import load_cutout
+from maskdepth.labelling.devices import pick_device
 from maskdepth.synthesis.recipes import Recipe, sample_recipes
 from maskdepth.synthesis.renderer import render
 from maskdepth.synthesis.rules import BENCHMARK_SEED, BENCHMARK_V1, RecipeRules
@@ -59,7 +59,7 @@ def bench_compose(
         DependencyError: a device is given and torch is not installed.
         UsageError: the device is not there.
     """
-    kind = None if device is None else _device_kind(device)
+    kind = None if device is None else pick_device(device)
     with tempfile.TemporaryDirectory(prefix="maskdepth-bench-") as name:
         folder = Path(name)
         sample_dataset(folder, RecipeRules())
@@ -146,10 +146,11 @@ def _renderer(job: _Job, spec: DatasetSpec, rules: RecipeRules) -> Callable[[lis
     catalogue = spec.catalogue(job.folder, size)
     if job.renderer == "maskdepth":
         return lambda recipes: [render(recipe, size, catalogue) for recipe in recipes]
-    from maskdepth.learning.devices import pick_device
+    import torch
+
     from maskdepth.learning.rendering import DeviceRenderer
 
-    renderer = DeviceRenderer(catalogue, size, pick_device(job.device))
+    renderer = DeviceRenderer(catalogue, size, torch.device(job.device))
 
     def render_batches(recipes: list[Recipe]) -> None:
         for low in range(0, len(recipes), job.batch_size):
@@ -157,14 +158,6 @@ def _renderer(job: _Job, spec: DatasetSpec, rules: RecipeRules) -> Callable[[lis
         composites.image[-1, 0, 0, 0].item()  # waits for the device
 
     return render_batches
-
-
-def _device_kind(device: str) -> str:
-    try:
-        from maskdepth.learning.devices import pick_device
-    except ModuleNotFoundError as error:
-        raise DependencyError(error.name or "torch", "train") from None
-    return pick_device(device).type
 
 
 def _memory_mb() -> float:

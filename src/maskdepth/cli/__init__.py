@@ -26,8 +26,16 @@ def main() -> None:
     except MaskdepthError as error:
         _fail(error)
     except ModuleNotFoundError as error:
-        extras = {"torch": "train", "accelerate": "train", "safetensors": "train"}
-        extras |= {"torchmetrics": "train", "onnx": "train", "onnxscript": "train"}
+        names = [
+            "torch",
+            "accelerate",
+            "safetensors",
+            "torchmetrics",
+            "onnx",
+            "onnxscript",
+            "psutil",
+        ]
+        extras = dict.fromkeys(names, "train")
         extra = extras.get((error.name or "").partition(".")[0])
         if extra is None:
             raise

@@ -14,6 +14,7 @@ from maskdepth.cli.options import (
     Json,
     Kind,
     Licence,
+    ShardSize,
     Units,
     print_json,
     say,
@@ -43,7 +44,7 @@ def label(
             min=1, metavar="N", help="Write N composites as shards, each labelled by itself."
         ),
     ] = None,
-    shard_size: Annotated[int, typer.Option(min=1, help="Composites a shard.")] = 1000,
+    shard_size: ShardSize = 1000,
     everything: Annotated[
         bool, typer.Option("--all", help="Backgrounds with exact or measured labels too.")
     ] = False,

@@ -82,9 +82,7 @@ class AlignedFrame:
     alignment: Alignment
 
 
-def align_frame(
-    disparity: NDArray[np.float32], mask: Mask, profile: PlateProfile
-) -> AlignedFrame:  # fmt: skip
+def align_frame(disparity: NDArray[np.float32], mask: Mask, profile: PlateProfile) -> AlignedFrame:
     """Bring a frame's predicted disparity into its plate's units.
 
     Args:
@@ -105,9 +103,7 @@ def align_frame(
     return AlignedFrame(np.clip(plain, 0, 1).astype(np.float32), depth_m, alignment)
 
 
-def _align(
-    disparity: NDArray[np.float32], mask: Mask, known: Floats
-) -> tuple[Floats, Alignment]:  # fmt: skip
+def _align(disparity: NDArray[np.float32], mask: Mask, known: Floats) -> tuple[Floats, Alignment]:
     """The network's disparity in the units of ``known``, meaningful inside the mask."""
     nowhere = np.full(known.shape, np.nan)
     if not mask.any():

@@ -235,10 +235,7 @@ def load_profile(path: str | os.PathLike[str]) -> PlateProfile:
 
 def is_profile(source: object) -> bool:
     """Whether what a user names is a ``.plate`` file, by its suffix."""
-    return (
-        isinstance(source, (str, os.PathLike))
-        and Path(source).suffix.lower() == PLATE_SUFFIX
-    )  # fmt: skip
+    return isinstance(source, (str, os.PathLike)) and Path(source).suffix.lower() == PLATE_SUFFIX
 
 
 def check_profile_path(path: str | os.PathLike[str]) -> None:

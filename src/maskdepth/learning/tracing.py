@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maskdepth.learning.devices import pick_device
+from maskdepth.labelling.devices import pick_device
 from maskdepth.synthesis.worlds.raycast import Camera, windows
 from maskdepth.synthesis.worlds.shapes import (
     NEAR,
@@ -57,7 +57,7 @@ class TorchTracer:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "device", pick_device(self.device).type)
+        object.__setattr__(self, "device", pick_device(self.device))
 
     @torch.inference_mode()
     def __call__(

@@ -18,6 +18,7 @@ from torch import nn
 from maskdepth.errors import DatasetError
 from maskdepth.images import make_folder
 from maskdepth.inference.model_folder import STATE_FILE, WEIGHTS_FILE
+from maskdepth.labelling.devices import pick_device
 from maskdepth.learning.checkpoint import (
     TrainingState,
     capture_tensors,
@@ -26,7 +27,6 @@ from maskdepth.learning.checkpoint import (
     save_state,
     save_weights,
 )
-from maskdepth.learning.devices import pick_device
 from maskdepth.learning.feed import (
     CountedBatches,
     Feed,
@@ -336,7 +336,7 @@ def _circumstances(accelerator: Accelerator) -> dict[str, Any]:
 
 def _make_accelerator(config: TrainingConfig, device: str) -> Accelerator:
     """accelerate's view of the machine: a CPU, a GPU, or one process of several."""
-    kind = pick_device(device).type
+    kind = pick_device(device)
     # bfloat16 on a processor without units for it is emulated and several times slower.
     bf16 = (kind == "cpu" and _cpu_computes_bf16()) or (
         kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)

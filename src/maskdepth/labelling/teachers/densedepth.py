@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from maskdepth.errors import TeacherError
 from maskdepth.images import resize
+from maskdepth.labelling.devices import pick_device
 from maskdepth.labelling.teachers.densedepth_network import (
     EPSILON,
     LEAK,
@@ -26,7 +27,6 @@ from maskdepth.labelling.teachers.densedepth_network import (
     DenseDepthNetwork,
     layer_shapes,
 )
-from maskdepth.labelling.teachers.devices import torch_device
 from maskdepth.labelling.teachers.keras_h5 import described_layers, read_keras_file
 from maskdepth.labelling.teachers.known import UNKNOWN
 from maskdepth.labelling.teachers.teacher import TeacherInfo
@@ -58,7 +58,8 @@ class DenseDepth:
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
 
     Raises:
-        TeacherError: the file is damaged, or of another network; the device is not there.
+        TeacherError: the file is damaged, or of another network.
+        UsageError: the device is not there.
         DependencyError: h5py or torch is not installed.
     """
 
@@ -77,7 +78,7 @@ class DenseDepth:
                 f"{max_depth_m:g} m",
                 "say which data the weights were trained on",
             )
-        device = torch_device(device)
+        device = pick_device(device, "teacher")
         file = read_keras_file(path, layer_shapes())
         _check_description(file.description, Path(path))
         self._network = DenseDepthNetwork(file.weights, device)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.errors import DependencyError, TeacherError
-from maskdepth.labelling.teachers.devices import torch_device
+from maskdepth.labelling.devices import pick_device
 from maskdepth.labelling.teachers.known import Facts
 from maskdepth.labelling.teachers.teacher import TeacherInfo
 
@@ -41,13 +41,14 @@ class TransformersTeacher:
 
     Raises:
         DependencyError: torch or transformers is not installed.
-        TeacherError: the folder holds no such network, or the device is not there.
+        TeacherError: the folder holds no such network.
+        UsageError: the device is not there.
     """
 
     def __init__(self, folder: Path, name: str, facts: Facts, device: str = "auto") -> None:
         torch, transformers = _libraries()
         self._torch = torch
-        self._device = torch_device(device)
+        self._device = pick_device(device, "teacher")
         self._dtype = torch.float16 if self._device == "cuda" else torch.float32
         version = _version(folder, facts)
         try:
