@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from PIL import Image
 from maskdepth.bench.setting import describe_machine, sample_dataset
 from maskdepth.images import load_cutout
 from maskdepth.labelling.devices import pick_device
+from maskdepth.synthesis.catalogue import Catalogue
 from maskdepth.synthesis.recipes import Recipe, sample_recipes
 from maskdepth.synthesis.renderer import render
 from maskdepth.synthesis.rules import BENCHMARK_SEED, BENCHMARK_V1, RecipeRules
@@ -137,15 +139,27 @@ def _render_share(job: _Job, start: int, stop: int) -> dict[str, Any]:
     return {"seconds": seconds, "memory_mb": memory}
 
 
-def _renderer(job: _Job, spec: DatasetSpec, rules: RecipeRules) -> Callable[[list[Recipe]], object]:
-    """What renders some recipes, and returns when their pixels are there."""
+def _renderer(job: _Job, spec: DatasetSpec, rules: RecipeRules) -> Callable[[list[Recipe]], None]:
+    """What renders some recipes, keeps nothing, and returns when their pixels are there."""
     size = rules.size
+    if job.renderer == "device":
+        return _device_renderer(job, spec.catalogue(job.folder, size), size)
+    one: Callable[[Recipe], object]
     if job.renderer == "pillow":
-        pictures = PillowPictures(spec, job.folder, size)
-        return lambda recipes: [render_with_pillow(recipe, size, pictures) for recipe in recipes]
-    catalogue = spec.catalogue(job.folder, size)
-    if job.renderer == "maskdepth":
-        return lambda recipes: [render(recipe, size, catalogue) for recipe in recipes]
+        one = partial(
+            render_with_pillow, size=size, pictures=PillowPictures(spec, job.folder, size)
+        )
+    else:
+        one = partial(render, size=size, catalogue=spec.catalogue(job.folder, size))
+
+    def render_each(recipes: list[Recipe]) -> None:
+        for recipe in recipes:
+            one(recipe)
+
+    return render_each
+
+
+def _device_renderer(job: _Job, catalogue: Catalogue, size: int) -> Callable[[list[Recipe]], None]:
     import torch
 
     from maskdepth.learning.rendering import DeviceRenderer
