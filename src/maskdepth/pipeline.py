@@ -27,8 +27,8 @@ from maskdepth.inference.model_folder import (
 )
 from maskdepth.inference.predictor import Predictor
 from maskdepth.labelling.build import Dataset, compose_dataset, open_dataset
-from maskdepth.labelling.devices import pick_device
 from maskdepth.labelling.storage import ShardReader, StoredDisparity, per_composite_label
+from maskdepth.labelling.teachers.devices import pick_device
 from maskdepth.report import write_report
 from maskdepth.synthesis.label_facts import TeacherLabel
 from maskdepth.synthesis.recipes import sample_recipe
@@ -86,8 +86,6 @@ def train_model(
     _check_run(output, resume=resume)
     labels, teacher = _stored_labels(dataset) if per_composite else (None, None)
     try:
-        import torch
-
         from maskdepth.learning.dataset import CompositeDataset
         from maskdepth.learning.feed import catalogue_memory_mb, count_workers
         from maskdepth.learning.training import train
@@ -95,7 +93,7 @@ def train_model(
         raise DependencyError(error.name or "torch", "train") from None
 
     spec = dataset.spec
-    workers = count_workers(config.workers, torch.device(pick_device(device)))
+    workers = count_workers(config.workers, pick_device(device))
     catalogue = spec.catalogue(dataset.folder, memory_mb=catalogue_memory_mb(workers))
     samples = CompositeDataset(
         spec.rules,

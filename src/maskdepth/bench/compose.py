@@ -20,7 +20,7 @@ from PIL import Image
 
 from maskdepth.bench.setting import describe_machine, sample_dataset
 from maskdepth.images import load_cutout
-from maskdepth.labelling.devices import pick_device
+from maskdepth.labelling.teachers.devices import pick_device
 from maskdepth.synthesis.catalogue import Catalogue
 from maskdepth.synthesis.recipes import Recipe, sample_recipes
 from maskdepth.synthesis.renderer import render
@@ -160,11 +160,9 @@ def _renderer(job: _Job, spec: DatasetSpec, rules: RecipeRules) -> Callable[[lis
 
 
 def _device_renderer(job: _Job, catalogue: Catalogue, size: int) -> Callable[[list[Recipe]], None]:
-    import torch
-
     from maskdepth.learning.rendering import DeviceRenderer
 
-    renderer = DeviceRenderer(catalogue, size, torch.device(job.device))
+    renderer = DeviceRenderer(catalogue, size, job.device)
 
     def render_batches(recipes: list[Recipe]) -> None:
         for low in range(0, len(recipes), job.batch_size):

@@ -110,7 +110,7 @@ def in_order(length: int, batch_size: int) -> list[list[int]]:
     return [list(indices[i : i + batch_size]) for i in indices[::batch_size]]
 
 
-def count_workers(workers: int | Literal["auto"], device: torch.device) -> int:
+def count_workers(workers: int | Literal["auto"], device: torch.device | str) -> int:
     """Rendering processes for a setting; "auto" leaves a CPU that also trains to the training.
 
     On two cores workers only compete with the step they are meant to hide behind.
@@ -118,7 +118,8 @@ def count_workers(workers: int | Literal["auto"], device: torch.device) -> int:
     if workers != "auto":
         return workers
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(8, (cores or 1) // 4 if device.type == "cpu" else (cores or 1) - 1)
+    on_cpu = torch.device(device).type == "cpu"
+    return min(8, (cores or 1) // 4 if on_cpu else (cores or 1) - 1)
 
 
 def catalogue_memory_mb(workers: int) -> float:

@@ -18,7 +18,7 @@ from torch import nn
 from maskdepth.errors import DatasetError
 from maskdepth.images import make_folder
 from maskdepth.inference.model_folder import STATE_FILE, WEIGHTS_FILE
-from maskdepth.labelling.devices import pick_device
+from maskdepth.labelling.teachers.devices import pick_device
 from maskdepth.learning.checkpoint import (
     TrainingState,
     capture_tensors,

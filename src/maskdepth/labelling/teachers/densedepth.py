@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from maskdepth.errors import TeacherError
 from maskdepth.images import resize
-from maskdepth.labelling.devices import pick_device
 from maskdepth.labelling.teachers.densedepth_network import (
     EPSILON,
     LEAK,
@@ -27,6 +26,7 @@ from maskdepth.labelling.teachers.densedepth_network import (
     DenseDepthNetwork,
     layer_shapes,
 )
+from maskdepth.labelling.teachers.devices import pick_device
 from maskdepth.labelling.teachers.keras_h5 import described_layers, read_keras_file
 from maskdepth.labelling.teachers.known import UNKNOWN
 from maskdepth.labelling.teachers.teacher import TeacherInfo

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.errors import DependencyError, TeacherError
-from maskdepth.labelling.devices import pick_device
+from maskdepth.labelling.teachers.devices import pick_device
 from maskdepth.labelling.teachers.known import Facts
 from maskdepth.labelling.teachers.teacher import TeacherInfo
 

@@ -88,11 +88,11 @@ class DeviceRenderer:
         self,
         catalogue: Catalogue,
         size: int,
-        device: torch.device,
+        device: torch.device | str,
         memory_mb: float | None = None,
     ) -> None:
         self._size = size
-        self._device = device
+        self._device = device = torch.device(device)
         if memory_mb is None:
             memory_mb = _MEMORY_MB
             if device.type == "cuda":
