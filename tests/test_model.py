@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from maskdepth.errors import ConfigError, ModelError
 from maskdepth.learning.model import PRESETS, build_model, count_weights
-from maskdepth.learning.small import visible_difference
+from maskdepth.learning.small import visible_differences
 
 
 def make_inputs(batch: int, height: int, width: int, seed: int = 0) -> list[Tensor]:
@@ -148,12 +148,26 @@ def test_seed_takes_a_black_plate_for_an_absent_one(seed: nn.Module) -> None:
 
 
 @given(levels=st.integers(0, 255))
-def test_visible_difference_keeps_zero_and_lifts_small_differences(levels: int) -> None:
+def test_visible_differences_keep_zero_and_lift_small_ones(levels: int) -> None:
     picture = torch.full((1, 3, 1, 1), levels / 255)
-    value = visible_difference(picture, torch.zeros_like(picture))
+    value = visible_differences(picture, torch.zeros_like(picture))[:, :3]
     least = (0, 0.07, 0.13)[min(levels, 2)]
     assert (value == 0).all() if levels == 0 else (value >= least).all()
     assert (value < 1).all()
+
+
+def test_a_faint_difference_counts_as_much_as_the_rest_of_the_pair_allows() -> None:
+    """Two grey levels on a third of a picture stand out of an exact plate, and not of noise."""
+    noise = torch.randn(1, 3, 60, 60, generator=torch.Generator().manual_seed(0))
+    plate = torch.full((1, 3, 60, 60), 0.5)
+    picture = plate.clone()
+    picture[..., :20] += 2 / 255
+    exact = visible_differences(picture, plate)[:, 3:]
+    assert exact[..., :20].min() > 0.5
+    assert exact[..., 20:].max() == 0
+    noisy = visible_differences(picture + 6 / 255 * noise, plate)[:, 3:]
+    assert noisy[..., :20].mean() < 0.35
+    assert abs(noisy[..., :20].mean() - noisy[..., 20:].mean()) < 0.05
 
 
 def test_alpha_can_follow_a_single_pixel(small: nn.Module) -> None:

@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -162,7 +163,7 @@ def same(one: PlateProfile, other: PlateProfile) -> bool:
 def measured() -> PlateProfile:
     depth_m = depth_of(ground())
     depth_m[0], depth_m[3, :7], depth_m[4, 4] = np.inf, np.nan, 123.456
-    return profile_from_depth(picture(1), depth_m, {"from": "sensor"})
+    return profile_from_depth(picture(), depth_m, {"from": "sensor"})
 
 
 @pytest.mark.parametrize("make", [calibrated, measured])
@@ -325,7 +326,7 @@ def test_a_frame_comes_out_in_metres(scale: float, shift: float) -> None:
     """Whatever the network's scale and shift: the plate's depth outside, the object's inside."""
     profile, inside = calibrated(), float(ground()[40, 40])
     seer = seen(box(), inside, scale, shift)
-    result = Predictor(seer, CARD).predict(picture(3), profile)
+    result = Predictor(seer, CARD).predict(picture(), profile)
     assert result.depth_m is not None
     expected = depth_of(np.where(box(), np.float32(inside), ground()))
     np.testing.assert_allclose(result.depth_m[box()], expected[box()], rtol=0.03)
@@ -470,6 +471,34 @@ def test_a_profile_of_another_plate_is_refused() -> None:
         predictor.predict(picture()[:, :50], calibrated())
     with pytest.raises(UsageError, match="plate profile alone"):
         predictor.predict(picture(), calibrated(), ground())
+
+
+def test_metres_of_another_scene_are_refused() -> None:
+    """None of the plate's corners are in the picture; who switches registration off is believed."""
+    random = np.random.default_rng(1)
+    scenes = random.integers(0, 256, (2, HEIGHT, WIDTH, 3), np.uint8)
+    profile = replace(calibrated(), picture=scenes[0])
+    with pytest.raises(PlateError, match="the scene of the plate profile"):
+        Predictor(seen(box(), 0.6), CARD).predict(scenes[1], profile)
+    unregistered = Predictor(seen(box(), 0.6), CARD, register=False)
+    assert unregistered.predict(scenes[1], profile).depth_m is not None
+
+
+def test_a_plates_depth_moves_with_its_picture(tmp_path: Path) -> None:
+    """A camera that was shifted 4 px sees the plate's depth 4 px from where it was."""
+    random = np.random.default_rng(2)
+    coarse = random.integers(0, 256, (30, 40, 3), np.uint8)
+    scene = np.asarray(cv2.resize(coarse, (WIDTH + 4, HEIGHT), interpolation=cv2.INTER_CUBIC))
+    columns = np.linspace(0.2, 0.8, WIDTH, dtype=np.float32)
+    disparity = np.broadcast_to(columns, (HEIGHT, WIDTH)).copy()
+    profile = profile_from_disparity(np.ascontiguousarray(scene[:, 4:]), disparity)
+    predictor = Predictor(Seer(np.zeros((HEIGHT, WIDTH), np.bool_), disparity), CARD)
+    result = predictor.predict(np.ascontiguousarray(scene[:, :-4]), profile)
+    inner = result.disparity[10:-10, 14:-10]
+    np.testing.assert_allclose(inner, disparity[10:-10, 10:-14], atol=1e-3)
+    result.save(tmp_path, "a")
+    record = json.loads((tmp_path / "a.json").read_text())["registration"]
+    assert record["shift_px"] == pytest.approx([4, 0], abs=0.1)
 
 
 def test_a_folder_may_hold_profiles(tmp_path: Path) -> None:

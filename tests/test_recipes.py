@@ -24,7 +24,9 @@ from maskdepth.synthesis.rules import (
     BENCHMARK_V1,
     FIELD,
     PRIOR_WORK,
+    PlainRules,
     RecipeRules,
+    RegisteredRules,
     plan_rules,
 )
 
@@ -265,7 +267,8 @@ def test_the_hard_slice_is_frozen_and_within_its_ranges() -> None:
 
 def test_rules_for_the_field_draw_every_effect_as_often_as_they_say() -> None:
     """Each effect comes with its probability, and off and on are both there."""
-    recipes = list(sample_recipes(FIELD, make_pool(9, 6, labelled=3), 0, 0, 4000))
+    rules = FIELD.with_(plain=PlainRules())
+    recipes = list(sample_recipes(rules, make_pool(9, 6, labelled=3), 0, 0, 4000))
     effects = [recipe.effects for recipe in recipes]
     shares = {
         "shadow": np.mean([any(s.height == 1 for s in each.shadows) for each in effects]),
@@ -283,6 +286,38 @@ def test_rules_for_the_field_draw_every_effect_as_often_as_they_say() -> None:
     }
     for name, share in shares.items():
         assert share == pytest.approx(getattr(FIELD, name).probability, abs=0.03), name
+
+
+def test_plain_samples_among_others_have_no_effects_at_all() -> None:
+    """As many as the rules say: neither effects nor noise nor stale things, JPEG as it comes."""
+    pool = make_pool(9, 6, labelled=3)
+    some = [recipe.effects == NO_EFFECTS for recipe in sample_recipes(FIELD, pool, 0, 0, 4000)]
+    assert np.mean(some) == pytest.approx(FIELD.plain.probability, abs=0.03)
+    rules = FIELD.with_(plain=PlainRules(probability=1.0))
+    recipes = list(sample_recipes(rules, pool, 0, 0, 400))
+    assert all(each.effects == NO_EFFECTS for each in recipes)
+    assert all(each.noise_sigma == 0 and each.stale is None for each in recipes)
+    assert {each.jpeg_picture is None for each in recipes} == {True, False}
+
+
+def test_a_registered_plate_keeps_a_small_part_of_its_motion_and_light() -> None:
+    """What remains is the same share of shift, turn and light, and is not drawn anew."""
+    pool = make_pool(9, 6, labelled=3)
+    moved = FIELD.with_(registered=RegisteredRules(), plain=PlainRules())
+    mended = moved.with_(registered=RegisteredRules(probability=1.0, remains=(0.1, 0.1)))
+    for before, after in zip(
+        sample_recipes(moved, pool, 5, 0, 200),
+        sample_recipes(mended, pool, 5, 0, 200),
+        strict=True,
+    ):
+        old, new = before.effects, after.effects
+        assert new.plate_shift == pytest.approx(np.multiply(old.plate_shift, 0.1))
+        assert new.plate_angle == pytest.approx(0.1 * old.plate_angle)
+        assert np.subtract(new.gains, 1) == pytest.approx(
+            np.multiply(np.subtract(old.gains, 1), 0.1)
+        )
+        assert new.offset == pytest.approx(0.1 * old.offset)
+        assert new.shadows == old.shadows
 
 
 def test_objects_stand_on_the_ground_of_labelled_backgrounds_alone() -> None:

@@ -238,7 +238,7 @@ def composites(dataset: Dataset, rules: RecipeRules = FIELD) -> CompositeDataset
     spec = dataset.spec
     return CompositeDataset(
         rules.at_size(SIZE), spec.pool(), 5, spec.catalogue(dataset.folder, SIZE), 64,
-        drop_plate=0.3,
+        drop_plate=0.3, mirror=0.5,
     )  # fmt: skip
 
 
@@ -264,6 +264,21 @@ def test_a_batch_is_what_the_loader_would_have_collated(dataset: Dataset, stored
             assert far.double().mean() < 1e-4, name
         for name in ("validity", "has_disparity", "index"):
             assert torch.equal(ours[name], theirs[name])
+
+
+def test_a_mirrored_sample_is_the_same_one_in_a_mirror(dataset: Dataset) -> None:
+    """Picture, plate, alpha and depth are turned together; about as many as were asked for."""
+    plain, half = composites(dataset), composites(dataset)
+    plain.mirror = 0.0
+    mirrored = 0
+    for index in range(24):
+        before, after = plain[index], half[index]
+        turned = not torch.equal(before["picture"], after["picture"])
+        mirrored += turned
+        for name, value in before.items():
+            expected = value.flip(2) if turned and value.ndim == 3 else value
+            assert torch.equal(after[name], expected), name
+    assert 5 <= mirrored <= 19
 
 
 def test_a_dataset_that_cannot_render_there_is_refused() -> None:

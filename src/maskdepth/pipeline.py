@@ -103,6 +103,7 @@ def train_model(
         _WITHOUT_END,
         drop_plate=config.drop_plate,
         drop_plate_disparity=config.drop_plate_disparity,
+        mirror=config.mirror,
         labels=labels,
     )
     validation = CompositeDataset(

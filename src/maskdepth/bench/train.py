@@ -82,6 +82,7 @@ def _sample_pack_composites(folder: Path, config: TrainingConfig, size: int) -> 
         config.batch_size,  # a length is asked for; samples beyond it come all the same
         drop_plate=config.drop_plate,
         drop_plate_disparity=config.drop_plate_disparity,
+        mirror=config.mirror,
     )
 
 

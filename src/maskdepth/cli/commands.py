@@ -102,6 +102,13 @@ def predict(
             help="Of depth in metres, which a calibrated .plate gives: png (16-bit mm) or npy."
         ),
     ] = "png",
+    register: Annotated[
+        bool,
+        typer.Option(
+            "--register/--no-register",
+            help="First bring the plate onto the picture: its place and its light.",
+        ),
+    ] = True,
     device: Device = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; else all.")] = None,
     as_json: Json = False,
@@ -112,7 +119,7 @@ def predict(
 
     stdin = sys.stdin.buffer.read() if source == "-" else None
     jobs = find_jobs(source, plate, stdin=stdin)
-    predictor = Predictor.from_pretrained(model, device=device, threads=threads)
+    predictor = Predictor.from_pretrained(model, device=device, threads=threads, register=register)
     summary = predict_all(predictor, jobs, output, depth_format=depth_format)
     for name, message in summary.failures:
         typer.echo(f"{name}: {message}", err=True)

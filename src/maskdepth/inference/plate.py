@@ -44,6 +44,7 @@ from maskdepth.images import (
     write_bytes,
 )
 from maskdepth.inference.calibration import Calibration, FittedPoint, KnownPoint, calibrate
+from maskdepth.inference.registration import Registration
 
 PLATE_SUFFIX: Final = ".plate"
 PROFILE_FORMAT: Final = "maskdepth-plate"
@@ -103,6 +104,18 @@ class PlateProfile:
             picture=resize(self.picture, height, width),
             disparity=resize_disparity(self.disparity, height, width),
             depth_m=None if depth_m is None else resize_disparity(depth_m, height, width),
+        )
+
+    def registered(self, registration: Registration) -> PlateProfile:
+        """The profile as its plate would have been taken with a picture's camera and light."""
+        if not registration.changes:
+            return self
+        depth_m = self.depth_m
+        return replace(
+            self,
+            picture=registration.move_picture(self.picture),
+            disparity=registration.move_map(self.disparity),
+            depth_m=None if depth_m is None else registration.move_map(depth_m),
         )
 
     def known_depth_m(self) -> NDArray[np.float32] | None:

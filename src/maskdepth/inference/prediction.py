@@ -28,6 +28,7 @@ from maskdepth.images import (
 from maskdepth.inference.alignment import Alignment
 from maskdepth.inference.calibration import Calibration
 from maskdepth.inference.model_folder import ModelCard
+from maskdepth.inference.registration import Registration
 
 FILE_ENDINGS = {
     "alpha": "_alpha.png",
@@ -78,8 +79,10 @@ class Prediction:
         alpha: float32 (H, W) in [0,1].
         disparity: float32 (H, W) in [0,1], near = 1; NaN everywhere when the model never
             learned depth.
-        plate: uint8 (H, W, 3) RGB, or None.
+        plate: uint8 (H, W, 3) RGB as it was compared with the picture, so moved and lit where
+            it was registered; or None.
         plate_disparity_used: whether the plate's disparity went in as well.
+        registration: how the plate was brought onto the picture; None where it was not tried.
         depth_m: float32 (H, W) metres where the plate is calibrated, else None. Infinity is sky or
             too far to tell, NaN invalid.
         alignment: how the disparity came into the plate's units; None without a plate profile.
@@ -94,6 +97,7 @@ class Prediction:
     disparity: NDArray[np.float32]
     plate: NDArray[np.uint8] | None = None
     plate_disparity_used: bool = False
+    registration: Registration | None = None
     depth_m: NDArray[np.float32] | None = None
     alignment: Alignment | None = None
     calibration: Calibration | None = None
@@ -230,6 +234,7 @@ class Prediction:
             "plate": self.plate_source.name if self.plate_source is not None else None,
             "plate_used": self.plate is not None,
             "plate_disparity_used": self.plate_disparity_used,
+            "registration": None if self.registration is None else self.registration.as_json(),
             "width": width,
             "height": height,
             "files": files,

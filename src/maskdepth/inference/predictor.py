@@ -11,12 +11,19 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from maskdepth.depth import decode_disparity
-from maskdepth.errors import ModelError, PictureError, UsageError, WeightsNotShippedError
+from maskdepth.errors import (
+    ModelError,
+    PictureError,
+    PlateError,
+    UsageError,
+    WeightsNotShippedError,
+)
 from maskdepth.images import load_grey16, load_picture, resize, resize_disparity
 from maskdepth.inference.alignment import align_frame
 from maskdepth.inference.model_folder import NETWORK_FILE, ModelCard, first_line, load_model_folder
 from maskdepth.inference.plate import PlateProfile, is_profile, load_profile
 from maskdepth.inference.prediction import NO_DEPTH, Prediction
+from maskdepth.inference.registration import Registration, register_plate
 
 __all__ = ["Backend", "OnnxBackend", "PictureSource", "Prediction", "Predictor"]
 
@@ -117,11 +124,14 @@ class Predictor:
     Args:
         backend: runs the network.
         card: says what sizes the network was made for, and what it learned.
+        register: whether a plate is first moved and lit as its picture is, see
+            `maskdepth.inference.registration`.
     """
 
-    def __init__(self, backend: Backend, card: ModelCard) -> None:
+    def __init__(self, backend: Backend, card: ModelCard, *, register: bool = True) -> None:
         self.card = card
         self._backend = backend
+        self._register = register
 
     @classmethod
     def from_pretrained(
@@ -130,6 +140,7 @@ class Predictor:
         *,
         device: str = "auto",
         threads: int | None = None,
+        register: bool = True,
     ) -> Self:
         """Load a model folder.
 
@@ -137,6 +148,7 @@ class Predictor:
             model: the folder.
             device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
             threads: CPU threads, all cores if left out.
+            register: see `Predictor`.
 
         Raises:
             WeightsNotShippedError: no folder given, and none is shipped.
@@ -146,7 +158,9 @@ class Predictor:
         if model is None:
             raise WeightsNotShippedError
         card = load_model_folder(model)
-        return cls(OnnxBackend(Path(model) / NETWORK_FILE, device, threads), card)
+        return cls(
+            OnnxBackend(Path(model) / NETWORK_FILE, device, threads), card, register=register
+        )
 
     def predict(
         self,
@@ -167,7 +181,7 @@ class Predictor:
 
         Raises:
             PictureError: an input cannot be read, or the plate does not fit the picture.
-            PlateError: a plate profile cannot be read.
+            PlateError: a plate profile cannot be read, or is of another scene.
             UsageError: a plate disparity without a plate, or beside a plate profile.
             ModelError: the network fails.
         """
@@ -185,6 +199,11 @@ class Predictor:
             raise UsageError("a plate with its disparity", "no plate", "pass the plate as well")
         plate_pixels = None if plate is None else _fit(_load_own(plate), size, "plate")
         known = None if plate_disparity is None else _load_disparity(plate_disparity, size)
+        registration = None
+        if plate_pixels is not None and self._register:
+            registration = self._find_registration(picture, plate_pixels)
+            plate_pixels = registration.move_picture(plate_pixels)
+            known = None if known is None else registration.move_map(known)
         alpha, disparity = self._run(picture, plate_pixels, known)
         if self.card.depth == NO_DEPTH:
             disparity = np.full_like(disparity, np.nan)
@@ -194,6 +213,7 @@ class Predictor:
             disparity=disparity,
             plate=plate_pixels,
             plate_disparity_used=known is not None,
+            registration=registration,
             card=self.card,
             source=_path_of(image),
             plate_source=_path_of(plate),
@@ -205,6 +225,11 @@ class Predictor:
         height, width = picture.shape[:2]
         _check_aspect(plate.disparity.shape, (height, width), "plate profile")
         profile = plate.at_size(height, width)
+        registration = None
+        if self._register:
+            registration = self._find_registration(picture, profile.picture)
+            _refuse_another_scene(registration, plate)
+            profile = profile.registered(registration)
         alpha, disparity = self._run(picture, profile.picture, profile.proportional_disparity)
         if self.card.depth == NO_DEPTH:
             disparity = np.full_like(disparity, np.nan)
@@ -215,6 +240,7 @@ class Predictor:
             disparity=frame.disparity,
             plate=profile.picture,
             plate_disparity_used=True,
+            registration=registration,
             depth_m=frame.depth_m,
             alignment=frame.alignment,
             calibration=profile.calibration,
@@ -222,6 +248,13 @@ class Predictor:
             source=_path_of(image),
             plate_source=plate.file,
         )
+
+    def _find_registration(
+        self, picture: NDArray[np.uint8], plate: NDArray[np.uint8]
+    ) -> Registration:
+        """Both of one size; found at the size the network sees."""
+        work = self._working_size(*picture.shape[:2])
+        return register_plate(resize(picture, *work), resize(plate, *work))
 
     def _run(
         self,
@@ -266,6 +299,17 @@ class Predictor:
         side = self.card.training_size
         scale = min(1.0, side / min(height, width), _MAX_ASPECT * side / max(height, width))
         return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _refuse_another_scene(registration: Registration, profile: PlateProfile) -> None:
+    """Metres of another scene would look like an answer."""
+    if registration.another_scene:
+        name = "the plate profile" if profile.file is None else str(profile.file)
+        raise PlateError(
+            f"a picture of the scene of {name}",
+            f"one in which {registration.agreeing} of its {registration.corners} corners are found",
+            "use the profile of this camera, or switch registration off",
+        )
 
 
 def _open_session(path: Path, device: str, threads: int | None) -> Any:

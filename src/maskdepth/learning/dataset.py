@@ -31,6 +31,7 @@ class CompositeDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
         count: length; indices beyond it are valid all the same, for runs without an end.
         drop_plate: share of samples whose plate is withheld from the network.
         drop_plate_disparity: share of samples whose plate disparity is withheld.
+        mirror: share of samples shown as in a mirror, scene and all: twice as many backgrounds.
         labels: disparity of stored samples to learn from instead of the composites' own, float32
             (S, S) with NaN where unknown; sample ``i`` is then that of ``i`` modulo their number.
     """
@@ -45,6 +46,7 @@ class CompositeDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
         *,
         drop_plate: float = 0.1,
         drop_plate_disparity: float = 0.5,
+        mirror: float = 0.0,
         labels: Sequence[NDArray[np.float32]] | None = None,
     ) -> None:
         self.rules = rules
@@ -54,6 +56,7 @@ class CompositeDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
         self.count = count
         self.drop_plate = drop_plate
         self.drop_plate_disparity = drop_plate_disparity
+        self.mirror = mirror
         self.labels = labels
         self._block: tuple[int, list[Recipe]] | None = None
 
@@ -102,12 +105,13 @@ class CompositeDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
             maps = np.stack([self.labels[recipe.index] for recipe in recipes])
             disparity = torch.from_numpy(maps).to(device)
             labelled = disparity.isfinite().flatten(1).any(dim=1)
-        given = np.array([self._inputs_given(index) for index in indices], np.bool_)
+        fates = np.array([self._fate(index) for index in indices], np.bool_)
+        given, mirrored = fates[:, :2], fates[:, 2]
         given[:, 1] &= given[:, 0] & np.array(composites.labelled)
         validity = torch.from_numpy(given).to(device)
         given_disparity = validity[:, 1, None, None] & composites.plate_disparity.isfinite()
         known = disparity.isfinite()
-        return {
+        sample = {
             "picture": composites.image,
             "plate": composites.plate * validity[:, :1, None, None],
             "plate_disparity": composites.plate_disparity.where(given_disparity, 0.0)[:, None],
@@ -118,10 +122,15 @@ class CompositeDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
             "has_disparity": labelled.float(),
             "index": torch.tensor(indices, dtype=torch.int64, device=device),
         }
+        turn = torch.from_numpy(mirrored).to(device)[:, None, None, None]
+        return {
+            name: torch.where(turn, value.flip(3), value) if value.ndim == 4 else value
+            for name, value in sample.items()
+        }
 
     def _sample(self, index: int, recipe: Recipe) -> dict[str, Tensor]:
         composite = render(recipe, self.rules.size, self.catalogue)
-        has_plate, has_plate_disparity = self._inputs_given(index)
+        has_plate, has_plate_disparity, mirrored = self._fate(index)
         has_plate_disparity &= has_plate and composite.plate_disparity is not None
         given = composite.plate_disparity if has_plate_disparity else None
         plate = composite.plate if has_plate else np.zeros_like(composite.plate)
@@ -130,7 +139,7 @@ class CompositeDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
             label = self.labels[recipe.index]
             label = label if np.isfinite(label).any() else None
         disparity, known = self._known(label)
-        return {
+        sample = {
             "picture": _colour(composite.image),
             "plate": _colour(plate),
             "plate_disparity": self._known(given)[0],
@@ -141,6 +150,9 @@ class CompositeDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
             "has_disparity": torch.tensor(float(label is not None)),
             "index": torch.tensor(index, dtype=torch.int64),
         }
+        if not mirrored:
+            return sample
+        return {name: value.flip(2) if value.ndim == 3 else value for name, value in sample.items()}
 
     def _recipe(self, index: int) -> Recipe:
         """A sample's recipe, drawn a block at a time: one by one takes ten times as long."""
@@ -161,11 +173,16 @@ class CompositeDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
         known = np.isfinite(disparity)
         return _plane(np.where(known, disparity, np.float32(0))), _plane(known.astype(np.float32))
 
-    def _inputs_given(self, index: int) -> tuple[bool, bool]:
+    def _fate(self, index: int) -> tuple[bool, bool, bool]:
+        """Whether a sample comes with its plate, with the plate's disparity, and mirrored."""
         key = np.array([self.seed, _DROP_STREAM], np.uint64)
         bits = np.random.Philox(key=key, counter=np.array([index, 0, 0, 0], np.uint64))
-        u_plate, u_disparity = np.random.Generator(bits).random(2)
-        return u_plate >= self.drop_plate, u_disparity >= self.drop_plate_disparity
+        u_plate, u_disparity, u_mirror = np.random.Generator(bits).random(3)
+        return (
+            bool(u_plate >= self.drop_plate),
+            bool(u_disparity >= self.drop_plate_disparity),
+            bool(u_mirror < self.mirror),
+        )
 
 
 def _colour(picture: NDArray[np.uint8]) -> Tensor:

@@ -86,6 +86,7 @@ class EffectColumns:
 
     Attributes:
         u_crowd, u_stale: (n,) uniform draws that decide on more objects.
+        plain: (n,) bool, the samples without effects; the rules' noise is to leave them alone too.
     """
 
     def __init__(self, rules: RecipeRules, uniforms: Array) -> None:
@@ -137,9 +138,19 @@ class EffectColumns:
         self._scale = 1 + applies(rules.resize) * (between(next(u), rules.resize.scale) - 1)
         self._row_noise = applies(rules.row_noise) * between(next(u), rules.row_noise.sigma)
         self.u_crowd = next(u)
+        registered = applies(rules.registered)
+        remains = 1 - registered * (1 - between(next(u), rules.registered.remains))
+        self._gains = 1 + remains[:, None] * (self._gains - 1)
+        self._offset *= remains
+        self._plate_shift *= remains[:, None]
+        self._plate_angle *= remains
+        self.plain = applies(rules.plain) > 0
+        self.u_stale = np.where(self.plain, 1.0, self.u_stale)
 
     def of(self, row: int) -> Effects:
         """The effects of one sample."""
+        if self.plain[row]:
+            return NO_EFFECTS
         shadows = []
         if self._shadow[row, 0] > 0:
             shadows.append(Shadow(*map(float, self._shadow[row])))
@@ -167,6 +178,7 @@ class NoEffectColumns:
     """What ``EffectColumns`` is under rules without effects, at no cost."""
 
     u_crowd = u_stale = np.ones(1)
+    plain = np.zeros(1, np.bool_)
 
     def of(self, _: int) -> Effects:
         """No effects."""

@@ -184,9 +184,8 @@ class _Drawer:
         jpeg = u_jpeg < rules.jpeg_probability
         picture_quality = np.rint(between(u_quality, rules.jpeg_quality)).astype(int)
         plate_quality = np.rint(between(u_plate, rules.jpeg_quality)).astype(int)
-        sigma = np.where(
-            u_noise < rules.noise_probability, between(u_sigma, rules.noise_sigma), 0.0
-        )
+        noisy = (u_noise < rules.noise_probability) & ~effects.plain
+        sigma = np.where(noisy, between(u_sigma, rules.noise_sigma), 0.0)
         for row in range(high - low):
             yield Recipe(
                 index=low + row,

@@ -99,6 +99,20 @@ class PlateMotionRules(EffectRules):
     angle_deg: float = Field(0.7, ge=0, le=45, description="largest, about the centre")
 
 
+class RegisteredRules(EffectRules):
+    """The plate was moved back and lit alike before the network sees it, as prediction does it.
+
+    Its motion and the light's change are then not gone, but small.
+    """
+
+    ranges = frozenset({"remains"})
+    remains: Range = Field((0.0, 0.15), description="share of the motion and of the light's change")
+
+
+class PlainRules(EffectRules):
+    """Neither effects nor noise: the plate is exact, and the mask can be too."""
+
+
 class StaleRules(EffectRules):
     """A thing stands in the plate that had gone when the picture was taken."""
 
@@ -173,6 +187,8 @@ class RecipeRules(_Rules):
     blur: BlurRules = BlurRules()
     resize: ResizeRules = ResizeRules()
     row_noise: RowNoiseRules = RowNoiseRules()
+    registered: RegisteredRules = RegisteredRules()
+    plain: PlainRules = PlainRules()
 
     def at_size(self, size: int) -> Self:
         """The same rules for composites of another side, the cutouts in proportion.
@@ -252,6 +268,8 @@ FIELD: Final = RecipeRules(
     blur=BlurRules(probability=0.25),
     resize=ResizeRules(probability=0.2),
     row_noise=RowNoiseRules(probability=0.1),
+    registered=RegisteredRules(probability=0.75),
+    plain=PlainRules(probability=0.3),
 )
 """What lies between a plate and a picture in the field: light, motion, shadows, noise, codecs."""
 

@@ -1,0 +1,126 @@
+"""A plate comes back onto its picture, and stays as it is where nothing is to be mended."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from maskdepth.inference.registration import register_plate
+
+SIDE = 224
+Picture = NDArray[np.uint8]
+
+
+def textured(seed: int, height: int = SIDE, width: int = SIDE) -> Picture:
+    """Blobs of many sizes: what a scene looks like to whoever compares corners."""
+    random = np.random.default_rng(seed)
+    total = np.zeros((height, width, 3), np.float32)
+    for step in (4, 8, 16, 32):
+        coarse = random.random((height // step + 2, width // step + 2, 3), np.float32)
+        total += cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC) * step**0.5
+    low, high = total.min(), total.max()
+    return np.asarray(30 + 190 * (total - low) / (high - low), np.uint8)
+
+
+def seen_from(scene: Picture, shift: tuple[float, float], angle: float) -> Picture:
+    """The middle of a larger scene by a camera that was shifted (px) and turned (degrees)."""
+    margin = (scene.shape[0] - SIDE) / 2
+    centre = (scene.shape[1] / 2 - 0.5, scene.shape[0] / 2 - 0.5)
+    matrix = cv2.getRotationMatrix2D(centre, angle, 1.0)
+    matrix[:, 2] += np.array(shift) - margin
+    return np.asarray(cv2.warpAffine(scene, matrix, (SIDE, SIDE), flags=cv2.INTER_CUBIC), np.uint8)
+
+
+def with_object(picture: Picture, share: float) -> Picture:
+    """A striped square over some share of the picture."""
+    side = round(SIDE * share**0.5)
+    result = picture.copy()
+    stripes = (np.add.outer(np.arange(side), 2 * np.arange(side)) // 7 % 2 * 200 + 20).astype(
+        np.uint8
+    )
+    result[-side:, 10 : 10 + side] = stripes[:, : SIDE - 10, None]
+    return result
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    shift=st.tuples(st.floats(-7, 7), st.floats(-7, 7)),
+    angle=st.floats(-2, 2),
+    gain=st.floats(0.75, 1.15),
+    offset=st.floats(-10, 10),
+)
+def test_a_moved_and_relit_plate_comes_back_onto_its_picture(
+    seed: int, shift: tuple[float, float], angle: float, gain: float, offset: float
+) -> None:
+    """Behind an object on a quarter of the picture, the plate is found to a few grey levels."""
+    scene = textured(seed, 280, 280)
+    background = seen_from(scene, (0, 0), 0)
+    lit = np.clip(background * gain + offset, 0, 255).astype(np.uint8)
+    picture = with_object(lit, 0.25)
+    plate = seen_from(scene, shift, angle)
+
+    registered = register_plate(picture, plate).move_picture(plate)
+
+    inner = np.zeros((SIDE, SIDE), np.bool_)
+    inner[12:100, 12:-12] = True  # above the object, away from edges that no plate has seen
+    left = np.abs(registered[inner].astype(float) - lit[inner])
+    assert left.mean() < 3.0
+
+
+def test_a_plate_that_fits_is_left_as_it_is_to_the_last_bit() -> None:
+    """Without motion and with the same light there is nothing to mend."""
+    plate = textured(1)
+    found = register_plate(with_object(plate, 0.3), plate)
+    assert not found.changes
+    assert found.move_picture(plate) is plate
+    assert found.agreeing > 0.5 * found.corners
+
+
+def test_a_motion_found_on_a_small_copy_moves_the_large_plate() -> None:
+    """The matrix of the network's size serves the plate at its own, and a map with it."""
+    scene = textured(2, 560, 560)
+    picture = np.asarray(scene[40:488, 40:488])
+    plate = np.asarray(scene[36:484, 46:494])  # what is in both lies 6 px left, 4 px down in it
+    size = (SIDE, SIDE)
+    found = register_plate(
+        np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8),
+        np.asarray(cv2.resize(plate, size, interpolation=cv2.INTER_AREA), np.uint8),
+    )
+    assert found.as_json()["shift_px"] == pytest.approx([3.0, -2.0], abs=0.1)
+
+    moved = found.move_picture(plate)
+    left = np.abs(moved[20:-20, 20:-20].astype(float) - picture[20:-20, 20:-20])
+    assert left.mean() < 2.5
+    rows = np.arange(448, dtype=np.float32)[:, None].repeat(448, axis=1)
+    assert found.move_map(rows)[200, 200] == pytest.approx(204, abs=1)
+
+
+@pytest.mark.parametrize("picture", [textured(3), np.full((SIDE, SIDE, 3), 90, np.uint8)])
+def test_a_plate_of_another_scene_is_recognised_and_not_moved(picture: Picture) -> None:
+    """Nothing of it is found in the picture."""
+    found = register_plate(picture, textured(4))
+    assert found.another_scene
+    assert not found.changes
+
+
+def test_a_plate_without_texture_is_no_other_scene() -> None:
+    """A plain wall offers nothing to recognise it by, and its light is still matched."""
+    wall = np.full((SIDE, SIDE, 3), 100, np.uint8)
+    picture = with_object(np.full_like(wall, 120), 0.2)
+    found = register_plate(picture, wall)
+    assert not found.another_scene
+    assert found.matrix is None
+    assert abs(int(found.move_picture(wall)[0, 0, 0]) - 120) <= 1
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 300), (31, 31), (300, 40)])
+def test_any_size_can_be_registered(shape: tuple[int, int]) -> None:
+    """Pictures too small to follow corners in are left where they are."""
+    plate = textured(5, *shape)
+    found = register_plate(plate, plate)
+    assert not found.changes
