@@ -92,7 +92,7 @@ def test_fit_leaves_a_whole_model_folder(model: Path) -> None:
     names = {path.name for path in model.iterdir()}
     assert {
         "model.onnx", "model.safetensors", "model.json", "log.jsonl", "previews",
-        "dataset", "report.html", "report.json", "state.safetensors",
+        "dataset", "report.html", "report.json", "state.safetensors", "assets.csv",
     } == names  # fmt: skip
     card = json.loads((model / "model.json").read_text())
     assert card["depth"] == "synthetic only"
@@ -186,7 +186,10 @@ def test_a_plate_of_another_shape_is_refused_in_one_line(
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
-        (["predict", "picture.png"], 1),  # no weights are shipped
+        (["predict", "picture.png", "-m", "no/where"], 1),
+        (["push", "nowhere", "some/model"], 1),
+        (["push", "nowhere", "model"], 2),
+        (["export", "nowhere", "--licence", "MIT"], 2),
         (["predict", "nowhere.png", "-m", "nowhere"], 2),
         (["evaluate", "nowhere", "nowhere"], 1),
         (["train", "nowhere", "-o", "out"], 1),
