@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -44,7 +45,8 @@ def fetch_model(hub_id: str, files: Sequence[str], *, download: bool) -> Path:
             "unset HF_HUB_OFFLINE" if offline else "pass --download, or name a model folder",
         )
     try:
-        folder = Path(hub.snapshot_download(hub_id, allow_patterns=list(files)))
+        with _silent(hub):
+            folder = Path(hub.snapshot_download(hub_id, allow_patterns=list(files)))
     except Exception as error:  # of several libraries below, without a common base
         raise ModelError(
             f"a folder {hub_id}, or that model on the hub",
@@ -87,13 +89,14 @@ def push_model(folder: Path, hub_id: str, *, private: bool = False) -> str:
         raise ModelError("a connection to the hub", "HF_HUB_OFFLINE is set", "unset HF_HUB_OFFLINE")
     uploads = _uploads(folder, card, hub_id)
     try:
-        api = hub.HfApi()
-        address = api.create_repo(hub_id, private=private, exist_ok=True)
-        api.create_commit(
-            hub_id,
-            [hub.CommitOperationAdd(name, content) for name, content in uploads.items()],
-            commit_message=f"Model of maskdepth {card.maskdepth}",
-        )
+        with _silent(hub):
+            api = hub.HfApi()
+            address = api.create_repo(hub_id, private=private, exist_ok=True)
+            api.create_commit(
+                hub_id,
+                [hub.CommitOperationAdd(name, content) for name, content in uploads.items()],
+                commit_message=f"Model of maskdepth {card.maskdepth}",
+            )
     except Exception as error:  # as above
         raise ModelError(
             f"a hub that takes {hub_id}",
@@ -119,9 +122,23 @@ def _cached(hub: ModuleType, hub_id: str, files: Sequence[str]) -> Path | None:
     return folders.pop() if len(folders) == 1 else None
 
 
+@contextlib.contextmanager
+def _silent(hub: ModuleType) -> Iterator[None]:
+    """Without the library's bars: a model is a few MB."""
+    before = hub.utils.are_progress_bars_disabled()
+    hub.utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not before:
+            hub.utils.enable_progress_bars()
+
+
 def _library() -> ModuleType:
     try:
         import huggingface_hub
+        import huggingface_hub.constants  # not there before somebody has imported it
+        import huggingface_hub.utils
     except ModuleNotFoundError as error:
         raise DependencyError(error.name or "huggingface_hub", _EXTRA) from None
     return huggingface_hub
