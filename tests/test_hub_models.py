@@ -114,9 +114,10 @@ class _Answers(BaseHTTPRequestHandler):
                     {"type": "file", "path": path, "size": len(data), "oid": path}
                     for path, data in files
                 ]
-                return self._json(told)
-            siblings = [{"rfilename": each} for each in self.server.repositories[name]]
-            self._json({"id": name, "sha": COMMIT, "siblings": siblings})
+                self._json(told)
+            else:
+                siblings = [{"rfilename": each} for each in self.server.repositories[name]]
+                self._json({"id": name, "sha": COMMIT, "siblings": siblings})
         elif parts[2:3] == ["resolve"]:
             data = self.server.repositories["/".join(parts[:2])]["/".join(parts[4:])]
             self._bytes(data, {"X-Repo-Commit": COMMIT, "ETag": hashlib.sha1(data).hexdigest()})
