@@ -40,6 +40,7 @@ SURFACE_ARROWS = {
     "cli": ROOMS["surfaces"],
     "__main__": frozenset({"cli"}),
     "pipeline": frozenset({"evaluation", "report"}),
+    "bench": frozenset({"evaluation"}),
     "server": frozenset({"web"}),
 }
 LEARNING_ONLY = frozenset(

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
-from maskdepth.bench import bench_compose
+from maskdepth.bench import bench_compose, bench_predict, bench_train
 from maskdepth.bench.compose import PillowPictures, render_with_pillow
+from maskdepth.bench.contenders import find_contenders
+from maskdepth.bench.predict import measure_memory
+from maskdepth.errors import UsageError
+from maskdepth.inference.model_folder import ModelCard, file_checksum, save_card
 from maskdepth.labelling.build import Dataset, compose_dataset
+from maskdepth.learning.arithmetic import count_training_flops
+from maskdepth.learning.checkpoint import save_weights
+from maskdepth.learning.export import export_onnx
+from maskdepth.learning.model import build_model, count_weights
 from maskdepth.synthesis.recipes import sample_recipes
 from maskdepth.synthesis.renderer import render
 from maskdepth.synthesis.rules import BENCHMARK_V1
@@ -64,3 +75,87 @@ def test_bench_compose_tells_speed_ratio_and_memory(capfd: pytest.CaptureFixture
     assert result["device"] == "cpu"
     assert all(memory > 20 or math.isnan(memory) for memory in ours["memory_mb"])
     assert capfd.readouterr().out == ""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder of an untrained network; its int8 file is the fp32 one again."""
+    folder = tmp_path_factory.mktemp("model")
+    network = build_model("small")
+    save_weights(folder / "model.safetensors", network, {"preset": "small"})
+    export_onnx(network, "small", folder / "model.onnx")
+    (folder / "model.int8.onnx").write_bytes((folder / "model.onnx").read_bytes())
+    names = ("model.safetensors", "model.onnx", "model.int8.onnx")
+    sha256 = {name: file_checksum(folder / name) for name in names}
+    save_card(folder, ModelCard("small", None, 64, "none", "0", sha256, count_weights(network)))
+    return folder
+
+
+def test_bench_predict_times_every_engine_in_the_same_run(model: Path) -> None:
+    """Networks alone and whole predictions, each with a ratio to the first model's fp32 ONNX."""
+    result = bench_predict([model], sizes=[(48, 48), (60, 80)], runs=3, threads=1, memory=False)
+    rows = {
+        (part, row["engine"], row["precision"], row["model"] == "seed", row["width"]): row
+        for part in ("networks", "predictors")
+        for row in result[part]
+    }
+    for part in ("networks", "predictors"):
+        for width in (48, 80):
+            first = rows[part, "onnxruntime", "fp32", False, width]
+            assert first["ratio"] == 1
+            for engine, precision in (("onnxruntime", "int8"), ("torch", "fp32")):
+                row = rows[part, engine, precision, False, width]
+                assert row["ratio"] == pytest.approx(row["median_ms"] / first["median_ms"])
+                assert 0 < row["median_ms"] <= row["p95_ms"]
+                assert row["runs"] == 3
+    # The prior work's network takes 224 x 224 alone; whole predictions bring it any picture.
+    assert not any(row["model"] == "seed" for row in result["networks"])
+    assert rows["predictors", "torch", "fp32", True, 80]["ratio"] > 2
+    assert rows["predictors", "difference", "uint8", False, 80]["ratio"] < 1
+    missing = " ".join(result["missing"])
+    assert ("openvino" in missing) == (importlib.util.find_spec("openvino") is None)
+
+
+def test_memory_is_of_a_process_that_does_nothing_else(model: Path) -> None:
+    """A larger picture shows in it; what this process holds does not."""
+    hoard = np.ones(300_000_000, np.uint8)
+    (first, *_), _ = find_contenders([model])
+    small, large = (measure_memory(first, "networks", side, side, 1) for side in (32, 640))
+    assert hoard.sum() == len(hoard)
+    assert 20 < small["start_mb"] < small["peak_mb"] < 300
+    assert large["peak_mb"] > small["peak_mb"] + 20
+
+
+def test_bench_predict_refuses_odd_numbers(model: Path) -> None:
+    with pytest.raises(UsageError, match="threads"):
+        bench_predict([model], threads=0)
+
+
+def test_arithmetic_of_a_convolution_is_counted_as_written_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """2 x 3 x 3 x channels x channels x pixels, and twice that again for the gradients."""
+
+    class Net(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = torch.nn.Sequential(
+                torch.nn.Conv2d(3, 5, 3, padding=1), torch.nn.Conv2d(5, 2, 3, padding=1)
+            )
+
+        def forward(self, picture: torch.Tensor, *_: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"alpha_logits": self.layers(picture)}
+
+    monkeypatch.setattr("maskdepth.learning.arithmetic.build_model", lambda _: Net())
+    first, second = 2 * 9 * 3 * 5 * 20**2, 2 * 9 * 5 * 2 * 20**2
+    # The picture needs no gradient, so the first convolution has one product less.
+    assert count_training_flops("net", 20) == 2 * first + 3 * second
+
+
+def test_bench_train_says_what_share_of_the_peak_it_reaches() -> None:
+    result = bench_train("small", size=32, batch_size=2, seconds=2)
+    assert result["peak_share"] == pytest.approx(
+        result["images_per_second"] * result["flops_per_image"] / result["peak_flops_per_second"]
+    )
+    assert 0 < result["peak_share"] < 1
+    assert 0 <= result["loader_share"] <= 1

@@ -17,9 +17,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 
 from maskdepth import cli
+from maskdepth.cli import commands
 from maskdepth.images import load_picture, save_png
 from maskdepth.synthesis.worlds import FAMILIES
 
@@ -92,7 +94,7 @@ def test_fit_leaves_a_whole_model_folder(model: Path) -> None:
     names = {path.name for path in model.iterdir()}
     assert {
         "model.onnx", "model.safetensors", "model.json", "log.jsonl", "previews",
-        "dataset", "report.html", "report.json", "state.safetensors",
+        "dataset", "report.html", "report.json", "state.safetensors", "assets.csv",
     } == names  # fmt: skip
     card = json.loads((model / "model.json").read_text())
     assert card["depth"] == "synthetic only"
@@ -186,7 +188,10 @@ def test_a_plate_of_another_shape_is_refused_in_one_line(
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
-        (["predict", "picture.png"], 1),  # no weights are shipped
+        (["predict", "picture.png", "-m", "no/where"], 1),
+        (["push", "nowhere", "some/model"], 1),
+        (["push", "nowhere", "model"], 2),
+        (["export", "nowhere", "--licence", "MIT"], 2),
         (["predict", "nowhere.png", "-m", "nowhere"], 2),
         (["evaluate", "nowhere", "nowhere"], 1),
         (["train", "nowhere", "-o", "out"], 1),
@@ -399,3 +404,15 @@ def test_bench_worlds_counts_scenes(run: Run) -> None:
     assert figures["scenes_per_second"] > 0
     assert set(figures["family_ms"]) == set(FAMILIES)
     assert all(took > 0 for took in figures["family_ms"].values())
+
+
+@pytest.mark.parametrize("written", [["--from", "shipped"], ["--from=shipped"]])
+def test_an_interrupted_run_goes_on_without_its_start(
+    written: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that has started knows its parent, and --resume beside --from is refused."""
+    monkeypatch.delenv("MASKDEPTH_QUIET", raising=False)
+    monkeypatch.setattr(sys, "argv", ["maskdepth", "train", "data", *written, "-o", "run"])
+    with pytest.raises(typer.Exit):
+        commands._stop("--resume")
+    assert capsys.readouterr().err.endswith("with: maskdepth train data -o run --resume\n")

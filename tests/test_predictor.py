@@ -28,7 +28,6 @@ from maskdepth.errors import (
     PictureError,
     StorageError,
     UsageError,
-    WeightsNotShippedError,
 )
 from maskdepth.inference.model_folder import (
     CARD_FILE,
@@ -324,11 +323,6 @@ def test_a_model_without_depth_gives_no_disparity(tmp_path: Path) -> None:
 
 
 # Model folders
-
-
-def test_without_an_argument_it_says_that_no_weights_are_shipped() -> None:
-    with pytest.raises(WeightsNotShippedError, match="maskdepth fit"):
-        Predictor.from_pretrained()
 
 
 def test_a_card_reads_back_as_written(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@
     ├── PictureError           a picture that cannot be read or does not fit
     ├── AssetError             cutouts, backgrounds, their folders and splits
     ├── DatasetError           a dataset spec: another version, edited, damaged
-    ├── ModelError             a model folder: another version, a missing file
+    ├── ModelError             a model: another version, a missing file, not to be had
     │   └── WeightsNotShippedError
     ├── TeacherError           a teacher that does not fit its description, or cannot be read
     ├── PlateError             a plate profile: damaged, another version, points that do not fit
@@ -78,13 +78,14 @@ class ModelError(MaskdepthError):
 
 
 class WeightsNotShippedError(ModelError):
-    """``Predictor.from_pretrained()`` without an argument, while no weights are shipped."""
+    """The shipped model is asked for, and this installation lacks its files."""
 
     def __init__(self) -> None:
         super().__init__(
-            "a model folder",
-            "none, and this version ships no weights",
-            "make one with `maskdepth fit CUTOUTS BACKGROUNDS -o MODEL` and pass MODEL",
+            "the model that comes with maskdepth",
+            "an installation without it",
+            "install maskdepth from its wheel, or make a model with "
+            "`maskdepth fit CUTOUTS BACKGROUNDS -o MODEL` and pass MODEL",
         )
 
 

@@ -11,23 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from maskdepth import __version__
 from maskdepth.errors import DatasetError, DependencyError, StorageError, UsageError
 from maskdepth.evaluation import evaluate, select_panels
 from maskdepth.images import save_png, write_text
+from maskdepth.inference.finding import SHIPPED, find_model
+from maskdepth.inference.lineage import load_lineage, load_parent, save_lineage
 from maskdepth.inference.model_folder import (
+    ASSETS_FILE,
     LOG_FILE,
-    NETWORK_FILE,
     STATE_FILE,
     WEIGHTS_FILE,
-    ModelCard,
-    file_checksum,
     read_card,
     save_card,
 )
 from maskdepth.inference.predictor import Predictor
 from maskdepth.labelling.build import Dataset, compose_dataset, open_dataset
-from maskdepth.labelling.storage import ShardReader, StoredDisparity, per_composite_label
+from maskdepth.labelling.storage import ShardReader, StoredDisparity
 from maskdepth.labelling.teachers.devices import pick_device
 from maskdepth.report import write_report
 from maskdepth.synthesis.label_facts import TeacherLabel
@@ -37,6 +36,7 @@ from maskdepth.synthesis.rules import BENCHMARK_SEED, BENCHMARK_V1, RecipeRules,
 from maskdepth.synthesis.worlds import write_sample_pack
 
 if TYPE_CHECKING:
+    from maskdepth.learning.release import Release
     from maskdepth.learning.settings import TrainingConfig
 
 # Enough to follow a run, few enough to cost a second.
@@ -65,6 +65,7 @@ def train_model(
     output: Path,
     config: TrainingConfig,
     *,
+    start: str | None = None,
     per_composite: bool = False,
     resume: bool = False,
     device: str = "auto",
@@ -74,6 +75,8 @@ def train_model(
     """Train on a dataset and leave a model folder: weights, ONNX, card, log and previews.
 
     Args:
+        start: a model to start from: its folder, or ``"shipped"``. The card names it and keeps
+            what it was trained on; a resumed run knows it already.
         per_composite: learn depth from the shards' labels, which a teacher made of each composite.
 
     Returns:
@@ -82,17 +85,29 @@ def train_model(
     Raises:
         StorageError: ``output`` holds a run and ``resume`` is off, or none and it is on.
         DatasetError: ``per_composite``, and there are no such shards.
+        UsageError: ``start`` beside ``resume``.
+        ModelError: ``start`` is no model, lacks its weights, or is of another preset.
     """
-    _check_run(output, resume=resume)
+    _check_run(output, resume=resume, start=start)
     labels, teacher = _stored_labels(dataset) if per_composite else (None, None)
     try:
         from maskdepth.learning.dataset import CompositeDataset
         from maskdepth.learning.feed import catalogue_memory_mb, count_workers
+        from maskdepth.learning.release import draft_card, starting_network, write_networks
         from maskdepth.learning.training import train
     except ModuleNotFoundError as error:
         raise DependencyError(error.name or "torch", "train") from None
 
     spec = dataset.spec
+    model = None
+    if start is not None:
+        place = find_model(start if start == SHIPPED else Path(start))
+        chosen = load_parent(place, start if start == SHIPPED else place.resolve().name)
+        model = starting_network(place, chosen, config.preset)
+        save_lineage(output, spec, chosen)
+    elif not resume or not (output / ASSETS_FILE).exists():
+        save_lineage(output, spec, None)
+    parent = load_lineage(output)
     workers = count_workers(config.workers, pick_device(device))
     catalogue = spec.catalogue(dataset.folder, memory_mb=catalogue_memory_mb(workers))
     samples = CompositeDataset(
@@ -121,6 +136,7 @@ def train_model(
         validation,
         output,
         fingerprint=spec.fingerprint + (f"+{teacher.version}" if teacher else ""),
+        model=model,
         resume=resume,
         device=device,
         tensorboard=tensorboard,
@@ -134,7 +150,8 @@ def train_model(
         "seconds": round(result.seconds, 1),
         "config": config.model_dump(mode="json"),
     }
-    _export(output, _draft_card(config.preset, dataset, training, teacher))
+    card = draft_card(config.preset, dataset, training, teacher, parent, output / ASSETS_FILE)
+    write_networks(output, card)
     return False
 
 
@@ -151,8 +168,10 @@ def _stored_labels(dataset: Dataset) -> tuple[StoredDisparity, TeacherLabel]:
     return StoredDisparity(reader), manifest.teacher
 
 
-def _check_run(output: Path, *, resume: bool) -> None:
-    """An earlier run is never overwritten, and only a saved one goes on."""
+def _check_run(output: Path, *, resume: bool, start: str | None) -> None:
+    """An earlier run is never overwritten, only a saved one goes on, and from where it was."""
+    if resume and start is not None:
+        raise UsageError("--from or --resume", "both", "leave --from out: the run has started")
     if resume and not (output / STATE_FILE).exists():
         raise StorageError(f"a run to resume in {output}", "none", "leave --resume out")
     if not resume and any((output / name).exists() for name in (STATE_FILE, WEIGHTS_FILE)):
@@ -161,71 +180,40 @@ def _check_run(output: Path, *, resume: bool) -> None:
         )
 
 
-def _draft_card(
-    preset: str, dataset: Dataset, training: dict[str, Any], teacher: TeacherLabel | None
-) -> ModelCard:
-    """What is known of a model before its files: exporting adds their checksums.
+def export_model(
+    folder: Path,
+    output: Path | None = None,
+    *,
+    calibration: Dataset | None = None,
+    licence: str | None = None,
+    limits: Sequence[str] = (),
+) -> Release:
+    """Write a model's ONNX anew from its weights, and check that both agree.
 
     Args:
-        teacher: who labelled each composite, if a teacher did.
-    """
-    from maskdepth.learning.model import PRESETS, build_model, count_weights
-
-    spec = dataset.spec
-    teachers = spec.teachers + ([] if teacher is None else [teacher])
-    used = [asset for asset in (*spec.cutouts, *spec.backgrounds) if asset.split == "train"]
-    return ModelCard(
-        preset=preset,
-        fixed_size=PRESETS[preset].fixed_size,
-        training_size=spec.rules.size,
-        depth=spec.depth_kind if teacher is None else per_composite_label(teacher),
-        maskdepth=__version__,
-        sha256={},
-        weights=count_weights(build_model(preset)),
-        training=training,
-        data={
-            "cutouts": len(spec.cutouts),
-            "backgrounds": len(spec.backgrounds),
-            "trained_on": len(used),
-            "licences": sorted({asset.licence or "unknown" for asset in used}),
-            "teachers": [each.model_dump(mode="json") for each in teachers],
-            "flagged_labels": len(spec.flagged),
-            "fingerprint": spec.fingerprint,
-        },
-    )
-
-
-def export_model(folder: Path) -> float:
-    """Write a model folder's ONNX anew from its weights, and check that both agree.
-
-    Returns:
-        The largest difference between the two, over alpha and disparity.
+        output: write a clean copy of the model folder there instead; see ``learning.release``.
+        calibration: also write an int8 network, calibrated on this dataset.
+        licence, limits: for the card of the copy.
 
     Raises:
         ModelError: the folder has no weights or no card, or the two networks differ.
+        UsageError: something to say in the card of a copy, and no copy.
+        StorageError: ``output`` holds something else than a clean model folder.
+        DependencyError: something of ``[train]`` is not installed.
     """
-    return _export(folder, read_card(folder))
-
-
-def _export(folder: Path, card: ModelCard) -> float:
+    if output is None and (licence is not None or limits):
+        raise UsageError(
+            "--licence and --limit with --output", "no --output", "say where to write the copy"
+        )
+    card = read_card(folder)
     try:
-        from maskdepth.learning.checkpoint import load_weights
-        from maskdepth.learning.export import check_parity, export_onnx
+        from maskdepth.learning.release import release_model, write_networks
     except ModuleNotFoundError as error:
         raise DependencyError(error.name or "torch", "train") from None
 
-    model, _ = load_weights(folder / WEIGHTS_FILE)
-    # A network that differs must not take the place of one that works.
-    draft = folder / f".{NETWORK_FILE}.part"
-    try:
-        export_onnx(model, card.preset, draft)
-        difference = check_parity(model, card.preset, draft)
-        draft.replace(folder / NETWORK_FILE)
-    finally:
-        draft.unlink(missing_ok=True)
-    files = {name: file_checksum(folder / name) for name in (WEIGHTS_FILE, NETWORK_FILE)}
-    save_card(folder, replace(card, sha256=files))
-    return difference
+    if output is None:
+        return write_networks(folder, card, calibration)
+    return release_model(folder, output, calibration=calibration, licence=licence, limits=limits)
 
 
 def judge_model(
@@ -267,7 +255,8 @@ def judge_model(
     write_text(report.with_suffix(".json"), text + "\n")
     write_report(report, evaluation, panels, _read_log(folder / LOG_FILE))
     if known:
-        save_card(folder, replace(card, metrics=_main_figures(evaluation)))
+        kept = {name: card.metrics[name] for name in ("int8",) if name in card.metrics}
+        save_card(folder, replace(card, metrics=_main_figures(evaluation) | kept))
     return evaluation
 
 
@@ -328,6 +317,7 @@ def fit(
     strict: bool = False,
     depth_scenes: int = 60,
     count: int = 500,
+    start: str | None = None,
     resume: bool = False,
     device: str = "auto",
     tensorboard: bool = False,
@@ -338,6 +328,7 @@ def fit(
 
     Args:
         plan, rules: of the training composites, see ``training_rules``.
+        start: a model to start from, see ``train_model``.
 
     Returns:
         The evaluation, or None where a signal ended the training; ``resume`` goes on then.
@@ -346,7 +337,7 @@ def fit(
         StorageError: ``output`` holds a model or a run already and ``resume`` is off.
     """
     folder = output / "dataset"
-    _check_run(output, resume=resume)
+    _check_run(output, resume=resume, start=start)
     if resume:
         dataset = open_dataset(folder)
     else:
@@ -367,6 +358,7 @@ def fit(
         dataset,
         output,
         config,
+        start=start,
         resume=resume,
         device=device,
         tensorboard=tensorboard,

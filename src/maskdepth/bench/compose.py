@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import multiprocessing
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +16,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from maskdepth.bench.setting import describe_machine, sample_dataset
+from maskdepth.bench.setting import describe_machine, peak_memory_mb, sample_dataset
 from maskdepth.images import load_cutout
 from maskdepth.labelling.teachers.devices import pick_device
 from maskdepth.synthesis.catalogue import Catalogue
@@ -135,7 +133,7 @@ def _render_share(job: _Job, start: int, stop: int) -> dict[str, Any]:
         began = time.perf_counter()
         renders(recipes)
         seconds += time.perf_counter() - began
-        memory = [memory[0] or _memory_mb(), _memory_mb()]
+        memory = [memory[0] or peak_memory_mb(), peak_memory_mb()]
     return {"seconds": seconds, "memory_mb": memory}
 
 
@@ -170,16 +168,6 @@ def _device_renderer(job: _Job, catalogue: Catalogue, size: int) -> Callable[[li
         composites.image[-1, 0, 0, 0].item()  # waits for the device
 
     return render_batches
-
-
-def _memory_mb() -> float:
-    """The most memory this process has held; NaN where the system does not tell."""
-    try:
-        import resource
-    except ModuleNotFoundError:  # Windows
-        return math.nan
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 class PillowPictures:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,22 @@ def sample_dataset(folder: Path, rules: RecipeRules) -> Dataset:
     return compose_dataset(
         pack.cutouts, pack.backgrounds, folder / "dataset", rules=rules, small=True, depth_scenes=0
     )
+
+
+def peak_memory_mb() -> float:
+    """The most memory this process has held; NaN where the system does not tell."""
+    try:
+        # Where there is this file, getrusage also counts what the parent held when it forked.
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return float(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) / 2**10
+    except (OSError, StopIteration):
+        pass
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return math.nan
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def _processor() -> str:

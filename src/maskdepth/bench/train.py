@@ -38,13 +38,16 @@ def bench_train(
     Returns:
         ``images_per_second`` of rendering, forward, backward and step together; ``loader_share``,
         the share of the time spent waiting for rendered batches; ``steps`` and ``seconds`` that
-        were measured; the settings; ``machine``.
+        were measured; ``flops_per_image`` of forward and backward, ``peak_flops_per_second`` of a
+        large matrix product right after the run, on the same device and in the same precision, and
+        ``peak_share`` of it that the loop reached; the settings; ``machine``.
 
     Raises:
         DependencyError: torch is not installed.
         UsageError: the time was too short for two steps.
     """
     try:
+        from maskdepth.learning.arithmetic import count_training_flops, measure_peak_flops
         from maskdepth.learning.settings import preset_config
         from maskdepth.learning.training import train
     except ModuleNotFoundError as error:
@@ -59,11 +62,17 @@ def bench_train(
         result = train(
             config, samples, None, run, device=device, quiet=True, on_progress=marks.append
         )
+    rates = _rates(marks)
+    flops = count_training_flops(preset, size)
+    peak = measure_peak_flops(result.machine["device"], result.machine["precision"])
     return {
         "preset": preset,
         "size": size,
         "batch_size": batch_size,
-        **_rates(marks),
+        **rates,
+        "flops_per_image": flops,
+        "peak_flops_per_second": peak,
+        "peak_share": rates["images_per_second"] * flops / peak,
         "machine": describe_machine() | result.machine,
     }
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from maskdepth.cli.options import Preset, ShardSize, TracingDevice, Workers, print_json
+from maskdepth.cli.options import Device, Preset, ShardSize, TracingDevice, Workers, print_json
 
 bench_app = typer.Typer(help="Measure speed here, on this machine.", no_args_is_help=True)
 
@@ -17,11 +16,14 @@ def bench_training(
     preset: Preset = None,
     seconds: Annotated[float, typer.Option(help="To measure, after a warm-up.")] = 20.0,
     batch_size: Annotated[int, typer.Option(min=1)] = 16,
+    device: Device = "auto",
 ) -> None:
-    """Images per second of the training loop, and the loader's share of the time."""
+    """Images per second of the training loop, the loader's share, and the share of peak FLOP/s."""
     from maskdepth.bench import bench_train
 
-    print_json(bench_train(preset or "small", batch_size=batch_size, seconds=seconds))
+    print_json(
+        bench_train(preset or "small", batch_size=batch_size, seconds=seconds, device=device)
+    )
 
 
 @bench_app.command("worlds")
@@ -39,13 +41,20 @@ def bench_drawing(
 
 @bench_app.command("predict")
 def bench_prediction(
-    model: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Model folders.")],
-    runs: Annotated[int, typer.Option(min=1)] = 50,
+    model: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[MODEL...]", help="Model folders; else the shipped model."),
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1, help="Of each; fewer of the slow ones.")] = 50,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; else all.")] = None,
+    memory: Annotated[
+        bool, typer.Option("--memory/--no-memory", help="Peak memory, each in its own process.")
+    ] = True,
 ) -> None:
-    """Median and 95th percentile of the network's latency, models in turn, with ratios."""
+    """Latency and memory of networks and whole predictions, on all engines there are, in turn."""
     from maskdepth.bench import bench_predict
 
-    print_json(bench_predict(model, runs=runs))
+    print_json(bench_predict(model or [], runs=runs, threads=threads, memory=memory))
 
 
 @bench_app.command("compose")

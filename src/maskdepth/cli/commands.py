@@ -12,6 +12,7 @@ import typer
 
 from maskdepth import __version__
 from maskdepth.cli.label import label
+from maskdepth.cli.models import export, push
 from maskdepth.cli.options import (
     Backgrounds,
     Config,
@@ -20,6 +21,7 @@ from maskdepth.cli.options import (
     DatasetFolder,
     DepthScenes,
     Device,
+    Download,
     Engine,
     Epochs,
     Json,
@@ -36,6 +38,7 @@ from maskdepth.cli.options import (
     Seed,
     ShardSize,
     Small,
+    Start,
     Steps,
     Strict,
     TensorBoard,
@@ -87,7 +90,12 @@ def _options(
 def predict(
     source: Annotated[str, typer.Argument(help="Picture, folder, glob, or - for stdin.")],
     model: Annotated[
-        Path | None, typer.Option("--model", "-m", help="Model folder, as `fit` makes it.")
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Model folder, as `fit` makes it, or a hub id owner/name; else the shipped model.",
+        ),
     ] = None,
     plate: Annotated[
         str | None,
@@ -109,8 +117,12 @@ def predict(
             help="First bring the plate onto the picture: its place and its light.",
         ),
     ] = True,
+    precision: Annotated[
+        str, typer.Option(help="fp32, or int8 where the model has such a network: faster.")
+    ] = "fp32",
     device: Device = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; else all.")] = None,
+    download: Download = False,
     as_json: Json = False,
 ) -> None:
     """Predict alpha, disparity and cutout of pictures, given their clean plates."""
@@ -119,7 +131,14 @@ def predict(
 
     stdin = sys.stdin.buffer.read() if source == "-" else None
     jobs = find_jobs(source, plate, stdin=stdin)
-    predictor = Predictor.from_pretrained(model, device=device, threads=threads, register=register)
+    predictor = Predictor.from_pretrained(
+        model,
+        precision=precision,
+        device=device,
+        threads=threads,
+        register=register,
+        download=download,
+    )
     summary = predict_all(predictor, jobs, output, depth_format=depth_format)
     for name, message in summary.failures:
         typer.echo(f"{name}: {message}", err=True)
@@ -277,6 +296,7 @@ def train(
             "--per-composite", help="Learn depth from shards that `label --per-composite` wrote."
         ),
     ] = False,
+    start: Start = None,
     resume: Resume = False,
     device: Device = "auto",
     renderer: Renderer = None,
@@ -291,6 +311,7 @@ def train(
         open_dataset(dataset),
         output,
         settings,
+        start=start,
         per_composite=per_composite,
         resume=resume,
         device=device,
@@ -326,9 +347,22 @@ def _settings(
 
 def _stop(*more: str) -> NoReturn:
     """Say how to go on with this very call; ``more`` is what it lacks."""
-    arguments = sys.argv[1:] + [option for option in more if option not in sys.argv]
+    arguments = _without(sys.argv[1:], "--from")  # a run that has started knows it
+    arguments += [option for option in more if option not in arguments]
     say(f"interrupted; go on with: {shlex.join(['maskdepth', *arguments])}")
     raise typer.Exit(INTERRUPTED)
+
+
+def _without(arguments: list[str], option: str) -> list[str]:
+    """Arguments but for an option and its value, in either way of writing them."""
+    kept: list[str] = []
+    values = iter(arguments)
+    for argument in values:
+        if argument == option:
+            next(values, None)
+        elif not argument.startswith(f"{option}="):
+            kept.append(argument)
+    return kept
 
 
 def _show_scores(evaluation: dict[str, Any], report: Path) -> None:
@@ -399,15 +433,8 @@ def evaluate_depth(
 app.command()(evaluate_distance)
 
 
-@app.command()
-def export(
-    model: ModelFolder,
-) -> None:
-    """Write MODEL/model.onnx anew from MODEL/model.safetensors and check that both agree."""
-    from maskdepth.pipeline import export_model
-
-    difference = export_model(model)
-    say(f"{model / 'model.onnx'}: differs from the checkpoint by at most {difference:.1e}")
+app.command()(export)
+app.command()(push)
 
 
 @app.command()
@@ -428,6 +455,7 @@ def fit(
     strict: Strict = False,
     depth_scenes: DepthScenes = 60,
     count: Count = 500,
+    start: Start = None,
     resume: Resume = False,
     device: Device = "auto",
     renderer: Renderer = None,
@@ -449,6 +477,7 @@ def fit(
         strict=strict,
         depth_scenes=depth_scenes,
         count=count,
+        start=start,
         resume=resume,
         device=device,
         tensorboard=tensorboard,

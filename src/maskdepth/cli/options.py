@@ -44,6 +44,12 @@ Steps = Annotated[int | None, typer.Option(min=1, help="Train for this many step
 Epochs = Annotated[int | None, typer.Option(min=1, help="Train for this many epochs.")]
 Minutes = Annotated[float | None, typer.Option(help="Train for this many minutes.")]
 Config = Annotated[Path | None, typer.Option(help="YAML file of training settings.")]
+Start = Annotated[
+    str | None,
+    typer.Option(
+        "--from", metavar="MODEL", help="Start from a model folder's weights, or from: shipped."
+    ),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where the run in MODEL stopped.")]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also log for TensorBoard.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]

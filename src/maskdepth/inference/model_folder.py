@@ -1,4 +1,6 @@
-"""A model folder: the network (`model.onnx`) and its card (`model.json`), checked when loaded.
+"""A model folder: networks (`model.onnx`, `model.int8.onnx`) and their card (`model.json`).
+
+Files are checked against the card's checksums when they are loaded.
 
 The card is plain JSON and is validated by hand: pydantic would cost more start-up time than
 the checks are worth.
@@ -13,16 +15,21 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from maskdepth.errors import ModelError
+from maskdepth.errors import ModelError, UsageError
 from maskdepth.images import write_text
 
 CARD_FILE = "model.json"
 NETWORK_FILE = "model.onnx"
+INT8_FILE = "model.int8.onnx"
 WEIGHTS_FILE = "model.safetensors"
 STATE_FILE = "state.safetensors"
+ASSETS_FILE = "assets.csv"
 LOG_FILE = "log.jsonl"
 CARD_FORMAT = "maskdepth-model"
 CARD_VERSION = 1
+
+NETWORKS = {"fp32": NETWORK_FILE, "int8": INT8_FILE}
+"""The network's file by its precision."""
 
 _REMAKE = "copy the whole model folder again, or make it anew with `maskdepth fit`"
 
@@ -41,6 +48,8 @@ class ModelCard:
         sha256: checksum (hexadecimal) of every file of the folder, by file name.
         weights: number of weights.
         training, data, metrics: free-form records of how the model came to be.
+        about: what whoever passes the model on says of it: ``licence``, ``training_data`` (what is
+            unsettled about it), ``limits`` (a list of texts).
         format, version: the kind of card; only this version's own are read.
     """
 
@@ -54,22 +63,47 @@ class ModelCard:
     training: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
     format: str = CARD_FORMAT
     version: int = CARD_VERSION
 
 
-def load_model_folder(path: str | Path) -> ModelCard:
-    """Read the card of a model folder and check the network that it speaks of.
+def load_model_folder(path: str | Path, precision: str = "fp32") -> ModelCard:
+    """Read the card of a model folder and check the network of this precision.
+
+    Args:
+        precision: ``"fp32"`` or ``"int8"``.
 
     Raises:
         ModelError: no such folder, no card or a broken one, another format or version,
             a network that is missing, unreadable or changed.
+        UsageError: an unknown precision.
     """
     folder = Path(path)
+    file = network_file(precision)
     card = read_card(folder)
+    if file not in card.sha256:
+        raise ModelError(
+            f"a model with an {precision} network",
+            f"{folder} without {file}",
+            "make one with `maskdepth export MODEL --int8 DATASET`, or use fp32",
+        )
     # The other files are for training on: a model may travel to the edge without them.
-    _check_file(folder / NETWORK_FILE, card.sha256[NETWORK_FILE])
+    check_file(folder, file, card)
     return card
+
+
+def network_file(precision: str) -> str:
+    """Name of the network's file.
+
+    Raises:
+        UsageError: an unknown precision.
+    """
+    if precision not in NETWORKS:
+        raise UsageError(
+            f"a precision: {' or '.join(NETWORKS)}", repr(precision), "use --precision fp32"
+        )
+    return NETWORKS[precision]
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -115,7 +149,16 @@ def file_checksum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check_file(path: Path, checksum: str) -> None:
+def check_file(folder: Path, name: str, card: ModelCard) -> None:
+    """Compare a file that a card lists with its checksum there.
+
+    Raises:
+        ModelError: the file is not listed, missing, unreadable or changed.
+    """
+    path = folder / name
+    checksum = card.sha256.get(name)
+    if checksum is None:
+        raise ModelError(f"{name} in the card of {folder}", "it is not listed", _REMAKE)
     try:
         found = file_checksum(path)
     except FileNotFoundError:
@@ -145,11 +188,12 @@ def _parse_card(text: str, path: Path) -> ModelCard:
             f"use the maskdepth that wrote it ({str(values.get('maskdepth', 'unknown'))[:40]})",
         )
     known = [item.name for item in fields(ModelCard)]
-    missing = [name for name in known if name not in values]
+    missing = [name for name in known if name not in values and name != "about"]
     unknown = [name for name in values if name not in known]
     if missing or unknown:
         got = f"missing {', '.join(missing)}" if missing else f"unknown {', '.join(unknown)}"
         raise ModelError(f"the keys of a version {CARD_VERSION} card in {path}", got, _REMAKE)
+    values.setdefault("about", {})  # earlier cards have none
     for name, (kind, holds) in _RULES.items():
         if not holds(values[name]):
             raise ModelError(f"{kind} for {name!r} in {path}", repr(values[name])[:80], _REMAKE)
@@ -202,6 +246,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "training": ("a record", _is_record),
     "data": ("a record", _is_record),
     "metrics": ("a record", _is_record),
+    "about": ("a record", _is_record),
 }
 
 

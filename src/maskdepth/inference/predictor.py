@@ -11,16 +11,11 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from maskdepth.depth import decode_disparity
-from maskdepth.errors import (
-    ModelError,
-    PictureError,
-    PlateError,
-    UsageError,
-    WeightsNotShippedError,
-)
+from maskdepth.errors import ModelError, PictureError, PlateError, UsageError
 from maskdepth.images import load_grey16, load_picture, resize, resize_disparity
 from maskdepth.inference.alignment import align_frame
-from maskdepth.inference.model_folder import NETWORK_FILE, ModelCard, first_line, load_model_folder
+from maskdepth.inference.finding import find_model
+from maskdepth.inference.model_folder import ModelCard, first_line, load_model_folder, network_file
 from maskdepth.inference.plate import PlateProfile, is_profile, load_profile
 from maskdepth.inference.prediction import NO_DEPTH, Prediction
 from maskdepth.inference.registration import Registration, register_plate
@@ -138,29 +133,33 @@ class Predictor:
         cls,
         model: str | Path | None = None,
         *,
+        precision: str = "fp32",
         device: str = "auto",
         threads: int | None = None,
         register: bool = True,
+        download: bool = True,
     ) -> Self:
-        """Load a model folder.
+        """Load a model.
 
         Args:
-            model: the folder.
+            model: its folder, or its hub id ``"owner/name"``; None or ``"shipped"`` is the one
+                that comes with the package.
+            precision: ``"fp32"``, or ``"int8"`` where the model has such a network.
             device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
             threads: CPU threads, all cores if left out.
             register: see `Predictor`.
+            download: of a hub id, get what the cache lacks. Nothing else asks the network.
 
         Raises:
-            WeightsNotShippedError: no folder given, and none is shipped.
-            ModelError: the folder is missing, of another version, incomplete or changed.
-            UsageError: a device that cannot be used, or no threads.
+            WeightsNotShippedError: the shipped model, where the installation lacks it.
+            ModelError: the model is missing, of another version, incomplete or changed.
+            UsageError: an unknown precision, a device that cannot be used, or no threads.
+            DependencyError: a hub id, and huggingface_hub is not installed.
         """
-        if model is None:
-            raise WeightsNotShippedError
-        card = load_model_folder(model)
-        return cls(
-            OnnxBackend(Path(model) / NETWORK_FILE, device, threads), card, register=register
-        )
+        file = network_file(precision)
+        folder = find_model(model, files=[file], download=download)
+        card = load_model_folder(folder, precision)
+        return cls(OnnxBackend(folder / file, device, threads), card, register=register)
 
     def predict(
         self,

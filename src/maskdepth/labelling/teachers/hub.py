@@ -205,6 +205,7 @@ def find_folder(hub_id: str, *, download: bool) -> Path:
     """
     try:
         import huggingface_hub
+        import huggingface_hub.constants  # not there before somebody has imported it
     except ModuleNotFoundError as error:
         raise DependencyError(error.name or "huggingface_hub", "teacher") from None
     offline = huggingface_hub.constants.HF_HUB_OFFLINE

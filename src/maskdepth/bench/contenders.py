@@ -1,0 +1,179 @@
+"""What predictions are timed with: networks on several engines, and the tuned threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdepth import __version__
+from maskdepth.evaluation.masks import filtered_difference
+from maskdepth.inference.model_folder import (
+    INT8_FILE,
+    NETWORKS,
+    WEIGHTS_FILE,
+    ModelCard,
+    load_model_folder,
+)
+from maskdepth.inference.prediction import NO_DEPTH
+from maskdepth.inference.predictor import INPUTS, OUTPUTS, Backend, OnnxBackend, Predictor
+
+Float = NDArray[np.float32]
+
+ONNX: Final = "onnxruntime"
+OPENVINO: Final = "openvino"
+TORCH: Final = "torch"
+DIFFERENCE: Final = "difference"
+_SEED: Final = "seed"
+_SEED_SIDE: Final = 224
+_THRESHOLD: Final = 17  # of 255; what tuning found for JPEG, and no matter for the time
+_MEDIAN_PX: Final = 3
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way of predicting.
+
+    Attributes:
+        model: the model folder; None for ``seed``, whose weights do not matter here, and for the
+            difference of picture and plate.
+        engine: ``"onnxruntime"``, ``"openvino"``, ``"torch"`` or ``"difference"``.
+        precision: ``"fp32"`` or ``"int8"``.
+        fixed_size: side in pixels of the square the network needs, or None.
+    """
+
+    model: Path | None
+    engine: str
+    precision: str
+    fixed_size: int | None
+
+    def describe(self) -> dict[str, Any]:
+        """For a row of figures."""
+        name = str(self.model) if self.model else _SEED if self.engine == TORCH else DIFFERENCE
+        return {"model": name, "engine": self.engine, "precision": self.precision}
+
+    def network(self, height: int, width: int, threads: int | None) -> Callable[[], object]:
+        """A call that runs the network alone on a pair of this size, with the plate's disparity."""
+        backend, _ = self._open(threads)
+        random = np.random.default_rng(0)
+        picture = random.random((1, 3, height, width), np.float32)
+        plate = random.random((1, 3, height, width), np.float32)
+        disparity, validity = picture[:, :1], np.ones((1, 2), np.float32)
+        return lambda: backend.run(picture, plate, disparity, validity)
+
+    def whole(self, height: int, width: int, threads: int | None) -> Callable[[], object]:
+        """A call that goes from a uint8 pair of this size to its mask, at that size."""
+        picture, plate = _pair(height, width)
+        if self.engine == DIFFERENCE:
+            return lambda: filtered_difference(picture, plate, _MEDIAN_PX) > _THRESHOLD
+        predictor = Predictor(*self._open(threads))
+        return lambda: predictor.predict(picture, plate).mask
+
+    def _open(self, threads: int | None) -> tuple[Backend, ModelCard]:
+        if self.model is None:
+            return _seed(threads)
+        card = load_model_folder(self.model, self.precision)
+        file = self.model / NETWORKS[self.precision]
+        if self.engine == TORCH:
+            return _torch(self.model / WEIGHTS_FILE, threads), card
+        if self.engine == OPENVINO:
+            return OpenVinoBackend(file, threads), card
+        return OnnxBackend(file, "cpu", threads), card
+
+
+def find_contenders(
+    models: Sequence[Path], *, seed: bool = True
+) -> tuple[list[Contender], list[str]]:
+    """Every way there is here to predict with these models, the first model's ONNX first.
+
+    Returns:
+        The contenders, and what is missing in words.
+
+    Raises:
+        ModelError: a model folder is damaged or missing.
+    """
+    found, missing = [], []
+    engines = [ONNX] + ([OPENVINO] if _is_there(OPENVINO) else [])
+    torch = all(map(_is_there, (TORCH, "safetensors", "accelerate")))
+    for model in models:
+        card = load_model_folder(model)
+        for engine in engines:
+            found.append(Contender(model, engine, "fp32", card.fixed_size))
+            if INT8_FILE in card.sha256:
+                found.append(Contender(model, engine, "int8", card.fixed_size))
+        if INT8_FILE not in card.sha256:
+            missing.append(f"{model} has no int8 network")
+        if torch and (model / WEIGHTS_FILE).is_file():
+            found.append(Contender(model, TORCH, "fp32", card.fixed_size))
+    if torch and seed:
+        found.append(Contender(None, TORCH, "fp32", _SEED_SIDE))
+    found.append(Contender(None, DIFFERENCE, "uint8", None))
+    missing += [] if torch else ["torch is not installed"]
+    missing += [] if len(engines) > 1 else ["openvino is not installed"]
+    return found, missing
+
+
+class OpenVinoBackend:
+    """The network of an ONNX file, run by OpenVINO on the processor, for the bench alone."""
+
+    def __init__(self, path: Path, threads: int | None) -> None:
+        import openvino
+
+        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+        if threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        core = openvino.Core()
+        self._compiled = core.compile_model(core.read_model(str(path)), "CPU", settings)
+        self._inputs = {name for port in self._compiled.inputs for name in port.names}
+
+    def run(
+        self, picture: Float, plate: Float, plate_disparity: Float, validity: Float
+    ) -> tuple[Float, Float]:
+        """Predict a batch; see `Backend.run`."""
+        given = dict(zip(INPUTS, (picture, plate, plate_disparity, validity), strict=True))
+        met = self._compiled({name: given[name] for name in given if name in self._inputs})
+        alpha, disparity = (np.array(met[name], np.float32) for name in OUTPUTS)
+        return alpha, disparity
+
+
+def _is_there(module: str) -> bool:
+    return find_spec(module) is not None
+
+
+def _pair(height: int, width: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    random = np.random.default_rng(0)
+    plate = random.integers(0, 256, (height, width, 3), np.uint8)
+    picture = plate.copy()
+    picture[height // 4 : height // 2, width // 4 : width // 2] ^= 255
+    return picture, plate
+
+
+def _torch(weights: Path, threads: int | None) -> Backend:
+    from maskdepth.learning.backend import TorchBackend, use_threads
+    from maskdepth.learning.checkpoint import load_weights
+
+    use_threads(threads)
+    return TorchBackend(load_weights(weights)[0])
+
+
+def _seed(threads: int | None) -> tuple[Backend, ModelCard]:
+    from maskdepth.learning.backend import TorchBackend, use_threads
+    from maskdepth.learning.model import build_model, count_weights
+
+    use_threads(threads)
+    model = build_model(_SEED)
+    card = ModelCard(
+        preset=_SEED,
+        fixed_size=_SEED_SIDE,
+        training_size=_SEED_SIDE,
+        depth=NO_DEPTH,
+        maskdepth=__version__,
+        sha256={},
+        weights=count_weights(model),
+    )
+    return TorchBackend(model), card

@@ -1,0 +1,76 @@
+"""Commands that pass a model on: ``export`` and ``push``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from maskdepth.cli.options import ModelFolder, say
+
+
+def export(
+    model: ModelFolder,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Write a clean copy there: card, networks, weights, assets.csv."
+        ),
+    ] = None,
+    int8: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DATASET", help="Also write an int8 network, calibrated on this dataset."
+        ),
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="Of the weights, for the copy's card: Apache-2.0, ...")
+    ] = None,
+    note: Annotated[
+        list[str] | None,
+        typer.Option(help="What the model does badly, for the copy's card; as often as you like."),
+    ] = None,
+) -> None:
+    """Write a model's ONNX anew from its weights and check that both agree; or a clean copy."""
+    from maskdepth.labelling.build import open_dataset
+    from maskdepth.pipeline import export_model
+
+    release = export_model(
+        model,
+        output,
+        calibration=None if int8 is None else open_dataset(int8),
+        licence=licence,
+        limits=note or [],
+    )
+    place = output or model
+    say(f"{place / 'model.onnx'}: differs from the checkpoint by at most {release.difference:.1e}")
+    if release.int8 is not None:
+        for name, cost in release.int8["slices"].items():
+            say(f"{place / 'model.int8.onnx'}: {_cost(name, cost)}")
+    if output is not None and not release.assets_complete:
+        say(f"{output}: what all of it was trained on is not known; see docs/models.md")
+
+
+def _cost(name: str, cost: dict[str, Any]) -> str:
+    dice = cost["dice"]
+    told = f"mean Dice {dice['int8']:.4f}, fp32 {dice['fp32']:.4f}; " if dice else ""
+    alpha, disparity = cost["alpha"], cost["disparity"]
+    return (
+        f"{name}, {cost['pictures']} composites of val: {told}alpha differs by "
+        f"{alpha['mean']:.1e} (at most {alpha['max']:.2f}), disparity by "
+        f"{disparity['mean']:.1e} (at most {disparity['max']:.2f})"
+    )
+
+
+def push(
+    model: ModelFolder,
+    hub_id: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="On the Hugging Face hub.")],
+    private: Annotated[
+        bool, typer.Option("--private", help="A new one is for its owner only.")
+    ] = False,
+) -> None:
+    """Upload a model folder to the Hugging Face hub, with a page made of its card."""
+    from maskdepth.inference.hub import push_model
+
+    say(f"{model} -> {push_model(model, hub_id, private=private)}")

@@ -1,0 +1,63 @@
+"""How much arithmetic a training step is, and how much a device does at its best."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from maskdepth.learning.model import build_model
+
+__all__ = ["count_training_flops", "measure_peak_flops"]
+
+_SIDE: Final = {"cpu": 2048, "cuda": 8192, "mps": 4096}
+_DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def count_training_flops(preset: str, size: int) -> int:
+    """Floating-point operations of forward and backward for one image.
+
+    Convolutions and matrix products only, a multiply-add counted as two, as torch counts them.
+
+    Args:
+        size: side of the image, px.
+    """
+    with torch.random.fork_rng(devices=[]):
+        model = build_model(preset).train()
+    picture = torch.zeros(2, 3, size, size)  # batch norm needs more than one value where it is 1x1
+    with FlopCounterMode(display=False) as counter:
+        outputs = model(picture, picture, picture[:, :1], torch.ones(2, 2))
+        sum(values.sum() for values in outputs.values()).backward()
+    return int(counter.get_total_flops()) // 2
+
+
+def measure_peak_flops(device: str, precision: str, seconds: float = 2.0) -> float:
+    """Floating-point operations a second of a large matrix product: what could be had at best.
+
+    Args:
+        device: "cpu", "cuda" or "mps".
+        precision: "fp32" or "bf16".
+        seconds: to measure; the fastest product counts, since others share the machine.
+    """
+    side = _SIDE[device]
+    a = torch.rand(side, side, device=device, dtype=_DTYPES[precision])
+    b, out = torch.rand_like(a), torch.empty_like(a)
+    fastest = float("inf")
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or fastest == float("inf"):
+        _wait(device)
+        started = time.perf_counter()
+        torch.mm(a, b, out=out)
+        _wait(device)
+        fastest = min(fastest, time.perf_counter() - started)
+    return 2.0 * side**3 / fastest
+
+
+def _wait(device: str) -> None:
+    """Until the device has done what it was told."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    elif device == "mps":
+        torch.mps.synchronize()

@@ -1,0 +1,44 @@
+"""Prediction by torch, for where it is there anyway and for comparison."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from maskdepth.learning.export import PredictForward
+
+__all__ = ["TorchBackend", "use_threads"]
+
+Float = NDArray[np.float32]
+
+
+class TorchBackend:
+    """A network run eagerly; see ``maskdepth.inference.predictor.Backend``.
+
+    Args:
+        model: of ``maskdepth.learning.model``; it stays as it is.
+        device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    """
+
+    def __init__(self, model: nn.Module, device: str = "cpu") -> None:
+        self._device = torch.device(device)
+        self._network = PredictForward(copy.deepcopy(model)).to(self._device).eval()
+
+    @torch.inference_mode()
+    def run(
+        self, picture: Float, plate: Float, plate_disparity: Float, validity: Float
+    ) -> tuple[Float, Float]:
+        """Predict a batch; see `Backend.run`."""
+        given = (picture, plate, plate_disparity, validity)
+        alpha, disparity = self._network(*(torch.from_numpy(x).to(self._device) for x in given))
+        return alpha.cpu().numpy(), disparity.cpu().numpy()
+
+
+def use_threads(threads: int | None) -> None:
+    """CPU threads of all that torch computes from now on; None leaves them as they are."""
+    if threads is not None:
+        torch.set_num_threads(threads)

@@ -1,0 +1,287 @@
+"""Model folders: the card of a trained network, its networks for prediction, a clean copy."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from torch import nn
+
+from maskdepth import __version__
+from maskdepth.errors import ModelError, StorageError
+from maskdepth.images import make_folder
+from maskdepth.inference.lineage import (
+    Parent,
+    UsedAsset,
+    count_assets,
+    depth_after,
+    describe_data,
+    find_assets,
+    load_assets,
+    save_assets,
+)
+from maskdepth.inference.model_folder import (
+    ASSETS_FILE,
+    CARD_FILE,
+    INT8_FILE,
+    NETWORK_FILE,
+    WEIGHTS_FILE,
+    ModelCard,
+    file_checksum,
+    read_card,
+    save_card,
+)
+from maskdepth.labelling.build import Dataset
+from maskdepth.labelling.storage import per_composite_label
+from maskdepth.learning.checkpoint import load_weights
+from maskdepth.learning.dataset import CompositeDataset
+from maskdepth.learning.export import check_parity, export_onnx
+from maskdepth.learning.model import PRESETS, build_model, count_weights
+from maskdepth.learning.quantisation import compare_networks, quantise_network
+from maskdepth.synthesis.label_facts import TeacherLabel
+from maskdepth.synthesis.rules import BENCHMARK_SEED, BENCHMARK_V1
+
+__all__ = ["Release", "draft_card", "release_model", "starting_network", "write_networks"]
+
+TRAINING_DATA: Final = (
+    "Whether training on pictures makes the weights a work derived from them is not settled in "
+    "law, and differs between countries. The licence and source of every picture are recorded, so "
+    "that whoever uses the model can judge."
+)
+_FILES: Final = (WEIGHTS_FILE, NETWORK_FILE, INT8_FILE, ASSETS_FILE)
+_CALIBRATION_COUNT: Final = 128
+_JUDGED_COUNT: Final = 100
+_JUDGED_SLICES: Final = ("clean", "hard")
+
+
+@dataclass(frozen=True)
+class Release:
+    """What came of an export.
+
+    Attributes:
+        difference: the largest between the ONNX file and its weights, of alpha and disparity.
+        int8: what 8 bits cost, see ``quantisation.compare_networks``; None where not asked for.
+        assets_complete: whether the card says all that the network was trained on.
+    """
+
+    difference: float
+    int8: dict[str, Any] | None
+    assets_complete: bool
+
+
+def draft_card(
+    preset: str,
+    dataset: Dataset,
+    training: dict[str, Any],
+    teacher: TeacherLabel | None,
+    parent: Parent | None,
+    assets: Path,
+) -> ModelCard:
+    """What is known of a model before its files: ``write_networks`` adds their checksums.
+
+    Args:
+        teacher: who labelled each composite, if a teacher did.
+        parent: what the training started from.
+        assets: the list of all that the network has been trained on.
+    """
+    spec = dataset.spec
+    teachers = spec.teachers + ([] if teacher is None else [teacher])
+    depth = spec.depth_kind if teacher is None else per_composite_label(teacher)
+    told = [each.model_dump(mode="json") for each in teachers]
+    return ModelCard(
+        preset=preset,
+        fixed_size=PRESETS[preset].fixed_size,
+        training_size=spec.rules.size,
+        depth=depth_after(depth, parent),
+        maskdepth=__version__,
+        sha256={},
+        weights=count_weights(build_model(preset)),
+        training=training if parent is None else training | {"from": parent.record},
+        data=describe_data(spec, told, load_assets(assets), parent),
+    )
+
+
+def write_networks(
+    folder: Path, card: ModelCard, calibration: Dataset | None = None, *, anew: bool = True
+) -> Release:
+    """Write a model folder's ONNX from its weights, check that both agree, and save the card.
+
+    An int8 network that is there already stays as long as the weights are those of the card.
+
+    Args:
+        anew: False leaves the ONNX that the card lists, and only checks it, where there is one.
+        calibration: also write an int8 network, with the ranges of this dataset's train split,
+            and measure on its val split what that costs.
+
+    Raises:
+        ModelError: the folder has no weights, or the networks differ.
+        DatasetError: a picture of the dataset is missing or has changed.
+    """
+    weights = folder / WEIGHTS_FILE
+    model, _ = load_weights(weights)
+    known = card.sha256.get(WEIGHTS_FILE) == file_checksum(weights)
+    # A network that differs must not take the place of one that works.
+    draft, draft_int8 = folder / f".{NETWORK_FILE}.part", folder / f".{INT8_FILE}.part"
+    cost = None
+    try:
+        if anew or not (known and _is_whole(folder, NETWORK_FILE, card)):
+            export_onnx(model, card.preset, draft)
+        else:
+            shutil.copyfile(folder / NETWORK_FILE, draft)
+        difference = check_parity(model, card.preset, draft)
+        if calibration is not None:
+            cost = _quantise(draft, draft_int8, calibration)
+            draft_int8.replace(folder / INT8_FILE)
+        draft.replace(folder / NETWORK_FILE)
+    finally:
+        draft.unlink(missing_ok=True)
+        draft_int8.unlink(missing_ok=True)
+    metrics = dict(card.metrics)
+    names = [WEIGHTS_FILE, NETWORK_FILE]
+    if cost is not None:
+        metrics["int8"] = cost
+    if cost is not None or (known and _is_whole(folder, INT8_FILE, card)):
+        names.append(INT8_FILE)
+    else:
+        metrics.pop("int8", None)
+    if (folder / ASSETS_FILE).exists():
+        names.append(ASSETS_FILE)
+    sha256 = {name: file_checksum(folder / name) for name in names}
+    save_card(folder, replace(card, sha256=sha256, metrics=metrics))
+    return Release(difference, cost, bool(card.data.get("assets_complete", False)))
+
+
+def release_model(
+    folder: Path,
+    output: Path,
+    *,
+    calibration: Dataset | None = None,
+    licence: str | None = None,
+    limits: Sequence[str] = (),
+) -> Release:
+    """Write a clean copy of a model folder: card, networks, weights and assets, and nothing else.
+
+    The network is the one that the card's figures are of, once it agrees with the weights.
+    ``output`` appears whole or not at all; a model folder that is there is replaced.
+
+    Args:
+        folder: the model; it stays as it is.
+        calibration: see ``write_networks``; also looked at for what the model was trained on.
+        licence: of the weights; what the card says already if left out.
+        limits: what the model does badly; likewise.
+
+    Raises:
+        ModelError: the folder lacks its weights, or its files have changed.
+        StorageError: ``output`` holds something else, or cannot be written.
+    """
+    _check_replaceable(output, folder)
+    card = read_card(folder)
+    datasets = () if calibration is None else (calibration.folder,)
+    assets = find_assets(folder, card, datasets)
+    about = card.about | {"training_data": TRAINING_DATA}
+    about |= {} if licence is None else {"licence": licence}
+    about |= {"limits": list(limits)} if limits else {}
+    card = replace(card, about=about, data=_with_assets(card, assets))
+    make_folder(output.parent)
+    part = Path(tempfile.mkdtemp(prefix=f".{output.name}-", suffix=".part", dir=output.parent))
+    try:
+        for name in (WEIGHTS_FILE, NETWORK_FILE, INT8_FILE):
+            if (folder / name).is_file():
+                shutil.copyfile(folder / name, part / name)
+        if assets is not None:
+            save_assets(part / ASSETS_FILE, assets)
+        result = write_networks(part, card, calibration, anew=False)
+        if INT8_FILE not in read_card(part).sha256:
+            (part / INT8_FILE).unlink(missing_ok=True)
+        part.chmod(0o755)  # temporary folders are their owner's alone
+        if output.exists():
+            shutil.rmtree(output)
+        part.replace(output)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return result
+
+
+def _with_assets(card: ModelCard, assets: Sequence[UsedAsset] | None) -> dict[str, Any]:
+    if assets is None:
+        return card.data | {"assets_complete": False}
+    complete = card.data.get("assets_complete", True)
+    return card.data | {"assets": count_assets(assets), "assets_complete": complete}
+
+
+def _check_replaceable(output: Path, folder: Path) -> None:
+    """A folder of ours may be replaced; anything else is somebody's."""
+    if output.resolve() == folder.resolve():
+        raise StorageError("a folder besides the model", str(output), "choose another folder")
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise StorageError(f"a folder at {output}", "a file", "choose another folder")
+    others = {path.name for path in output.iterdir()} - {CARD_FILE, *_FILES}
+    if others:
+        raise StorageError(
+            f"no folder at {output}, or a clean model folder to replace",
+            f"one with {sorted(others)[0]}",
+            "choose another folder",
+        )
+
+
+def _is_whole(folder: Path, name: str, card: ModelCard) -> bool:
+    path = folder / name
+    return path.is_file() and card.sha256.get(name) == file_checksum(path)
+
+
+def _quantise(network: Path, output: Path, dataset: Dataset) -> dict[str, Any]:
+    """An int8 network, and what it costs on composites of the val split."""
+    spec = dataset.spec
+    catalogue = spec.catalogue(dataset.folder)
+    quantise_network(
+        network,
+        output,
+        CompositeDataset(
+            spec.rules,
+            spec.pool(),
+            spec.seed,
+            catalogue,
+            _CALIBRATION_COUNT,
+            drop_plate=0.2,
+            drop_plate_disparity=0.5,
+        ),
+    )
+    slices = {
+        name: CompositeDataset(
+            BENCHMARK_V1[name].at_size(spec.rules.size),
+            spec.pool("val", "val"),
+            BENCHMARK_SEED,
+            catalogue,
+            _JUDGED_COUNT,
+            drop_plate=0.0,
+            drop_plate_disparity=1.0,
+        )
+        for name in _JUDGED_SLICES
+    }
+    cost = compare_networks(network, output, slices)
+    return {
+        "calibrated_on": {"composites": _CALIBRATION_COUNT, "dataset": spec.fingerprint},
+        "bytes": output.stat().st_size,
+        "slices": cost,
+    }
+
+
+def starting_network(folder: Path, parent: Parent, preset: str) -> nn.Module:
+    """A parent's network, to train on.
+
+    Raises:
+        ModelError: it is of another preset, or its weights cannot be read.
+    """
+    if parent.card.preset != preset:
+        raise ModelError(
+            f"a model of preset {preset} to start from",
+            f"{parent.model} of preset {parent.card.preset}",
+            f"pass --preset {parent.card.preset}, or start from another model",
+        )
+    return load_weights(folder / WEIGHTS_FILE)[0]

@@ -1,0 +1,375 @@
+"""Models that are passed on: clean copies, int8, descent, the shipped one."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+
+import maskdepth
+from maskdepth import Predictor
+from maskdepth.errors import ModelError, StorageError, UsageError, WeightsNotShippedError
+from maskdepth.inference.lineage import find_assets
+from maskdepth.inference.model_folder import load_model_folder, read_card
+from maskdepth.labelling.build import Dataset, compose_dataset
+from maskdepth.learning.checkpoint import load_weights
+from maskdepth.learning.export import check_parity
+from maskdepth.learning.settings import preset_config
+from maskdepth.pipeline import export_model, train_model
+from maskdepth.synthesis.rules import plan_rules
+from maskdepth.synthesis.worlds import write_sample_pack
+
+WHOLE = {"model.json", "model.onnx", "model.int8.onnx", "model.safetensors", "assets.csv"}
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return make_dataset(tmp_path_factory.mktemp("data"), seed=0, licence="CC0-1.0")
+
+
+def make_dataset(folder: Path, *, seed: int, licence: str) -> Dataset:
+    """Six drawn scenes and six cutouts, under a licence of our choice."""
+    pack = write_sample_pack(folder / "pack", scenes=6, cutouts=6, seed=seed)
+    for table in (folder / "pack").rglob("licences.csv"):
+        table.write_text(table.read_text().replace("CC0-1.0", licence))
+    return compose_dataset(
+        pack.cutouts,
+        pack.backgrounds,
+        folder / "dataset",
+        rules=plan_rules("free").at_size(64),
+        small=True,
+        depth_scenes=0,
+    )
+
+
+@pytest.fixture(scope="module")
+def run(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run's folder, as `train` leaves it."""
+    folder = tmp_path_factory.mktemp("train") / "run"
+    assert not train_model(dataset, folder, preset_config("small").lasting(steps=4), quiet=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def released(run: Path, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clean copy with everything."""
+    folder = tmp_path_factory.mktemp("release") / "model"
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    export_model(
+        run, folder, calibration=dataset, licence="Apache-2.0", limits=["glass", "thin | wires"]
+    )
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    return folder
+
+
+def test_a_clean_copy_holds_what_a_user_needs_and_nothing_else(released: Path) -> None:
+    assert {path.name for path in released.iterdir()} == WHOLE
+    card = read_card(released)
+    assert set(card.sha256) == WHOLE - {"model.json"}
+    assert card.about["licence"] == "Apache-2.0"
+    assert card.about["limits"] == ["glass", "thin | wires"]
+    assert "not settled" in card.about["training_data"]
+    for precision in ("fp32", "int8"):
+        load_model_folder(released, precision)
+
+
+def test_every_asset_of_the_training_is_listed_with_licence_source_and_checksum(
+    released: Path, dataset: Dataset
+) -> None:
+    with open(released / "assets.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    used = [
+        asset
+        for asset in (*dataset.spec.cutouts, *dataset.spec.backgrounds)
+        if asset.split == "train"
+    ]
+    assert {(row["name"], row["sha256"]) for row in rows} == {
+        (asset.id, asset.sha256) for asset in used
+    }
+    assert {(row["licence"], row["source"]) for row in rows} == {
+        ("CC0-1.0", "maskdepth sample pack")
+    }
+    counted = read_card(released).data["assets"]
+    assert {(row["kind"], row["licence"]): row["count"] for row in counted} == {
+        (kind, "CC0-1.0"): sum(row["kind"] == kind for row in rows)
+        for kind in ("cutout", "background")
+    }
+
+
+def pair(height: int, width: int, batch: int = 1) -> dict[str, NDArray[np.float32]]:
+    random = np.random.default_rng(height * width)
+    return {
+        "picture": random.random((batch, 3, height, width), np.float32),
+        "plate": random.random((batch, 3, height, width), np.float32),
+        "plate_disparity": random.random((batch, 1, height, width), np.float32),
+        "validity": np.ones((batch, 2), np.float32),
+    }
+
+
+def test_int8_takes_every_size_and_stays_close_to_its_network(released: Path) -> None:
+    """Batch, height and width stay free, odd ones too; the answers are in [0, 1] and near."""
+    sessions = [
+        onnxruntime.InferenceSession(released / name, providers=["CPUExecutionProvider"])
+        for name in ("model.onnx", "model.int8.onnx")
+    ]
+    for batch, height, width in ((1, 64, 64), (2, 97, 131), (1, 33, 20)):
+        feed = pair(height, width, batch)
+        fp32, int8 = (session.run(["alpha", "disparity"], feed) for session in sessions)
+        for ours, theirs in zip(int8, fp32, strict=True):
+            assert ours.shape == (batch, 1, height, width)
+            assert ours.min() >= 0
+            assert ours.max() <= 1
+            assert np.abs(ours - theirs).mean() < 0.05
+
+
+def test_int8_is_unsigned_times_signed_with_scales_by_channel(released: Path) -> None:
+    """Activations in u8 and weights in s8 by channel: the kind that is faster than float32."""
+    import onnx
+
+    graph = onnx.load(released / "model.int8.onnx").graph
+    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    kinds: dict[str, set[int]] = {"weights": set(), "activations": set()}
+    by_channel = 0
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in constants:
+            values = constants[node.input[0]]
+            if values.ndim == 4:
+                kinds["weights"].add(values.dtype)
+                by_channel += constants[node.input[1]].shape == values.shape[:1]
+        elif node.op_type == "QuantizeLinear":
+            kinds["activations"].add(constants[node.input[2]].dtype)
+    assert kinds == {"weights": {np.dtype(np.int8)}, "activations": {np.dtype(np.uint8)}}
+    assert by_channel >= 15
+    assert (released / "model.int8.onnx").stat().st_size < 0.4 * (
+        released / "model.onnx"
+    ).stat().st_size
+
+
+def test_the_card_says_what_int8_costs(released: Path) -> None:
+    told = read_card(released).metrics["int8"]
+    assert told["bytes"] == (released / "model.int8.onnx").stat().st_size
+    assert set(told["slices"]) == {"clean", "hard"}
+    for cost in told["slices"].values():
+        assert cost["pictures"] > 0
+        assert 0 <= cost["alpha"]["mean"] <= cost["alpha"]["max"] < 1
+        assert 0 < cost["disparity"]["mean"] < 0.05
+        assert set(cost["dice"]) == {"fp32", "int8"}
+
+
+def test_the_predictor_takes_either_precision(released: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (80, 120, 3), np.uint8)
+    fp32, int8 = (
+        Predictor.from_pretrained(released, precision=precision).predict(picture)
+        for precision in ("fp32", "int8")
+    )
+    difference = np.abs(fp32.disparity - int8.disparity)
+    assert 0 < difference.max() < 0.2
+    with pytest.raises(UsageError, match="fp32 or int8"):
+        Predictor.from_pretrained(released, precision="int4")
+
+
+def test_a_model_without_int8_says_how_to_make_it(run: Path) -> None:
+    with pytest.raises(ModelError, match="export MODEL --int8 DATASET"):
+        Predictor.from_pretrained(run, precision="int8")
+
+
+def test_a_changed_int8_network_is_refused(released: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(released, copy)
+    data = bytearray((copy / "model.int8.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / "model.int8.onnx").write_bytes(data)
+    Predictor.from_pretrained(copy)
+    with pytest.raises(ModelError, match="has changed"):
+        Predictor.from_pretrained(copy, precision="int8")
+
+
+def test_a_copy_replaces_a_copy_but_no_other_folder(
+    run: Path, released: Path, tmp_path: Path
+) -> None:
+    """What is replaced is a clean model folder; anybody else's files stay."""
+    target = tmp_path / "model"
+    shutil.copytree(released, target)
+    export_model(run, target)
+    assert {path.name for path in target.iterdir()} == WHOLE - {"model.int8.onnx"}
+    (target / "thesis.tex").touch()
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(StorageError, match="thesis"):
+        export_model(run, target)
+    with pytest.raises(StorageError, match="besides"):
+        export_model(run, run)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_is_for_the_copys_card_needs_a_copy(run: Path) -> None:
+    with pytest.raises(UsageError, match="--output"):
+        export_model(run, licence="Apache-2.0")
+
+
+@pytest.fixture(scope="module")
+def child(released: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Dataset]:
+    """A model that started from another, on assets under another licence."""
+    folder = tmp_path_factory.mktemp("child")
+    other = make_dataset(folder, seed=7, licence="GPL-2")
+    config = preset_config("small").lasting(steps=1).with_(learning_rate=1e-9)
+    assert not train_model(other, folder / "run", config, start=str(released), quiet=True)
+    return folder / "run", other
+
+
+def test_training_starts_from_the_parents_weights(
+    released: Path, child: tuple[Path, Dataset]
+) -> None:
+    """One step that hardly moves anything leaves the parent's weights."""
+    ours, _ = load_weights(child[0] / "model.safetensors")
+    theirs, _ = load_weights(released / "model.safetensors")
+    for (name, value), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        assert (value - other).abs().max() < 1e-6, name
+
+
+def test_a_child_names_its_parent_and_keeps_its_licences_and_assets(
+    released: Path, child: tuple[Path, Dataset]
+) -> None:
+    parent, card = read_card(released), read_card(child[0])
+    told = card.training["from"]
+    assert told["model"] == "model"
+    assert told["sha256"] == parent.sha256["model.safetensors"]
+    assert told["training"]["steps"] == 4
+    assert told["data"]["licences"] == ["CC0-1.0"]
+    assert card.data["licences"] == ["CC0-1.0", "GPL-2"]
+    assert card.data["assets_complete"]
+    inherited, own = find_assets(released, parent), find_assets(child[0], card)
+    assert inherited is not None
+    assert own is not None
+    assert set(inherited) < set(own)
+    assert {asset.licence for asset in set(own) - set(inherited)} == {"GPL-2"}
+
+
+def test_a_parent_that_does_not_say_what_it_saw_makes_an_incomplete_list(
+    released: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    """A list that lacks something says so; the dataset's spec completes it, if it is the one."""
+    old = tmp_path / "old"
+    shutil.copytree(released, old)
+    card = json.loads((old / "model.json").read_text())
+    del card["sha256"]["assets.csv"], card["about"]
+    for key in ("assets", "assets_complete"):
+        del card["data"][key]
+    (old / "model.json").write_text(json.dumps(card))
+    (old / "assets.csv").unlink()
+    assert find_assets(old, read_card(old)) is None
+    found = find_assets(old, read_card(old), [dataset.folder])
+    assert found == find_assets(released, read_card(released))
+    assert not export_model(old, tmp_path / "copy").assets_complete
+    assert not (tmp_path / "copy" / "assets.csv").exists()
+
+
+def test_another_preset_is_no_start(released: Path, dataset: Dataset, tmp_path: Path) -> None:
+    config = preset_config("seed").lasting(steps=1)
+    with pytest.raises(ModelError, match="--preset small"):
+        train_model(dataset, tmp_path / "run", config, start=str(released), quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_from_and_resume_exclude_each_other(dataset: Dataset, tmp_path: Path, run: Path) -> None:
+    config = preset_config("small").lasting(steps=1)
+    with pytest.raises(UsageError, match="--from"):
+        train_model(dataset, run, config, start=str(run), resume=True, quiet=True)
+
+
+# The shipped model.
+
+
+@pytest.fixture
+def shipped() -> Path:
+    folder = Path(maskdepth.__file__).parent / "weights"
+    if not folder.is_dir():
+        pytest.skip("this tree has no shipped weights yet: src/maskdepth/weights is not there")
+    return folder
+
+
+def test_without_its_files_the_shipped_model_is_a_clear_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("maskdepth.inference.finding.package_files", lambda _: tmp_path)
+    for model in (None, "shipped"):
+        with pytest.raises(WeightsNotShippedError, match="maskdepth fit"):
+            Predictor.from_pretrained(model)
+
+
+def test_the_shipped_model_is_found_in_the_package(
+    released: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A model folder `weights` among the package's files is the one that a first call loads."""
+    shutil.copytree(released, tmp_path / "weights")
+    monkeypatch.setattr("maskdepth.inference.finding.package_files", lambda _: tmp_path)
+    for model in (None, "shipped"):
+        assert Predictor.from_pretrained(model, precision="int8").card == read_card(released)
+
+
+def test_shipped_files_are_whole_small_and_as_their_card_says(shipped: Path) -> None:
+    assert {path.name for path in shipped.iterdir()} == WHOLE
+    card = read_card(shipped)
+    assert set(card.sha256) == WHOLE - {"model.json"}
+    networks = [load_model_folder(shipped, each) and shipped / name for each, name in (
+        ("fp32", "model.onnx"), ("int8", "model.int8.onnx")
+    )]  # fmt: skip
+    assert sum(path.stat().st_size for path in networks) <= 6e6
+    assert card.weights < 1e6
+    assert card.about["licence"] == "Apache-2.0"
+    assert card.about["training_data"]
+    assert card.about["limits"]
+    assert card.data["assets_complete"]
+    assert find_assets(shipped, card)
+    assert card.metrics["int8"]["slices"]
+
+
+def test_shipped_onnx_comes_from_shipped_weights(shipped: Path) -> None:
+    model, _ = load_weights(shipped / "model.safetensors")
+    assert check_parity(model, read_card(shipped).preset, shipped / "model.onnx") < 1e-3
+
+
+def test_the_first_prediction_just_works(shipped: Path, tmp_path: Path) -> None:
+    """Without a model, without a network connection, from any folder."""
+    from maskdepth.images import save_png
+
+    picture = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    save_png(tmp_path / "picture.png", picture)
+    command = [sys.executable, "-m", "maskdepth", "predict", "picture.png", "-o", "out"]
+    subprocess.run(command, check=True, cwd=tmp_path)
+    assert (tmp_path / "out" / "picture_alpha.png").is_file()
+
+
+def test_the_wheel_would_hold_the_weights(tmp_path: Path) -> None:
+    """A model folder within the package lands in the wheel, whatever version control says."""
+    builders = pytest.importorskip("hatchling.builders.wheel")
+    project = tmp_path / "project"
+    folder = project / "src" / "maskdepth"
+    (folder / "weights").mkdir(parents=True)
+    (folder / "__init__.py").write_text('"""Package."""\n__version__ = "0"\n')
+    for name in WHOLE:
+        (folder / "weights" / name).write_bytes(b"bytes")
+    for name in ("pyproject.toml", "README.md", "LICENSE", ".gitignore"):
+        if (ROOT / name).exists():
+            shutil.copy(ROOT / name, project / name)
+    builder = builders.WheelBuilder(str(project))
+    found = {Path(item.distribution_path) for item in builder.recurse_included_files()}
+    assert {Path("maskdepth/weights") / name for name in WHOLE} <= found
+
+
+def test_pushing_and_fetching_have_an_extra() -> None:
+    extras: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    assert any(each.startswith("huggingface_hub") for each in extras["hub"])
+    assert any(each.startswith("huggingface_hub") for each in extras["train"])
