@@ -13,7 +13,7 @@ import numpy as np
 
 from maskdepth import __version__
 from maskdepth.errors import DatasetError, DependencyError, StorageError, UsageError
-from maskdepth.evaluation import evaluate, select_panels
+from maskdepth.evaluation import Evidence, evaluate, select_panels
 from maskdepth.images import save_png, write_text
 from maskdepth.inference.model_folder import (
     LOG_FILE,
@@ -235,6 +235,7 @@ def judge_model(
     report: Path,
     against: Sequence[Path] = (),
     count: int = 500,
+    evidence: Evidence | None = None,
     notify: Notify = lambda _: None,
 ) -> dict[str, Any]:
     """Evaluate a model folder; write the report, its JSON, and the figures into the card.
@@ -243,6 +244,7 @@ def judge_model(
         report: the HTML file; the JSON lies beside it under the same stem.
         against: other model folders for the same table.
         count: composites a slice.
+        evidence: what to judge on beside the slices.
     """
     if report.suffix == ".json":
         raise UsageError("an HTML file for the report", str(report), "end its name in .html")
@@ -259,6 +261,7 @@ def judge_model(
         dataset.folder,
         count=count,
         others=others,
+        evidence=evidence,
         progress=_tell_quarters(notify),
     )
     evaluation["trained_on_this_dataset"] = known
