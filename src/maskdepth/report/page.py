@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from maskdepth.images import write_text
+from maskdepth.report.evidence import evidence_sections
 from maskdepth.report.figures import PanelView, curves, panel_figure
 from maskdepth.report.tables import (
     NAMES,
@@ -48,6 +49,7 @@ def write_report(
         *_panels(panels, "masks", "Examples: masks"),
         _depth(evaluation["depth"]),
         *_panels(panels, "depth", "Examples: depth"),
+        *evidence_sections(evaluation),
         *_training(log or ()),
         _limits(evaluation),
         _footer(evaluation),
