@@ -178,11 +178,10 @@ def limits(evaluation: Mapping[str, Any], bench: Mapping[str, Any] | None) -> It
         "On clean composites picture and plate agree to the last bit away from the object, which "
         "is what a threshold lives on; that slice says least about a camera."
     )
-    if "difference_registered" in next(iter(evaluation["masks"].values())):
-        yield (
-            "Prediction registers the plate before the network sees it. What that alone buys is in "
-            "the rows of the threshold after registration."
-        )
+    yield (
+        "Prediction registers the plate before the network sees it. What that alone buys is in the "
+        "rows of the threshold after registration."
+    )
     yield (
         "Objects in the rows 'anywhere' stand at a distance that was drawn by lot: no network can "
         "know it, and inside the mask a perfect one would not score perfectly."

@@ -48,6 +48,7 @@ def table(dice=0.91, baseline=0.8):
         "cells": {name: column({**MASK, "dice": dice}) for name in cells},
         "no_plate": column({**MASK, "dice": 0.5}),
         "difference": {**column({**MASK, "dice": baseline}), "tuned": tuned},
+        "difference_registered": {**column({**MASK, "dice": baseline}), "tuned": tuned},
         "centred_disc": column({**MASK, "dice": 0.3}),
         "empty": column({**MASK, "dice": 0.0}),
         "others": {},
@@ -114,6 +115,8 @@ def make_evidence(evaluation, name="rig", reason="no plate"):
             "model": column(three),
             "difference": column({**three, "dice": dice / 2}),
             "difference_tuned_here": {**EMPTY, "reason": reason},
+            "difference_registered": column({**three, "dice": dice / 3}),
+            "difference_registered_tuned_here": column({**three, "dice": dice / 4}),
             "others": {name: column(three)},
         }
 
@@ -140,6 +143,7 @@ def make_evidence(evaluation, name="rig", reason="no plate"):
                 "model": pooled,
                 "no_plate": pooled,
                 "difference": {**pooled, "tuned": tuned},
+                "difference_registered": {**pooled, "tuned": tuned},
                 "mog2": pooled,
                 "others": {name: pooled},
                 "frames": 20,
@@ -292,11 +296,12 @@ def test_holes_are_shown_with_their_reason(tmp_path, evaluation):
     """Nothing judged still makes a page."""
     bare = table()
     bare["cells"] = dict.fromkeys(bare["cells"], EMPTY)
-    bare["no_plate"] = bare["difference"] = EMPTY
+    for name in ("no_plate", "difference", "difference_registered", "centred_disc", "empty"):
+        bare[name] = EMPTY
     evaluation["masks"]["clean"] = bare
     evaluation["depth"] = {"depth_units": "u", "columns": None, "reason": "no labels here"}
     text = Reader(read(tmp_path, evaluation)).text
-    assert text.count("there are 0 cutouts") == 6
+    assert text.count("there are 0 cutouts") == 9
     assert "Not judged: no labels here" in text
 
 
@@ -353,7 +358,14 @@ def test_robustness_curves_are_drawn_to_scale(tmp_path, evaluation):
     charts = re.findall(r'<svg viewBox="0 0 480 240".*?</svg>', text)
     assert len(charts) == 2
     lines = dict(re.findall(r'<polyline class="([\w ]+)" points="([^"]+)"', charts[0]))
-    assert set(lines) == {"first", "second dashed", "fourth", "flat dashed"}
+    assert set(lines) == {
+        "first",
+        "second dashed",
+        "third",
+        "third dashed",
+        "fourth",
+        "flat dashed",
+    }
     x, y = np.array([each.split(",") for each in lines["first"].split()], float).T
     # Equal steps of Dice are equal steps down; x is in proportion to the value.
     np.testing.assert_allclose((x[2] - x[1]) / (x[1] - x[0]), 3, atol=0.02)

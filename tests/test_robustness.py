@@ -51,10 +51,10 @@ def bright(image, plate, _):
 
 @pytest.fixture(scope="module")
 def curves(dataset):
-    """The robustness of a threshold, on three composites a point."""
+    """The robustness of a threshold, on two composites a point."""
     spec, folder = dataset
     return judge_robustness(
-        Fake(bright), spec, spec.catalogue(folder, CLEAN.size), 3, others={"twin": Fake(bright)}
+        Fake(bright), spec, spec.catalogue(folder, CLEAN.size), 2, others={"twin": Fake(bright)}
     )
 
 
@@ -104,7 +104,7 @@ def test_the_neutral_point_is_the_clean_slice(curves):
         found = [point for point in curve["points"] if point["value"] == curve["neutral"]]
         assert all(point["columns"]["model"]["mean"] == clean for point in found)
         assert len(found) == (curve["neutral"] is not None)
-        assert all(point["columns"]["model"]["pictures"] == 3 for point in curve["points"])
+        assert all(point["columns"]["model"]["pictures"] == 2 for point in curve["points"])
 
 
 def test_a_threshold_falls_where_it_must(curves):
@@ -115,6 +115,15 @@ def test_a_threshold_falls_where_it_must(curves):
     tuned_once, tuned_here = noisy["difference"], noisy["difference_tuned_here"]
     assert tuned_here["tuned"]["threshold"] > tuned_once["tuned"]["threshold"]
     assert tuned_here["mean"]["dice"] > tuned_once["mean"]["dice"]
+
+
+def test_registration_alone_mends_light(curves):
+    """The threshold has a column after registration, so that no network is credited for it."""
+    (point,) = [each for each in curves["curves"]["exposure"]["points"] if each["value"] == 1]
+    columns = point["columns"]
+    alone, mended = columns["difference"], columns["difference_registered"]
+    assert mended["mean"]["dice"] > alone["mean"]["dice"] + 0.1
+    assert columns["difference_registered_tuned_here"]["tuned"]["val_dice"] > 0.8
 
 
 def test_other_models_are_on_every_curve(curves):

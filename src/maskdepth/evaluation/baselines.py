@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from maskdepth.inference.registration import register_plate
 from maskdepth.metrics import MASK_THRESHOLD
 from maskdepth.synthesis.renderer import Composite
 
@@ -92,12 +93,21 @@ def vertical_gradient(height: int, width: int) -> NDArray[np.float32]:
     return np.repeat(np.linspace(0, 1, height, dtype=np.float32)[:, None], width, axis=1)
 
 
+def registered(picture: Picture, plate: Picture) -> Picture:
+    """The plate as prediction gives it to a network: moved and lit as its picture is."""
+    return register_plate(picture, plate).move_picture(plate)
+
+
 def _largest_difference(picture: Picture, plate: Picture) -> Picture:
     return np.ascontiguousarray(cv2.absdiff(picture, plate).max(axis=2), np.uint8)
 
 
 def _difference(composite: Composite) -> Picture:
     return _largest_difference(composite.image, composite.plate)
+
+
+def _registered_difference(composite: Composite) -> Picture:
+    return _largest_difference(composite.image, registered(composite.image, composite.plate))
 
 
 def _centred_disc(composite: Composite) -> Picture:
@@ -124,8 +134,10 @@ def _dice_by_threshold(values: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray
 # Each map with the median filters that are tried on it.
 _MAPS: Final[dict[str, tuple[Levels, tuple[int, ...]]]] = {
     "difference": (_difference, _MEDIAN_SIDES),
+    "difference_registered": (_registered_difference, _MEDIAN_SIDES),
     DISC: (_centred_disc, (1,)),
 }
 BASELINES: Final = tuple(_MAPS)
-"""Names: |picture - plate|, and a disc in the middle, the best guess without looking."""
+"""Names: |picture - plate|, the same after registration, so that no network is credited for that,
+and a disc in the middle, the best guess without looking."""
 NEED_PLATE: Final = tuple(name for name in BASELINES if name != DISC)

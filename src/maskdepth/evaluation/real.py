@@ -20,7 +20,7 @@ from maskdepth.depth import (
     disparity_from_depth,
 )
 from maskdepth.errors import AssetError, PictureError
-from maskdepth.evaluation.baselines import filtered_difference, vertical_gradient
+from maskdepth.evaluation.baselines import filtered_difference, registered, vertical_gradient
 from maskdepth.evaluation.depths import teacher_disparity
 from maskdepth.images import PICTURE_SUFFIXES, load_grey16, load_picture
 from maskdepth.inference.prediction import NO_DEPTH
@@ -86,9 +86,10 @@ def judge_frames(
 
     Returns:
         Pooled ``f1``, ``precision`` and ``recall`` of ``model`` and ``others`` (their masks as they
-        are), ``no_plate`` (the model, of the frame alone), ``difference`` (|frame - plate|, with
-        what was ``tuned``) and ``mog2`` (OpenCV's background subtraction, which sees all frames in
-        their order but no plate), and the number of ``frames``.
+        are), ``no_plate`` (the model, of the frame alone), ``difference`` and
+        ``difference_registered`` (|frame - plate|, before and after registration, each with what
+        was ``tuned``) and ``mog2`` (OpenCV's background subtraction, which sees all frames in their
+        order but no plate), and the number of ``frames``.
 
     Raises:
         AssetError: a file is missing, or there are no frames left to judge.
@@ -99,9 +100,13 @@ def judge_frames(
             f"more than the {tune} frames that are tuned on in {folder}", str(len(frames)),
             "add frames, or tune on fewer",
         )  # fmt: skip
-    threshold, side = _tune(frames[:tune], plate)
+    plates: dict[str, Callable[[Picture], Picture]] = {
+        "difference": lambda _: plate,
+        "difference_registered": lambda picture: registered(picture, plate),
+    }
+    tuned = {name: _tune(frames[:tune], given) for name, given in plates.items()}
     models = {"model": predictor} | {f"other {key}": each for key, each in (others or {}).items()}
-    counts = {name: _Counts() for name in (*models, "no_plate", "difference", "mog2")}
+    counts = {name: _Counts() for name in (*models, "no_plate", *plates, "mog2")}
     subtractor = cv2.createBackgroundSubtractorMOG2(detectShadows=True)
     for number, frame in enumerate(frames):
         moving = np.asarray(subtractor.apply(frame.picture)) == _FOREGROUND
@@ -112,14 +117,18 @@ def judge_frames(
             for name, each in models.items()
         }
         masks["no_plate"] = predictor.predict(frame.picture).alpha > MASK_THRESHOLD
-        masks["difference"] = filtered_difference(frame.picture, plate, side) > threshold
+        for name, given in plates.items():
+            threshold, side = tuned[name]
+            values = filtered_difference(frame.picture, given(frame.picture), side)
+            masks[name] = values > threshold
         masks["mog2"] = moving
         for name, mask in masks.items():
             counts[name].add(mask, frame.target, frame.judged)
     result: dict[str, Any] = {
-        name: counts[name].summary() for name in ("model", "no_plate", "difference", "mog2")
+        name: counts[name].summary() for name in ("model", "no_plate", *plates, "mog2")
     }
-    result["difference"]["tuned"] = {"threshold": threshold, "median_px": side, "on": tune}
+    for name, (threshold, side) in tuned.items():
+        result[name]["tuned"] = {"threshold": threshold, "median_px": side, "on": tune}
     result["others"] = {key: counts[f"other {key}"].summary() for key in others or {}}
     return result | {"frames": len(frames) - tune}
 
@@ -242,13 +251,14 @@ def _load_frames(folder: Path) -> tuple[list[_Frame], NDArray[np.uint8]]:
     return frames, plate
 
 
-def _tune(frames: list[_Frame], plate: NDArray[np.uint8]) -> tuple[int, int]:
-    """Threshold and median filter of the best pooled F1."""
+def _tune(frames: list[_Frame], plate: Callable[[Picture], Picture]) -> tuple[int, int]:
+    """Threshold and median filter of the best pooled F1, with the plate of each picture."""
+    plates = [plate(frame.picture) for frame in frames]
     best = (-1.0, 0, 0)
     for side in _MEDIAN_SIDES:
         inside, everywhere = np.zeros(256, np.int64), np.zeros(256, np.int64)
-        for frame in frames:
-            values = filtered_difference(frame.picture, plate, side)
+        for frame, beneath in zip(frames, plates, strict=True):
+            values = filtered_difference(frame.picture, beneath, side)
             inside += np.bincount(values[frame.target & frame.judged], minlength=256)
             everywhere += np.bincount(values[frame.judged], minlength=256)
         hits = inside.sum() - np.cumsum(inside)

@@ -30,6 +30,7 @@ _FRAME_ROWS: Final = {
     "model": "this model",
     "no_plate": "this model, without the plate",
     "difference": "baseline: |frame − plate|",
+    "difference_registered": "baseline: |frame − plate| after registration",
     "mog2": "baseline: MOG2, which learns the background from all frames before",
 }
 _SENSOR_ROWS: Final = {
@@ -67,8 +68,7 @@ def evidence_sections(evaluation: Mapping[str, Any]) -> Iterator[str]:
 def _columns_of(point: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     """Style, name and summary of every column of a point of the curves."""
     for key, (style, name) in _COLUMNS.items():
-        if key in point:
-            yield style, name, point[key]
+        yield style, name, point[key]
     for place, (key, summary) in enumerate(point["others"].items()):
         yield _OTHER_STYLES[place % len(_OTHER_STYLES)], f"other: {key}", summary
 
@@ -149,7 +149,7 @@ def _figures(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _frames(name: str, found: Mapping[str, Any]) -> str:
-    rows = {text: found[key] for key, text in _FRAME_ROWS.items() if key in found}
+    rows = {text: found[key] for key, text in _FRAME_ROWS.items()}
     rows |= {f"other: {key}": each for key, each in found["others"].items()}
     tuned = found["difference"]["tuned"]
     caption = (

@@ -66,12 +66,9 @@ def mask_table(name: str, table: Mapping[str, Any]) -> str:
     ]
     rows.append(("break", "without plate", "unseen, unseen", table["no_plate"]))
     for key, text in _DIFFERENCES.items():
-        if key in table:
-            tuned = table[key].get("tuned")
-            settings = (
-                f"over {tuned['threshold']}/255, median {tuned['median_px']} px" if tuned else ""
-            )
-            rows.append(("", text, settings, table[key]))
+        tuned = table[key].get("tuned")
+        settings = f"over {tuned['threshold']}/255, median {tuned['median_px']} px" if tuned else ""
+        rows.append(("", text, settings, table[key]))
     rows += [
         ("", "baseline: a disc in the middle", "does not look", table["centred_disc"]),
         ("", "baseline: the empty mask", "does not look", table["empty"]),
