@@ -24,7 +24,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 INSTALL := $(PIP) install --quiet $(INDEX) -c constraints.txt
 
-.PHONY: help demo test soak lint types docs cli-page wheel constraints clean
+.PHONY: help demo test soak lint types docs cli-page results-page wheel constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ docs: $(VENV)/.docs-installed cli-page  ## the documentation as a site in site/
 
 cli-page: $(VENV)/.installed  ## docs/cli.md from the command line itself
 	$(BIN)/python docs/make_cli.py
+
+results-page: $(VENV)/.installed  ## docs/results.md from docs/results.json
+	$(BIN)/python docs/make_results.py
 
 wheel: $(VENV)/.installed  ## dist/*.whl, built with the pinned hatchling
 	$(BIN)/python -m build --wheel --no-isolation

@@ -103,6 +103,35 @@ def test_fit_leaves_a_whole_model_folder(model: Path) -> None:
     assert set(report["masks"]) == {"clean", "jpeg", "hard"}
 
 
+def test_evaluate_judges_on_all_that_it_is_given(model: Path, tmp_path: Path, run: Run) -> None:
+    """Curves, measured depth and a withheld world land in one page and one JSON."""
+    drawn = run(
+        "worlds", "-o", tmp_path / "shop", "--families", "shop", "--scenes", "2", "--cutouts", "0"
+    )
+    assert drawn.code == 0, drawn.err
+    scenes, report = tmp_path / "shop" / "backgrounds", tmp_path / "all.html"
+    done = run(
+        "evaluate", model, model / "dataset", "--report", report, "--count", "1",
+        "--robustness", "1", "--withheld", scenes, "--depth", scenes, "--json",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    result = json.loads(done.out)
+    assert result == json.loads(report.with_suffix(".json").read_text())
+    assert result["withheld"]["scenes"] == 2
+    assert result["sensor_depth"]["backgrounds"]["shop"]["pictures"] == 2
+    assert result["frames"] is None
+    page = report.read_text()
+    for title in ("Robustness", "Measured depth", "A withheld world"):
+        assert f"<h2>{title}</h2>" in page
+
+
+def test_a_teacher_that_is_no_network_is_refused(model: Path, run: Run) -> None:
+    """Files beside pictures cannot tell the depth of composites."""
+    done = run("evaluate", model, model / "dataset", "--teacher", "exact")
+    assert done.code == 2
+    assert "a network as the teacher" in done.err
+
+
 def test_a_pair_is_predicted_from_the_model(
     model: Path, pack: Path, tmp_path: Path, run: Run
 ) -> None:
@@ -194,6 +223,7 @@ def test_a_plate_of_another_shape_is_refused_in_one_line(
         (["export", "nowhere", "--licence", "MIT"], 2),
         (["predict", "nowhere.png", "-m", "nowhere"], 2),
         (["evaluate", "nowhere", "nowhere"], 1),
+        (["evaluate", "nowhere", "nowhere", "--robustness", "-1"], 2),
         (["train", "nowhere", "-o", "out"], 1),
         (["export", "nowhere"], 1),
         (["compose", "nowhere", "nowhere", "-o", "out"], 1),

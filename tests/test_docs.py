@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
+import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -18,8 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
-def _load_generator() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("make_cli", ROOT / "docs/make_cli.py")
+def _load_generator(name: str) -> ModuleType:
+    specification = importlib.util.spec_from_file_location(name, ROOT / f"docs/{name}.py")
     assert specification is not None
     assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
@@ -27,7 +29,9 @@ def _load_generator() -> ModuleType:
     return module
 
 
-make_cli = _load_generator()
+sys.path.append(str(ROOT / "docs"))  # its scripts import each other
+make_cli = _load_generator("make_cli")
+make_results = _load_generator("make_results")
 
 
 def _commands(command: Any, path: str = "maskdepth") -> Iterator[str]:
@@ -50,6 +54,52 @@ def test_the_command_line_page_is_up_to_date() -> None:
 
     page = make_cli.PAGE.read_text(encoding="utf-8")
     assert page == make_cli.document(app), "run python docs/make_cli.py"
+
+
+def _results() -> Any:
+    return json.loads(make_results.FIGURES.read_text(encoding="utf-8"))
+
+
+def test_the_results_page_is_up_to_date() -> None:
+    page = make_results.PAGE.read_text(encoding="utf-8")
+    assert page == make_results.document(_results()), "run python docs/make_results.py"
+
+
+def test_a_figure_that_falls_short_is_no_longer_met() -> None:
+    results = _results()
+    cell = results["evaluation"]["masks"]["clean"]["cells"]["unseen_unseen"]
+    for dice, met in ((0.991, "yes"), (0.989, "**no**")):
+        cell["mean"]["dice"] = dice
+        goals = list(make_results.must_hold(results["evaluation"], None))
+        name, goal, measured, verdict = goals[0]
+        assert (name, goal, verdict) == ("mask Dice, clean", ">= 0.99", met)
+        assert measured.startswith(f"{dice:.3f} [")
+
+
+def test_what_was_not_measured_is_said_not_to_be() -> None:
+    results = _results()
+    bare = dict.fromkeys(("robustness", "frames", "sensor_depth", "withheld"))
+    page = make_results.document({**results, "evaluation": results["evaluation"] | bare})
+    for goal in ("plate shifted 4 px", "real frames", "withheld world", "measured depth"):
+        assert re.search(rf"\| [^|]*{goal}[^|]*\|[^|]*\| not measured \| - \|", page), goal
+    assert "## Robustness" not in page
+
+
+def test_latency_is_judged_by_precision_and_against_seed() -> None:
+    rows = [("small", "float32", 7.5), ("small", "int8", 8.5), ("seed", "float32", 290.0)]
+    networks = [
+        {"model": "m", "preset": preset, "precision": precision, "size": 224, "median_ms": ms}
+        for preset, precision, ms in rows
+    ]
+    goals = list(make_results.must_hold(_results()["evaluation"], {"networks": networks}))
+    verdicts = {name: met for name, _, _, met in goals if name.startswith("latency")}
+    assert list(verdicts.values()) == ["yes", "**no**", "**no**"]
+
+
+def test_the_committed_figures_are_small_and_tell_no_paths() -> None:
+    text = make_results.FIGURES.read_text(encoding="utf-8")
+    assert len(text) < 250_000
+    assert not re.search(r'"[^"]*(?:/home/|/root/|/work/|/tmp/)', text)
 
 
 def test_every_command_says_what_it_does() -> None:

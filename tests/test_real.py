@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -132,3 +133,42 @@ def test_a_folder_without_depth_is_refused(tmp_path: Path) -> None:
     save_png(tmp_path / "a_depth_mm.png", np.ones((4, 4), np.uint16))
     with pytest.raises(AssetError, match="a picture a"):
         judge_sensor_depth(Fake(bright), tmp_path)
+
+
+class FakeWithCard(Fake):
+    """A predictor that also says whether it ever learned depth."""
+
+    def __init__(self, answer: Any, depth: str) -> None:
+        super().__init__(answer)
+        self.card = SimpleNamespace(depth=depth)
+
+
+def test_other_models_are_judged_on_the_same_frames(frames: Path) -> None:
+    """Under their own names, beside the model without its plate."""
+    result = judge_frames(
+        Fake(lambda image, plate: bright(image, plate) & (plate is not None)),
+        frames,
+        tune=2,
+        others={"all": Fake(lambda image, _: np.ones(image.shape[:2]))},
+    )
+    assert result["model"]["f1"] == 1
+    assert result["no_plate"]["f1"] == 0
+    assert result["others"]["all"]["recall"] == 1
+    assert result["others"]["all"]["precision"] < 0.5
+
+
+def test_models_without_depth_are_left_out_of_measured_depth(tmp_path: Path) -> None:
+    """Others have their rows, but for those that never learned depth."""
+    depth_m = np.tile(np.linspace(5, 1, HEIGHT, dtype=np.float32)[:, None], (1, WIDTH))
+    save_png(tmp_path / "room_1.png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
+    save_png(tmp_path / "room_1_depth_mm.png", encode_depth_mm(depth_m)[0])
+    truth = disparity_from_depth(depth_m)
+    others = {
+        "right": FakeWithCard(lambda *_: truth, "exact"),
+        "blind": FakeWithCard(lambda *_: np.nan * truth, "none"),
+    }
+    found = judge_sensor_depth(Fake(lambda *_: 1 - truth), tmp_path, others=others)["all"]
+    assert set(found["others"]) == {"right"}
+    assert found["others"]["right"]["ordinal_accuracy"] > 0.99
+    assert found["model"]["ordinal_accuracy"] < 0.01
+    assert "teacher" not in found

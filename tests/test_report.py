@@ -48,6 +48,9 @@ def table(dice=0.91, baseline=0.8):
         "cells": {name: column({**MASK, "dice": dice}) for name in cells},
         "no_plate": column({**MASK, "dice": 0.5}),
         "difference": {**column({**MASK, "dice": baseline}), "tuned": tuned},
+        "difference_registered": {**column({**MASK, "dice": baseline}), "tuned": tuned},
+        "centred_disc": column({**MASK, "dice": 0.3}),
+        "empty": column({**MASK, "dice": 0.0}),
         "others": {},
         "dice_by_index": {"0": dice},
     }
@@ -90,9 +93,74 @@ def evaluation():
                 "vertical_gradient": regions,
                 "plate_disparity": {**regions, "whole": EMPTY},
             },
+            "teacher": None,
+            "others": {},
             "depth_dice": column(dice),
             "abs_rel_by_index": {},
         },
+        "robustness": None,
+        "frames": None,
+        "sensor_depth": None,
+        "withheld": None,
+        "teacher": None,
+    }
+
+
+def make_evidence(evaluation, name="rig", reason="no plate"):
+    """What evaluations have beside the slices, with figures made up."""
+
+    def columns(dice):
+        three = {"dice": dice, "iou": dice, "boundary_f": dice}
+        return {
+            "model": column(three),
+            "difference": column({**three, "dice": dice / 2}),
+            "difference_tuned_here": {**EMPTY, "reason": reason},
+            "difference_registered": column({**three, "dice": dice / 3}),
+            "difference_registered_tuned_here": column({**three, "dice": dice / 4}),
+            "others": {name: column(three)},
+        }
+
+    points = [{"value": value, "columns": columns(0.9 - value / 10)} for value in (0, 1, 4)]
+    curve = {"title": name, "unit": "px", "how": name, "neutral": 0, "points": points}
+    pooled = {"f1": 0.871, "precision": 0.8, "recall": 0.9}
+    tuned = {"threshold": 44, "median_px": 9, "on": 20}
+    figures = {"abs_rel": 0.234, "delta1": 0.6, "ordinal_accuracy": 0.7}
+    depth = {**evaluation["depth"], "teacher": name}
+    depth["baselines"] = {**depth["baselines"], "teacher": depth["baselines"]["vertical_gradient"]}
+    depth["others"] = {name: {"picture": depth["columns"]["picture"]}}
+    return {
+        "robustness": {
+            "count": 33,
+            "clean": {"columns": columns(0.9)},
+            "curves": {"plate_shift": curve, "exposure": curve},
+            "wrong_plate": {"columns": columns(0.2)},
+            "no_plate": {
+                "columns": {key: column(MASK) for key in ("model", "centred_disc", "empty")}
+            },
+        },
+        "frames": {
+            name: {
+                "model": pooled,
+                "no_plate": pooled,
+                "difference": {**pooled, "tuned": tuned},
+                "difference_registered": {**pooled, "tuned": tuned},
+                "mog2": pooled,
+                "others": {name: pooled},
+                "frames": 20,
+            }
+        },
+        "sensor_depth": {
+            name: {
+                name: {
+                    "pictures": 5,
+                    "model": figures,
+                    "vertical_gradient": figures,
+                    "teacher": figures,
+                    "others": {name: figures},
+                }
+            }
+        },
+        "withheld": {"scenes": 40, "placements": {"standing": depth, "anywhere": depth}},
     }
 
 
@@ -123,7 +191,7 @@ def make_example(**changes):
 class Reader(HTMLParser):
     """Collects tags, attributes and text, and checks that every tag is closed."""
 
-    VOID = frozenset({"meta", "img", "line", "circle", "polyline", "br"})
+    VOID = frozenset({"meta", "img", "line", "circle", "polyline", "polygon", "br"})
 
     def __init__(self, text):
         super().__init__()
@@ -228,11 +296,12 @@ def test_holes_are_shown_with_their_reason(tmp_path, evaluation):
     """Nothing judged still makes a page."""
     bare = table()
     bare["cells"] = dict.fromkeys(bare["cells"], EMPTY)
-    bare["no_plate"] = bare["difference"] = EMPTY
+    for name in ("no_plate", "difference", "difference_registered", "centred_disc", "empty"):
+        bare[name] = EMPTY
     evaluation["masks"]["clean"] = bare
     evaluation["depth"] = {"depth_units": "u", "columns": None, "reason": "no labels here"}
     text = Reader(read(tmp_path, evaluation)).text
-    assert text.count("there are 0 cutouts") == 6
+    assert text.count("there are 0 cutouts") == 9
     assert "Not judged: no labels here" in text
 
 
@@ -268,6 +337,56 @@ def test_curves_come_from_the_log(tmp_path, evaluation):
     assert "Dice: 0.899 at the end" in Reader(text).text
     for log in (None, [], [{"step": 1, "total": None}], [{"step": 3, "total": 0.5}]):
         assert "<h2>Training" not in read(tmp_path, evaluation, log=log)
+
+
+def test_evidence_has_a_section_each(tmp_path, evaluation):
+    """Curves, frames, measured depth and the withheld world, and none of them unasked for."""
+    titles = ("Robustness", "Real frames", "Measured depth", "A withheld world")
+    bare = read(tmp_path, evaluation)
+    assert not [title for title in titles if f"<h2>{title}" in bare]
+    text = read(tmp_path, evaluation | make_evidence(evaluation))
+    assert [title for title in titles if f"<h2>{title}" in text] == list(titles)
+    words = Reader(text).text
+    for fact in ("first 33 composites", "0.871", "over 44/255, median 9 px", "0.234", "40 drawn"):
+        assert fact in words
+    assert "other: rig" in words
+
+
+def test_robustness_curves_are_drawn_to_scale(tmp_path, evaluation):
+    """One chart a curve, from 0 to 1: the model and its band, its rivals, the flat line."""
+    text = read(tmp_path, evaluation | make_evidence(evaluation))
+    charts = re.findall(r'<svg viewBox="0 0 480 240".*?</svg>', text)
+    assert len(charts) == 2
+    lines = dict(re.findall(r'<polyline class="([\w ]+)" points="([^"]+)"', charts[0]))
+    assert set(lines) == {
+        "first",
+        "second dashed",
+        "third",
+        "third dashed",
+        "fourth",
+        "flat dashed",
+    }
+    x, y = np.array([each.split(",") for each in lines["first"].split()], float).T
+    # Equal steps of Dice are equal steps down; x is in proportion to the value.
+    np.testing.assert_allclose((x[2] - x[1]) / (x[1] - x[0]), 3, atol=0.02)
+    np.testing.assert_allclose((y[2] - y[1]) / (y[1] - y[0]), 3, atol=0.05)
+    flat = np.array([each.split(",") for each in lines["flat dashed"].split()], float)
+    assert flat[0, 1] == flat[1, 1]
+    assert charts[0].count('<polygon class="band"') == 1
+
+
+def test_texts_of_the_evidence_are_escaped(tmp_path, evaluation):
+    """Folders, models and reasons may be called anything."""
+    evil = '<script>alert("x")</script><img src=//host/x onerror=a>'
+    page = Reader(read(tmp_path, evaluation | make_evidence(evaluation, evil, evil)))
+    assert not {"script", "img"} & set(page.tags)
+    assert f"other: {evil}" in page.text
+
+
+def test_curves_without_unseen_assets_say_why(tmp_path, evaluation):
+    """The section stays, with the reason."""
+    evaluation["robustness"] = {"curves": None, "reason": "there are 0 cutouts"}
+    assert "Not judged: there are 0 cutouts" in Reader(read(tmp_path, evaluation)).text
 
 
 def test_a_report_that_cannot_be_written_is_an_error(tmp_path, evaluation):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from maskdepth.errors import DatasetError, DependencyError, StorageError, UsageError
-from maskdepth.evaluation import evaluate, select_panels
+from maskdepth.evaluation import Evidence, evaluate, select_panels
 from maskdepth.images import save_png, write_text
 from maskdepth.inference.finding import SHIPPED, find_model
 from maskdepth.inference.lineage import load_lineage, load_parent, save_lineage
@@ -223,6 +223,7 @@ def judge_model(
     report: Path,
     against: Sequence[Path] = (),
     count: int = 500,
+    evidence: Evidence | None = None,
     notify: Notify = lambda _: None,
 ) -> dict[str, Any]:
     """Evaluate a model folder; write the report, its JSON, and the figures into the card.
@@ -231,6 +232,7 @@ def judge_model(
         report: the HTML file; the JSON lies beside it under the same stem.
         against: other model folders for the same table.
         count: composites a slice.
+        evidence: what to judge on beside the slices.
     """
     if report.suffix == ".json":
         raise UsageError("an HTML file for the report", str(report), "end its name in .html")
@@ -247,6 +249,7 @@ def judge_model(
         dataset.folder,
         count=count,
         others=others,
+        evidence=evidence,
         progress=_tell_quarters(notify),
     )
     evaluation["trained_on_this_dataset"] = known

@@ -6,11 +6,18 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from maskdepth import __version__
+from maskdepth.cli.evaluate import (
+    evaluate,
+    evaluate_depth,
+    evaluate_distance,
+    evaluate_frames,
+    show_scores,
+)
 from maskdepth.cli.label import label
 from maskdepth.cli.models import export, push
 from maskdepth.cli.options import (
@@ -27,7 +34,6 @@ from maskdepth.cli.options import (
     Json,
     Lossless,
     Minutes,
-    ModelFolder,
     Output,
     Plan,
     Preset,
@@ -48,7 +54,7 @@ from maskdepth.cli.options import (
     print_json,
     say,
 )
-from maskdepth.cli.plate import evaluate_distance, plate
+from maskdepth.cli.plate import plate
 from maskdepth.errors import UsageError
 
 if TYPE_CHECKING:
@@ -365,71 +371,9 @@ def _without(arguments: list[str], option: str) -> list[str]:
     return kept
 
 
-def _show_scores(evaluation: dict[str, Any], report: Path) -> None:
-    from maskdepth.report import score_table
-
-    say(score_table(evaluation))
-    say(f"report -> {report}")
-
-
-@app.command()
-def evaluate(
-    model: ModelFolder,
-    dataset: DatasetFolder,
-    report: Annotated[
-        Path | None, typer.Option(help="HTML report; a JSON of the same name lies beside it.")
-    ] = None,
-    against: Annotated[
-        list[Path] | None, typer.Option(help="Another model folder for the same table.")
-    ] = None,
-    count: Count = 500,
-    as_json: Json = False,
-) -> None:
-    """Judge a model on the frozen benchmark, with baselines and error bars."""
-    from maskdepth.labelling.build import open_dataset
-    from maskdepth.pipeline import judge_model
-
-    report = report or model / "report.html"
-    evaluation = judge_model(
-        model,
-        open_dataset(dataset),
-        report=report,
-        against=against or [],
-        count=count,
-        notify=say,
-    )
-    _show_scores(evaluation, report)
-    if as_json:
-        print_json(evaluation)
-
-
-@app.command()
-def evaluate_frames(
-    model: ModelFolder,
-    frames: Annotated[Path, typer.Argument(help="in*.jpg, gt*.png and plate.png, as in CDnet.")],
-    tune: Annotated[int, typer.Option(min=1, help="First frames that tune the baseline.")] = 20,
-) -> None:
-    """Judge a model's masks on real frames of a fixed camera, beside two baselines."""
-    from maskdepth.evaluation import judge_frames
-    from maskdepth.inference.predictor import Predictor
-
-    print_json(judge_frames(Predictor.from_pretrained(model), frames, tune=tune))
-
-
-@app.command()
-def evaluate_depth(
-    model: ModelFolder,
-    pictures: Annotated[
-        Path, typer.Argument(help="Pictures with <stem>_depth_mm.png or <stem>_disparity.png.")
-    ],
-) -> None:
-    """Judge a model's disparity on real pictures with measured depth, without a plate."""
-    from maskdepth.evaluation import judge_sensor_depth
-    from maskdepth.inference.predictor import Predictor
-
-    print_json(judge_sensor_depth(Predictor.from_pretrained(model), pictures))
-
-
+app.command()(evaluate)
+app.command()(evaluate_frames)
+app.command()(evaluate_depth)
 app.command()(evaluate_distance)
 
 
@@ -486,7 +430,7 @@ def fit(
     )
     if evaluation is None:
         _stop("--resume")
-    _show_scores(evaluation, output / "report.html")
+    show_scores(evaluation, output / "report.html")
     say(f"model -> {output}")
     if as_json:
         print_json(evaluation)
@@ -505,4 +449,4 @@ def demo(
     evaluation = pipeline.demo(output, settings, quiet=is_quiet(), notify=say)
     if evaluation is None:
         _stop()
-    _show_scores(evaluation, output / "model" / "report.html")
+    show_scores(evaluation, output / "model" / "report.html")

@@ -14,8 +14,6 @@ from maskdepth.cli.options import (
     Json,
     Kind,
     Licence,
-    ModelFolder,
-    Seed,
     Units,
     print_json,
     say,
@@ -121,50 +119,3 @@ def _parse_point(text: str) -> KnownPoint:
             "--point x,y,metres, such as 320,400,2.5", repr(text), "write three numbers"
         ) from None
     return KnownPoint(x, y, depth_m)
-
-
-def evaluate_distance(
-    model: ModelFolder,
-    count: Annotated[int, typer.Option(min=1, help="Scenes, over all families in turn.")] = 48,
-    families: Annotated[
-        str | None, typer.Option(help="Of drawn scenes, with commas; all if left out.")
-    ] = None,
-    teacher: Annotated[
-        str | None, typer.Option(help="Labels the plates, as in `plate`; else exact with noise.")
-    ] = None,
-    kind: Kind = None,
-    units: Units = None,
-    licence: Licence = None,
-    seed: Seed = 0,
-) -> None:
-    """Judge distances in metres: objects in unseen drawn scenes, plates that points calibrate."""
-    from maskdepth.evaluation import judge_distance
-    from maskdepth.inference.predictor import Predictor
-    from maskdepth.labelling.teachers import RecordedDepth, describe, open_teacher
-    from maskdepth.synthesis.worlds import SCENES
-
-    source = None
-    if teacher is not None:
-        opened = open_teacher(teacher, kind=kind, units=units, licence=licence)
-        if isinstance(opened, RecordedDepth):
-            raise UsageError("a network as the teacher", teacher, "drawn scenes have no files")
-        say(describe(opened))
-        source = opened
-    done = 0
-
-    def advance() -> None:
-        nonlocal done
-        done += 1
-        if done % 10 == 0:
-            say(f"{done} of {count} scenes")
-
-    print_json(
-        judge_distance(
-            Predictor.from_pretrained(model),
-            count=count,
-            families=tuple(SCENES) if families is None else tuple(families.split(",")),
-            seed=seed,
-            teacher=source,
-            advance=advance,
-        )
-    )

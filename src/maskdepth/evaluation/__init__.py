@@ -1,6 +1,6 @@
 """Judging a model on the frozen benchmark, beside baselines, with intervals over assets.
 
-result = evaluate(predictor, spec, folder)   # plain values, for JSON
+result = evaluate(predictor, spec, folder, evidence=Evidence(robustness=150))   # plain values
 judge_frames(predictor, folder)   # real frames with hand-made masks
 judge_sensor_depth(predictor, folder)   # pictures with measured depth
 judge_distance(predictor)   # objects in drawn scenes, before a plate that four points calibrate
@@ -9,12 +9,13 @@ panels = select_panels(predictor, spec, folder, result)   # examples to look at
 
 from __future__ import annotations
 
-from maskdepth.evaluation.benchmark import evaluate
+from maskdepth.evaluation.benchmark import Evidence, evaluate
 from maskdepth.evaluation.distance import judge_distance
 from maskdepth.evaluation.panels import Panel, select_panels
 from maskdepth.evaluation.real import judge_frames, judge_sensor_depth
 
 __all__ = [
+    "Evidence",
     "Panel",
     "evaluate",
     "judge_distance",

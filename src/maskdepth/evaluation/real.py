@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,10 +20,12 @@ from maskdepth.depth import (
     disparity_from_depth,
 )
 from maskdepth.errors import AssetError, PictureError
-from maskdepth.evaluation.depths import vertical_gradient
-from maskdepth.evaluation.masks import filtered_difference
+from maskdepth.evaluation.baselines import filtered_difference, registered, vertical_gradient
+from maskdepth.evaluation.depths import teacher_disparity
 from maskdepth.images import PICTURE_SUFFIXES, load_grey16, load_picture
+from maskdepth.inference.prediction import NO_DEPTH
 from maskdepth.inference.predictor import Predictor
+from maskdepth.labelling.teachers import Teacher
 from maskdepth.metrics import MASK_THRESHOLD, depth_metrics, disparity_metrics
 from maskdepth.synthesis.checks import DISPARITY_SUFFIX
 
@@ -33,6 +36,7 @@ _MEDIAN_SIDES: Final = (1, 3, 5, 7, 9)  # px
 _DEPTH_SUFFIX: Final = "_depth_mm.png"
 _FIGURES: Final = ("abs_rel", "delta1", "ordinal_accuracy")
 
+Picture = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
 
@@ -65,18 +69,27 @@ class _Frame:
     judged: Mask
 
 
-def judge_frames(predictor: Predictor, folder: Path, *, tune: int = 20) -> dict[str, Any]:
+def judge_frames(
+    predictor: Predictor,
+    folder: Path,
+    *,
+    tune: int = 20,
+    others: Mapping[str, Predictor] | None = None,
+) -> dict[str, Any]:
     """Foreground on frames of a fixed camera, in the layout of CDnet.
 
     Args:
+        others: more models by name.
         folder: ``in<number>.jpg`` with ``gt<number>.png`` (255 foreground, 0 background, 50 shadow,
             which counts as background, all else is left out) and ``plate.png``.
         tune: so many first frames choose the baseline's threshold and median; the rest is judged.
 
     Returns:
-        Pooled ``f1``, ``precision`` and ``recall`` of ``model`` (its mask as it is), ``difference``
-        (|frame - plate|, with what was ``tuned``) and ``mog2`` (OpenCV's background subtraction,
-        which sees all frames in their order but no plate), and the number of ``frames``.
+        Pooled ``f1``, ``precision`` and ``recall`` of ``model`` and ``others`` (their masks as they
+        are), ``no_plate`` (the model, of the frame alone), ``difference`` and
+        ``difference_registered`` (|frame - plate|, before and after registration, each with what
+        was ``tuned``) and ``mog2`` (OpenCV's background subtraction, which sees all frames in their
+        order but no plate), and the number of ``frames``.
 
     Raises:
         AssetError: a file is missing, or there are no frames left to judge.
@@ -87,26 +100,46 @@ def judge_frames(predictor: Predictor, folder: Path, *, tune: int = 20) -> dict[
             f"more than the {tune} frames that are tuned on in {folder}", str(len(frames)),
             "add frames, or tune on fewer",
         )  # fmt: skip
-    threshold, side = _tune(frames[:tune], plate)
-    counts = {name: _Counts() for name in ("model", "difference", "mog2")}
+    plates: dict[str, Callable[[Picture], Picture]] = {
+        "difference": lambda _: plate,
+        "difference_registered": lambda picture: registered(picture, plate),
+    }
+    tuned = {name: _tune(frames[:tune], given) for name, given in plates.items()}
+    models = {"model": predictor} | {f"other {key}": each for key, each in (others or {}).items()}
+    counts = {name: _Counts() for name in (*models, "no_plate", *plates, "mog2")}
     subtractor = cv2.createBackgroundSubtractorMOG2(detectShadows=True)
     for number, frame in enumerate(frames):
         moving = np.asarray(subtractor.apply(frame.picture)) == _FOREGROUND
         if number < tune:
             continue
         masks = {
-            "model": predictor.predict(frame.picture, plate).alpha > MASK_THRESHOLD,
-            "difference": filtered_difference(frame.picture, plate, side) > threshold,
-            "mog2": moving,
+            name: each.predict(frame.picture, plate).alpha > MASK_THRESHOLD
+            for name, each in models.items()
         }
+        masks["no_plate"] = predictor.predict(frame.picture).alpha > MASK_THRESHOLD
+        for name, given in plates.items():
+            threshold, side = tuned[name]
+            values = filtered_difference(frame.picture, given(frame.picture), side)
+            masks[name] = values > threshold
+        masks["mog2"] = moving
         for name, mask in masks.items():
             counts[name].add(mask, frame.target, frame.judged)
-    result: dict[str, Any] = {name: each.summary() for name, each in counts.items()}
-    result["difference"]["tuned"] = {"threshold": threshold, "median_px": side, "on": tune}
+    result: dict[str, Any] = {
+        name: counts[name].summary() for name in ("model", "no_plate", *plates, "mog2")
+    }
+    for name, (threshold, side) in tuned.items():
+        result[name]["tuned"] = {"threshold": threshold, "median_px": side, "on": tune}
+    result["others"] = {key: counts[f"other {key}"].summary() for key in others or {}}
     return result | {"frames": len(frames) - tune}
 
 
-def judge_sensor_depth(predictor: Predictor, folder: Path) -> dict[str, Any]:
+def judge_sensor_depth(
+    predictor: Predictor,
+    folder: Path,
+    *,
+    others: Mapping[str, Predictor] | None = None,
+    teacher: Teacher | None = None,
+) -> dict[str, Any]:
     """Disparity of pictures alone against depth that was measured, or drawn exactly.
 
     Scale and shift are fitted in inverse depth on a picture's valid pixels; then depth is clipped
@@ -116,15 +149,25 @@ def judge_sensor_depth(predictor: Predictor, folder: Path) -> dict[str, Any]:
     Args:
         folder: pictures with ``<stem>_depth_mm.png`` beside them, 16-bit millimetres, 0 invalid, or
             with ``<stem>_disparity.png`` as the sample pack has them.
+        others: more models by name; those that never learned depth are left out.
+        teacher: another baseline.
 
     Returns:
         For each group of pictures (the stem before its last underscore) and ``all`` (the mean over
         pictures): the number of ``pictures``, and ``abs_rel``, ``delta1`` and ``ordinal_accuracy``
-        of ``model`` and of a ``vertical_gradient``.
+        of ``model``, of a ``vertical_gradient``, of the ``teacher`` if there is one, and of
+        ``others`` by name.
 
     Raises:
         AssetError: there is no such pair.
     """
+    able = {key: other for key, other in (others or {}).items() if other.card.depth != NO_DEPTH}
+    columns: dict[str, Callable[[Picture], NDArray[np.float32]]] = {
+        "model": lambda image: predictor.predict(image).disparity,
+        "vertical_gradient": lambda image: vertical_gradient(*image.shape[:2]),
+    }
+    if teacher is not None:
+        columns["teacher"] = lambda image: teacher_disparity(teacher, image)
     rows: dict[str, list[dict[str, dict[str, float]]]] = defaultdict(list)
     labels = [*folder.glob(f"*{_DEPTH_SUFFIX}"), *folder.glob(f"*{DISPARITY_SUFFIX}")]
     for label in sorted(labels):
@@ -138,10 +181,10 @@ def judge_sensor_depth(predictor: Predictor, folder: Path) -> dict[str, Any]:
                 f"{depth_m.shape[1]}x{depth_m.shape[0]}",
                 "resize it to its picture",
             )
-        gradient = vertical_gradient(*depth_m.shape)
-        row = {
-            "model": _depth_figures(predictor.predict(image).disparity, depth_m),
-            "vertical_gradient": _depth_figures(gradient, depth_m),
+        row = {name: _depth_figures(tell(image), depth_m) for name, tell in columns.items()}
+        row |= {
+            f"other {key}": _depth_figures(other.predict(image).disparity, depth_m)
+            for key, other in able.items()
         }
         rows[stem.rpartition("_")[0] or stem].append(row)
         rows["all"].append(row)
@@ -153,14 +196,14 @@ def judge_sensor_depth(predictor: Predictor, folder: Path) -> dict[str, Any]:
         )
     return {
         group: {"pictures": len(each)}
-        | {
-            name: {
-                figure: float(np.mean([row[name][figure] for row in each])) for figure in _FIGURES
-            }
-            for name in ("model", "vertical_gradient")
-        }
+        | {name: _means(each, name) for name in columns}
+        | {"others": {key: _means(each, f"other {key}") for key in able}}
         for group, each in sorted(rows.items())
     }
+
+
+def _means(rows: list[dict[str, dict[str, float]]], name: str) -> dict[str, float]:
+    return {figure: float(np.mean([row[name][figure] for row in rows])) for figure in _FIGURES}
 
 
 def _depth_figures(
@@ -208,13 +251,14 @@ def _load_frames(folder: Path) -> tuple[list[_Frame], NDArray[np.uint8]]:
     return frames, plate
 
 
-def _tune(frames: list[_Frame], plate: NDArray[np.uint8]) -> tuple[int, int]:
-    """Threshold and median filter of the best pooled F1."""
+def _tune(frames: list[_Frame], plate: Callable[[Picture], Picture]) -> tuple[int, int]:
+    """Threshold and median filter of the best pooled F1, with the plate of each picture."""
+    plates = [plate(frame.picture) for frame in frames]
     best = (-1.0, 0, 0)
     for side in _MEDIAN_SIDES:
         inside, everywhere = np.zeros(256, np.int64), np.zeros(256, np.int64)
-        for frame in frames:
-            values = filtered_difference(frame.picture, plate, side)
+        for frame, beneath in zip(frames, plates, strict=True):
+            values = filtered_difference(frame.picture, beneath, side)
             inside += np.bincount(values[frame.target & frame.judged], minlength=256)
             everywhere += np.bincount(values[frame.judged], minlength=256)
         hits = inside.sum() - np.cumsum(inside)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -112,8 +112,16 @@ def find_depth_pool(spec: DatasetSpec) -> tuple[Pool | None, str]:
 
 
 def render_benchmark(
-    rules: RecipeRules, pool: Pool, catalogue: Catalogue, count: int
+    rules: RecipeRules,
+    pool: Pool,
+    catalogue: Catalogue,
+    count: int,
+    change: Callable[[Recipe], Recipe] | None = None,
 ) -> Iterator[Composite]:
-    """The first ``count`` composites of the benchmark on these assets."""
+    """The first ``count`` composites of the benchmark on these assets.
+
+    Args:
+        change: made to each recipe before it is rendered.
+    """
     for recipe in sample_recipes(rules, pool, BENCHMARK_SEED, 0, count):
-        yield render(recipe, rules.size, catalogue)
+        yield render(change(recipe) if change else recipe, rules.size, catalogue)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from maskdepth.images import write_text
+from maskdepth.report.evidence import evidence_sections
 from maskdepth.report.figures import PanelView, curves, panel_figure
 from maskdepth.report.tables import (
     NAMES,
@@ -48,6 +49,7 @@ def write_report(
         *_panels(panels, "masks", "Examples: masks"),
         _depth(evaluation["depth"]),
         *_panels(panels, "depth", "Examples: depth"),
+        *evidence_sections(evaluation),
         *_training(log or ()),
         _limits(evaluation),
         _footer(evaluation),
@@ -162,8 +164,9 @@ def _training(log: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _limits(evaluation: Mapping[str, Any]) -> str:
-    assets = evaluation["assets"]
     confidence = f"{evaluation['interval']['confidence']:.0%}"
+    cell = next(iter(evaluation["masks"].values()))["cells"][_HELD_OUT]
+    unseen = f"{cell.get('cutouts', 0)} cutouts and {cell.get('backgrounds', 0)} backgrounds"
     notes = [
         (
             "The test pictures are composites: cutouts pasted on photos, with the light of the "
@@ -172,9 +175,8 @@ def _limits(evaluation: Mapping[str, Any]) -> str:
         ),
         (
             f"The intervals ({confidence}) come from drawing cutouts and backgrounds anew, "
-            f"near-duplicates together. With {assets['cutouts']['test']} cutouts and "
-            f"{assets['backgrounds']['test']} backgrounds in the test split they are "
-            "themselves rough, and too narrow when there are only a few."
+            f"near-duplicates together. With {unseen} that masks are judged on they are themselves "
+            "rough, and too narrow when there are only a few."
         ),
         (
             "|picture − plate| is tuned on the validation split of the same slice. On the clean "

@@ -39,6 +39,10 @@ _CELLS: Final = {
     "seen_unseen": "seen cutouts, unseen backgrounds",
     "seen_seen": "seen cutouts, seen backgrounds",
 }
+_DIFFERENCES: Final = {
+    "difference": "baseline: |picture − plate|",
+    "difference_registered": "baseline: |picture − plate| after registration",
+}
 _DEPTH_COLUMNS: Final = {
     "picture": "picture alone",
     "plate": "with plate",
@@ -47,6 +51,7 @@ _DEPTH_COLUMNS: Final = {
 _DEPTH_BASELINES: Final = {
     "vertical_gradient": "baseline: vertical gradient",
     "plate_disparity": "baseline: the plate's disparity, no object",
+    "teacher": "the teacher, picture alone",
 }
 _REGIONS: Final = {"whole": "Whole picture", "inside_mask": "Inside the mask"}
 
@@ -60,10 +65,14 @@ def mask_table(name: str, table: Mapping[str, Any]) -> str:
         for key, text in _CELLS.items()
     ]
     rows.append(("break", "without plate", "unseen, unseen", table["no_plate"]))
-    difference = table["difference"]
-    tuned = difference.get("tuned")
-    settings = f"over {tuned['threshold']}/255, median {tuned['median_px']} px" if tuned else ""
-    rows.append(("", "baseline: |picture − plate|", settings, difference))
+    for key, text in _DIFFERENCES.items():
+        tuned = table[key].get("tuned")
+        settings = f"over {tuned['threshold']}/255, median {tuned['median_px']} px" if tuned else ""
+        rows.append(("", text, settings, table[key]))
+    rows += [
+        ("", "baseline: a disc in the middle", "does not look", table["centred_disc"]),
+        ("", "baseline: the empty mask", "does not look", table["empty"]),
+    ]
     rows += [("", f"other: {key}", "", summary) for key, summary in table["others"].items()]
     caption = (
         f"Slice “{name}”. Dice with its 95 % interval over assets; SAD, Grad(ient) and "
@@ -83,11 +92,31 @@ def depth_tables(depth: Mapping[str, Any]) -> Iterator[str]:
         rows += [
             ("break" if position == 0 else "", text, "", depth["baselines"][key][region])
             for position, (key, text) in enumerate(_DEPTH_BASELINES.items())
+            if key in depth["baselines"]
+        ]
+        rows += [
+            ("", f"other: {name}", _DEPTH_COLUMNS[column], regions[region])
+            for name, columns in depth["others"].items()
+            for column, regions in columns.items()
         ]
         errors = [summary["mean"]["abs_rel"] for *_, summary in rows if summary["mean"]]
         caption = f"{title}. AbsRel with its 95 % interval over assets; more in the JSON."
         span = (0.0, max([0.2, *errors]) * 1.1)
         yield _table(caption, "abs_rel", "AbsRel ↓", DEPTH_FIGURES, rows, span)
+
+
+def plain_table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Texts in rows, the first of each a name; nothing is expected to be escaped."""
+    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
+    body = "".join(
+        f'<tr><th scope="row">{escape(name)}</th>'
+        f"{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+        for name, *cells in rows
+    )
+    return (
+        f'<p class="caption">{escape(caption)}</p><div class="scroll"><table>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
 
 
 def depth_dice_table(summary: Mapping[str, Any]) -> str:
@@ -100,7 +129,7 @@ def depth_dice_table(summary: Mapping[str, Any]) -> str:
         "all_white": "an all-white picture",
         "maximum": "the best binary picture",
     }
-    cells = "".join(f"<td>{_number(summary['mean'].get(key))}</td>" for key in texts)
+    cells = "".join(f"<td>{number(summary['mean'].get(key))}</td>" for key in texts)
     heads = "".join(f"<th>{text}</th>" for text in texts.values())
     return (
         f'<div class="scroll"><table><thead><tr>{heads}</tr></thead>'
@@ -113,7 +142,7 @@ def interval_text(summary: Mapping[str, Any], name: str) -> str:
     interval = summary["interval"].get(name)
     if interval is None:
         return "no interval: one asset of each kind"
-    return f"95 % interval {_number(interval[0])} to {_number(interval[1])}"
+    return f"95 % interval {number(interval[0])} to {number(interval[1])}"
 
 
 def _table(
@@ -141,7 +170,7 @@ def _row(row: Row, lead: str, figures: Mapping[str, str], span: tuple[float, flo
     if mean is None:
         reason = escape(str(summary.get("reason", "")))
         return f'{head}<td class="reason" colspan="{len(figures) + 3}">{reason}</td></tr>'
-    cells = "".join(f"<td>{_number(mean.get(figure))}</td>" for figure in figures)
+    cells = "".join(f"<td>{number(mean.get(figure))}</td>" for figure in figures)
     drawn = whisker(mean[lead], summary["interval"].get(lead), *span) if lead in mean else ""
     return (
         f"{head}<td>{summary['pictures']}</td><td>{_lead(summary, lead)}</td>"
@@ -151,13 +180,14 @@ def _row(row: Row, lead: str, figures: Mapping[str, str], span: tuple[float, flo
 
 def _lead(summary: Mapping[str, Any], name: str) -> str:
     interval = summary["interval"].get(name)
-    mean = _number(summary["mean"].get(name))
+    mean = number(summary["mean"].get(name))
     if interval is None:
         return mean
-    return f"{mean} <small>{_number(interval[0])}–{_number(interval[1])}</small>"
+    return f"{mean} <small>{number(interval[0])}–{number(interval[1])}</small>"
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Three digits, four where it is small; a dash for none."""
     if value is None:
         return "–"
     return f"{value:.4f}" if 0 < abs(value) < 0.0995 else f"{value:.3f}"

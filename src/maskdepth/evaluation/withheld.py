@@ -1,0 +1,76 @@
+"""Depth in a kind of world that no network was trained on: drawn scenes, and cutouts in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from maskdepth.errors import AssetError
+from maskdepth.evaluation.depths import judge_depth
+from maskdepth.inference.predictor import Predictor
+from maskdepth.labelling.teachers import Teacher
+from maskdepth.synthesis.assets import scan_backgrounds
+from maskdepth.synthesis.rules import BENCHMARK_V1, GroundRules
+from maskdepth.synthesis.spec import DatasetSpec
+
+PLACEMENTS: Final = {
+    "standing": BENCHMARK_V1["clean"].with_(name="standing", ground=GroundRules(share=1.0)),
+    "anywhere": BENCHMARK_V1["clean"],
+}
+"""Objects on the ground, whose distance can be seen; and those of the clean slice, whose distance
+is drawn, and cannot."""
+
+
+def judge_withheld(
+    predictor: Predictor,
+    spec: DatasetSpec,
+    folder: Path,
+    scenes: Path,
+    count: int,
+    *,
+    others: Mapping[str, Predictor] | None = None,
+    teacher: Teacher | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Depth of composites of unseen cutouts on scenes of a withheld family.
+
+    Args:
+        spec, folder: the dataset whose cutouts of test are pasted, and where its spec lies.
+        scenes: pictures with ``<stem>_disparity.png`` beside them, as `maskdepth worlds` writes
+            them.
+        count: composites of each of `PLACEMENTS`.
+        others, teacher: see `judge_depth`.
+        advance: called with the number of composites that are done with.
+
+    Returns:
+        The number of ``scenes`` and, for each of ``placements``, what `judge_depth` returns.
+
+    Raises:
+        AssetError: there are no labelled scenes, or the dataset holds some of them.
+    """
+    found, _ = scan_backgrounds(scenes, origin="sample")
+    labelled = [asset for asset in found if asset.disparity is not None]
+    if not labelled:
+        raise AssetError(
+            f"scenes with exact disparity in {scenes}",
+            "no label beside any",
+            "draw them with `maskdepth worlds --families shop`",
+        )
+    known = {asset.sha256 for asset in spec.backgrounds}
+    shared = [asset.id for asset in labelled if asset.sha256 in known]
+    if shared:
+        raise AssetError(
+            f"scenes in {scenes} that the dataset does not hold",
+            f"{len(shared)} that it does, such as {shared[0]}",
+            "take a family of scenes that was withheld",
+        )
+    unseen = tuple(asset.model_copy(update={"split": "test"}) for asset in labelled)
+    apart = spec.model_copy(update={"backgrounds": unseen})
+    placements = {}
+    for name, rules in PLACEMENTS.items():
+        catalogue = apart.catalogue(folder, rules.size)
+        placements[name] = judge_depth(
+            predictor, apart, catalogue, rules, count, advance, others=others, teacher=teacher
+        )
+    return {"scenes": len(labelled), "placements": placements}

@@ -1,0 +1,312 @@
+"""What is judged beside the slices: one disturbance at a time, baselines, a withheld world."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from judged import Fake, everywhere, make_background, make_dataset, nowhere
+from maskdepth.depth import encode_depth_mm
+from maskdepth.errors import AssetError, UsageError
+from maskdepth.evaluation import Evidence, evaluate
+from maskdepth.evaluation.baselines import tune_baselines
+from maskdepth.evaluation.robustness import CURVES, PASSES, judge_robustness
+from maskdepth.evaluation.tally import render_benchmark
+from maskdepth.evaluation.withheld import judge_withheld
+from maskdepth.images import save_png
+from maskdepth.labelling.teachers import TeacherInfo
+from maskdepth.synthesis.recipes import sample_recipe
+from maskdepth.synthesis.renderer import render
+from maskdepth.synthesis.rules import BENCHMARK_SEED, BENCHMARK_V1
+
+CLEAN = BENCHMARK_V1["clean"]
+# What may differ from the clean recipe, and what that is in the curve's unit.
+MEASURES = {
+    "plate_shift": ({"plate_shift"}, lambda r: np.hypot(*r.effects.plate_shift)),
+    "plate_rotation": ({"plate_angle"}, lambda r: abs(r.effects.plate_angle)),
+    "exposure": ({"gains"}, lambda r: np.log2(r.effects.gains[1])),
+    "colour_cast": ({"gains"}, lambda r: 50 * abs(r.effects.gains[0] - r.effects.gains[2])),
+    "shadow": ({"shadows"}, lambda r: sum(each.strength for each in r.effects.shadows)),
+    "noise": ({"noise_sigma"}, lambda r: r.noise_sigma),
+    "jpeg": ({"jpeg_picture", "jpeg_plate"}, lambda r: r.jpeg_picture),
+}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dataset")
+    return make_dataset(folder), folder
+
+
+def bright(image, plate, _):
+    """Where picture and plate differ by much."""
+    if plate is None:
+        return nowhere(image)
+    return np.abs(image.astype(int) - plate).max(axis=2) > 60
+
+
+@pytest.fixture(scope="module")
+def curves(dataset):
+    """The robustness of a threshold, on two composites a point."""
+    spec, folder = dataset
+    return judge_robustness(
+        Fake(bright), spec, spec.catalogue(folder, CLEAN.size), 2, others={"twin": Fake(bright)}
+    )
+
+
+def flat_recipe(recipe):
+    values = asdict(recipe)
+    return values | values.pop("effects")
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_a_curve_changes_one_thing_by_the_stated_amount(dataset, name):
+    """All other choices of the recipe stay, and the neutral value changes nothing."""
+    spec, _ = dataset
+    curve = CURVES[name]
+    fields, measure = MEASURES[name]
+    for index in range(4):
+        recipe = sample_recipe(CLEAN, spec.pool("test", "test"), BENCHMARK_SEED, index)
+        for value in curve.values:
+            changed = curve.change(recipe, value)
+            before, after = flat_recipe(recipe), flat_recipe(changed)
+            different = {key for key in before if before[key] != after[key]}
+            assert different <= fields
+            assert bool(different) == (value != curve.neutral)
+            assert measure(changed) == pytest.approx(value, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_targets_stay_where_they_are_along_a_curve(dataset, name):
+    """What is to be found is the same at every point; what the curve names is what moves."""
+    spec, folder = dataset
+    catalogue, curve = spec.catalogue(folder, CLEAN.size), CURVES[name]
+    recipe = sample_recipe(CLEAN, spec.pool("test", "test"), BENCHMARK_SEED, 1)
+    clean = render(recipe, CLEAN.size, catalogue)
+    worst = render(curve.change(recipe, curve.values[-1]), CLEAN.size, catalogue)
+    np.testing.assert_array_equal(worst.alpha, clean.alpha)
+    moves = {"plate_shift", "plate_rotation"}
+    lights = {"exposure", "colour_cast", "shadow"}
+    assert (worst.image == clean.image).all() == (name in moves)
+    assert (worst.plate == clean.plate).all() == (name in lights)
+
+
+def test_the_neutral_point_is_the_clean_slice(curves):
+    """Every curve that has one shows the clean figures there."""
+    clean = curves["clean"]["columns"]["model"]["mean"]
+    assert clean["dice"] > 0.9
+    assert set(clean) == {"dice", "iou", "boundary_f"}
+    for curve in curves["curves"].values():
+        found = [point for point in curve["points"] if point["value"] == curve["neutral"]]
+        assert all(point["columns"]["model"]["mean"] == clean for point in found)
+        assert len(found) == (curve["neutral"] is not None)
+        assert all(point["columns"]["model"]["pictures"] == 2 for point in curve["points"])
+
+
+def test_a_threshold_falls_where_it_must(curves):
+    """Light and a moved plate break it, and both columns of the baseline say how much."""
+    exposed = curves["curves"]["exposure"]["points"][-1]["columns"]
+    assert exposed["model"]["mean"]["dice"] < curves["clean"]["columns"]["model"]["mean"]["dice"]
+    noisy = curves["curves"]["noise"]["points"][-1]["columns"]
+    tuned_once, tuned_here = noisy["difference"], noisy["difference_tuned_here"]
+    assert tuned_here["tuned"]["threshold"] > tuned_once["tuned"]["threshold"]
+    assert tuned_here["mean"]["dice"] > tuned_once["mean"]["dice"]
+
+
+def test_registration_alone_mends_light(curves):
+    """The threshold has a column after registration, so that no network is credited for it."""
+    (point,) = [each for each in curves["curves"]["exposure"]["points"] if each["value"] == 1]
+    columns = point["columns"]
+    alone, mended = columns["difference"], columns["difference_registered"]
+    assert mended["mean"]["dice"] > alone["mean"]["dice"] + 0.1
+    assert columns["difference_registered_tuned_here"]["tuned"]["val_dice"] > 0.8
+
+
+def test_other_models_are_on_every_curve(curves):
+    """The same predictor under another name has the same line."""
+    for curve in curves["curves"].values():
+        for point in curve["points"]:
+            columns = point["columns"]
+            assert columns["others"]["twin"] == columns["model"]
+
+
+def test_without_a_plate_guesses_stand_beside_the_model(curves):
+    """A disc in the middle finds something, the empty mask and a blind model nothing."""
+    columns = curves["no_plate"]["columns"]
+    assert columns["model"]["mean"]["dice"] == columns["empty"]["mean"]["dice"] == 0
+    assert 0.1 < columns["centred_disc"]["mean"]["dice"] < 0.9
+
+
+def test_wrong_plates_are_plates_of_other_backgrounds(dataset):
+    """None is its picture's own, and the pictures are the clean ones."""
+    spec, folder = dataset
+    catalogue = spec.catalogue(folder, CLEAN.size)
+    seen = []
+
+    def remember(image, plate, _):
+        seen.append((image.tobytes(), None if plate is None else plate.tobytes()))
+        return nowhere(image)
+
+    judge_robustness(Fake(remember), spec, catalogue, 2)
+    pool = spec.pool("test", "test", origin="user")
+    clean = list(render_benchmark(CLEAN, pool, catalogue, 2))
+    *_, first, second, no_plate, _ = seen
+    assert no_plate == (clean[0].image.tobytes(), None)
+    ids = [asset.id for asset in pool.backgrounds]
+    for (image, plate), composite in zip((first, second), clean, strict=True):
+        assert image == composite.image.tobytes()
+        other = ids[1 - ids.index(composite.recipe.background)]
+        bare = replace(composite.recipe, background=other, objects=())
+        assert plate == render(bare, CLEAN.size, catalogue).plate.tobytes()
+
+
+def test_progress_counts_every_pass(dataset):
+    """What is announced is what is done, also where nothing can be."""
+    spec, folder = dataset
+    catalogue = spec.catalogue(folder, CLEAN.size)
+    done = []
+    judge_robustness(Fake(nowhere), spec, catalogue, 1, advance=done.append)
+    assert sum(done) == PASSES
+    seen_only = tuple(asset for asset in spec.cutouts if asset.split == "train")
+    empty = spec.model_copy(update={"cutouts": seen_only})
+    result = judge_robustness(Fake(nowhere), empty, catalogue, 1, advance=done.append)
+    assert sum(done) == 2 * PASSES
+    assert result["curves"] is None
+    assert "0 cutouts" in result["reason"]
+
+
+def test_a_disc_is_tuned_to_the_disc_that_is_there():
+    """On masks that are discs in the middle, the guess is right."""
+    rows, columns = np.mgrid[:100, :100]
+    disc = (np.hypot(rows - 49.5, columns - 49.5) < 28).astype(np.float32)
+    picture = np.zeros((100, 100, 3), np.uint8)
+    composite = SimpleNamespace(image=picture, plate=picture, alpha=disc)
+    found = tune_baselines([composite] * 2, ["centred_disc"])["centred_disc"]
+    assert found.val_dice > 0.98
+    assert (found.predict(composite) != disc).mean() < 0.02
+    assert tune_baselines([SimpleNamespace(alpha=0 * disc)], ["centred_disc"]) == {}
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    """Three labelled scenes that no dataset holds."""
+    folder = tmp_path_factory.mktemp("scenes")
+    for number in range(3):
+        make_background(folder, f"shop_{number}", "test", 80 + number, labelled=True)
+    (folder / "label.json").write_text('{"kind": "exact"}')
+    return folder
+
+
+class Ramp:
+    """A teacher that says that all pictures are nearer at the bottom."""
+
+    info = TeacherInfo("ramp", "1", "inverse depth", "relative", None, None, "CC0-1.0")
+
+    def predict(self, pictures):
+        return [
+            np.repeat(np.linspace(0.05, 1, len(each), dtype=np.float32)[:, None], each.shape[1], 1)
+            for each in pictures
+        ]
+
+
+def test_a_withheld_world_has_the_columns_of_depth(dataset, scenes):
+    """Both placements, whole and in the mask, with the teacher and other models beside."""
+    spec, folder = dataset
+    result = judge_withheld(
+        Fake(nowhere), spec, folder, scenes, 2, others={"twin": Fake(nowhere)}, teacher=Ramp()
+    )
+    assert result["scenes"] == 3
+    assert set(result["placements"]) == {"standing", "anywhere"}
+    for depth in result["placements"].values():
+        assert depth["labels"] == ["exact"]
+        assert depth["teacher"] == "ramp"
+        # The labels are ramps, too: the teacher is nearly right, and a flat map is not.
+        teacher = depth["baselines"]["teacher"]["whole"]["mean"]
+        assert teacher["ordinal_accuracy"] > 0.8
+        assert depth["columns"]["plate"]["whole"]["mean"]["ordinal_accuracy"] < 0.1
+        twin = depth["others"]["twin"]
+        assert set(twin) == {"picture", "plate"}
+        assert twin["plate"]["whole"] == depth["columns"]["plate"]["whole"]
+
+
+def test_a_world_that_was_trained_on_is_refused(dataset, scenes, tmp_path):
+    """Scenes of the dataset itself are no withheld world, nor are scenes without labels."""
+    spec, folder = dataset
+    with pytest.raises(AssetError, match="does not hold"):
+        judge_withheld(Fake(nowhere), spec, folder, folder, 1)
+    save_png(tmp_path / "a.png", np.random.default_rng(0).integers(0, 255, (240, 280, 3), np.uint8))
+    with pytest.raises(AssetError, match="exact disparity"):
+        judge_withheld(Fake(nowhere), spec, folder, tmp_path, 1)
+
+
+def write_frames(folder):
+    """Four frames of a camera, with a square that moves."""
+    folder.mkdir()
+    plate = np.random.default_rng(1).integers(60, 90, (40, 50, 3), np.uint8)
+    save_png(folder / "plate.png", plate)
+    for number in range(21):
+        picture, levels = plate.copy(), np.zeros((40, 50), np.uint8)
+        place = np.s_[10:20, number : number + 10]
+        picture[place], levels[place] = 250, 255
+        save_png(folder / f"in{number:06d}.png", picture)
+        save_png(folder / f"gt{number:06d}.png", levels)
+    return folder
+
+
+def test_one_call_judges_all_evidence(dataset, scenes, tmp_path):
+    """Everything lands in one result of plain values, under the folders' names."""
+    spec, folder = dataset
+    sensor = tmp_path / "rooms"
+    sensor.mkdir()
+    depth_m = np.linspace(4, 1, 40, dtype=np.float32)[:, None].repeat(50, 1)
+    save_png(sensor / "room_1.png", np.full((40, 50, 3), 90, np.uint8))
+    save_png(sensor / "room_1_depth_mm.png", encode_depth_mm(depth_m)[0])
+    evidence = Evidence(
+        robustness=1,
+        frames=[write_frames(tmp_path / "street")],
+        depth=[sensor],
+        withheld=scenes,
+        teacher=Ramp(),
+    )
+    steps = []
+    result = evaluate(
+        Fake(bright),
+        spec,
+        folder,
+        count=1,
+        slices=("clean",),
+        others={"all": Fake(everywhere)},
+        evidence=evidence,
+        progress=lambda done, total: steps.append((done, total)),
+    )
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert steps[-1][0] == steps[-1][1]
+    assert result["frames"]["street"]["model"]["f1"] == 1
+    assert result["frames"]["street"]["others"]["all"]["recall"] == 1
+    room = result["sensor_depth"]["rooms"]["room"]
+    assert room["teacher"]["ordinal_accuracy"] > 0.99
+    assert set(room["others"]) == {"all"}
+    assert result["withheld"]["scenes"] == 3
+    assert result["robustness"]["count"] == 1
+    assert result["teacher"]["name"] == "ramp"
+    assert result["version"] == 2
+
+
+def test_folders_of_one_name_are_refused(dataset, tmp_path):
+    """Their figures would take each other's place."""
+    spec, folder = dataset
+    twice = Evidence(frames=[tmp_path / "a" / "x", tmp_path / "b" / "x"])
+    with pytest.raises(UsageError, match="different names"):
+        evaluate(Fake(nowhere), spec, folder, count=1, evidence=twice)
+
+
+def test_what_nobody_asked_for_is_null(dataset):
+    """No evidence leaves null, not an empty table."""
+    spec, folder = dataset
+    result = evaluate(Fake(nowhere), spec, folder, count=1, slices=("clean",))
+    for name in ("robustness", "frames", "sensor_depth", "withheld", "teacher"):
+        assert result[name] is None
