@@ -377,12 +377,13 @@ def test_few_pictures_are_never_shown_twice(dataset):
 
 
 def test_the_package_offers_what_it_promises():
-    """Three names."""
+    """These names, and no others."""
     assert sorted(package.__all__) == [
         "Panel",
         "evaluate",
         "judge_distance",
         "judge_frames",
+        "judge_labels",
         "judge_sensor_depth",
         "select_panels",
     ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from maskdepth import __version__
-from maskdepth.cli.label import label
+from maskdepth.cli.label import evaluate_labels, label
 from maskdepth.cli.options import (
     Backgrounds,
     Config,
@@ -397,6 +397,7 @@ def evaluate_depth(
 
 
 app.command()(evaluate_distance)
+app.command()(evaluate_labels)
 
 
 @app.command()

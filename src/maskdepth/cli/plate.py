@@ -17,8 +17,11 @@ from maskdepth.cli.options import (
     ModelFolder,
     Seed,
     Units,
+    open_network,
+    open_source,
     print_json,
     say,
+    tell_every,
 )
 from maskdepth.errors import UsageError
 
@@ -65,7 +68,6 @@ def plate(
     )
     from maskdepth.inference.prediction import file_identities, refuse_overwriting
     from maskdepth.labelling.plate_depth import read_plate_depth
-    from maskdepth.labelling.teachers import describe, open_teacher
 
     given = [each for each in (teacher, depth, disparity) if each is not None]
     if len(given) != 1:
@@ -79,10 +81,9 @@ def plate(
     pixels = load_picture(picture)
     source = None
     if teacher is not None:
-        source = open_teacher(
+        source = open_source(
             teacher, kind=kind, units=units, licence=licence, device=device, download=download
         )
-        say(describe(source))
     found = read_plate_depth(picture, pixels, depth=depth, disparity=disparity, teacher=source)
     if found.flags:
         say(f"warning: the teacher's map is {', '.join(found.flags)}")
@@ -140,24 +141,13 @@ def evaluate_distance(
     """Judge distances in metres: objects in unseen drawn scenes, plates that points calibrate."""
     from maskdepth.evaluation import judge_distance
     from maskdepth.inference.predictor import Predictor
-    from maskdepth.labelling.teachers import RecordedDepth, describe, open_teacher
     from maskdepth.synthesis.worlds import SCENES
 
     source = None
     if teacher is not None:
-        opened = open_teacher(teacher, kind=kind, units=units, licence=licence)
-        if isinstance(opened, RecordedDepth):
-            raise UsageError("a network as the teacher", teacher, "drawn scenes have no files")
-        say(describe(opened))
-        source = opened
-    done = 0
-
-    def advance() -> None:
-        nonlocal done
-        done += 1
-        if done % 10 == 0:
-            say(f"{done} of {count} scenes")
-
+        source = open_network(
+            teacher, "drawn scenes have no files", kind=kind, units=units, licence=licence
+        )
     print_json(
         judge_distance(
             Predictor.from_pretrained(model),
@@ -165,6 +155,6 @@ def evaluate_distance(
             families=tuple(SCENES) if families is None else tuple(families.split(",")),
             seed=seed,
             teacher=source,
-            advance=advance,
+            advance=tell_every(10, count, "scenes"),
         )
     )
