@@ -95,10 +95,20 @@ def plate(
         profile = profile_from_depth(pixels, found.depth_m, found.source)
     save_profile(output, profile)
     _show(profile.calibration)
+    if profile.health is not None:
+        say(f"health: {profile.health.describe()}")
     say(f"plate profile -> {output}")
     if as_json:
         fitted = None if profile.calibration is None else profile.calibration.as_json()
-        print_json({"plate": str(output), "source": profile.source, "calibration": fitted})
+        health = None if profile.health is None else profile.health.as_json()
+        print_json(
+            {
+                "plate": str(output),
+                "source": profile.source,
+                "calibration": fitted,
+                "health": health,
+            }
+        )
 
 
 def _show(calibration: Calibration | None) -> None:
