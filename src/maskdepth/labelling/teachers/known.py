@@ -1,7 +1,7 @@
 """Published depth networks of which we are sure what they give, and what we know of their licence.
 
-Licences are those that the networks' pages named when this was written (2026-11). Where a page could
-not be read the licence is its family's, and says so; where a page names none it is unknown.
+Licences are those that the networks' pages named when this was written (2026-11). Where a page
+could not be read the licence is its family's, and says so; where a page names none it is unknown.
 """
 
 from __future__ import annotations
