@@ -7,7 +7,7 @@ import json
 import re
 import sys
 import zipfile
-from dataclasses import replace
+from dataclasses import fields, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from maskdepth import cli
 from maskdepth.errors import MaskdepthError, PictureError, PlateError, UsageError
 from maskdepth.evaluation import distance as judging
 from maskdepth.inference.calibration import KnownPoint, calibrate
+from maskdepth.inference.health import PlateHealth
 from maskdepth.inference.model_folder import ModelCard
 from maskdepth.inference.plate import (
     PlateProfile,
@@ -236,6 +237,7 @@ def _png(array: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
+_HEALTH = [each.name for each in fields(PlateHealth)]
 DAMAGES: dict[str, tuple[Any, str]] = {
     "empty": (lambda data: b"", "whole plate profile"),
     "text": (lambda data: b"hello", "whole plate profile"),
@@ -263,6 +265,10 @@ DAMAGES: dict[str, tuple[Any, str]] = {
     "no sides": (lambda data: _with_record(data, height=-1), "does not fit together"),
     "health of another kind": (
         lambda data: _with_record(data, health={"sharpness": 1}), "whole plate profile"
+    ),
+    "health that is no number": (
+        lambda data: _with_record(data, health=dict.fromkeys(_HEALTH, float("nan"))),
+        "no number",
     ),
     "no calibration": (lambda data: _with_record(data, calibration=None), "does not fit together"),
 }  # fmt: skip

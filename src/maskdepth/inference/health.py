@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
 import cv2
@@ -59,17 +60,22 @@ class PlateHealth:
 
     @classmethod
     def parse(cls, values: dict[str, Any]) -> PlateHealth:
-        """What ``as_json`` gave, after a way through JSON.
+        """What ``as_json`` gave, after a way through JSON; other keys are left alone.
 
         Raises:
             TypeError, ValueError, KeyError: it is something else.
         """
-        ranges = {
-            name: None if values[name] is None else _pair(values[name])
-            for name in ("disparity_range", "depth_range_m")
-        }
-        shares = {name: float(values[name]) for name in values if name not in ranges}
-        return cls(**shares, **ranges)  # type: ignore[arg-type]  # of the names that there are
+        figures: dict[str, Any] = {}
+        for each in fields(cls):
+            value = values[each.name]
+            if isinstance(value, list):
+                low, high = value
+                figures[each.name] = _finite(low), _finite(high)
+            elif value is None and each.name == "depth_range_m":
+                figures[each.name] = None
+            else:
+                figures[each.name] = _finite(value)
+        return cls(**figures)
 
     def describe(self) -> str:
         """The same for people, in one line."""
@@ -156,6 +162,7 @@ def _range(values: NDArray[np.float32]) -> tuple[float, float] | None:
     return round(float(low), 4), round(float(high), 4)
 
 
-def _pair(values: Any) -> tuple[float, float]:
-    low, high = values
-    return float(low), float(high)
+def _finite(value: Any) -> float:
+    if not math.isfinite(number := float(value)):
+        raise ValueError("a figure that is no number")
+    return number
