@@ -7,14 +7,15 @@ Keras changes the process (its backend, its logging), and other tests are not to
 
 writes the same random network as ``model.h5`` (model.save), ``legacy.h5`` (weights alone, laid out
 and spelt as by Keras 2's save_weights) and ``named.weights.h5`` (Keras 3's save_weights), with
-``input.npy`` (B, H, W, 3) in [0, 1] and ``output.npy`` (B, H / 2, W / 2, 1), and of one
-picture enlarged fourfold to the size of training ``photo.npy`` uint8 (120, 160, 3) and
-``photo_output.npy`` (1, 240, 320, 1).
+``input.npy`` (B, H, W, 3) in [0, 1] and ``output.npy`` (B, H / 2, W / 2, 1); ``aligned.npy``, the
+same but with enlargements that align corners; and of one picture enlarged fourfold to the size
+of training ``photo.npy`` uint8 (120, 160, 3) and ``photo_output.npy`` (1, 240, 320, 1).
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -26,14 +27,36 @@ from keras.src.legacy.saving import legacy_h5_format
 SKIPS = ("pool3_pool", "pool2_pool", "pool1", "conv1_relu")
 
 
-def assemble() -> keras.Model:
+class AlignedUpSampling2D(keras.layers.Layer):
+    """Twice the size, bilinear, corner pixels on corner pixels: by NumPy's own interpolation."""
+
+    def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        rows, columns = (self._weights_of(side) for side in x.shape[1:3])
+        return keras.ops.einsum("ph,bhwc,qw->bpqc", rows, x, columns)
+
+    @staticmethod
+    def _weights_of(side: int) -> np.ndarray:
+        """(2 side, side): what each sample takes of each pixel."""
+        places, pixels = np.linspace(0, side - 1, 2 * side), np.arange(side)
+        taken = [np.interp(places, pixels, np.eye(side)[pixel]) for pixel in pixels]
+        return np.stack(taken, axis=1).astype(np.float32)
+
+
+def keras_own() -> keras.layers.Layer:
+    return keras.layers.UpSampling2D(interpolation="bilinear")
+
+
+def assemble(
+    enlargement: Callable[[], keras.layers.Layer] = keras_own,
+    size: tuple[int | None, int | None] = (None, None),
+) -> keras.Model:
     encoder = keras.applications.DenseNet169(
-        include_top=False, weights=None, input_shape=(None, None, 3)
+        include_top=False, weights=None, input_shape=(*size, 3)
     )
     x = encoder.output
     x = keras.layers.Conv2D(1664, 1, padding="same", name="conv2")(x)
     for number, skip in enumerate(SKIPS, 1):
-        x = keras.layers.UpSampling2D(interpolation="bilinear")(x)
+        x = enlargement()(x)
         x = keras.layers.Concatenate()([x, encoder.get_layer(skip).output])
         for conv in ("convA", "convB"):
             layer = keras.layers.Conv2D(
@@ -84,6 +107,9 @@ def main(folder: Path) -> None:
     pictures = rng.uniform(0, 1, (2, 64, 96, 3)).astype(np.float32)
     np.save(folder / "input.npy", pictures)
     np.save(folder / "output.npy", model.predict(pictures, verbose=0))
+    aligned = assemble(AlignedUpSampling2D, (64, 96))
+    aligned.set_weights(model.get_weights())
+    np.save(folder / "aligned.npy", aligned.predict(pictures, verbose=0))
     photo = rng.integers(0, 256, (120, 160, 3), dtype=np.uint8)
     np.save(folder / "photo.npy", photo)
     enlarged = cv2.resize(photo, (640, 480), interpolation=cv2.INTER_LINEAR)

@@ -49,9 +49,31 @@ def test_the_network_equals_keras_from_each_layout(oracle: Path, name: str) -> N
     """Random weights and statistics, one network in three files: 1e-4 of the values' spread."""
     expected = np.load(oracle / "output.npy")[..., 0]
     weights = read_keras_file(oracle / name, layer_shapes()).weights
-    found = DenseDepthNetwork(weights).predict(np.load(oracle / "input.npy"))
+    network = DenseDepthNetwork(weights, align_corners=False)
+    found = network.predict(np.load(oracle / "input.npy"))
     assert found.shape == expected.shape == (2, 32, 48)
     assert np.abs(found - expected).max() <= 1e-4 * expected.std()
+
+
+def test_enlargements_that_align_corners_equal_numpys(oracle: Path) -> None:
+    """The same weights in Keras, with enlargements by NumPy's interpolation."""
+    expected = np.load(oracle / "aligned.npy")[..., 0]
+    weights = read_keras_file(oracle / "model.h5", layer_shapes()).weights
+    network = DenseDepthNetwork(weights, align_corners=True)
+    found = network.predict(np.load(oracle / "input.npy"))
+    assert np.abs(found - expected).max() <= 1e-4 * expected.std()
+    assert np.abs(np.load(oracle / "output.npy")[..., 0] - expected).max() > expected.std()
+
+
+def test_the_file_tells_which_enlargement_it_was_trained_with(tmp_path: Path) -> None:
+    """Keras' own layer has half-pixel centres; the authors' and an unnamed one align corners."""
+    keras = _describe(*_LEAKY, ("UpSampling2D", {"interpolation": "bilinear"}))
+    authors = _describe(*_LEAKY, ("BilinearUpSampling2D", {"size": [2, 2]}))
+    for edit, aligned in ((keras, False), (authors, True), (None, True)):
+        path = _write(tmp_path / "x.h5", edit)
+        found = DenseDepth(path).info.version
+        assert found == DenseDepth(path, align_corners=aligned).info.version
+        assert found != DenseDepth(path, align_corners=not aligned).info.version
 
 
 def test_the_teacher_predicts_metres_of_the_pictures_size(oracle: Path) -> None:

@@ -276,13 +276,14 @@ def test_few_pictures_are_never_shown_twice(dataset):
 
 
 def test_the_package_offers_what_it_promises():
-    """These names."""
+    """These names, and no others."""
     assert sorted(package.__all__) == [
         "Evidence",
         "Panel",
         "evaluate",
         "judge_distance",
         "judge_frames",
+        "judge_labels",
         "judge_sensor_depth",
         "select_panels",
     ]

@@ -236,6 +236,17 @@ def test_a_known_id_comes_from_the_cache_with_its_licence(cache: Path) -> None:
     assert len(checked_maps(teacher, pictures())) == 3
 
 
+def test_a_licence_that_nobody_read_says_so_and_may_be_settled(cache: Path) -> None:
+    repository = cache / "models--Intel--dpt-hybrid-midas"
+    depth_anything(repository / "snapshots" / "0123abc")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0123abc")
+    teacher = open_teacher("Intel/dpt-hybrid-midas")
+    assert describe(teacher).endswith("licence: Apache-2.0 (not checked)")
+    settled = open_teacher("Intel/dpt-hybrid-midas", licence="Apache-2.0")
+    assert describe(settled).endswith("licence: Apache-2.0")
+
+
 @pytest.mark.usefixtures("cache")
 def test_an_id_that_is_not_in_the_cache_is_one_line() -> None:
     with pytest.raises(TeacherError, match="HF_HUB_OFFLINE is set"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from folders import contents
 from maskdepth import cli
 from maskdepth.depth import decode_disparity, encode_disparity
 from maskdepth.errors import AssetError, StorageError, TeacherError, UsageError
@@ -100,24 +100,16 @@ def dataset(tmp_path: Path, folders: tuple[Path, Path]) -> Dataset:
     return compose_dataset(*folders, tmp_path / "dataset", small=True, depth_scenes=0)
 
 
-def checksums(folder: Path) -> dict[str, str]:
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
 # A dataset
 
 
 def test_every_background_is_labelled_once(dataset: Dataset, folders: tuple[Path, Path]) -> None:
     """The spec then refers to the labels; inputs are untouched."""
-    before = checksums(folders[1])
+    before = contents(folders[1])
     teacher = Leveller()
     run = label_dataset(dataset, teacher)
     assert (teacher.seen, len(run.results), run.failures, run.flagged) == (6, 6, {}, {})
-    assert checksums(folders[1]) == before
+    assert contents(folders[1]) == before
     labelled = open_dataset(dataset.folder).spec
     assert labelled.fingerprint == run.fingerprint != dataset.spec.fingerprint
     assert labelled.depth_kind == "teacher leveller"
@@ -138,12 +130,12 @@ def test_every_background_is_labelled_once(dataset: Dataset, folders: tuple[Path
 
 def test_a_second_run_asks_the_teacher_nothing(dataset: Dataset) -> None:
     first = label_dataset(dataset, Leveller())
-    before = checksums(dataset.folder / "labels")
+    before = contents(dataset.folder / "labels")
     teacher = Leveller()
     again = label_dataset(open_dataset(dataset.folder), teacher)
     assert teacher.seen == 0
     assert again.fingerprint == first.fingerprint
-    assert checksums(dataset.folder / "labels") == before
+    assert contents(dataset.folder / "labels") == before
     forced = label_dataset(open_dataset(dataset.folder), teacher, force=True)
     assert (teacher.seen, forced.fingerprint) == (6, first.fingerprint)
 
@@ -204,9 +196,9 @@ def test_another_version_is_another_label(dataset: Dataset) -> None:
 
 
 def test_a_labelled_copy_leaves_the_dataset_as_it_is(dataset: Dataset, tmp_path: Path) -> None:
-    before = checksums(dataset.folder)
+    before = contents(dataset.folder)
     run = label_dataset(dataset, Leveller(), output=tmp_path / "copy")
-    assert checksums(dataset.folder) == before
+    assert contents(dataset.folder) == before
     copy = open_dataset(tmp_path / "copy")
     assert copy.spec.fingerprint == run.fingerprint
     assert copy.spec.catalogue(copy.folder).disparity("photo_0") is not None
@@ -427,11 +419,11 @@ def test_a_folder_is_labelled_for_compose_to_find(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
     """Also in place: nothing that is there changes, and flags and teacher come along."""
-    before = checksums(folders[1])
+    before = contents(folders[1])
     save_jpeg(folders[1] / "sub" / "upside.jpg", photo(50))
     run = label_folder(folders[1], Leveller(look=turning(50)), folders[1])
     assert list(run.flagged) == ["sub/upside.jpg"]
-    after = checksums(folders[1])
+    after = contents(folders[1])
     assert {name: after[name] for name in before} == before
     assets, findings = scan_backgrounds(folders[1])
     assert findings == []
@@ -554,11 +546,11 @@ def test_composites_are_labelled_one_by_one(dataset: Dataset, tmp_path: Path) ->
     found = inspect_dataset(open_dataset(tmp_path / "taught"))
     assert found["shards"]["flagged"] == flagged
     assert found["shards"]["teacher"]["name"] == "leveller"
-    before = checksums(tmp_path / "taught")
+    before = contents(tmp_path / "taught")
     (tmp_path / "taught" / "shards" / "train-000001.json").unlink()
     again = Leveller()
     label_composites(dataset, again, 12, output=tmp_path / "taught", shard_size=5)
-    assert (again.seen, checksums(tmp_path / "taught")) == (5, before)
+    assert (again.seen, contents(tmp_path / "taught")) == (5, before)
     with pytest.raises(UsageError, match="a network to label composites"):
         label_composites(dataset, SensorDepth(), 2, output=tmp_path / "sensor")
 

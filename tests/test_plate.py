@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 import zipfile
-from dataclasses import replace
+from dataclasses import fields, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from maskdepth import cli
 from maskdepth.errors import MaskdepthError, PictureError, PlateError, UsageError
 from maskdepth.evaluation import distance as judging
 from maskdepth.inference.calibration import KnownPoint, calibrate
+from maskdepth.inference.health import PlateHealth
 from maskdepth.inference.model_folder import ModelCard
 from maskdepth.inference.plate import (
     PlateProfile,
@@ -156,7 +158,8 @@ def same(one: PlateProfile, other: PlateProfile) -> bool:
             or other.depth_m is None
             or np.array_equal(one.depth_m, other.depth_m, equal_nan=True)
         )
-        and (one.calibration, one.source) == (other.calibration, other.source)
+        and (one.calibration, one.source, one.health)
+        == (other.calibration, other.source, other.health)
     )
 
 
@@ -234,6 +237,7 @@ def _png(array: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
+_HEALTH = [each.name for each in fields(PlateHealth)]
 DAMAGES: dict[str, tuple[Any, str]] = {
     "empty": (lambda data: b"", "whole plate profile"),
     "text": (lambda data: b"hello", "whole plate profile"),
@@ -259,6 +263,13 @@ DAMAGES: dict[str, tuple[Any, str]] = {
     "other sizes": (lambda data: _rewritten(data, picture_png=_png(picture()[:30])), "size"),
     "a bomb": (lambda data: _rewritten(data, depth_npy=bytes(10_000_000)), "of 10000000 bytes"),
     "no sides": (lambda data: _with_record(data, height=-1), "does not fit together"),
+    "health of another kind": (
+        lambda data: _with_record(data, health={"sharpness": 1}), "whole plate profile"
+    ),
+    "health that is no number": (
+        lambda data: _with_record(data, health=dict.fromkeys(_HEALTH, float("nan"))),
+        "no number",
+    ),
     "no calibration": (lambda data: _with_record(data, calibration=None), "does not fit together"),
 }  # fmt: skip
 
@@ -272,6 +283,19 @@ def test_a_damaged_profile_gives_one_line(tmp_path: Path, damage: str) -> None:
     with pytest.raises(PlateError, match=complaint) as caught:
         load_profile(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_profile_from_before_health_was_measured_is_read(tmp_path: Path) -> None:
+    save_profile(tmp_path / "a.plate", calibrated())
+    data = (tmp_path / "a.plate").read_bytes()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        record = json.loads(archive.read("profile.json"))
+    del record["health"]
+    old = _rewritten(data, profile_json=json.dumps(record).encode())
+    (tmp_path / "old.plate").write_bytes(old)
+    loaded = load_profile(tmp_path / "old.plate")
+    assert loaded.health is None
+    assert same(replace(loaded, health=calibrated().health), calibrated())
 
 
 def test_a_missing_profile_and_a_folder_are_named(tmp_path: Path) -> None:
@@ -412,6 +436,23 @@ def test_without_calibration_nothing_is_called_metres(tmp_path: Path) -> None:
     assert record["depth"] is None
     assert record["object"] is None
     assert "unknown scale and shift" in record["disparity"]["unit"]
+
+
+def test_the_disparity_of_a_calibrated_plate_says_how_it_becomes_metres(tmp_path: Path) -> None:
+    """By the numbers of its unit, the PNG's disparity is the inverse of the depth's metres."""
+    result = Predictor(seen(box(), 0.62), CARD).predict(picture(), calibrated())
+    result.save(tmp_path, "a", depth_format="npy")
+    unit = json.loads((tmp_path / "a.json").read_text())["disparity"]["unit"]
+    told = re.match(r"the plate's disparity: (\S+) \* disparity \+ (\S+) is inverse depth", unit)
+    assert told is not None, unit
+    scale, shift = (float(number) for number in told.groups())
+    codes = np.asarray(Image.open(tmp_path / "a_disparity.png")).astype(float)
+    between = (codes > 1) & (codes < 65535)
+    inverse = scale * (codes - 1) / 65534 + shift
+    assert between.mean() > 0.9
+    np.testing.assert_allclose(
+        inverse[between], 1 / np.load(tmp_path / "a_depth.npy")[between], atol=1e-4
+    )
 
 
 def test_the_network_is_given_disparity_without_a_shift() -> None:
@@ -559,6 +600,8 @@ def test_points_on_the_command_line_calibrate(run: Any, scene: Path) -> None:
     )  # fmt: skip
     assert code == 0, said
     assert "not possible: two points fit exactly" in said
+    assert "health: sharpness " in said
+    assert json.loads(told)["health"]["valid_depth"] == 1
     assert json.loads(told)["calibration"]["scale"] == pytest.approx(TRUE_SCALE, rel=1e-3)
     calibration = load_profile(out).calibration
     assert calibration is not None

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from folders import contents
 from maskdepth.bench import bench_engines
 from maskdepth.errors import DependencyError, MaskdepthError, StorageError, UsageError
 from maskdepth.labelling.build import Dataset, compose_dataset, materialise
@@ -64,14 +65,6 @@ def make(pack: Path, tmp_path: Path) -> Make:
         )  # fmt: skip
 
     return make
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def processes_with(file: Path) -> set[int]:

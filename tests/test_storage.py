@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 import pytest
 
+from folders import contents
 from maskdepth import errors
 from maskdepth.depth import encode_disparity
 from maskdepth.errors import DatasetError, MaskdepthError, StorageError, UsageError
@@ -76,14 +77,6 @@ def make(pack: Path, tmp_path: Path) -> Make:
         return dataset
 
     return make
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def rendered(dataset: Dataset, count: int = COUNT) -> Iterator[Composite]:

@@ -172,10 +172,36 @@ def disparity_metrics(
     target = np.where(valid, target_disparity, 0).astype(np.float64)
     figures = {
         "ssim": _ssim(np.where(valid, aligned, 0), target, region),
-        "ordinal_accuracy": _ordinal_accuracy(pred_disparity, target_disparity, region),
+        "ordinal_accuracy": ordinal_accuracy(pred_disparity, target_disparity, region),
         "boundary_f1": _contour_f1(aligned, target, region),
     }
     return {name: value for name, value in figures.items() if value is not None}
+
+
+def ordinal_accuracy(
+    pred: NDArray[Any], target: NDArray[Any], region: NDArray[np.bool_]
+) -> float | None:
+    """Share of pixel pairs put in the right order; see ``disparity_metrics``.
+
+    Args:
+        pred: (H, W), any scale and shift.
+        target: (H, W) disparity in [0, 1].
+        region: bool (H, W), where both are valid: the pixels that pairs are drawn from.
+
+    Returns:
+        The share, or None where no pair differs enough.
+    """
+    pixels = np.flatnonzero(region)
+    if pixels.size < 2:
+        return None
+    generator = np.random.Generator(np.random.Philox(_ORDINAL_SEED))
+    first, second = pixels[(generator.random((2, _ORDINAL_PAIRS)) * pixels.size).astype(np.int64)]
+    target_order = target.ravel()[first] - target.ravel()[second]
+    pred_order = pred.ravel()[first] - pred.ravel()[second]
+    judged = np.abs(target_order) > _ORDINAL_MARGIN
+    if not judged.any():
+        return None
+    return float((np.sign(pred_order[judged]) == np.sign(target_order[judged])).mean())
 
 
 def depth_dice(pred_disparity: NDArray[Any], target_disparity: NDArray[Any]) -> dict[str, float]:
@@ -366,22 +392,6 @@ def _ssim(
     similarity = (2 * pred_mean * target_mean + c1) * (2 * covariance + c2)
     similarity /= (pred_mean**2 + target_mean**2 + c1) * (pred_variance + target_variance + c2)
     return float(similarity[inside].mean())
-
-
-def _ordinal_accuracy(
-    pred: NDArray[Any], target: NDArray[Any], region: NDArray[np.bool_]
-) -> float | None:
-    pixels = np.flatnonzero(region)
-    if pixels.size < 2:
-        return None
-    generator = np.random.Generator(np.random.Philox(_ORDINAL_SEED))
-    first, second = pixels[(generator.random((2, _ORDINAL_PAIRS)) * pixels.size).astype(np.int64)]
-    target_order = target.ravel()[first] - target.ravel()[second]
-    pred_order = pred.ravel()[first] - pred.ravel()[second]
-    judged = np.abs(target_order) > _ORDINAL_MARGIN
-    if not judged.any():
-        return None
-    return float((np.sign(pred_order[judged]) == np.sign(target_order[judged])).mean())
 
 
 def _contour_f1(

@@ -18,7 +18,7 @@ from maskdepth.cli.evaluate import (
     evaluate_frames,
     show_scores,
 )
-from maskdepth.cli.label import label
+from maskdepth.cli.label import evaluate_labels, label
 from maskdepth.cli.models import export, push
 from maskdepth.cli.options import (
     Backgrounds,
@@ -375,6 +375,7 @@ app.command()(evaluate)
 app.command()(evaluate_frames)
 app.command()(evaluate_depth)
 app.command()(evaluate_distance)
+app.command()(evaluate_labels)
 
 
 app.command()(export)

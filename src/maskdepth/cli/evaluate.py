@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -16,13 +16,13 @@ from maskdepth.cli.options import (
     ModelFolder,
     Seed,
     Units,
+    open_network,
     print_json,
     say,
+    tell_every,
 )
-from maskdepth.errors import UsageError
 
-if TYPE_CHECKING:
-    from maskdepth.labelling.teachers import Teacher
+_NO_FILES = "name a network: what is judged has no depth files"
 
 
 def show_scores(evaluation: dict[str, Any], report: Path) -> None:
@@ -87,7 +87,7 @@ def evaluate(
             frames=frames or [],
             depth=depth or [],
             withheld=withheld,
-            teacher=None if teacher is None else _open_network(teacher),
+            teacher=None if teacher is None else open_network(teacher, _NO_FILES),
         ),
         notify=say,
     )
@@ -142,15 +142,7 @@ def evaluate_distance(
 
     source = None
     if teacher is not None:
-        source = _open_network(teacher, kind=kind, units=units, licence=licence)
-    done = 0
-
-    def advance() -> None:
-        nonlocal done
-        done += 1
-        if done % 10 == 0:
-            say(f"{done} of {count} scenes")
-
+        source = open_network(teacher, _NO_FILES, kind=kind, units=units, licence=licence)
     print_json(
         judge_distance(
             Predictor.from_pretrained(model),
@@ -158,19 +150,6 @@ def evaluate_distance(
             families=tuple(SCENES) if families is None else tuple(families.split(",")),
             seed=seed,
             teacher=source,
-            advance=advance,
+            advance=tell_every(10, count, "scenes"),
         )
     )
-
-
-def _open_network(
-    name: str, *, kind: str | None = None, units: str | None = None, licence: str | None = None
-) -> Teacher:
-    """The depth network that a user names; files beside pictures are none."""
-    from maskdepth.labelling.teachers import RecordedDepth, describe, open_teacher
-
-    opened = open_teacher(name, kind=kind, units=units, licence=licence)
-    if isinstance(opened, RecordedDepth):
-        raise UsageError("a network as the teacher", name, "name a network: it sees new pictures")
-    say(describe(opened))
-    return opened

@@ -1,4 +1,4 @@
-"""``maskdepth label``."""
+"""``maskdepth label`` and ``maskdepth evaluate-labels``: a teacher's labels."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from maskdepth.cli.options import (
     TEACHERS,
+    DatasetFolder,
     Device,
     Download,
     Json,
@@ -16,8 +17,11 @@ from maskdepth.cli.options import (
     Licence,
     ShardSize,
     Units,
+    open_network,
+    open_source,
     print_json,
     say,
+    tell_every,
 )
 from maskdepth.errors import UsageError
 
@@ -65,7 +69,6 @@ def label(
     from maskdepth.labelling.build import open_dataset
     from maskdepth.labelling.label_folder import label_folder
     from maskdepth.labelling.labeller import label_composites, label_dataset
-    from maskdepth.labelling.teachers import describe, open_teacher
     from maskdepth.synthesis.spec import SPEC_FILE
 
     is_dataset = (source / SPEC_FILE).is_file()
@@ -78,10 +81,9 @@ def label(
     if not is_dataset and (everything or per_composite):
         option = "--all" if everything else "--per-composite"
         raise UsageError(f"{option} with a dataset", f"{source}, a folder", "leave it out")
-    chosen = open_teacher(
+    chosen = open_source(
         teacher, kind=kind, units=units, licence=licence, device=device, download=download
     )
-    say(describe(chosen))
     if per_composite:
         opened = open_dataset(source)
         manifest = label_composites(
@@ -111,3 +113,31 @@ def label(
         print_json(run.as_json())
     if run.failures:
         raise typer.Exit(1)
+
+
+def evaluate_labels(
+    dataset: DatasetFolder,
+    teacher: Annotated[str, typer.Option(help=f"{TEACHERS}asked of each composite.")],
+    count: Annotated[int, typer.Option(min=1, help="Of the training composites.")] = 500,
+    kind: Kind = None,
+    units: Units = None,
+    licence: Licence = None,
+    download: Download = False,
+    device: Device = "auto",
+) -> None:
+    """Say which pasted objects a teacher misses, and where its labels differ from layers."""
+    from maskdepth.evaluation import judge_labels
+    from maskdepth.labelling.build import open_dataset
+
+    source = open_network(
+        teacher,
+        "composites have no depth files",
+        kind=kind,
+        units=units,
+        licence=licence,
+        device=device,
+        download=download,
+    )
+    opened = open_dataset(dataset)
+    advance = tell_every(100, count, "composites")
+    print_json(judge_labels(source, opened.spec, opened.folder, count=count, advance=advance))

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from maskdepth.errors import UsageError
+
+if TYPE_CHECKING:
+    from maskdepth.labelling.teachers import RecordedDepth, Teacher
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")]
 Cutouts = Annotated[Path, typer.Argument(help="Folder of transparent cutouts (PNG, WebP, TIFF).")]
@@ -86,6 +92,48 @@ Download = Annotated[
     bool, typer.Option("--download", help="Get what the Hugging Face cache lacks.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+
+
+def open_source(
+    name: str,
+    *,
+    kind: str | None,
+    units: str | None,
+    licence: str | None,
+    device: str = "auto",
+    download: bool = False,
+) -> Teacher | RecordedDepth:
+    """The teacher that a user names; what is known of it is shown."""
+    from maskdepth.labelling.teachers import describe, open_teacher
+
+    source = open_teacher(
+        name, kind=kind, units=units, licence=licence, device=device, download=download
+    )
+    say(describe(source))
+    return source
+
+
+def open_network(name: str, why: str, **told: Any) -> Teacher:
+    """The same where only a network will do, and ``why`` files will not."""
+    from maskdepth.labelling.teachers import RecordedDepth
+
+    source = open_source(name, **told)
+    if isinstance(source, RecordedDepth):
+        raise UsageError("a network as the teacher", name, why)
+    return source
+
+
+def tell_every(step: int, total: int, what: str) -> Callable[..., None]:
+    """A function to call as things get done, one or several at a time: it says so now and then."""
+    done = 0
+
+    def advance(more: int = 1) -> None:
+        nonlocal done
+        if (done + more) // step > done // step:
+            say(f"{done + more} of {total} {what}")
+        done += more
+
+    return advance
 
 
 def say(message: str) -> None:

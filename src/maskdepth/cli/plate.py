@@ -1,4 +1,4 @@
-"""``maskdepth plate`` and ``maskdepth evaluate-distance``: metres."""
+"""``maskdepth plate``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from maskdepth.cli.options import (
     Kind,
     Licence,
     Units,
+    open_source,
     print_json,
     say,
 )
@@ -63,7 +64,6 @@ def plate(
     )
     from maskdepth.inference.prediction import file_identities, refuse_overwriting
     from maskdepth.labelling.plate_depth import read_plate_depth
-    from maskdepth.labelling.teachers import describe, open_teacher
 
     given = [each for each in (teacher, depth, disparity) if each is not None]
     if len(given) != 1:
@@ -77,10 +77,9 @@ def plate(
     pixels = load_picture(picture)
     source = None
     if teacher is not None:
-        source = open_teacher(
+        source = open_source(
             teacher, kind=kind, units=units, licence=licence, device=device, download=download
         )
-        say(describe(source))
     found = read_plate_depth(picture, pixels, depth=depth, disparity=disparity, teacher=source)
     if found.flags:
         say(f"warning: the teacher's map is {', '.join(found.flags)}")
@@ -92,10 +91,20 @@ def plate(
         profile = profile_from_depth(pixels, found.depth_m, found.source)
     save_profile(output, profile)
     _show(profile.calibration)
+    if profile.health is not None:
+        say(f"health: {profile.health.describe()}")
     say(f"plate profile -> {output}")
     if as_json:
         fitted = None if profile.calibration is None else profile.calibration.as_json()
-        print_json({"plate": str(output), "source": profile.source, "calibration": fitted})
+        health = None if profile.health is None else profile.health.as_json()
+        print_json(
+            {
+                "plate": str(output),
+                "source": profile.source,
+                "calibration": fitted,
+                "health": health,
+            }
+        )
 
 
 def _show(calibration: Calibration | None) -> None:

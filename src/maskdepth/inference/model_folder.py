@@ -17,6 +17,7 @@ from typing import Any
 
 from maskdepth.errors import ModelError, UsageError
 from maskdepth.images import write_text
+from maskdepth.inference.versions import check_version
 
 CARD_FILE = "model.json"
 NETWORK_FILE = "model.onnx"
@@ -179,14 +180,7 @@ def _parse_card(text: str, path: Path) -> ModelCard:
     if not isinstance(values, dict) or values.get("format") != CARD_FORMAT:
         found = values.get("format") if isinstance(values, dict) else type(values).__name__
         raise ModelError(f'"format": "{CARD_FORMAT}" in {path}', repr(found)[:80], _REMAKE)
-    version = values.get("version")
-    # The version goes first: another version's keys may rightly be others.
-    if type(version) is not int or version != CARD_VERSION:
-        raise ModelError(
-            f"a model folder of version {CARD_VERSION} in {path}",
-            f"version {version!r}"[:80],
-            f"use the maskdepth that wrote it ({str(values.get('maskdepth', 'unknown'))[:40]})",
-        )
+    check_version(values, CARD_VERSION, "a model folder", path, ModelError)
     known = [item.name for item in fields(ModelCard)]
     missing = [name for name in known if name not in values and name != "about"]
     unknown = [name for name in values if name not in known]

@@ -2,7 +2,8 @@
 
 A ``.plate`` file is a zip archive of three members: ``picture.png``; ``disparity.png`` (16-bit
 codes of `maskdepth.depth.encode_disparity`) or, where depth was measured, ``depth.npy`` (float32
-metres); and ``profile.json`` with versions, checksums, the calibration and where the depth is from.
+metres); and ``profile.json`` with versions, checksums, the calibration, the plate's health and
+where the depth is from.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ from maskdepth.images import (
     write_bytes,
 )
 from maskdepth.inference.calibration import Calibration, FittedPoint, KnownPoint, calibrate
+from maskdepth.inference.health import PlateHealth, measure_health
 from maskdepth.inference.registration import Registration
+from maskdepth.inference.versions import check_version
 
 PLATE_SUFFIX: Final = ".plate"
 PROFILE_FORMAT: Final = "maskdepth-plate"
@@ -71,6 +74,7 @@ class PlateProfile:
             disparity is all there is.
         calibration: from disparity to inverse depth; None: nothing is known in metres.
         source: where the depth is from, as plain values.
+        health: of the plate as it was made; None in files from before it was measured.
         file: the file that it was loaded from.
     """
 
@@ -79,6 +83,7 @@ class PlateProfile:
     depth_m: NDArray[np.float32] | None = None
     calibration: Calibration | None = None
     source: dict[str, Any] = field(default_factory=dict)
+    health: PlateHealth | None = None
     file: Path | None = None
 
     @cached_property
@@ -151,7 +156,7 @@ def profile_from_disparity(
     # As a file will hold it, so that a profile is the same before and after it is saved.
     stored = decode_disparity(encode_disparity(disparity))
     calibration = calibrate(stored, points) if points else None
-    return PlateProfile(picture, stored, None, calibration, source or {})
+    return _examined(PlateProfile(picture, stored, None, calibration, source or {}))
 
 
 def profile_from_depth(
@@ -168,13 +173,21 @@ def profile_from_depth(
     Raises:
         PlateError: another size, or nothing valid that is not sky.
     """
+    return _examined(_measured(picture, depth_m, source or {}))
+
+
+def _measured(
+    picture: NDArray[np.uint8], depth_m: NDArray[np.float32], source: dict[str, Any]
+) -> PlateProfile:
     measured = np.where(depth_m > 0, depth_m, np.float32(np.nan)).astype(np.float32)
     _check_map(picture, np.where(np.isinf(measured), np.nan, measured), "depth")
-    scale = 1 / float(np.nanmin(measured))
-    calibration = Calibration(scale, 0.0, "measured")
-    return PlateProfile(
-        picture, disparity_from_depth(measured), measured, calibration, source or {}
-    )
+    calibration = Calibration(1 / float(np.nanmin(measured)), 0.0, "measured")
+    return PlateProfile(picture, disparity_from_depth(measured), measured, calibration, source)
+
+
+def _examined(profile: PlateProfile) -> PlateProfile:
+    health = measure_health(profile.picture, profile.disparity, profile.known_depth_m())
+    return replace(profile, health=health)
 
 
 def save_profile(path: str | os.PathLike[str], profile: PlateProfile) -> None:
@@ -199,6 +212,7 @@ def save_profile(path: str | os.PathLike[str], profile: PlateProfile) -> None:
         "height": height,
         "source": profile.source,
         "calibration": profile.calibration and profile.calibration.as_json(),
+        "health": profile.health and profile.health.as_json(),
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
     }
     members[_PROFILE] = (json.dumps(record, indent=2, allow_nan=False) + "\n").encode()
@@ -235,12 +249,14 @@ def load_profile(path: str | os.PathLike[str]) -> PlateProfile:
         picture = load_picture(members[_PICTURE])
         if _DEPTH in members:
             measured = decode_depth_npy(members[_DEPTH], _DEPTH)
-            profile = profile_from_depth(picture, measured, record["source"])
+            profile = _measured(picture, measured, record["source"])
         else:
             disparity = decode_disparity(load_grey16(members[_DISPARITY]))
             _check_map(picture, disparity, "disparity")
             calibration = _parse_calibration(record["calibration"])
             profile = PlateProfile(picture, disparity, None, calibration, record["source"])
+        health = record.get("health")
+        profile = replace(profile, health=health and PlateHealth.parse(health))
     if picture.shape[:2] != (height, width):
         raise PlateError(f"members of {width}x{height} px in {name}", "others", _REMAKE)
     return replace(profile, file=Path(path))
@@ -305,14 +321,7 @@ def _parse_record(data: bytes, name: str) -> dict[str, Any]:
     record = json.loads(data)
     if not isinstance(record, dict) or record.get("format") != PROFILE_FORMAT:
         raise ValueError(f"another format in {_PROFILE}")
-    version = record.get("version")
-    # The version goes first: another version's keys may rightly be others.
-    if type(version) is not int or version != PROFILE_VERSION:
-        raise PlateError(
-            f"a plate profile of version {PROFILE_VERSION} at {name}",
-            f"version {version!r}"[:80],
-            f"use the maskdepth that wrote it ({str(record.get('maskdepth', 'unknown'))[:40]})",
-        )
+    check_version(record, PROFILE_VERSION, "a plate profile", name, PlateError)
     height, width = record["height"], record["width"]
     whole = (
         all(type(side) is int and side > 0 for side in (height, width))

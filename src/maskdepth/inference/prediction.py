@@ -241,7 +241,7 @@ class Prediction:
             "alpha": {"coding": "8 bit: 0..255 for 0..1", "unit": "opacity"},
             "disparity": {
                 "coding": "16 bit: 0 invalid, 1..65535 for 0..1",
-                "unit": "inverse depth up to an unknown scale and shift",
+                "unit": self._disparity_unit(),
                 "near": "large",
                 "alignment": self._alignment_record(),
             },
@@ -262,6 +262,18 @@ class Prediction:
                 "opencv": cv2.__version__,
             },
         }
+
+    def _disparity_unit(self) -> str:
+        unknown = "inverse depth up to an unknown scale and shift"
+        if self.alignment is None:
+            return unknown
+        if self.calibration is None:
+            return f"the plate's disparity: {unknown}"
+        scale, shift = self.calibration.scale, self.calibration.shift
+        return (
+            f"the plate's disparity: {scale:.6g} * disparity + {shift:.6g} is inverse depth in "
+            "1/metres; 0 and 1 stand for what is beyond them too"
+        )
 
     def _alignment_record(self) -> str | dict[str, Any]:
         if self.alignment is not None:

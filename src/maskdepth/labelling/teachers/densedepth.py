@@ -41,7 +41,8 @@ _TRAINED_AT: Final = {NYU_M: (480, 640), KITTI_M: (384, 1280)}
 # 10 cm of NYU's 10 m, nothing that its data measures.
 _VALUES: Final = (1.0, 100.0)
 _LEAKY_LAYERS: Final = 8
-_REVISION: Final = 1  # of what happens around the network; a change makes another teacher
+_KERAS_ENLARGEMENT: Final = "UpSampling2D"
+_REVISION: Final = 2  # of what happens around the network; a change makes another teacher
 
 
 class DenseDepth:
@@ -54,6 +55,10 @@ class DenseDepth:
         path: the Keras file: a whole model or its weights.
         max_depth_m: greatest depth of the data that the weights were trained on: ``NYU_M`` or
             ``KITTI_M``. The file does not tell.
+        align_corners: where the bilinear enlargements take their samples, see
+            ``DenseDepthNetwork``. Left out, it is False for a file that describes Keras' own
+            layer, and True for any other: the authors' network has a layer of its own, from a
+            time when TensorFlow had no half-pixel centres.
         licence: of the weights, as their user has found it.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
 
@@ -68,6 +73,7 @@ class DenseDepth:
         path: str | os.PathLike[str],
         max_depth_m: float = NYU_M,
         *,
+        align_corners: bool | None = None,
         licence: str = UNKNOWN,
         device: str = "auto",
     ) -> None:
@@ -80,14 +86,16 @@ class DenseDepth:
             )
         device = pick_device(device, "teacher")
         file = read_keras_file(path, layer_shapes())
-        _check_description(file.description, Path(path))
-        self._network = DenseDepthNetwork(file.weights, device)
+        kinds = _check_description(file.description, Path(path))
+        if align_corners is None:
+            align_corners = _KERAS_ENLARGEMENT not in kinds
+        self._network = DenseDepthNetwork(file.weights, align_corners=align_corners, device=device)
         self._pixels = math.prod(_TRAINED_AT[max_depth_m])
         self._max_depth_m = max_depth_m
         low, high = _VALUES
         self._info = TeacherInfo(
             name=names[max_depth_m],
-            version=_version(Path(path), max_depth_m),
+            version=_version(Path(path), max_depth_m, align_corners),
             kind="depth",
             units="metres",
             range=(max_depth_m / high, max_depth_m / low),
@@ -127,38 +135,44 @@ def working_size(height: int, width: int, pixels: int) -> tuple[int, int]:
     return next(sides), next(sides)
 
 
-def _version(path: Path, max_depth_m: float) -> str:
+def _version(path: Path, max_depth_m: float, align_corners: bool) -> str:
     """Changes with the weights and with everything around them that decides the map."""
     with open(path, "rb") as file:
         weights = hashlib.file_digest(file, "sha256").hexdigest()
-    return hashlib.sha256(f"{_REVISION} {max_depth_m:g} {weights}".encode()).hexdigest()[:16]
+    around = f"{_REVISION} {max_depth_m:g} {align_corners:d}"
+    return hashlib.sha256(f"{around} {weights}".encode()).hexdigest()[:16]
 
 
-def _check_description(description: Any, path: Path) -> None:
+def _check_description(description: Any, path: Path) -> frozenset[str]:
     """That what weights do not tell is as the network here has it.
 
     Slopes, epsilons and the kind of enlargement leave no trace in names and shapes; where they
     differ, a network would run and be wrong.
 
+    Returns:
+        The classes of the layers; none where the file does not describe its model.
+
     Raises:
         TeacherError: the file's own description says otherwise.
     """
     if description is None:
-        return
-    leaky = 0
+        return frozenset()
+    leaky, kinds = 0, set()
     for kind, settings in described_layers(description):
+        kinds.add(kind)
         if kind == "LeakyReLU":
             leaky += 1
             slope = settings.get("negative_slope", settings.get("alpha"))
             _agree("leaky ReLUs of slope", LEAK, slope, path)
         elif kind.startswith("BatchNormalization"):
             _agree("batch normalisation with epsilon", EPSILON, settings.get("epsilon"), path)
-        elif kind == "UpSampling2D" and settings.get("interpolation") != "bilinear":
+        elif kind == _KERAS_ENLARGEMENT and settings.get("interpolation") != "bilinear":
             got = f"{path}: {settings.get('interpolation')}"
             raise TeacherError("bilinear enlargement", got, "take the weights of DenseDepth")
     if leaky != _LEAKY_LAYERS:
         got = f"{path}: {leaky}"
         raise TeacherError(f"{_LEAKY_LAYERS} leaky ReLUs", got, "take the weights of DenseDepth")
+    return frozenset(kinds)
 
 
 def _agree(what: str, expected: float, got: Any, path: Path) -> None:

@@ -70,13 +70,17 @@ class DenseDepthNetwork:
 
     Args:
         weights: by layer and weight, float32, in Keras' layout.
+        align_corners: where the decoder's enlargements take their samples: True maps corner
+            pixels to corner pixels; False takes half-pixel centres and repeats the border, as
+            Keras' own ``UpSampling2D`` does.
         device: torch's name of a device, e.g. ``"cpu"``.
     """
 
-    def __init__(self, weights: Weights, device: str = "cpu") -> None:
+    def __init__(self, weights: Weights, *, align_corners: bool, device: str = "cpu") -> None:
         import torch
 
         self.device = device
+        self._align_corners = align_corners
         self._weights: dict[str, dict[str, Tensor]] = {}
         for layer, arrays in weights.items():
             tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
@@ -108,8 +112,9 @@ class DenseDepthNetwork:
         x, skips = self._encode(x)
         x = self._convolve(x, "conv2")  # (B, 1664, H / 32, W / 32)
         for up in _UP:
-            # Half-pixel centres and repeated borders, as Keras' UpSampling2D has them.
-            x = functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+            x = functional.interpolate(
+                x, scale_factor=2, mode="bilinear", align_corners=self._align_corners
+            )
             x = self._join(x, skips.pop())
             for conv in ("convA", "convB"):
                 x = self._convolve(x, f"{up}_{conv}", padding=1)

@@ -1,4 +1,8 @@
-"""Published depth networks of which we are sure what they give and under which licence."""
+"""Published depth networks of which we are sure what they give, and what we know of their licence.
+
+Licences are those that the networks' pages named when this was written (2026-11). Where a page
+could not be read the licence is its family's, and says so; where a page names none it is unknown.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ from typing import Final
 from maskdepth.labelling.teachers.teacher import Kind, Units
 
 UNKNOWN: Final = "unknown"
+NOT_CHECKED: Final = " (not checked)"
+"""Ends a licence that was not read on the network's own page."""
 _NON_COMMERCIAL: Final = "CC-BY-NC-4.0 (non-commercial)"
 
 
@@ -17,13 +23,19 @@ class Facts:
 
     Attributes:
         kind, units, range: see ``TeacherInfo``.
-        licence: of the weights; ``unknown`` has to be settled by the user.
+        licence: of the weights; ``unknown`` has to be settled by the user, what ends in
+            ``NOT_CHECKED`` may be.
     """
 
     kind: Kind
     units: Units
     licence: str
     range: tuple[float, float] | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether the licence is what it is, whatever a user says."""
+        return self.licence != UNKNOWN and not self.licence.endswith(NOT_CHECKED)
 
 
 def _relative(licence: str) -> Facts:
@@ -41,9 +53,9 @@ KNOWN: Final[dict[str, Facts]] = {
     "depth-anything/Depth-Anything-V2-Metric-Outdoor-Base-hf": Facts("depth", "metres", UNKNOWN),
     "depth-anything/Depth-Anything-V2-Metric-Outdoor-Large-hf": Facts("depth", "metres", UNKNOWN),
     "Intel/dpt-large": _relative("Apache-2.0"),
-    "Intel/dpt-hybrid-midas": _relative("Apache-2.0"),
-    "Intel/zoedepth-nyu": Facts("depth", "metres", "MIT"),
-    "Intel/zoedepth-kitti": Facts("depth", "metres", "MIT"),
+    "Intel/dpt-hybrid-midas": _relative(f"Apache-2.0{NOT_CHECKED}"),
+    "Intel/zoedepth-nyu": Facts("depth", "metres", f"MIT{NOT_CHECKED}"),
+    "Intel/zoedepth-kitti": Facts("depth", "metres", f"MIT{NOT_CHECKED}"),
     "Intel/zoedepth-nyu-kitti": Facts("depth", "metres", "MIT"),
     "apple/DepthPro-hf": Facts("inverse depth", "metres", "Apple AMLR (research only)"),
     "vinvino02/glpn-nyu": Facts("depth", "metres", "Apache-2.0", (0.0, 10.0)),

@@ -115,7 +115,7 @@ def _facts(name: str, known: Facts | None, told: dict[str, str | None]) -> Facts
                 repr(told[wrong[0]]),
                 f"leave --{wrong[0]} out",
             )
-        if known.licence != UNKNOWN and told["licence"] not in (None, known.licence):
+        if known.settled and told["licence"] not in (None, known.licence):
             raise UsageError(
                 f"the licence {known.licence!r} of {name}", repr(told["licence"]),
                 "leave --licence out",

@@ -1,0 +1,194 @@
+"""What a teacher that looks at each composite says of it, beside the layers.
+
+Two ways to label a composite are compared: the prior work's, a teacher's look at the picture, and
+the plate's label with a layer for each object. Nobody knows the true depth of a pasted object, so
+a teacher is first held against itself: its map of the composite, fitted by scale and shift to its
+map of the plate where no object is, should differ from that beneath an object more than elsewhere.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdepth.depth import fit_scale_shift_robust
+from maskdepth.errors import UsageError
+from maskdepth.evaluation.tally import AssetGroups, Tally
+from maskdepth.labelling.label_checks import judge_label
+from maskdepth.labelling.teachers import Teacher, checked_maps
+from maskdepth.metrics import MASK_THRESHOLD, ordinal_accuracy
+from maskdepth.synthesis.recipes import sample_recipes
+from maskdepth.synthesis.renderer import Composite, render
+from maskdepth.synthesis.spec import DatasetSpec
+
+_GROUP: Final = 8  # composites given to a teacher at once, with their plates
+_RING: Final = 0.02  # of the side: how far the boundary's ring reaches to both sides
+_LEAST_PIXELS: Final = 20  # of an object, and of what surrounds it
+_NOISE: Final = 0.9  # quantile of what differs where no object is
+_SIZES: Final = {"under_3_percent": 0.03, "3_to_10_percent": 0.1, "above_10_percent": 1.0}
+
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class _Regions:
+    """Of a mask: its core, a ring along its boundary, and the rest of the picture."""
+
+    inside: Mask
+    ring: Mask
+    elsewhere: Mask
+
+    @classmethod
+    def of(cls, mask: Mask) -> _Regions:
+        reach = max(2, round(_RING * len(mask)))
+        around = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+        grown = np.asarray(cv2.dilate(mask.astype(np.uint8), around), np.bool_)
+        core = np.asarray(cv2.erode(mask.astype(np.uint8), around), np.bool_)
+        # Of a thing too thin to have a core, all of it is looked at.
+        return cls(core if core.sum() >= _LEAST_PIXELS else mask, grown & ~core, ~grown)
+
+    def named(self) -> dict[str, Mask]:
+        return {"inside": self.inside, "ring": self.ring, "elsewhere": self.elsewhere}
+
+
+def judge_labels(
+    teacher: Teacher,
+    spec: DatasetSpec,
+    folder: Path,
+    *,
+    count: int = 500,
+    advance: Callable[[int], None] = lambda _: None,
+) -> dict[str, Any]:
+    """How a teacher's labels of composites compare with its labels of plates, and with layers.
+
+    The composites are the first of the dataset's training, the same that ``label_composites``
+    would label. Those without an object to be seen, and those whose label of composite or plate
+    fails a check, are counted and left out.
+
+    Args:
+        spec, folder: the dataset; layers are compared where its backgrounds are labelled.
+        count: composites.
+        advance: called with the number of composites that are done with.
+
+    Returns:
+        Plain values: ``objects`` and ``layers`` as ``Tally.summary`` has them, with shares and
+        means over composites and 95 % intervals over assets. ``objects``: ``missed``, where the
+        median difference of composite and plate inside the mask is no larger than outside; the
+        same by the object's share of the picture; ``within_noise``, where it is no larger than
+        the 90th percentile outside; ``in_front``, where the object came nearer than the plate
+        beneath; ``inside`` and ``outside``, the medians; and ``control_missed`` and
+        ``control_within_noise``, for the mirrored mask where nothing was pasted. ``layers``:
+        ``difference_`` (mean size of the difference of disparity, after a fit where no object
+        is) and ``ordinal_`` (accuracy) for ``inside``, ``ring`` and ``elsewhere``.
+
+    Raises:
+        UsageError: a count below 1.
+        TeacherError: the teacher breaks a promise.
+        AssetError, DatasetError: see ``spec.pool`` and the catalogue.
+    """
+    if count < 1:
+        raise UsageError("a count of 1 or more", str(count), "leave --count out for 500")
+    catalogue = spec.catalogue(folder)
+    recipes = sample_recipes(spec.rules, spec.pool(), spec.seed, 0, count)
+    composites = (render(recipe, spec.rules.size, catalogue) for recipe in recipes)
+    objects, layers = Tally(), Tally()
+    empty = flagged = 0
+    while group := list(itertools.islice(composites, _GROUP)):
+        shown = [picture for each in group for picture in (each.image, each.plate)]
+        labels = [
+            judge_label(picture, values, teacher.info)[:2]
+            for picture, values in zip(shown, checked_maps(teacher, shown), strict=True)
+        ]
+        for composite, (label, flags), (beneath, plate_flags) in zip(
+            group, labels[::2], labels[1::2], strict=True
+        ):
+            regions = _Regions.of(composite.alpha > MASK_THRESHOLD)
+            if min(regions.inside.sum(), regions.elsewhere.sum()) < _LEAST_PIXELS:
+                empty += 1
+            elif flags or plate_flags:
+                flagged += 1
+            else:
+                objects.add(composite.recipe, _sight(label, beneath, composite, regions))
+                if composite.disparity is not None:
+                    layers.add(composite.recipe, _differences(label, composite.disparity, regions))
+        advance(len(group))
+    groups = AssetGroups.of(spec)
+    return {
+        "teacher": f"{teacher.info.name} {teacher.info.version}",
+        "layers_from": spec.label_kinds,
+        "composites": count,
+        "size": spec.rules.size,
+        "empty": empty,
+        "flagged": flagged,
+        "objects": objects.summary(groups),
+        "layers": layers.summary(groups),
+    }
+
+
+def _aligned(label: Floats, target: Floats, region: Mask) -> NDArray[np.float64]:
+    """A label in the units of another one, by a fit where no object is."""
+    region = region & np.isfinite(label) & np.isfinite(target)
+    if not region.any():
+        return np.full(label.shape, np.nan)
+    scale, shift = fit_scale_shift_robust(label, target, region)
+    return scale * np.asarray(label, np.float64) + shift
+
+
+def _sight(
+    label: Floats, beneath: Floats, composite: Composite, regions: _Regions
+) -> dict[str, float]:
+    """What a teacher saw of the objects, by its own labels of composite and plate."""
+    nearer = _aligned(label, beneath, regions.elsewhere) - beneath
+    change = np.abs(nearer)
+    outside = _known(change, regions.elsewhere)
+    inside = _known(change, regions.inside)
+    if not inside.size or not outside.size:
+        return {}
+    usual, noise = float(np.median(outside)), float(np.quantile(outside, _NOISE))
+    found = float(np.median(inside))
+    missed = float(found <= usual)
+    share = float((composite.alpha > MASK_THRESHOLD).mean())
+    size = next(name for name, most in _SIZES.items() if share <= most)
+    figures = {
+        "missed": missed,
+        f"missed_{size}": missed,
+        "within_noise": float(found <= noise),
+        "in_front": float(np.median(_known(nearer, regions.inside)) > 0),
+        "inside": found,
+        "outside": usual,
+    }
+    mirrored = regions.inside[:, ::-1] & regions.elsewhere
+    control = _known(change, mirrored)
+    if 2 * control.size > regions.inside.sum():
+        figures["control_missed"] = float(np.median(control) <= usual)
+        figures["control_within_noise"] = float(np.median(control) <= noise)
+    return figures
+
+
+def _differences(label: Floats, layered: Floats, regions: _Regions) -> dict[str, float]:
+    """Where a teacher's label differs from the layers, and where it orders pixels otherwise."""
+    aligned = _aligned(label, layered, regions.elsewhere)
+    change = np.abs(aligned - layered)
+    known = np.isfinite(change)
+    figures = {}
+    for name, region in regions.named().items():
+        told = _known(change, region)
+        if told.size:
+            figures[f"difference_{name}"] = float(told.mean())
+        order = ordinal_accuracy(label, layered, region & known)
+        if order is not None:
+            figures[f"ordinal_{name}"] = order
+    order = ordinal_accuracy(label, layered, known)
+    return figures if order is None else figures | {"ordinal_whole": order}
+
+
+def _known(values: NDArray[np.float64], region: Mask) -> NDArray[np.float64]:
+    return values[region & np.isfinite(values)]
