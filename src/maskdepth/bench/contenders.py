@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth import __version__
-from maskdepth.evaluation.masks import filtered_difference
+from maskdepth.evaluation.baselines import filtered_difference
 from maskdepth.inference.model_folder import (
     INT8_FILE,
     NETWORKS,

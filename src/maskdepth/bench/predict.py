@@ -14,7 +14,7 @@ import numpy as np
 from maskdepth.bench.contenders import DIFFERENCE, Contender, find_contenders
 from maskdepth.bench.setting import describe_machine, peak_memory_mb
 from maskdepth.errors import UsageError
-from maskdepth.inference.finding import find_model
+from maskdepth.inference.finding import SHIPPED, find_model
 
 SIZES: Final = ((224, 224), (512, 512), (1080, 1920))
 WARM_UP_RUNS: Final = 3
@@ -65,7 +65,8 @@ def bench_predict(
     """
     if runs < 1 or (threads is not None and threads < 1):
         raise UsageError("1 or more runs and threads", f"{runs} and {threads}", "mend that number")
-    folders = [find_model(model, download=False) for model in models or [None]]
+    named = models or [SHIPPED]
+    folders = [find_model(model, download=False) for model in named]
     contenders, missing = find_contenders(folders, seed=seed)
     result: dict[str, Any] = {"networks": [], "predictors": []}
     for part, rows in result.items():
