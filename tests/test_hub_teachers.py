@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -259,6 +262,20 @@ def test_nothing_is_asked_of_the_network_unless_told_to(monkeypatch: pytest.Monk
     monkeypatch.setattr("socket.getaddrinfo", lambda *_: pytest.fail("asked the network"))
     with pytest.raises(TeacherError, match="pass --download"):
         find_folder("Intel/dpt-large", download=False)
+
+
+def test_a_fresh_process_that_finds_no_network_says_so(tmp_path: Path) -> None:
+    """Also where nothing else has imported the parts of the hub's library that are asked."""
+    environment = os.environ | {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    program = (
+        "from maskdepth.labelling.teachers.hub import find_folder\n"
+        "find_folder('Intel/dpt-large', download=False)"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert "TeacherError: expected the files of Intel/dpt-large" in done.stderr
 
 
 @pytest.mark.parametrize("missing", ["kind", "units", "licence"])

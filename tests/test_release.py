@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from numpy.typing import NDArray
 import maskdepth
 from maskdepth import Predictor
 from maskdepth.errors import ModelError, StorageError, UsageError, WeightsNotShippedError
-from maskdepth.inference.lineage import find_assets
-from maskdepth.inference.model_folder import load_model_folder, read_card
+from maskdepth.inference.lineage import complete_assets, find_assets, used_assets
+from maskdepth.inference.model_folder import ModelCard, load_model_folder, read_card
 from maskdepth.labelling.build import Dataset, compose_dataset
 from maskdepth.learning.checkpoint import load_weights
 from maskdepth.learning.export import check_parity
@@ -255,23 +256,52 @@ def test_a_child_names_its_parent_and_keeps_its_licences_and_assets(
     assert {asset.licence for asset in set(own) - set(inherited)} == {"GPL-2"}
 
 
-def test_a_parent_that_does_not_say_what_it_saw_makes_an_incomplete_list(
-    released: Path, dataset: Dataset, tmp_path: Path
-) -> None:
-    """A list that lacks something says so; the dataset's spec completes it, if it is the one."""
-    old = tmp_path / "old"
-    shutil.copytree(released, old)
-    card = json.loads((old / "model.json").read_text())
+def make_old(folder: Path) -> None:
+    """Turn a model folder into one from before there were lists of assets."""
+    card = json.loads((folder / "model.json").read_text())
     del card["sha256"]["assets.csv"], card["about"]
     for key in ("assets", "assets_complete"):
         del card["data"][key]
-    (old / "model.json").write_text(json.dumps(card))
-    (old / "assets.csv").unlink()
-    assert find_assets(old, read_card(old)) is None
-    found = find_assets(old, read_card(old), [dataset.folder])
-    assert found == find_assets(released, read_card(released))
+    (folder / "model.json").write_text(json.dumps(card))
+    (folder / "assets.csv").unlink()
+
+
+def test_a_model_without_a_list_gets_it_from_its_dataset(
+    released: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    """By fingerprint; a model of which nothing is known says so."""
+    old = tmp_path / "old"
+    shutil.copytree(released, old)
+    make_old(old)
     assert not export_model(old, tmp_path / "copy").assets_complete
     assert not (tmp_path / "copy" / "assets.csv").exists()
+    assert export_model(old, tmp_path / "copy", datasets=[dataset.folder]).assets_complete
+    assert (tmp_path / "copy" / "assets.csv").read_bytes() == (released / "assets.csv").read_bytes()
+
+
+def test_what_a_parent_did_not_say_is_found_in_its_dataset(
+    released: Path, dataset: Dataset, child: tuple[Path, Dataset]
+) -> None:
+    """A child of a model without a list is incomplete until the parent's dataset is named."""
+    folder, other = child
+    whole, complete = complete_assets(folder, read_card(folder))
+    assert complete
+    card = json.loads((folder / "model.json").read_text())
+    del card["sha256"]["assets.csv"]
+    card["data"]["assets_complete"] = False
+    for key in ("assets", "assets_complete"):
+        card["training"]["from"]["data"].pop(key, None)
+    torn = ModelCard(**card)
+    for datasets, expected in (
+        ([], ([], False)),
+        ([other.folder], (used_assets(other.spec), False)),
+        ([other.folder, dataset.folder], (whole, True)),
+    ):
+        assert complete_assets(folder, torn, datasets) == expected
+    # A grandchild of a complete child needs nothing of what came before it.
+    told = {"from": {"data": read_card(folder).data, "training": card["training"]}}
+    grandchild = replace(torn, training=told)
+    assert complete_assets(folder, grandchild, [other.folder]) == (used_assets(other.spec), True)
 
 
 def test_another_preset_is_no_start(released: Path, dataset: Dataset, tmp_path: Path) -> None:

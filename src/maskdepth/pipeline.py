@@ -185,6 +185,7 @@ def export_model(
     output: Path | None = None,
     *,
     calibration: Dataset | None = None,
+    datasets: Sequence[Path] = (),
     licence: str | None = None,
     limits: Sequence[str] = (),
 ) -> Release:
@@ -193,6 +194,7 @@ def export_model(
     Args:
         output: write a clean copy of the model folder there instead; see ``learning.release``.
         calibration: also write an int8 network, calibrated on this dataset.
+        datasets: for the copy's list of assets: where a model without one was trained.
         licence, limits: for the card of the copy.
 
     Raises:
@@ -201,9 +203,11 @@ def export_model(
         StorageError: ``output`` holds something else than a clean model folder.
         DependencyError: something of ``[train]`` is not installed.
     """
-    if output is None and (licence is not None or limits):
+    if output is None and (licence is not None or limits or datasets):
         raise UsageError(
-            "--licence and --limit with --output", "no --output", "say where to write the copy"
+            "--licence, --note and --dataset with --output",
+            "no --output",
+            "say where to write the copy",
         )
     card = read_card(folder)
     try:
@@ -213,7 +217,14 @@ def export_model(
 
     if output is None:
         return write_networks(folder, card, calibration)
-    return release_model(folder, output, calibration=calibration, licence=licence, limits=limits)
+    return release_model(
+        folder,
+        output,
+        calibration=calibration,
+        datasets=datasets,
+        licence=licence,
+        limits=limits,
+    )
 
 
 def judge_model(

@@ -24,6 +24,13 @@ def export(
             metavar="DATASET", help="Also write an int8 network, calibrated on this dataset."
         ),
     ] = None,
+    dataset: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="For assets.csv, where a model from before there was one was trained; as often "
+            "as it started from others."
+        ),
+    ] = None,
     licence: Annotated[
         str | None, typer.Option(help="Of the weights, for the copy's card: Apache-2.0, ...")
     ] = None,
@@ -40,6 +47,7 @@ def export(
         model,
         output,
         calibration=None if int8 is None else open_dataset(int8),
+        datasets=dataset or [],
         licence=licence,
         limits=note or [],
     )
@@ -49,7 +57,7 @@ def export(
         for name, cost in release.int8["slices"].items():
             say(f"{place / 'model.int8.onnx'}: {_cost(name, cost)}")
     if output is not None and not release.assets_complete:
-        say(f"{output}: what all of it was trained on is not known; see docs/models.md")
+        say(f"{output}: not all that it was trained on is known; name more with --dataset")
 
 
 def _cost(name: str, cost: dict[str, Any]) -> str:

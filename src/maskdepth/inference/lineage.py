@@ -166,10 +166,43 @@ def find_assets(
     if ASSETS_FILE in card.sha256:
         check_file(folder, ASSETS_FILE, card)
         return load_assets(folder / ASSETS_FILE)
-    for dataset in (folder / "dataset", *datasets):
+    return _assets_of(card.data, (folder / "dataset", *datasets))
+
+
+def complete_assets(
+    folder: Path, card: ModelCard, datasets: Sequence[Path] = ()
+) -> tuple[list[UsedAsset], bool]:
+    """What a model and all it descends from were trained on, as far as it can be found out.
+
+    Args:
+        datasets: dataset folders that the model or those before it may have been trained on.
+
+    Returns:
+        The assets, and whether they are all.
+
+    Raises:
+        ModelError: the folder's list is damaged.
+    """
+    own = find_assets(folder, card, datasets)
+    lists = [own or ()]
+    complete = own is not None
+    data, training = card.data, card.training
+    # A list that is complete speaks for all that came before it.
+    while not data.get("assets_complete", False) and isinstance(training.get("from"), dict):
+        data, training = training["from"]["data"], training["from"]["training"]
+        if "assets_complete" not in data:  # else its list was passed on
+            found = _assets_of(data, datasets)
+            lists.append(found or ())
+            complete &= found is not None
+    return join_assets(*lists), complete
+
+
+def _assets_of(data: dict[str, Any], datasets: Sequence[Path]) -> tuple[UsedAsset, ...] | None:
+    """The train split of the dataset whose fingerprint a card's ``data`` tells, if it is here."""
+    for dataset in datasets:
         if (dataset / SPEC_FILE).is_file():
             spec = load_spec(dataset)
-            if spec.fingerprint == card.data.get("fingerprint"):
+            if spec.fingerprint == data.get("fingerprint"):
                 return tuple(used_assets(spec))
     return None
 

@@ -16,11 +16,10 @@ from maskdepth.errors import ModelError, StorageError
 from maskdepth.images import make_folder
 from maskdepth.inference.lineage import (
     Parent,
-    UsedAsset,
+    complete_assets,
     count_assets,
     depth_after,
     describe_data,
-    find_assets,
     load_assets,
     save_assets,
 )
@@ -160,6 +159,7 @@ def release_model(
     output: Path,
     *,
     calibration: Dataset | None = None,
+    datasets: Sequence[Path] = (),
     licence: str | None = None,
     limits: Sequence[str] = (),
 ) -> Release:
@@ -170,7 +170,8 @@ def release_model(
 
     Args:
         folder: the model; it stays as it is.
-        calibration: see ``write_networks``; also looked at for what the model was trained on.
+        calibration: see ``write_networks``; also looked at as one of ``datasets``.
+        datasets: where a model without a list of assets, or one that it started from, was trained.
         licence: of the weights; what the card says already if left out.
         limits: what the model does badly; likewise.
 
@@ -180,19 +181,21 @@ def release_model(
     """
     _check_replaceable(output, folder)
     card = read_card(folder)
-    datasets = () if calibration is None else (calibration.folder,)
-    assets = find_assets(folder, card, datasets)
+    if calibration is not None:
+        datasets = (*datasets, calibration.folder)
+    assets, complete = complete_assets(folder, card, datasets)
     about = card.about | {"training_data": TRAINING_DATA}
     about |= {} if licence is None else {"licence": licence}
     about |= {"limits": list(limits)} if limits else {}
-    card = replace(card, about=about, data=_with_assets(card, assets))
+    counted = {"assets": count_assets(assets), "assets_complete": complete}
+    card = replace(card, about=about, data=card.data | counted)
     make_folder(output.parent)
     part = Path(tempfile.mkdtemp(prefix=f".{output.name}-", suffix=".part", dir=output.parent))
     try:
         for name in (WEIGHTS_FILE, NETWORK_FILE, INT8_FILE):
             if (folder / name).is_file():
                 shutil.copyfile(folder / name, part / name)
-        if assets is not None:
+        if assets:
             save_assets(part / ASSETS_FILE, assets)
         result = write_networks(part, card, calibration, anew=False)
         if INT8_FILE not in read_card(part).sha256:
@@ -204,13 +207,6 @@ def release_model(
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return result
-
-
-def _with_assets(card: ModelCard, assets: Sequence[UsedAsset] | None) -> dict[str, Any]:
-    if assets is None:
-        return card.data | {"assets_complete": False}
-    complete = card.data.get("assets_complete", True)
-    return card.data | {"assets": count_assets(assets), "assets_complete": complete}
 
 
 def _check_replaceable(output: Path, folder: Path) -> None:
