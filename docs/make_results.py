@@ -183,7 +183,7 @@ def _robustness(found: Mapping[str, Any] | None) -> Iterator[str]:
         return
     yield "## Robustness\n"
     yield (
-        f"The first {found['count']} composites of the clean slice, with one thing changed at a "
+        f"The clean slice's first {found['count']} composites, with one thing changed at a "
         "time; mean Dice, and of this model boundary F as well. A threshold tuned at each point "
         "knows the size of the disturbance, which no user does.\n"
     )

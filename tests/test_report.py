@@ -13,7 +13,7 @@ import pytest
 
 from maskdepth.errors import StorageError
 from maskdepth.images import decode_jpeg
-from maskdepth.report import write_report
+from maskdepth.report import score_table, write_report
 
 MASK = {
     "dice": 0.91,
@@ -387,6 +387,16 @@ def test_curves_without_unseen_assets_say_why(tmp_path, evaluation):
     """The section stays, with the reason."""
     evaluation["robustness"] = {"curves": None, "reason": "there are 0 cutouts"}
     assert "Not judged: there are 0 cutouts" in Reader(read(tmp_path, evaluation)).text
+
+
+def test_terminals_see_the_model_between_its_baselines(evaluation):
+    """One line each: the model, without plate, thresholds before and after registration."""
+    evaluation["masks"]["clean"]["difference_registered"] = column({**MASK, "dice": 0.777})
+    lines = score_table(evaluation).splitlines()
+    (registered,) = [line for line in lines if "after registration" in line]
+    assert "0.7770" in registered
+    assert "0.757 to 0.797" in registered
+    assert [line for line in lines if "this model" in line and "0.9100" in line]
 
 
 def test_a_report_that_cannot_be_written_is_an_error(tmp_path, evaluation):

@@ -185,7 +185,8 @@ def judge_robustness(
     if test is None:
         advance(PASSES * count)
         return {"curves": None, "reason": reason}
-    val, untuned = find_pool(spec, "val", "val", origin=origin)
+    val, reason = find_pool(spec, "val", "val", origin=origin)
+    untuned = reason or "no composite of val has a mask"
     models = {_MODEL: with_plate(predictor)}
     models |= {f"other {key}": with_plate(other) for key, other in (others or {}).items()}
     bench = _Bench(spec, catalogue, count, test, val, untuned, models, advance)

@@ -16,6 +16,7 @@ def score_table(evaluation: Mapping[str, Any]) -> str:
             "this model": table["cells"]["unseen_unseen"],
             "without plate": table["no_plate"],
             "tuned |picture - plate|": table["difference"],
+            "the same after registration": table["difference_registered"],
             **table["others"],
         }
         lines += [_mask_line(name, row, summary) for row, summary in rows.items()]
