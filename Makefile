@@ -32,8 +32,9 @@ help:  ## this list
 demo: $(VENV)/.installed  ## fit a network on drawn scenes and predict with it (a few minutes)
 	$(BIN)/maskdepth demo
 
+# A process a core, each with one thread: small networks gain little from more.
 test: $(VENV)/.installed  ## all tests; options for pytest in PYTEST_ARGS
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
 soak: $(VENV)/.installed  ## kill a writer of shards at 1000 instants (half an hour)
 	$(BIN)/python tests/soak_storage.py --instants 1000

@@ -1,0 +1,39 @@
+"""The notebook runs from top to bottom, as whoever opens it would run it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NOTEBOOK = Path(__file__).resolve().parents[1] / "examples" / "own_scene.ipynb"
+FEWER = "steps, count = 6, 2"
+
+
+def code_cells() -> list[dict[str, Any]]:
+    notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def test_the_notebook_makes_a_model_and_uses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every cell in order, with fewer steps in place of the cell of parameters."""
+    pytest.importorskip("torch", reason="training needs pip install 'maskdepth[train]'")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for cell in code_cells():
+        parameters = "parameters" in cell["metadata"].get("tags", [])
+        source = FEWER if parameters else "".join(cell["source"])
+        exec(compile(source, str(NOTEBOOK), "exec"), names)  # noqa: S102
+    assert (tmp_path / "model" / "report.html").is_file()
+    assert (tmp_path / "deployed" / "model.int8.onnx").is_file()
+    assert (tmp_path / "out" / "picture_alpha.png").is_file()
+    assert "clean: Dice" in capsys.readouterr().out
+
+
+def test_the_notebook_is_kept_without_output() -> None:
+    """What a run prints is of one machine and one day."""
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code_cells())
