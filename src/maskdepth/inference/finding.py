@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Final
 
 from maskdepth.errors import WeightsNotShippedError
+from maskdepth.inference.hub import fetch_model, is_hub_id
 from maskdepth.inference.model_folder import CARD_FILE
 
 SHIPPED: Final = "shipped"
 """The word for the model that comes with the package."""
-
-# Two names with a slash, as the hub allows them; a path of more or fewer parts is none.
-_HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 def find_model(
@@ -37,15 +34,8 @@ def find_model(
     if model is None or model == SHIPPED:
         return shipped_folder()
     if isinstance(model, str) and is_hub_id(model) and not Path(model).exists():
-        from maskdepth.inference.hub import fetch_model
-
         return fetch_model(model, [CARD_FILE, *files], download=download)
     return Path(model)
-
-
-def is_hub_id(text: str) -> bool:
-    """Whether a text has the form ``owner/name``."""
-    return _HUB_ID.fullmatch(text) is not None
 
 
 def shipped_folder() -> Path:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Final
 
 from maskdepth.errors import DependencyError, ModelError, UsageError
-from maskdepth.inference.finding import is_hub_id
 from maskdepth.inference.model_folder import CARD_FILE, ModelCard, check_file, first_line, read_card
-from maskdepth.inference.model_page import PAGE_FILE, model_page
 
 _EXTRA: Final = "hub"
+# Two names with a slash, as the hub allows them; a path of more or fewer parts is none.
+_HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+
+
+def is_hub_id(text: str) -> bool:
+    """Whether a text has the form ``owner/name``."""
+    return _HUB_ID.fullmatch(text) is not None
 
 
 def fetch_model(hub_id: str, files: Sequence[str], *, download: bool) -> Path:
@@ -107,6 +113,8 @@ def push_model(folder: Path, hub_id: str, *, private: bool = False) -> str:
 
 
 def _uploads(folder: Path, card: ModelCard, hub_id: str) -> dict[str, bytes]:
+    from maskdepth.inference.model_page import PAGE_FILE, model_page  # loads YAML
+
     names = [CARD_FILE, *card.sha256]
     return {name: (folder / name).read_bytes() for name in names} | {
         PAGE_FILE: model_page(card, hub_id).encode()
