@@ -79,6 +79,10 @@ FRAME_ROWS = {
     "difference_registered": "the same after registration",
     "mog2": "MOG2",
 }
+_LATENCIES = {
+    "networks": "The networks alone",
+    "predictors": "From a picture in memory to a mask of its size",
+}
 SENSOR_ROWS = {
     "model": "**this model**",
     "vertical_gradient": "vertical gradient",
@@ -91,8 +95,9 @@ def distil(evaluation: Mapping[str, Any], bench: Mapping[str, Any] | None) -> di
     kept = _distilled(evaluation)
     assert isinstance(kept, dict)
     latency = None if bench is None else _distilled(bench)
-    for network in latency["networks"] if isinstance(latency, dict) else ():
-        network["model"] = Path(network["model"]).name
+    for part in _LATENCIES if isinstance(latency, dict) else ():
+        for row in latency[part]:
+            row["model"] = Path(row["model"]).name  # a path is nobody's business
     return {"format": FORMAT, "version": VERSION, "evaluation": kept, "bench": latency}
 
 
@@ -297,22 +302,25 @@ def _depth_rows(depth: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
 def _latency(bench: Mapping[str, Any] | None) -> Iterator[str]:
     if bench is None:
         return
-    machine = bench["machine"]
+    machine = ", ".join(f"{key} {value}" for key, value in bench["machine"].items() if value)
     yield "## Latency\n"
-    yield (
-        f"The network alone, one picture at a time, median of {bench['runs']} runs in turn, on "
-        f"{', '.join(f'{key} {value}' for key, value in machine.items() if value is not None)}.\n"
-    )
-    yield _table(
-        ["", "px", "median, ms", "95th percentile, ms"],
-        [
-            (
-                f"{each['model']} ({each['preset']}, {each.get('precision', 'float32')})",
-                str(each["size"]), f"{each['median_ms']:.1f}", f"{each['p95_ms']:.1f}",
-            )
-            for each in bench["networks"]
-        ],
-    )  # fmt: skip
+    yield f"One picture at a time, all in turn, on {machine}.\n"
+    for part, title in _LATENCIES.items():
+        yield f"**{title}**:\n"
+        yield _table(
+            ["", "engine", "precision", "px", "median, ms", "95th percentile, ms", "peak, MB"],
+            [
+                (
+                    row["model"], row["engine"], row["precision"],
+                    f"{row['width']}x{row['height']}",
+                    f"{row['median_ms']:.1f}", f"{row['p95_ms']:.1f}",
+                    f"{row['peak_mb']:.0f}" if "peak_mb" in row else "-",
+                )
+                for row in bench[part]
+            ],
+        )  # fmt: skip
+    for missing in bench["missing"]:
+        yield f"Not measured: {missing}.\n"
 
 
 def _table(heads: Sequence[str], rows: Any) -> str:

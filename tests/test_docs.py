@@ -85,15 +85,25 @@ def test_what_was_not_measured_is_said_not_to_be() -> None:
     assert "## Robustness" not in page
 
 
-def test_latency_is_judged_by_precision_and_against_seed() -> None:
-    rows = [("small", "float32", 7.5), ("small", "int8", 8.5), ("seed", "float32", 290.0)]
-    networks = [
-        {"model": "m", "preset": preset, "precision": precision, "size": 224, "median_ms": ms}
-        for preset, precision, ms in rows
-    ]
-    goals = list(make_results.must_hold(_results()["evaluation"], {"networks": networks}))
+def test_latency_is_judged_by_precision_and_against_seed(tmp_path: Path) -> None:
+    def row(model: str, precision: str, ms: float) -> dict[str, Any]:
+        engine = "torch" if model == "seed" else "onnxruntime"
+        size = {"height": 224, "width": 224}
+        return {"model": model, "engine": engine, "precision": precision, **size} | {
+            "median_ms": ms, "p95_ms": ms + 1, "ratio": 1.0, "peak_mb": 99.0,
+        }  # fmt: skip
+
+    mine = str(tmp_path / "mine")
+    networks = [row(mine, "fp32", 7.5), row(mine, "int8", 8.5), row("seed", "fp32", 290.0)]
+    bench = {"networks": networks, "predictors": [], "missing": ["openvino"], "machine": {"n": 2}}
+    results = make_results.distil(_results()["evaluation"], bench)
+    goals = list(make_results.must_hold(results["evaluation"], results["bench"]))
     verdicts = {name: met for name, _, _, met in goals if name.startswith("latency")}
     assert list(verdicts.values()) == ["yes", "**no**", "**no**"]
+    page = make_results.document(results)
+    assert "| mine | onnxruntime | fp32 | 224x224 | 7.5 | 8.5 | 99 |" in page
+    assert "Not measured: openvino." in page
+    assert str(tmp_path) not in page
 
 
 def test_the_committed_figures_are_small_and_tell_no_paths() -> None:
