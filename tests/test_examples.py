@@ -27,7 +27,7 @@ def test_the_notebook_makes_a_model_and_uses_it(
     for cell in code_cells():
         parameters = "parameters" in cell["metadata"].get("tags", [])
         source = FEWER if parameters else "".join(cell["source"])
-        exec(compile(source, str(NOTEBOOK), "exec"), names)  # noqa: S102
+        exec(compile(source, str(NOTEBOOK), "exec"), names)
     assert (tmp_path / "model" / "report.html").is_file()
     assert (tmp_path / "deployed" / "model.int8.onnx").is_file()
     assert (tmp_path / "out" / "picture_alpha.png").is_file()

@@ -72,6 +72,16 @@ def test_a_moved_and_relit_plate_comes_back_onto_its_picture(
     assert left.mean() < 3.0
 
 
+@pytest.mark.parametrize("stops", [-1.5, -1.0, 1.0, 1.5])
+def test_a_plate_is_lit_as_its_picture_by_stops_of_exposure(stops: float) -> None:
+    """Also where the brighter half of the picture is cut off."""
+    plate = textured(6)
+    picture = np.clip(np.rint(plate * 2.0**stops), 0, 255).astype(np.uint8)
+    lit = register_plate(with_object(picture, 0.2), plate).move_picture(plate)
+    left = np.abs(lit[:110].astype(float) - picture[:110])
+    assert left.mean() < 4.0
+
+
 def test_a_plate_that_fits_is_left_as_it_is_to_the_last_bit() -> None:
     """Without motion and with the same light there is nothing to mend."""
     plate = textured(1)

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 Picture = NDArray[np.uint8]
 Matrix = NDArray[np.float64]
 
-_MOST_CORNERS: Final = 300
+_MOST_CORNERS: Final = 200
 _CORNER_QUALITY: Final = 0.002  # of the best corner's strength: a smooth plate has weak ones too
-_CORNER_GAP: Final = 5  # px
+_CORNER_GAP: Final = 6  # px
 _WINDOW: Final = 15  # px, side of what is compared around a corner
 _LEVELS: Final = 2  # halvings: motion of up to about 30 px is followed
 _THERE_AND_BACK: Final = 0.5  # px
@@ -40,9 +40,9 @@ _MOST_TURN: Final = 6.0  # degrees
 _MOST_ZOOM: Final = 0.06
 _STILL: Final = 0.12  # px at the corners of the picture: less is left as it is
 _LEAST_SIDE: Final = 32  # px
-# Of another scene, up to 8 of 300 corners and 4 of 143 agreed by chance in 120 pairs; of the same
-# scene, behind a large foreground and under other light, at least 7 of 138 did.
-_BY_CHANCE: Final = (4.0, 0.015)  # corners, and share of the corners
+# Of another scene, up to 7 of 200 corners agreed by chance in 120 pairs; of the same scene,
+# behind a large foreground and under other light, at least 5 % did.
+_BY_CHANCE: Final = (4.0, 0.02)  # corners, and share of the corners
 _ENOUGH_CORNERS: Final = 60  # to tell one scene from another
 
 _SEED: Final = 2026  # RANSAC draws; the same pair gives the same motion
@@ -50,13 +50,15 @@ _CONTRAST_SIDE: Final = 17  # px, over which contrast is local
 _CONTRAST_FLOOR: Final = 6.0  # of 255: below it, contrast is taken for noise
 _CONTRAST_SCALE: Final = 48.0
 
-_LIGHT_CELLS: Final = 56  # cells on the short side, on whose means light is fitted
+_LIGHT_CELLS: Final = 36  # cells on the short side, on whose means light is fitted
 _UNCUT: Final = (4, 251)  # beyond them, values are cut off
 _LEAST_CELLS: Final = 64
-_ROUNDS: Final = 12
+_ROUNDS: Final = 14  # at most
+_SETTLED: Final = 5e-4  # change of a gain from one round to the next
+_STARTS: Final = (0.1, 0.3, 0.5, 0.7, 0.9)  # quantiles of the cells' ratios
 _TUKEY: Final = 2.5  # in robust standard deviations
 _PRIOR: Final = 50.0  # squared grey levels that hold the gain where a plate has little contrast
-_GAINS: Final = (0.4, 2.5)
+_GAINS: Final = (0.25, 4.0)  # two stops either way
 _EVEN_GAIN: Final = 0.01  # less than this
 _EVEN_OFFSET: Final = 1.0  # and this, of 255, is left as it is
 _LEAST_BETTER: Final = 0.9  # of the typical difference that may be left, else light stays
@@ -235,34 +237,57 @@ Triple = tuple[float, float, float]
 def _find_light(picture: Picture, plate: Picture) -> tuple[Triple, Triple] | None:
     """Gains and offsets that make the plate's light the picture's; None where that mends little."""
     seen, known = _cells(picture), _cells(plate)
-    both = np.hstack([seen, known])
-    whole = ((both > _UNCUT[0]) & (both < _UNCUT[1])).all(axis=1)
-    if whole.sum() < _LEAST_CELLS:
+    # A value that is cut off says nothing about the gain, but may well agree with one.
+    whole = (np.minimum(seen, known) > _UNCUT[0]) & (np.maximum(seen, known) < _UNCUT[1])
+    told = whole.any(axis=1)
+    if told.sum() < _LEAST_CELLS or not whole.any(axis=0).all():
         return None
-    seen, known = seen[whole], known[whole]
-    gains, offsets = np.median((seen + 1) / (known + 1), axis=0), np.zeros(3)
+    gains, offsets = _first_gains(seen, known, whole), np.zeros(3)
+    fitted, base, use = seen[told], known[told], whole[told]
     for _ in range(_ROUNDS):
-        left = np.abs(seen - (known * gains + offsets)).max(axis=1)
+        left = (np.abs(fitted - (base * gains + offsets)) * use).max(axis=1)
         spread = _TUKEY * max(1.0, 1.48 * float(np.median(left)))  # 1.48: of a normal's median
-        weight = np.square(np.maximum(0, 1 - np.square(left / spread)))[:, None]
-        total = weight.sum()
-        mean_known, mean_seen = (weight * known).sum(axis=0) / total, (weight * seen).sum(0) / total
-        offcentre = weight * (known - mean_known)
-        variance = (offcentre * (known - mean_known)).sum(axis=0) / total + _PRIOR
-        covariance = (offcentre * (seen - mean_seen)).sum(axis=0) / total + _PRIOR * gains
-        gains = np.clip(covariance / variance, *_GAINS)
-        offsets = mean_seen - gains * mean_known
-    before = np.abs(seen - known).max(axis=1)
-    after = np.abs(seen - (known * gains + offsets)).max(axis=1)
+        weight = np.square(np.maximum(0, 1 - np.square(left / spread)))[:, None] * use  # (N, 3)
+        total = weight.sum(axis=0) + 1e-9
+        mean_base = (weight * base).sum(axis=0) / total
+        mean_fitted = (weight * fitted).sum(axis=0) / total
+        offcentre = weight * (base - mean_base)
+        variance = (offcentre * (base - mean_base)).sum(axis=0) / total + _PRIOR
+        covariance = (offcentre * (fitted - mean_fitted)).sum(axis=0) / total + _PRIOR * gains
+        last, gains = gains, np.clip(covariance / variance, *_GAINS)
+        offsets = mean_fitted - gains * mean_base
+        if np.abs(gains - last).max() < _SETTLED:
+            break
+    before, after = _mismatch(seen, known), _mismatch(seen, known * gains + offsets)
     even = np.abs(gains - 1).max() < _EVEN_GAIN and np.abs(offsets).max() < _EVEN_OFFSET
-    better = np.median(after) <= _LEAST_BETTER * np.median(before)
+    better = np.mean(after < _ALIKE) > np.mean(before < _ALIKE) or (
+        np.median(after) <= _LEAST_BETTER * np.median(before)
+    )
     # Of two scenes that have nothing in common, a gain near 0 would make a grey one.
-    alike = (after < _ALIKE).mean() >= _LEAST_ALIKE
+    alike = np.mean(after < _ALIKE) >= _LEAST_ALIKE
     plausible = gains.min() > _GAINS[0] and gains.max() < _GAINS[1]
     if even or not (better and alike and plausible):
         return None
     red, green, blue = map(float, gains)
     return (red, green, blue), (float(offsets[0]), float(offsets[1]), float(offsets[2]))
+
+
+def _first_gains(
+    seen: NDArray[np.float64], known: NDArray[np.float64], whole: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Gains (3,) to start from: those of several that make the most cells alike.
+
+    The median ratio of all cells is the foreground's where the rest is overexposed.
+    """
+    ratios = np.where(whole, (seen + 1) / (known + 1), np.nan)
+    candidates = np.nanquantile(ratios, _STARTS, axis=0)  # (starts, 3)
+    alike = [np.mean(_mismatch(seen, known * gains) < _ALIKE) for gains in candidates]
+    return np.asarray(candidates[int(np.argmax(alike))], np.float64)
+
+
+def _mismatch(seen: NDArray[np.float64], lit: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,): the largest difference over channels, both cut off as cameras do."""
+    return np.asarray(np.abs(seen - np.clip(lit, 0, 255)).max(axis=1), np.float64)
 
 
 def _cells(picture: Picture) -> NDArray[np.float64]:
