@@ -107,7 +107,7 @@ def find_contenders(
             if INT8_FILE in card.sha256:
                 found.append(Contender(model, engine, "int8", card.fixed_size))
         if INT8_FILE not in card.sha256:
-            missing.append(f"{model} has no int8 network")
+            missing.append(f"{model.name} has no int8 network")
         if torch and (model / WEIGHTS_FILE).is_file():
             found.append(Contender(model, TORCH, "fp32", card.fixed_size))
     if torch and seed:
