@@ -117,7 +117,11 @@ def encode_disparity(disparity: NDArray[Any]) -> NDArray[np.uint16]:
     """
     values = np.asarray(disparity, np.float64)
     invalid = np.isnan(values)
-    codes = np.rint(np.clip(np.where(invalid, 0.0, values), 0.0, 1.0) * DISPARITY_STEPS) + 1
+    codes = np.clip(np.where(invalid, 0.0, values), 0.0, 1.0)
+    # In place: on maps of this size, making arrays takes as long as computing them.
+    codes *= DISPARITY_STEPS
+    np.rint(codes, out=codes)
+    codes += 1
     codes[invalid] = 0
     return np.asarray(codes, np.uint16)
 
