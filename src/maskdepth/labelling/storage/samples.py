@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -61,7 +62,7 @@ def encode_sample(
         plate = {"member": member}
     else:
         plate = describe_plate(recipe, size, catalogue)
-    alpha = np.rint(composite.alpha * np.float32(255)).astype(np.uint8)
+    alpha = np.asarray(cv2.convertScaleAbs(composite.alpha, alpha=255), np.uint8)
     members[f"{key}.alpha.png"] = pack_png(alpha, encoding.compression)
     members[f"{key}.disparity.png"] = (
         _unknown_disparity(size, encoding.compression)
