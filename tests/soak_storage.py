@@ -11,6 +11,8 @@ file may be there.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import faulthandler
 import json
 import os
 import random
@@ -32,6 +34,7 @@ from maskdepth.labelling.storage import index
 from maskdepth.synthesis.worlds import write_sample_pack
 
 COUNT, SHARD_SIZE, FEWER = 48, 8, 20
+STUCK_SECONDS = 120.0  # a run takes half a second of the processor
 EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.truncate"}
 
 
@@ -53,6 +56,7 @@ def start(arguments: list[str], log: Path, prepare: Callable[[], None] = lambda:
     try:
         for stream in (1, 2):
             os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), stream)
+        faulthandler.dump_traceback_later(STUCK_SECONDS, exit=True)  # to the log, with code 1
         sys.argv = arguments
         prepare()
         cli.main()
@@ -174,13 +178,16 @@ def main() -> None:
     """Disturb as often as asked, and say how the kills fell."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--instants", type=int, default=40)
+    parser.add_argument("--first", type=int, default=0, help="number of the first instant")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     cv2.setNumThreads(1)  # before the first fork
     index.require_pyarrow()
+    with contextlib.suppress(ImportError):
+        import pandas as pd  # noqa: F401 - pyarrow looks for it: half of a child's time
     with tempfile.TemporaryDirectory(prefix="maskdepth-soak-") as name:
-        soak = Soak(Path(name), arguments.seed)
-        for number in range(arguments.instants):
+        soak = Soak(Path(name), arguments.seed + arguments.first)
+        for number in range(arguments.first, arguments.first + arguments.instants):
             soak.disturb(number)
         print(f"{arguments.instants} instants, {soak.operations} operations a run")
         print(", ".join(f"{count} {kind}" for kind, count in sorted(soak.kills.items())))

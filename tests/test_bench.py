@@ -49,7 +49,7 @@ def test_pillow_renders_the_same_composites(dataset: Dataset) -> None:
 
     rules, spec = BENCHMARK_V1["clean"], dataset.spec
     catalogue = spec.catalogue(dataset.folder, rules.size)
-    pictures = PillowPictures(spec, dataset.folder, rules.size)
+    pictures = PillowPictures(catalogue)
     for recipe in sample_recipes(rules, spec.pool(), 0, 0, 12):
         ours = render(recipe, rules.size, catalogue)
         picture, plate, alpha = render_with_pillow(recipe, rules.size, pictures)
@@ -59,14 +59,16 @@ def test_pillow_renders_the_same_composites(dataset: Dataset) -> None:
 
 
 def test_bench_compose_tells_speed_ratio_and_memory(capfd: pytest.CaptureFixture[str]) -> None:
-    """One row a renderer and slice, each with a ratio to Pillow in the same run."""
+    """One row a renderer, slice and kind, each with a ratio to Pillow in the same run."""
     result = bench_compose(8, slices=("clean",), processes=1, device="cpu", batch_size=3)
-    assert [(row["slice"], row["renderer"]) for row in result["renderers"]] == [
-        ("clean", "pillow"),
-        ("clean", "maskdepth"),
-        ("clean", "device"),
+    rows = result["renderers"]
+    assert [(row["slice"], row["renderer"], row["labels"]) for row in rows] == [
+        ("clean", "pillow", False),
+        ("clean", "maskdepth", False),
+        ("clean", "maskdepth", True),
+        ("clean", "device", True),
     ]
-    pillow, ours, device = result["renderers"]
+    pillow, ours, _, device = rows
     assert pillow["ratio"] == 1
     assert ours["ratio"] == pytest.approx(
         ours["composites_per_second"] / pillow["composites_per_second"]

@@ -25,7 +25,7 @@ from maskdepth.synthesis.worlds import write_sample_pack
 pytest.importorskip("ray.data", reason="ray is not installed")
 
 SHARD_SIZE = 8
-LONG = 800  # samples of a shard that takes long enough to be met in the middle
+LONG = 1600  # samples of a shard that takes long enough to be met in the middle
 Make = Callable[..., Dataset]
 
 
@@ -78,13 +78,29 @@ def processes_with(file: Path) -> set[int]:
 
 
 class Run(threading.Thread):
-    """The build of two long shards on Ray, in a thread; what it raised is in ``error``."""
+    """The build of two long shards on Ray, in a thread; what it raised is in ``error``.
+
+    It ends with its block, however that ends. A thread that outlived Ray would connect to it anew
+    and wait for ever, and Python for the thread.
+    """
 
     def __init__(self, dataset: Dataset) -> None:
-        super().__init__()
+        super().__init__(daemon=True)
         self.dataset = dataset
         self.error: MaskdepthError | None = None
+        self.stopped: set[int] = set()
+
+    def __enter__(self) -> Run:
         self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for permit in self.dataset.folder.glob(".*.part"):
+            permit.unlink(missing_ok=True)
+        for writer in self.stopped:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(writer, signal.SIGCONT)
+        self.join(60)
 
     def run(self) -> None:
         try:
@@ -92,15 +108,20 @@ class Run(threading.Thread):
         except MaskdepthError as error:
             self.error = error
 
-    def unfinished(self) -> list[Path]:
-        """The files of shards that are being written, once there are any with samples in them."""
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
+    def stopped_writer(self) -> int:
+        """The process that is in the middle of a shard, stopped there."""
+        deadline = time.monotonic() + 150  # Ray's workers need a minute on a busy core
+        while time.monotonic() < deadline and self.is_alive():
             for part in self.dataset.folder.glob("shards/.*.part"):
-                if part.stat().st_size:
-                    return [part]
+                for writer in processes_with(part) - {os.getpid()}:
+                    os.kill(writer, signal.SIGSTOP)
+                    self.stopped.add(writer)
+                    # On a busy machine the search takes as long as a shard.
+                    if part.exists() and part.stat().st_size:
+                        return writer
+                    os.kill(writer, signal.SIGCONT)
             time.sleep(0.01)
-        raise AssertionError("no shard was begun")
+        raise AssertionError("no shard was met in the middle")
 
 
 @pytest.mark.usefixtures("_ray")
@@ -118,27 +139,27 @@ def test_ray_writes_the_same_bytes(make: Make) -> None:
 def test_a_killed_worker_loses_nothing(make: Make) -> None:
     """SIGKILL in the middle of a shard: Ray begins it again, and all files get the same bytes."""
     here, there = make("here"), make("there")
-    run = Run(there)
-    (part,) = run.unfinished()
-    (writer,) = processes_with(part)
-    assert writer != os.getpid()
-    os.kill(writer, signal.SIGKILL)
-    run.join(60)
-    assert not run.is_alive()
+    with Run(there) as run:
+        os.kill(run.stopped_writer(), signal.SIGKILL)
+        run.join(120)
+        assert not run.is_alive()
     assert run.error is None
     materialise(here, 2 * LONG, shard_size=LONG, workers=1)
     assert contents(here.folder) == contents(there.folder)
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to find the writer")
 @pytest.mark.usefixtures("_ray")
 def test_a_run_whose_place_was_taken_stops(make: Make) -> None:
     """As on a node without the folder: one line, and nothing is left half-written."""
     dataset = make("data")
-    run = Run(dataset)
-    run.unfinished()
-    (permit,) = dataset.folder.glob(".*.part")
-    permit.unlink()
-    run.join(60)
+    with Run(dataset) as run:
+        writer = run.stopped_writer()
+        (permit,) = dataset.folder.glob(".*.part")
+        permit.unlink()
+        os.kill(writer, signal.SIGCONT)
+        run.join(60)
+        assert not run.is_alive()
     assert isinstance(run.error, StorageError)
     assert "\n" not in str(run.error)
     assert "all nodes" in str(run.error)

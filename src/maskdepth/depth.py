@@ -115,10 +115,12 @@ def encode_disparity(disparity: NDArray[Any]) -> NDArray[np.uint16]:
     Args:
         disparity: (H, W); values outside [0,1] are clipped, NaN is invalid.
     """
-    values = np.asarray(disparity, np.float64)
-    invalid = np.isnan(values)
-    codes = np.rint(np.clip(np.where(invalid, 0.0, values), 0.0, 1.0) * DISPARITY_STEPS) + 1
-    codes[invalid] = 0
+    # In place: on maps of a composite's size, making arrays takes longer than computing them.
+    codes = np.multiply(disparity, DISPARITY_STEPS, dtype=np.float64)
+    np.rint(codes, out=codes)
+    codes += 1
+    np.clip(codes, 1, DISPARITY_STEPS + 1, out=codes)
+    codes[np.isnan(codes)] = 0
     return np.asarray(codes, np.uint16)
 
 

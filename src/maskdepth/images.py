@@ -324,11 +324,7 @@ def resize_disparity(
 ) -> NDArray[np.float32]:
     """Resize (H, W) by taking the nearest pixel: a mean across an edge is the depth of nothing."""
     return np.asarray(
-        cv2.resize(
-            np.ascontiguousarray(disparity),
-            (width, height),
-            interpolation=cv2.INTER_NEAREST_EXACT,
-        ),
+        cv2.resize(disparity, (width, height), interpolation=cv2.INTER_NEAREST_EXACT),
         np.float32,
     )
 

@@ -17,7 +17,6 @@ import numpy as np
 from PIL import Image
 
 from maskdepth.bench.setting import describe_machine, peak_memory_mb, sample_dataset
-from maskdepth.images import load_cutout
 from maskdepth.labelling.teachers.devices import pick_device
 from maskdepth.synthesis.catalogue import Catalogue
 from maskdepth.synthesis.recipes import Recipe, sample_recipes
@@ -26,6 +25,7 @@ from maskdepth.synthesis.rules import BENCHMARK_SEED, BENCHMARK_V1, RecipeRules
 from maskdepth.synthesis.spec import DatasetSpec, load_spec
 
 WARM_UP_COMPOSITES = 400  # until every copy of every picture has been made
+MOST_BY_PILLOW = 20_000  # enough for its speed; nobody asks how its memory grows
 
 
 def bench_compose(
@@ -39,7 +39,9 @@ def bench_compose(
     """Render composites of the sample pack, without encoding, and the clean ones by Pillow too.
 
     Every process has its catalogue ready before the clock starts: each copy of each picture that
-    its recipes need has been made.
+    its recipes need has been made. Pillow has the same copies as its own images. It makes picture,
+    plate and alpha, and so does the first of our rows, on backgrounds without labels; with labels
+    the renderer also makes the disparity of picture and plate.
 
     Args:
         count: composites a slice, over all processes together.
@@ -50,10 +52,10 @@ def bench_compose(
         batch_size: composites that it renders at a time.
 
     Returns:
-        ``renderers``: a list with ``slice``, ``renderer``, ``composites_per_second``, ``ratio`` to
-        Pillow on the clean slice, ``processes``, and a process's largest memory after 1 000
-        composites and at the end in MB; ``count``; ``recipes_per_second`` of one process;
-        ``device`` and ``batch_size``; ``machine``.
+        ``renderers``: a list with ``slice``, ``renderer``, ``labels`` (whether disparity is made),
+        ``composites_per_second``, ``ratio`` to Pillow on the clean slice, ``processes``, and a
+        process's largest memory after 1 000 composites and at the end in MB; ``count``;
+        ``recipes_per_second`` of one process; ``device`` and ``batch_size``; ``machine``.
 
     Raises:
         DependencyError: a device is given and torch is not installed.
@@ -63,15 +65,12 @@ def bench_compose(
     with tempfile.TemporaryDirectory(prefix="maskdepth-bench-") as name:
         folder = Path(name)
         sample_dataset(folder, RecipeRules())
-        jobs: list[tuple[str, str, str | None]] = [("clean", "pillow", None)]
-        jobs += [(each, "maskdepth", None) for each in slices]
+        work = partial(_Job, folder / "dataset", batch_size=batch_size)
+        jobs = [work("clean", "pillow", labels=False), work("clean", "maskdepth", labels=False)]
+        jobs += [work(each, "maskdepth") for each in slices]
         if kind is not None:
-            jobs += [(each, "device", kind) for each in slices]
-        rows = []
-        for slice_name, renderer, where in jobs:
-            many = processes if where is None else 1
-            job = _Job(folder / "dataset", slice_name, renderer, where or "cpu", batch_size)
-            rows.append(_measure(job, count, many))
+            jobs += [work(each, "device", device=kind) for each in slices]
+        rows = [_measure(job, count, 1 if job.renderer == "device" else processes) for job in jobs]
         baseline = rows[0]["composites_per_second"]
         for row in rows:
             row["ratio"] = row["composites_per_second"] / baseline
@@ -98,14 +97,15 @@ class _Job:
     folder: Path
     slice_name: str
     renderer: str
-    device: str
-    batch_size: int
+    labels: bool = True
+    device: str = "cpu"
+    batch_size: int = 64
 
 
 def _measure(job: _Job, count: int, processes: int) -> dict[str, Any]:
     """A row: one renderer on one slice, in several processes."""
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        share = count // processes
+        share = (min(count, MOST_BY_PILLOW) if job.renderer == "pillow" else count) // processes
         starts = [process * share for process in range(processes)]
         stops = [start + share for start in starts]
         told = list(pool.map(_render_share, [job] * processes, starts, stops))
@@ -113,6 +113,7 @@ def _measure(job: _Job, count: int, processes: int) -> dict[str, Any]:
     return {
         "slice": job.slice_name,
         "renderer": job.renderer,
+        "labels": job.labels,
         "composites_per_second": share * processes / seconds,
         "processes": processes,
         "memory_mb": [max(each["memory_mb"][i] for each in told) for i in (0, 1)],
@@ -123,6 +124,8 @@ def _render_share(job: _Job, start: int, stop: int) -> dict[str, Any]:
     """Render one process's share of a slice; how long it took, and how much memory."""
     cv2.setNumThreads(1)
     spec, rules = load_spec(job.folder), BENCHMARK_V1[job.slice_name]
+    if not job.labels:
+        spec = _without_labels(spec)
     renders = _renderer(job, spec, rules)
     pool = spec.pool()
     warm_up = 2 * job.batch_size if job.renderer == "device" else WARM_UP_COMPOSITES
@@ -140,15 +143,14 @@ def _render_share(job: _Job, start: int, stop: int) -> dict[str, Any]:
 def _renderer(job: _Job, spec: DatasetSpec, rules: RecipeRules) -> Callable[[list[Recipe]], None]:
     """What renders some recipes, keeps nothing, and returns when their pixels are there."""
     size = rules.size
+    catalogue = spec.catalogue(job.folder, size)
     if job.renderer == "device":
-        return _device_renderer(job, spec.catalogue(job.folder, size), size)
+        return _device_renderer(job, catalogue, size)
     one: Callable[[Recipe], object]
     if job.renderer == "pillow":
-        one = partial(
-            render_with_pillow, size=size, pictures=PillowPictures(spec, job.folder, size)
-        )
+        one = partial(render_with_pillow, size=size, pictures=PillowPictures(catalogue))
     else:
-        one = partial(render, size=size, catalogue=spec.catalogue(job.folder, size))
+        one = partial(render, size=size, catalogue=catalogue)
 
     def render_each(recipes: list[Recipe]) -> None:
         for recipe in recipes:
@@ -170,25 +172,44 @@ def _device_renderer(job: _Job, catalogue: Catalogue, size: int) -> Callable[[li
     return render_batches
 
 
-class PillowPictures:
-    """The same working copies as Pillow images: what its users would keep in memory."""
+def _without_labels(spec: DatasetSpec) -> DatasetSpec:
+    """The same assets, and for the benchmark the same recipes, with nothing known of depth."""
+    unknown = {"disparity": None, "ground": ()}
+    backgrounds = tuple(asset.model_copy(update=unknown) for asset in spec.backgrounds)
+    return spec.model_copy(update={"backgrounds": backgrounds})
 
-    def __init__(self, spec: DatasetSpec, folder: Path, size: int) -> None:
-        catalogue = spec.catalogue(folder, size)
-        self.backgrounds = {
-            asset.id: Image.fromarray(catalogue.background(asset.id)) for asset in spec.backgrounds
-        }
-        self.cutouts = {
-            asset.id: Image.fromarray(load_cutout(folder / asset.file)) for asset in spec.cutouts
-        }
-        self.cutouts = {name: image.crop(image.getbbox()) for name, image in self.cutouts.items()}
+
+class PillowPictures:
+    """The renderer's working copies as Pillow images, cutouts premultiplied as it resizes them."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._backgrounds: dict[tuple[str, int], Image.Image] = {}
+        self._cutouts: dict[tuple[str, int], Image.Image] = {}
+
+    def background(self, name: str, short_side: float) -> Image.Image:
+        """The smallest copy of at least that short side, RGB."""
+        key = name, self._catalogue.background_level(name, short_side)
+        if key not in self._backgrounds:
+            self._backgrounds[key] = Image.fromarray(self._catalogue.background(*key))
+        return self._backgrounds[key]
+
+    def cutout(self, name: str, long_side: int) -> Image.Image:
+        """The smallest copy of at least that long side, RGBa."""
+        array, _ = self._catalogue.cutout(name, long_side)
+        key = name, len(array)
+        if key not in self._cutouts:
+            levels = np.rint(array / 257).astype(np.uint8)
+            size = array.shape[1], array.shape[0]
+            self._cutouts[key] = Image.frombytes("RGBa", size, levels.tobytes())
+        return self._cutouts[key]
 
 
 def render_with_pillow(
     recipe: Recipe, size: int, pictures: PillowPictures
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Picture, plate and alpha of a recipe without effects, as Pillow makes them."""
-    background = pictures.backgrounds[recipe.background]
+    background = pictures.background(recipe.background, size / recipe.crop_side)
     side = round(recipe.crop_side * min(background.size))
     left = round(recipe.crop_x * (background.width - side))
     top = round(recipe.crop_y * (background.height - side))
@@ -196,11 +217,11 @@ def render_with_pillow(
     plate = background.resize((size, size), Image.Resampling.BILINEAR, box=box)
     picture, alpha = plate.copy(), Image.new("L", (size, size))
     for placed in recipe.objects:
-        cutout = pictures.cutouts[placed.cutout].resize(
-            (placed.width, placed.height), Image.Resampling.BILINEAR
-        )
+        copy = pictures.cutout(placed.cutout, max(placed.width, placed.height))
+        cutout = copy.resize((placed.width, placed.height), Image.Resampling.BILINEAR)
         if placed.flip:
             cutout = cutout.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        cutout = cutout.convert("RGBA")
         picture.paste(cutout, (placed.x, placed.y), cutout)
         alpha.paste(cutout.getchannel("A"), (placed.x, placed.y))
-    return np.asarray(picture), np.asarray(plate), np.asarray(alpha, np.float32) / 255
+    return np.asarray(picture), np.asarray(plate), np.asarray(alpha) * np.float32(1 / 255)

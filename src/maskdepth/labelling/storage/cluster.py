@@ -39,7 +39,7 @@ _CHECK_SECONDS: Final = 120.0
 _ANSWER_SECONDS: Final = 10.0
 _SHARE_REMEDY = (
     "put the dataset and its assets on a file system that all nodes share, and install the same "
-    "maskdepth and OpenCV on each"
+    "maskdepth, OpenCV and isal on each"
 )
 
 

@@ -7,7 +7,7 @@
     DATASET/index.parquet                a row a sample; last, so where it is all is there
 
 Every file is a pure function of the spec, the count and the encoding, down to its last byte (on
-the same OpenCV build and CPU family): that is what lets an interrupted run go on.
+the same builds of OpenCV and isal, and CPU family): that is what lets an interrupted run go on.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class Encoding(Settings):
     Attributes:
         picture: of the picture and of a perturbed plate. JPEG loses a little, PNG nothing.
         quality: of JPEG.
-        compression: zlib's level for the PNG members.
+        compression: of the PNG members: 1 is ISA-L's, 2 to 9 are zlib's levels.
     """
 
     picture: Literal["jpeg", "png"] = "jpeg"
     quality: int = Field(95, ge=1, le=100)
-    compression: int = Field(1, ge=0, le=9)
+    compression: int = Field(1, ge=1, le=9)
 
     @property
     def suffix(self) -> str:
@@ -71,6 +71,7 @@ class Manifest(Settings):
         size: side of the samples, px.
         count: training samples asked for.
         shard_size: samples a shard; the last may have fewer.
+        png_encoder: who deflated the PNG members; OpenCV wrote those of datasets that do not say.
         plates: those that samples refer to.
         teacher: who labelled each composite; None where disparity is the backgrounds' with the
             objects' layers.
@@ -83,6 +84,7 @@ class Manifest(Settings):
     count: int = Field(ge=1)
     shard_size: int = Field(ge=1)
     encoding: Encoding
+    png_encoder: Literal["opencv", "isal", "zlib"] = "opencv"
     plates: tuple[PlateFile, ...]
     teacher: TeacherLabel | None = None
 

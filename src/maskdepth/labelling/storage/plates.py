@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any, Final
 
 import cv2
@@ -17,15 +16,20 @@ from maskdepth.synthesis.renderer import plate_window
 
 INTERPOLATIONS: Final = {"INTER_AREA": cv2.INTER_AREA, "INTER_LINEAR": cv2.INTER_LINEAR}
 """OpenCV's constants by the names that samples give."""
+_NAMES: Final = {value: name for name, value in INTERPOLATIONS.items()}
 
 
 def describe_plate(recipe: Recipe, size: int, catalogue: Catalogue) -> dict[str, Any]:
     """What a sample says of its clean plate: a file, a square of it, and how to resize that."""
-    window = asdict(plate_window(recipe, size, catalogue))
-    names = {value: name for name, value in INTERPOLATIONS.items()}
+    window = plate_window(recipe, size, catalogue)
     asset = catalogue.background_asset(recipe.background)
-    file = plate_file(asset, window.pop("level"))
-    return {"file": file, **window, "interpolation": names[window["interpolation"]]}
+    return {
+        "file": plate_file(asset, window.level),
+        "left": window.left,
+        "top": window.top,
+        "side": window.side,
+        "interpolation": _NAMES[window.interpolation],
+    }
 
 
 def plate_pictures(background: str, catalogue: Catalogue) -> tuple[NDArray[np.uint8], ...]:

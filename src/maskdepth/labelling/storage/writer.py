@@ -23,6 +23,7 @@ from maskdepth.labelling.storage.layout import (
 )
 from maskdepth.labelling.storage.local import taught_engine
 from maskdepth.labelling.storage.lock import HeldLock
+from maskdepth.labelling.storage.png import require_encoder
 from maskdepth.labelling.storage.work import Job
 from maskdepth.labelling.teachers.teacher import Teacher
 from maskdepth.synthesis.recipes import sample_recipes
@@ -62,14 +63,16 @@ def write_dataset(
 
     Raises:
         UsageError: no engine of that name.
-        DependencyError: pyarrow, or what the engine needs, is not installed.
+        DependencyError: pyarrow, isal, or what the engine needs, is not installed.
         DatasetError: a finished shard or a plate was damaged, or an asset changed.
         StorageError: other samples are there already, a full disk, or killed workers.
     """
     run = find_engine(engine) if teacher is None else taught_engine(teacher)
     require_pyarrow()
+    encoding = encoding or Encoding()
+    require_encoder(encoding.compression)
     told = None if teacher is None else describe_teacher(teacher.info)
-    job = Job(folder.resolve(), spec, count, shard_size, encoding or Encoding(), told)
+    job = Job(folder.resolve(), spec, count, shard_size, encoding, told)
     earlier = _earlier(job)
     job.remove_parts()
     shards = job.manifest().shards
@@ -105,7 +108,7 @@ def _earlier(job: Job) -> Manifest | None:
         return None
     earlier = load_manifest(job.folder)
     wanted = job.manifest(earlier.plates)
-    for name in ("fingerprint", "size", "shard_size", "encoding", "teacher"):
+    for name in ("fingerprint", "size", "shard_size", "encoding", "png_encoder", "teacher"):
         there, asked = getattr(earlier, name), getattr(wanted, name)
         if there != asked:
             word = name.replace("_", " ")
