@@ -90,7 +90,7 @@ def test_weights_without_a_preset_are_not_written(small: nn.Module, tmp_path: Pa
         ({"stem.0.weight": None}, "1 missing .*stem.0.weight"),
         ({"extra": torch.zeros(1)}, "1 unexpected .*extra"),
         ({"stem.0.weight": torch.zeros(1)}, "stem.0.weight of "),
-        ({"stem.0.weight": torch.zeros(16, 13, 3, 3).half()}, "float16"),
+        ({"stem.0.weight": torch.zeros(16, 16, 3, 3).bfloat16()}, "bfloat16"),
     ],
     ids=["missing", "unexpected", "another shape", "another type"],
 )

@@ -213,6 +213,26 @@ def test_a_copy_replaces_a_copy_but_no_other_folder(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_copy_in_half_precision_is_half_as_large_and_agrees_with_itself(
+    run: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    """Kernels are rounded; the ONNX is made of what was rounded, and hardly differs."""
+    release = export_model(run, tmp_path / "half", half=True)
+    assert release.difference < 1e-4
+    small, whole = tmp_path / "half" / "model.safetensors", run / "model.safetensors"
+    assert small.stat().st_size < 0.55 * whole.stat().st_size
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    ours, theirs = (
+        Predictor.from_pretrained(folder).predict(picture) for folder in (tmp_path / "half", run)
+    )
+    np.testing.assert_allclose(ours.alpha, theirs.alpha, atol=0.02)
+    child = train_model(
+        dataset, tmp_path / "child", preset_config("small").lasting(steps=1),
+        start=str(tmp_path / "half"), quiet=True,
+    )  # fmt: skip
+    assert not child
+
+
 def test_what_is_for_the_copys_card_needs_a_copy(run: Path) -> None:
     with pytest.raises(UsageError, match="--output"):
         export_model(run, licence="Apache-2.0")

@@ -188,6 +188,7 @@ def export_model(
     datasets: Sequence[Path] = (),
     licence: str | None = None,
     limits: Sequence[str] = (),
+    half: bool = False,
 ) -> Release:
     """Write a model's ONNX anew from its weights, and check that both agree.
 
@@ -196,6 +197,7 @@ def export_model(
         calibration: also write an int8 network, calibrated on this dataset.
         datasets: for the copy's list of assets: where a model without one was trained.
         licence, limits: for the card of the copy.
+        half: its weights in half precision.
 
     Raises:
         ModelError: the folder has no weights or no card, or the two networks differ.
@@ -203,9 +205,9 @@ def export_model(
         StorageError: ``output`` holds something else than a clean model folder.
         DependencyError: something of ``[train]`` is not installed.
     """
-    if output is None and (licence is not None or limits or datasets):
+    if output is None and (licence is not None or limits or datasets or half):
         raise UsageError(
-            "--licence, --note and --dataset with --output",
+            "--licence, --note, --dataset and --half with --output",
             "no --output",
             "say where to write the copy",
         )
@@ -224,6 +226,7 @@ def export_model(
         datasets=datasets,
         licence=licence,
         limits=limits,
+        half=half,
     )
 
 

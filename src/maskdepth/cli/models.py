@@ -38,6 +38,12 @@ def export(
         list[str] | None,
         typer.Option(help="What the model does badly, for the copy's card; as often as you like."),
     ] = None,
+    half: Annotated[
+        bool,
+        typer.Option(
+            "--half", help="The copy's weights in half precision, and its networks made of them."
+        ),
+    ] = False,
 ) -> None:
     """Write a model's ONNX anew from its weights and check that both agree; or a clean copy."""
     from maskdepth.labelling.build import open_dataset
@@ -50,6 +56,7 @@ def export(
         datasets=dataset or [],
         licence=licence,
         limits=note or [],
+        half=half,
     )
     place = output or model
     say(f"{place / 'model.onnx'}: differs from the checkpoint by at most {release.difference:.1e}")

@@ -57,18 +57,27 @@ class TrainingState:
     tensors: dict[str, Tensor]
 
 
-def save_weights(path: Path, model: nn.Module, metadata: Mapping[str, str]) -> None:
+def save_weights(
+    path: Path, model: nn.Module, metadata: Mapping[str, str], *, half: bool = False
+) -> None:
     """Write a network's weights and statistics, atomically.
 
     Args:
         metadata: must name the ``preset``, which says what ``load_weights`` builds.
+        half: round kernels to half precision, for half the bytes. What has one dimension, such as
+            variances of a hundred-thousandth, stays as it is.
 
     Raises:
         StorageError: the file cannot be written.
     """
     if "preset" not in metadata:
         raise ValueError("metadata without a preset could not be loaded again")
-    _write(path, "maskdepth-weights", model.state_dict(), dict(metadata))
+    tensors = model.state_dict()
+    if half:
+        tensors = {
+            name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in tensors.items()
+        }
+    _write(path, "maskdepth-weights", tensors, dict(metadata))
 
 
 def load_weights(path: Path) -> tuple[nn.Module, dict[str, str]]:
@@ -87,6 +96,10 @@ def load_weights(path: Path) -> tuple[nn.Module, dict[str, str]]:
         model = build_model(str(metadata.get("preset")))
     except ConfigError as error:
         raise ModelError(f"{error.expected} in {path}", error.got, remedy) from None
+    tensors = {
+        name: tensor.float() if tensor.dtype == torch.float16 else tensor
+        for name, tensor in tensors.items()
+    }
     _fill(model.state_dict(), tensors, ModelError, str(path), remedy)
     return model.eval(), {name: str(value) for name, value in metadata.items()}
 

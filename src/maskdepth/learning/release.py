@@ -36,7 +36,7 @@ from maskdepth.inference.model_folder import (
 )
 from maskdepth.labelling.build import Dataset
 from maskdepth.labelling.storage import per_composite_label
-from maskdepth.learning.checkpoint import load_weights
+from maskdepth.learning.checkpoint import load_weights, save_weights
 from maskdepth.learning.dataset import CompositeDataset
 from maskdepth.learning.export import check_parity, export_onnx
 from maskdepth.learning.model import PRESETS, build_model, count_weights
@@ -162,11 +162,13 @@ def release_model(
     datasets: Sequence[Path] = (),
     licence: str | None = None,
     limits: Sequence[str] = (),
+    half: bool = False,
 ) -> Release:
     """Write a clean copy of a model folder: card, networks, weights and assets, and nothing else.
 
-    The network is the one that the card's figures are of, once it agrees with the weights.
-    ``output`` appears whole or not at all; a model folder that is there is replaced.
+    The network is the one that the card's figures are of, once it agrees with the weights; or, with
+    ``half``, one made of the rounded weights. ``output`` appears whole or not at all; a model
+    folder that is there is replaced.
 
     Args:
         folder: the model; it stays as it is.
@@ -174,6 +176,7 @@ def release_model(
         datasets: where a model without a list of assets, or one that it started from, was trained.
         licence: of the weights; what the card says already if left out.
         limits: what the model does badly; likewise.
+        half: round the weights' kernels to half precision: half the bytes.
 
     Raises:
         ModelError: the folder lacks its weights, or its files have changed.
@@ -197,7 +200,10 @@ def release_model(
                 shutil.copyfile(folder / name, part / name)
         if assets:
             save_assets(part / ASSETS_FILE, assets)
-        result = write_networks(part, card, calibration, anew=False)
+        if half:
+            model, metadata = load_weights(part / WEIGHTS_FILE)
+            save_weights(part / WEIGHTS_FILE, model, metadata, half=True)
+        result = write_networks(part, card, calibration, anew=half)
         if INT8_FILE not in read_card(part).sha256:
             (part / INT8_FILE).unlink(missing_ok=True)
         part.chmod(0o755)  # temporary folders are their owner's alone
