@@ -97,9 +97,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on 
 def open_source(
     name: str,
     *,
-    kind: str | None,
-    units: str | None,
-    licence: str | None,
+    kind: str | None = None,
+    units: str | None = None,
+    licence: str | None = None,
     device: str = "auto",
     download: bool = False,
 ) -> Teacher | RecordedDepth:
