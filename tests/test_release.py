@@ -238,13 +238,15 @@ def test_what_is_for_the_copys_card_needs_a_copy(run: Path) -> None:
         export_model(run, licence="Apache-2.0")
 
 
+CHILD = preset_config("small").lasting(steps=1).with_(learning_rate=1e-9)
+
+
 @pytest.fixture(scope="module")
 def child(released: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Dataset]:
     """A model that started from another, on assets under another licence."""
     folder = tmp_path_factory.mktemp("child")
     other = make_dataset(folder, seed=7, licence="GPL-2")
-    config = preset_config("small").lasting(steps=1).with_(learning_rate=1e-9)
-    assert not train_model(other, folder / "run", config, start=str(released), quiet=True)
+    assert not train_model(other, folder / "run", CHILD, start=str(released), quiet=True)
     return folder / "run", other
 
 
@@ -335,6 +337,20 @@ def test_from_and_resume_exclude_each_other(dataset: Dataset, tmp_path: Path, ru
     config = preset_config("small").lasting(steps=1)
     with pytest.raises(UsageError, match="--from"):
         train_model(dataset, run, config, start=str(run), resume=True, quiet=True)
+
+
+def test_a_resumed_run_still_knows_its_parent(child: tuple[Path, Dataset], tmp_path: Path) -> None:
+    """What --resume writes in another process has the same descent and the same assets."""
+    folder, other = child
+    again = tmp_path / "run"
+    shutil.copytree(folder, again)
+    for name in ("model.json", "model.onnx"):
+        (again / name).unlink()
+    assert not train_model(other, again, CHILD, resume=True, quiet=True)
+    ours, theirs = read_card(again), read_card(folder)
+    assert ours.training["from"] == theirs.training["from"]
+    assert ours.data == theirs.data
+    assert ours.sha256["assets.csv"] == theirs.sha256["assets.csv"]
 
 
 # The shipped model.
