@@ -1,7 +1,7 @@
 """Foreground alpha and dense depth from a picture and its clean plate.
 
     from maskdepth import Predictor
-    prediction = Predictor.from_pretrained("MODEL").predict("picture.jpg", "plate.jpg")
+    prediction = Predictor.from_pretrained().predict("picture.jpg", "plate.jpg")
 
 Importing this package loads nothing else: each name is fetched when it is first used.
 """
