@@ -198,12 +198,13 @@ class Predictor:
             raise UsageError("a plate with its disparity", "no plate", "pass the plate as well")
         plate_pixels = None if plate is None else _fit(_load_own(plate), size, "plate")
         known = None if plate_disparity is None else _load_disparity(plate_disparity, size)
+        small = resize(picture, *self._working_size(*size))
         registration = None
         if plate_pixels is not None and self._register:
-            registration = self._find_registration(picture, plate_pixels)
+            registration = _register(small, plate_pixels)
             plate_pixels = registration.move_picture(plate_pixels)
             known = None if known is None else registration.move_map(known)
-        alpha, disparity = self._run(picture, plate_pixels, known)
+        alpha, disparity = self._run(small, size, plate_pixels, known)
         if self.card.depth == NO_DEPTH:
             disparity = np.full_like(disparity, np.nan)
         return Prediction(
@@ -224,12 +225,15 @@ class Predictor:
         height, width = picture.shape[:2]
         _check_aspect(plate.disparity.shape, (height, width), "plate profile")
         profile = plate.at_size(height, width)
+        small = resize(picture, *self._working_size(height, width))
         registration = None
         if self._register:
-            registration = self._find_registration(picture, profile.picture)
+            registration = _register(small, profile.picture)
             _refuse_another_scene(registration, plate)
             profile = profile.registered(registration)
-        alpha, disparity = self._run(picture, profile.picture, profile.proportional_disparity)
+        alpha, disparity = self._run(
+            small, (height, width), profile.picture, profile.proportional_disparity
+        )
         if self.card.depth == NO_DEPTH:
             disparity = np.full_like(disparity, np.nan)
         frame = align_frame(disparity, alpha > 0.5, profile)
@@ -248,22 +252,16 @@ class Predictor:
             plate_source=plate.file,
         )
 
-    def _find_registration(
-        self, picture: NDArray[np.uint8], plate: NDArray[np.uint8]
-    ) -> Registration:
-        """Both of one size; found at the size the network sees."""
-        work = self._working_size(*picture.shape[:2])
-        return register_plate(resize(picture, *work), resize(plate, *work))
-
     def _run(
         self,
-        picture: NDArray[np.uint8],
+        small: NDArray[np.uint8],
+        size: tuple[int, int],
         plate: NDArray[np.uint8] | None,
         plate_disparity: Float | None,
     ) -> tuple[Float, Float]:
-        """Shrink to the working size, run the network, enlarge what it says."""
-        height, width = picture.shape[:2]
-        work = self._working_size(height, width)
+        """Run the network on a picture of its working size; what it says is of ``size``."""
+        height, width = size
+        work = (small.shape[0], small.shape[1])
         small_plate = (
             np.zeros((1, 3, *work), np.float32)
             if plate is None
@@ -275,9 +273,7 @@ class Predictor:
             else np.clip(resize_disparity(plate_disparity, *work), 0, 1)[None, None]
         )
         validity = np.array([[plate is not None, plate_disparity is not None]], np.float32)
-        outputs = self._backend.run(
-            _to_batch(resize(picture, *work)), small_plate, small_disparity, validity
-        )
+        outputs = self._backend.run(_to_batch(small), small_plate, small_disparity, validity)
         for name, value in zip(OUTPUTS, outputs, strict=True):
             if value.shape != (1, 1, *work) or not np.isfinite(value).all():
                 raise ModelError(
@@ -298,6 +294,11 @@ class Predictor:
         side = self.card.training_size
         scale = min(1.0, side / min(height, width), _MAX_ASPECT * side / max(height, width))
         return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _register(small: NDArray[np.uint8], plate: NDArray[np.uint8]) -> Registration:
+    """A plate of the picture's size, held against the picture at the size the network sees."""
+    return register_plate(small, resize(plate, small.shape[0], small.shape[1]))
 
 
 def _refuse_another_scene(registration: Registration, profile: PlateProfile) -> None:
