@@ -92,7 +92,7 @@ def train_model(
     labels, teacher = _stored_labels(dataset) if per_composite else (None, None)
     try:
         from maskdepth.learning.dataset import CompositeDataset
-        from maskdepth.learning.feed import catalogue_memory_mb, count_workers
+        from maskdepth.learning.feed import count_workers, training_catalogue
         from maskdepth.learning.release import draft_card, starting_network, write_networks
         from maskdepth.learning.training import train
     except ModuleNotFoundError as error:
@@ -109,7 +109,7 @@ def train_model(
         save_lineage(output, spec, None)
     parent = load_lineage(output)
     workers = count_workers(config.workers, pick_device(device))
-    catalogue = spec.catalogue(dataset.folder, memory_mb=catalogue_memory_mb(workers))
+    catalogue = training_catalogue(spec, dataset.folder, workers)
     samples = CompositeDataset(
         spec.rules,
         spec.pool(),

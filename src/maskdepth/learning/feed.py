@@ -7,11 +7,13 @@ position is its step.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Literal, Protocol, cast, runtime_checkable
 
 import cv2
@@ -21,7 +23,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from maskdepth.errors import ConfigError
-from maskdepth.synthesis.catalogue import MEMORY_MB
+from maskdepth.synthesis.catalogue import MEMORY_MB, Catalogue
+from maskdepth.synthesis.spec import DatasetSpec
 
 __all__ = [
     "BatchSamples",
@@ -29,12 +32,12 @@ __all__ = [
     "Feed",
     "Loader",
     "Samples",
-    "catalogue_memory_mb",
     "count_workers",
     "in_order",
     "make_batches",
     "make_loader",
     "place",
+    "training_catalogue",
 ]
 
 Loader = DataLoader[dict[str, Tensor]]
@@ -122,14 +125,20 @@ def count_workers(workers: int | Literal["auto"], device: torch.device | str) ->
     return min(8, (cores or 1) // 4 if on_cpu else (cores or 1) - 1)
 
 
-def catalogue_memory_mb(workers: int) -> float:
-    """What each process that renders may keep of its assets, MB: never less than the usual.
+def training_catalogue(spec: DatasetSpec, folder: Path, workers: int) -> Catalogue:
+    """The assets of a dataset at ``folder``, for as many processes as will render them.
 
-    Scenes that do not fit are read from their files again and again, which costs as much as the
-    training step they are for.
+    Assets that do not fit into a process's memory are read from their files again and again,
+    which costs as much as the training step they are for. So they are read ahead where forked
+    processes can share them, and else each process may keep its part.
     """
     available = float(psutil.virtual_memory().available) / 2**20
-    return max(MEMORY_MB, _MEMORY_SHARE * available / max(workers, 1))
+    shared = max(MEMORY_MB, _MEMORY_SHARE * available)
+    if workers > 1 and multiprocessing.get_start_method() == "fork":
+        catalogue = spec.catalogue(folder, memory_mb=shared)
+        if catalogue.fill(workers):
+            return catalogue
+    return spec.catalogue(folder, memory_mb=max(MEMORY_MB, shared / max(workers, 1)))
 
 
 def make_loader(
@@ -204,10 +213,14 @@ class Feed:
 
 
 def place(batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    """A batch on a device; pictures of bytes become floats in [0, 1] only there."""
+    """A batch on a device: float32 there, bytes as [0, 1]; whole numbers stay as they are."""
     moved = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
     return {
-        name: value.float().div_(255) if value.dtype == torch.uint8 else value
+        name: value.float().div_(255)
+        if value.dtype == torch.uint8
+        else value.float()
+        if value.dtype in (torch.float16, torch.bool)
+        else value
         for name, value in moved.items()
     }
 

@@ -132,6 +132,9 @@ def train(
         # OpenCV's threads stay behind in a fork, and a worker would wait for them without end.
         stack.callback(cv2.setNumThreads, cv2.getNumThreads())
         cv2.setNumThreads(1)
+        # All batches have one size: it pays to try which way of computing them is the fastest.
+        stack.callback(setattr, torch.backends.cudnn, "benchmark", torch.backends.cudnn.benchmark)
+        torch.backends.cudnn.benchmark = True
         stack.enter_context(torch.random.fork_rng(devices=[]))  # the caller's draws are his own
         torch.manual_seed(config.seed)
         network = build_model(config.preset) if model is None else model

@@ -240,7 +240,7 @@ def _scan(
     first_of: dict[str, Path] = {}
     paths = list_pictures(folder, kind)
     # Decoding and hashing release the interpreter's lock.
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for path, result in zip(paths, pool.map(check, paths), strict=True):
             verdict = result
             if isinstance(result, Checked) and result.sha256 in first_of:

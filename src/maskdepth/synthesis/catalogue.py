@@ -7,6 +7,8 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -29,6 +31,8 @@ from maskdepth.synthesis.worlds import decode_relief
 
 MEMORY_MB: Final = 512.0
 """What a catalogue keeps in memory unless told otherwise."""
+
+_LEAST_SIDE: Final = 24  # px of a cutout's long side; few composites show a smaller one
 
 _AnyAsset = TypeVar("_AnyAsset", bound=Asset)
 _Arrays = tuple[NDArray[Any], ...]
@@ -96,7 +100,7 @@ class Catalogue:
         """
         asset, level = self.cutout_asset(asset_id), self.cutout_level(asset_id, long_side)
         key = (f"cutout/{level}", asset_id)
-        rgba, *relief = self._cached(key, lambda: self._read_cutout(asset, level))
+        rgba, *relief = self._cached(key, lambda: _shrunk(asset, level, *self._read_cutout(asset)))
         return rgba, relief[0] if relief else None
 
     def cutout_level(self, asset_id: str, long_side: float) -> int:
@@ -149,6 +153,49 @@ class Catalogue:
             return None
         return self._cached(("disparity", asset_id), lambda: self._read_disparity(asset, file))[0]
 
+    def fill(self, threads: int) -> bool:
+        """Read every copy that composites are made of ahead, if the budget holds them all.
+
+        Processes forked afterwards share them, at no memory of their own.
+
+        Args:
+            threads: that read side by side.
+
+        Returns:
+            Whether they fit; nothing is read where they do not.
+
+        Raises:
+            DatasetError: a file is missing or was changed since the scan.
+        """
+        needed = sum(map(_cutout_bytes, self._cutouts.values()))
+        needed += sum(map(self._background_bytes, self._backgrounds.values()))
+        if needed > self._budget:
+            return False
+        with ThreadPoolExecutor(threads) as pool:
+            jobs = [pool.submit(self._fill_cutout, asset) for asset in self._cutouts.values()]
+            jobs += [pool.submit(self._fill_background, name) for name in self._backgrounds]
+            for job in jobs:
+                job.result()
+        return True
+
+    def _fill_cutout(self, asset: CutoutAsset) -> None:
+        whole = self._read_cutout(asset)
+        for level in range(_levels(asset)):
+            self._cached((f"cutout/{level}", asset.id), partial(_shrunk, asset, level, *whole))
+
+    def _fill_background(self, asset_id: str) -> None:
+        for level in range(self.background_levels(asset_id)):
+            self.background(asset_id, level)
+        self.disparity(asset_id)
+
+    def _background_bytes(self, asset: BackgroundAsset) -> int:
+        height, width = self._background_size(asset)
+        sizes = [
+            _smaller(height, width, level) for level in range(self.background_levels(asset.id))
+        ]
+        disparity = 4 * height * width if asset.disparity else 0
+        return sum(3 * height * width for height, width in sizes) + disparity
+
     def __getstate__(self) -> dict[str, Any]:
         mine = ("_cache", "_held", "_lock")
         return {key: value for key, value in self.__dict__.items() if key not in mine}
@@ -179,17 +226,17 @@ class Catalogue:
                 self._held -= _bytes(self._cache.popitem(last=False)[1])
         return arrays
 
-    def _read_cutout(self, asset: CutoutAsset, level: int) -> _Arrays:
+    def _read_cutout(
+        self, asset: CutoutAsset
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Premultiplied RGBA in [0, 255] and relief, both trimmed."""
         whole = self._verified(asset, load_cutout)
         box = alpha_box(whole[..., 3])
-        height, width = _smaller(asset.height, asset.width, level)
-        premultiplied = resize(premultiply(whole[box]), height, width)
-        rgba = np.rint(premultiplied * np.float32(257)).astype(np.uint16)
+        premultiplied = premultiply(whole[box])
         if asset.relief is None:
-            return (rgba,)
+            return premultiplied, None
         relief = decode_relief(self._label(asset, asset.relief, load_relief_codes))
-        relief = resize(relief, *whole.shape[:2])[box].copy()
-        return rgba, resize(relief, height, width)
+        return premultiplied, resize(relief, *whole.shape[:2])[box].copy()
 
     def _read_background(self, asset: BackgroundAsset, level: int) -> _Arrays:
         size = self._background_size(asset)
@@ -227,6 +274,28 @@ class Catalogue:
         if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
             raise _changed(path, "a file with other content")
         return data
+
+
+def _shrunk(
+    asset: CutoutAsset,
+    level: int,
+    premultiplied: NDArray[np.float32],
+    relief: NDArray[np.float32] | None,
+) -> _Arrays:
+    """A cutout's copy: RGBA uint16, and its relief where it has one."""
+    size = _smaller(asset.height, asset.width, level)
+    rgba = np.rint(resize(premultiplied, *size) * np.float32(257)).astype(np.uint16)
+    return (rgba,) if relief is None else (rgba, resize(relief, *size))
+
+
+def _levels(asset: CutoutAsset) -> int:
+    """How many copies of a cutout are in use, but for very small ones."""
+    return _level(max(asset.height, asset.width), _LEAST_SIDE) + 1
+
+
+def _cutout_bytes(asset: CutoutAsset) -> int:
+    sizes = [_smaller(asset.height, asset.width, level) for level in range(_levels(asset))]
+    return sum((12 if asset.relief else 8) * height * width for height, width in sizes)
 
 
 def _level(side: int, wanted: float) -> int:
