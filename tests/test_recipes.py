@@ -24,8 +24,10 @@ from maskdepth.synthesis.rules import (
     BENCHMARK_V1,
     FIELD,
     PRIOR_WORK,
+    ExposureRules,
     PlainRules,
     RecipeRules,
+    RecolourRules,
     RegisteredRules,
     plan_rules,
 )
@@ -262,6 +264,9 @@ def test_the_hard_slice_is_frozen_and_within_its_ranges() -> None:
         frozen += [round(recipe.noise_sigma, 9), recipe.noise_seed]
         values = dataclasses.asdict(effects)
         frozen += [repr(values[name]) for name in HARD_CHOICES]
+        # Whatever else there may be is switched off, also what is younger than this benchmark.
+        untouched = {name: getattr(NO_EFFECTS, name) for name in HARD_CHOICES}
+        assert dataclasses.replace(effects, **untouched) == NO_EFFECTS
     assert hashlib.sha256(repr(frozen).encode()).hexdigest() == FROZEN_HARD_V1
 
 
@@ -282,10 +287,36 @@ def test_rules_for_the_field_draw_every_effect_as_often_as_they_say() -> None:
         "blur": np.mean([each.blur_sigma > 0 for each in effects]),
         "resize": np.mean([each.scale != 1 for each in effects]),
         "row_noise": np.mean([each.row_noise > 0 for each in effects]),
+        "recolour": np.mean([each.recolour is not None for each in effects]),
+        "exposure": np.mean([each.exposure != 0 for each in effects]),
         "crowd": np.mean([len(recipe.objects) > 1 for recipe in recipes]),
     }
     for name, share in shares.items():
         assert share == pytest.approx(getattr(FIELD, name).probability, abs=0.03), name
+
+
+def test_colours_and_exposure_are_drawn_from_their_ranges_and_move_no_other_draw() -> None:
+    """With and without the two, everything else about the recipes is the same."""
+    pool = make_pool(9, 6, labelled=3)
+    off = FIELD.with_(recolour=RecolourRules(), exposure=ExposureRules(), plain=PlainRules())
+    on = off.with_(recolour=RecolourRules(probability=1.0), exposure=ExposureRules(probability=1.0))
+    hues, stops = [], []
+    for before, after in zip(
+        sample_recipes(off, pool, 5, 0, 400), sample_recipes(on, pool, 5, 0, 400), strict=True
+    ):
+        change = after.effects.recolour
+        assert change is not None
+        assert 0.3 <= change.saturation <= 1.4
+        assert 0.5 <= change.contrast <= 1.3
+        assert 0.5 <= change.gain <= 1.6
+        hues.append(change.hue_deg)
+        stops.append(after.effects.exposure)
+        without = dataclasses.replace(after.effects, recolour=None, exposure=0.0)
+        assert dataclasses.replace(after, effects=without) == before
+    assert 0 <= min(hues) < 10
+    assert 350 < max(hues) <= 360
+    assert -1.5 <= min(stops) < -1.4
+    assert 1.4 < max(stops) <= 1.5
 
 
 def test_plain_samples_among_others_have_no_effects_at_all() -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from maskdepth.depth import disparity_from_depth
 from maskdepth.images import decode_jpeg, encode_jpeg, premultiply
-from maskdepth.synthesis.effects import NO_EFFECTS, Shadow
+from maskdepth.synthesis.effects import NO_EFFECTS, Recolour, Shadow
 from maskdepth.synthesis.placement import Placement, Standing
 from maskdepth.synthesis.recipes import Recipe
 from maskdepth.synthesis.renderer import render
@@ -44,6 +44,7 @@ class InMemory:
         return self.scene_disparity
 
 
+WHITE = np.full((SIZE, SIZE, 3), 255, np.uint8)
 OBJECT = Placement("c", flip=False, width=20, height=30, x=10, y=12, nearness=0.5)
 RECIPE = Recipe(
     index=0, background="b", crop_side=1.0, crop_x=0.0, crop_y=0.0, objects=(OBJECT,), stale=None,
@@ -249,10 +250,11 @@ OUTSIDE_SHADOW = Shadow(strength=0.5, sigma_px=2.0, dx=6.0, dy=8.0)
         {"reflection": 0.5},
         {"harmony": 0.8},
         {"gains": (1.2, 1.1, 0.9), "offset": 5.0},
+        {"recolour": Recolour(90.0, 1.2, 0.8, 0.7)},
     ],
 )
 def test_an_effect_on_the_picture_leaves_plate_and_labels_alone(effects: dict[str, Any]) -> None:
-    """Shadow, reflection, harmony and light change the picture and nothing else."""
+    """Shadow, reflection, harmony, light and colours change the picture and nothing else."""
     plain, changed = (
         render(RECIPE, SIZE, lit_scene()),
         render(with_effects(**effects), SIZE, lit_scene()),
@@ -342,6 +344,57 @@ def test_blur_resizing_and_rows_change_both_pictures() -> None:
     lines = render(with_effects(row_noise=3.0), SIZE, InMemory(soft_disc((9, 9, 9)), plain(128)))
     assert (lines.plate == lines.plate[:, :1]).all()
     assert lines.plate[:, 0, 0].std() > 1
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (Recolour(0.0, 1.0, 1.0, 1.0), (255, 0, 0)),
+        (Recolour(120.0, 1.0, 1.0, 1.0), (0, 113, 0)),  # as browsers do it
+        (Recolour(0.0, 0.0, 1.0, 1.0), (54, 54, 54)),
+        (Recolour(0.0, 1.0, 0.5, 1.0), (191.5, 64, 64)),
+        (Recolour(0.0, 1.0, 0.5, 1.5), (255, 96, 96)),
+    ],
+)
+def test_other_colours_are_those_of_the_standard(
+    change: Recolour, expected: tuple[float, float, float]
+) -> None:
+    """Hue and saturation as CSS filters have them, then contrast about 128, then the gain."""
+    composite = render(with_effects(recolour=change), SIZE, InMemory(soft_disc((255, 0, 0)), WHITE))
+    assert composite.alpha[27, 20] == 1
+    assert composite.image[27, 20] == pytest.approx(expected, abs=1)
+
+
+def test_other_colours_are_the_objects_alone() -> None:
+    """Straight colours change under an alpha that stays; what is in the plate keeps its own."""
+    recipe = dataclasses.replace(
+        with_effects(recolour=Recolour(120.0, 1.0, 1.0, 1.0)), stale=OBJECT
+    )
+    composite = render(recipe, SIZE, InMemory(soft_disc((255, 0, 0)), WHITE))
+    before = render(RECIPE, SIZE, InMemory(soft_disc((255, 0, 0)), WHITE))
+    alpha = composite.alpha[..., None]
+    assert np.array_equal(composite.alpha, before.alpha)
+    assert ((alpha > 0.1) & (alpha < 0.9)).any()
+    blend = alpha * np.array([0, 113, 0]) + (1 - alpha) * 255
+    assert np.abs(composite.image - blend).max() <= 1
+    assert (composite.image == before.image)[composite.alpha == 0].all()
+    assert np.array_equal(composite.plate, before.image)
+
+
+def test_another_exposure_doubles_picture_and_plate_alike() -> None:
+    """A stop more is twice the value, clipped, after light and stale things; labels stay."""
+    recipe = dataclasses.replace(
+        with_effects(gains=(1.1, 0.9, 0.5), offset=4.0), stale=dataclasses.replace(OBJECT, x=30)
+    )
+    exposed = dataclasses.replace(recipe, effects=dataclasses.replace(recipe.effects, exposure=1.0))
+    before, after = (render(each, SIZE, lit_scene()) for each in (recipe, exposed))
+    for name in ("image", "plate"):
+        doubled = 2 * getattr(before, name).astype(int)
+        assert (doubled > 255).any()
+        assert (doubled < 255).any()
+        assert np.array_equal(getattr(after, name), np.minimum(doubled, 255)), name
+    assert np.array_equal(after.alpha, before.alpha)
+    assert with_effects(exposure=1.0).perturbs_plate
 
 
 def test_a_second_object_lies_over_the_first() -> None:

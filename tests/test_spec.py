@@ -57,6 +57,23 @@ def test_the_fingerprint_does_not_know_where_files_lie(
     assert compose(elsewhere, tmp_path / "third", seed=1).fingerprint != first.fingerprint
 
 
+def test_specs_older_than_an_effect_load_and_keep_their_fingerprints() -> None:
+    """Runs and labels of old datasets go on; a dataset that uses the effect is another one."""
+    common = {"sha256": "0" * 64, "licence": None, "source": None, "split": "train", "group": "g"}
+    cutout = {"id": "c", "file": "c.png", "width": 40, "height": 50, "alpha_share": 0.5}
+    background = {"id": "b", "file": "b.jpg", "width": 90, "height": 80}
+    values = {
+        "rules": {"name": "old", "registered": {"probability": 0.75}},
+        "cutouts": [{**cutout, **common, "relief": None}],
+        "backgrounds": [{**background, **common, "disparity": None}],
+    }
+    spec = DatasetSpec.parse(values, "spec.json")
+    assert spec.fingerprint == "730669358e885e09"
+    for effect in ("recolour", "exposure"):
+        changed = spec.rules.with_(**{effect: {"probability": 0.5}})
+        assert spec.with_(rules=changed).fingerprint != spec.fingerprint
+
+
 def test_a_dataset_that_holds_its_assets_can_be_moved(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:

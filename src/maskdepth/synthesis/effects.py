@@ -33,6 +33,23 @@ class Shadow:
 
 
 @dataclass(frozen=True, slots=True)
+class Recolour:
+    """Other colours, made in this order.
+
+    Attributes:
+        hue_deg: by which the hue is turned.
+        saturation: factor of the saturation.
+        contrast: factor of the distance from mid-grey.
+        gain: factor of the brightness.
+    """
+
+    hue_deg: float
+    saturation: float
+    contrast: float
+    gain: float
+
+
+@dataclass(frozen=True, slots=True)
 class Effects:
     """The effects of one recipe; the defaults leave everything as it is.
 
@@ -48,6 +65,8 @@ class Effects:
         blur_sigma: of picture, plate and alpha, px.
         scale: at which picture and plate were kept for a while.
         row_noise: sigma of the brightness of rows, of 255.
+        recolour: of all objects, before harmony; or None.
+        exposure: of picture and plate, in stops brighter than they were taken.
     """
 
     shadows: tuple[Shadow, ...] = ()
@@ -61,6 +80,8 @@ class Effects:
     blur_sigma: float = 0.0
     scale: float = 1.0
     row_noise: float = 0.0
+    recolour: Recolour | None = None
+    exposure: float = 0.0
 
     @property
     def relights(self) -> bool:
@@ -75,7 +96,13 @@ class Effects:
     @property
     def perturb_plate(self) -> bool:
         """Whether the plate is no longer the background's crop."""
-        return self.plate_moves or self.blur_sigma > 0 or self.scale != 1.0 or self.row_noise > 0
+        return (
+            self.plate_moves
+            or self.blur_sigma > 0
+            or self.scale != 1.0
+            or self.row_noise > 0
+            or self.exposure != 0.0
+        )
 
 
 NO_EFFECTS: Final = Effects()
@@ -146,6 +173,18 @@ class EffectColumns:
         self._plate_angle *= remains
         self.plain = applies(rules.plain) > 0
         self.u_stale = np.where(self.plain, 1.0, self.u_stale)
+        recolour = rules.recolour
+        self._recolours = applies(recolour) > 0
+        self._recolour = np.stack(
+            [
+                360 * next(u),
+                between(next(u), recolour.saturation),
+                between(next(u), recolour.contrast),
+                between(next(u), recolour.gain),
+            ],
+            axis=1,
+        )
+        self._exposure = applies(rules.exposure) * between(next(u), rules.exposure.stops)
 
     def of(self, row: int) -> Effects:
         """The effects of one sample."""
@@ -158,6 +197,9 @@ class EffectColumns:
             strength, height, lean = map(float, self._contact[row])
             # The flatter it lies, the nearer to the object it is, and the sharper.
             shadows.append(Shadow(strength, 1.0 + 6.0 * height, 0.0, 0.0, height, lean * height))
+        recolour = None
+        if self._recolours[row]:
+            recolour = Recolour(*map(float, self._recolour[row]))
         red, green, blue = map(float, self._gains[row])
         return Effects(
             shadows=tuple(shadows),
@@ -171,6 +213,8 @@ class EffectColumns:
             blur_sigma=float(self._blur[row]),
             scale=float(self._scale[row]),
             row_noise=float(self._row_noise[row]),
+            recolour=recolour,
+            exposure=float(self._exposure[row]),
         )
 
 

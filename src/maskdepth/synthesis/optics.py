@@ -1,4 +1,4 @@
-"""Pixels of effects: shadows, reflections, motion, light, a moved plate, noise and codecs."""
+"""Pixels of effects: shadows, reflections, colours, motion, light, a moved plate, noise, codecs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.images import decode_jpeg, encode_jpeg
-from maskdepth.synthesis.effects import Effects, Shadow
+from maskdepth.synthesis.effects import Effects, Recolour, Shadow
 from maskdepth.synthesis.recipes import Recipe
 
 _PATTERN_KEY: Final = 2026
 _PICTURE_NOISE, _PLATE_NOISE = 1, 2
 SHADOW_REACH: Final = 2.5  # sigmas at which a shadow ends
 LEAST_HALVED: Final = 3.0  # sigma, px, from which a blur is done at half the size
+_MID_GREY: Final = 128.0
+# ``hueRotate`` and ``saturate`` of W3C, "Filter Effects Module Level 1", section feColorMatrix:
+# every colour's grey, and what a quarter turn about the grey axis makes of the rest.
+_GREY: Final = np.array([[0.213, 0.715, 0.072]] * 3)
+_QUARTER_TURN: Final = np.array(
+    [[-0.213, -0.715, 0.928], [0.143, 0.140, -0.283], [-0.787, 0.715, 0.072]]
+)
 
 Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]
@@ -78,6 +85,25 @@ def reflect(
     part[:] = np.rint(over).astype(np.uint8)
 
 
+def recolour(colour: Floats, alpha: Floats, change: Recolour) -> Floats:
+    """An object's premultiplied colour (h, w, 3) changed, clipped to what its alpha allows."""
+    matrix, offset = colour_map(change)
+    moved = cv2.transform(colour, matrix) + (alpha * offset)[..., None]
+    return np.asarray(np.clip(moved, 0, alpha[..., None] * 255), np.float32)
+
+
+def colour_map(change: Recolour) -> tuple[Floats, np.float32]:
+    """The matrix (3, 3) and the offset, of 255, that change straight colours.
+
+    In premultiplied colours the offset is to be multiplied by alpha.
+    """
+    angle = np.deg2rad(change.hue_deg)
+    turned = np.cos(angle) * (np.eye(3) - _GREY) + np.sin(angle) * _QUARTER_TURN
+    matrix = change.gain * change.contrast * (_GREY + change.saturation * turned)
+    offset = change.gain * (1 - change.contrast) * _MID_GREY
+    return matrix.astype(np.float32), np.float32(offset)
+
+
 def harmonise(colour: Floats, alpha: Floats, beneath: Picture, strength: float) -> Floats:
     """Move an object's premultiplied colour (h, w, 3) towards the mean of the plate beneath it.
 
@@ -137,6 +163,11 @@ def relight(picture: Picture, gains: tuple[float, float, float], offset: float) 
     return np.asarray(cv2.LUT(picture, table.reshape(1, 256, 3)), np.uint8)
 
 
+def exposure_gains(stops: float) -> tuple[float, float, float]:
+    """What ``relight`` is to multiply by for another exposure."""
+    return (2.0**stops,) * 3
+
+
 def light_table(gains: tuple[float, float, float], offset: float) -> Picture:
     """What each of the 256 levels becomes in each channel, (256, 3); see ``relight``."""
     levels = np.arange(256)[:, None] * np.array(gains) + offset
@@ -173,8 +204,10 @@ def plate_matrix(effects: Effects, size: int) -> NDArray[np.float64]:
 
 
 def take(picture: Picture, recipe: Recipe, *, plate: bool) -> Picture:
-    """What the way from the lens to the reader does: focus, sensor noise, resizing, JPEG."""
+    """What the way from the lens to the reader does: exposure, focus, noise, resizing, JPEG."""
     effects = recipe.effects
+    if effects.exposure != 0.0:
+        picture = relight(picture, exposure_gains(effects.exposure), 0.0)
     if effects.blur_sigma > 0:
         picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), effects.blur_sigma), np.uint8)
     if recipe.noise_sigma > 0:

@@ -20,6 +20,7 @@ from maskdepth.synthesis.optics import (
     harmonise,
     move_disparity,
     move_plate,
+    recolour,
     reflect,
     relight,
     smear,
@@ -249,6 +250,8 @@ def _paste(
     top, left = layer.rows.start, layer.columns.start
     for shadow in effects.shadows:
         cast_shadow(image, layer.alpha, top, left, shadow)
+    if effects.recolour is not None:
+        layer = replace(layer, colour=recolour(layer.colour, layer.alpha, effects.recolour))
     if effects.harmony > 0:
         beneath = plate[layer.rows, layer.columns]
         layer = replace(

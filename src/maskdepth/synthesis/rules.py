@@ -142,6 +142,29 @@ class ResizeRules(EffectRules):
     scale: Range = (0.4, 0.95)
 
 
+class RecolourRules(EffectRules):
+    """The objects in other colours, so that a few dozen cutouts are as good as many.
+
+    Their hue is turned by any angle.
+    """
+
+    ranges = frozenset({"saturation", "contrast", "gain"})
+    saturation: Range = (0.3, 1.4)
+    contrast: Range = Field((0.5, 1.3), description="about mid-grey")
+    gain: Range = Field((0.5, 1.6), description="of the brightness")
+
+
+class ExposureRules(EffectRules):
+    """Picture and plate exposed alike, other than they were taken.
+
+    It is what registration of the plate leaves of a change of exposure: the light is the same
+    again, and both are clipped alike.
+    """
+
+    signed = frozenset({"stops"})
+    stops: Range = (-1.5, 1.5)
+
+
 class GroundRules(_Rules):
     """Objects that stand on the ground of labelled backgrounds, as large as that makes them."""
 
@@ -189,6 +212,8 @@ class RecipeRules(_Rules):
     row_noise: RowNoiseRules = RowNoiseRules()
     registered: RegisteredRules = RegisteredRules()
     plain: PlainRules = PlainRules()
+    recolour: RecolourRules = RecolourRules()
+    exposure: ExposureRules = ExposureRules()
 
     def at_size(self, size: int) -> Self:
         """The same rules for composites of another side, the cutouts in proportion.
@@ -251,7 +276,7 @@ FIELD: Final = RecipeRules(
     crowd=CrowdRules(probability=0.15),
     shadow=ShadowRules(
         probability=0.5,
-        strength=(0.1, 0.6),
+        strength=(0.1, 0.85),
         sigma_px=(1.5, 8.0),
         down_px=(0.0, 20.0),
         sideways_px=(-22.0, 22.0),
@@ -270,6 +295,8 @@ FIELD: Final = RecipeRules(
     row_noise=RowNoiseRules(probability=0.1),
     registered=RegisteredRules(probability=0.75),
     plain=PlainRules(probability=0.3),
+    recolour=RecolourRules(probability=0.4),
+    exposure=ExposureRules(probability=0.2),
 )
 """What lies between a plate and a picture in the field: light, motion, shadows, noise, codecs."""
 

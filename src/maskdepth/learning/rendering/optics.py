@@ -26,10 +26,12 @@ from maskdepth.learning.rendering.resampling import (
     shrink,
 )
 from maskdepth.learning.rendering.textures import send
-from maskdepth.synthesis.effects import Effects, Shadow
+from maskdepth.synthesis.effects import Effects, Recolour, Shadow
 from maskdepth.synthesis.optics import (
     LEAST_HALVED,
     SHADOW_REACH,
+    colour_map,
+    exposure_gains,
     light_table,
     motion_kernel,
     plate_matrix,
@@ -39,9 +41,11 @@ __all__ = [
     "blur_alpha",
     "blur_pictures",
     "cast_shadows",
+    "expose",
     "harmonise",
     "move_plates",
     "put_over",
+    "recolour",
     "reflect",
     "relight",
     "resize_back",
@@ -203,6 +207,19 @@ def blur_pictures(pictures: Tensor, sigma: Sequence[float]) -> Tensor:
     return torch.floor(total * 2.0 ** (-2 * _BYTE_KERNEL_BITS) + 0.5)
 
 
+def recolour(layers: Layers, changes: Sequence[Recolour]) -> Layers:
+    """The objects in other colours, clipped to what their alpha allows."""
+    maps = [colour_map(change) for change in changes]
+    device = layers.colour.device
+    matrix = send(np.stack([each for each, _ in maps]), device)[..., None, None]  # (n, 3, 3, 1, 1)
+    offset = send(np.array([each for _, each in maps]), device)[:, None, None, None]
+    alpha = layers.alpha[:, None]
+    # Not a matrix product: a GPU may be set to round its factors to 10 bits.
+    parts = [matrix[:, :, k] * layers.colour[:, k, None] for k in range(3)]
+    moved = parts[0] + parts[1] + parts[2] + alpha * offset
+    return replace(layers, colour=torch.minimum(moved.clamp(min=0), alpha * 255))
+
+
 def harmonise(layers: Layers, plates: Tensor, strength: Sequence[float]) -> Layers:
     """Move the objects' colours towards the mean of the plates (n, 3, S, S) beneath them."""
     weight = layers.alpha.sum(dim=(1, 2))[:, None]
@@ -248,8 +265,17 @@ def smear(layers: Layers, ways: Sequence[tuple[float, float]]) -> Layers:
 
 def relight(pictures: Tensor, effects: Sequence[Effects]) -> Tensor:
     """Gain and offset of each channel, through a table of the 256 levels."""
-    tables = np.stack([light_table(each.gains, each.offset).T for each in effects])  # (n, 3, 256)
-    levels = send(tables, pictures.device)
+    return _through(pictures, [light_table(each.gains, each.offset) for each in effects])
+
+
+def expose(pictures: Tensor, stops: Sequence[float]) -> Tensor:
+    """Another exposure, clipped."""
+    return _through(pictures, [light_table(exposure_gains(each), 0.0) for each in stops])
+
+
+def _through(pictures: Tensor, tables: Sequence[NDArray[np.uint8]]) -> Tensor:
+    """What tables (256, 3), one a picture, make of its levels."""
+    levels = send(np.stack([table.T for table in tables]), pictures.device)  # (n, 3, 256)
     return levels.gather(2, pictures.flatten(2).long()).view(pictures.shape).float()
 
 

@@ -23,9 +23,11 @@ from maskdepth.learning.rendering.optics import (
     blur_alpha,
     blur_pictures,
     cast_shadows,
+    expose,
     harmonise,
     move_plates,
     put_over,
+    recolour,
     reflect,
     relight,
     resize_back,
@@ -218,6 +220,10 @@ class DeviceRenderer:
             pictures = _where(shots, applies, pictures, change)
 
         where(
+            lambda s: s.recipe.effects.exposure != 0.0,
+            lambda x, s: expose(x, [shot.recipe.effects.exposure for shot in s]),
+        )
+        where(
             lambda s: s.recipe.effects.blur_sigma > 0,
             lambda x, s: blur_pictures(x, [shot.recipe.effects.blur_sigma for shot in s]),
         )
@@ -316,6 +322,10 @@ def _paste(image: Tensor, plate: Tensor, layers: Layers, recipes: Sequence[Recip
         shadows = [effects[row].shadows[number] for row in rows]
         dark = cast_shadows(image[index], layers.of_rows(rows), shadows)
         image = image.index_copy(0, index, dark)
+    recolours = {row: each.recolour for row, each in enumerate(effects) if each.recolour}
+    layers = _where_layers(
+        layers, list(recolours), lambda part: recolour(part, list(recolours.values()))
+    )
     rows = [row for row, each in enumerate(effects) if each.harmony > 0]
     beneath = plate[send(np.array(rows, np.int64), device)]
     harmony = [effects[row].harmony for row in rows]
