@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-import signal
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +17,7 @@ from numpy.typing import NDArray
 from maskdepth.depth import disparity_from_depth, encode_disparity
 from maskdepth.errors import UsageError
 from maskdepth.images import save_png, write_text
+from maskdepth.processes import WorkerPool, ignore_ctrl_c
 from maskdepth.synthesis.worlds.cutouts import CUTOUT_KINDS, render_cutout
 from maskdepth.synthesis.worlds.raycast import Camera, Tracer, trace
 from maskdepth.synthesis.worlds.scenes import FAMILIES, SCENES, render_scene
@@ -80,16 +78,15 @@ def _write_item(job: tuple[str, Path, str, str, int], tracer: Tracer) -> tuple[s
 
 
 def _prepare_process() -> None:
-    """Processes are the parallelism, without threads; Ctrl-C is the parent's to handle."""
+    """Processes are the parallelism, without threads."""
+    ignore_ctrl_c()
     cv2.setNumThreads(1)
     os.environ["OMP_NUM_THREADS"] = "1"  # for a tracer's torch, which is not loaded yet
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def scene_pool(processes: int = 2) -> ProcessPoolExecutor:
+def scene_pool(processes: int = 2) -> WorkerPool:
     """Processes that draw."""
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(processes, mp_context=context, initializer=_prepare_process)
+    return WorkerPool(processes, _prepare_process)
 
 
 def time_scene(job: tuple[str, int, int], tracer: Tracer = trace) -> tuple[float, float]:
