@@ -18,6 +18,7 @@ from maskdepth.depth import disparity_from_depth, encode_disparity
 from maskdepth.errors import UsageError
 from maskdepth.images import save_png, write_text
 from maskdepth.processes import WorkerPool, ignore_ctrl_c
+from maskdepth.synthesis.assets import SAMPLE_PACK
 from maskdepth.synthesis.worlds.cutouts import CUTOUT_KINDS, render_cutout
 from maskdepth.synthesis.worlds.raycast import Camera, Tracer, trace
 from maskdepth.synthesis.worlds.scenes import FAMILIES, SCENES, render_scene
@@ -27,7 +28,6 @@ from maskdepth.synthesis.worlds.textures import Array
 SCENE_SIZE = (384, 512)  # height, width
 CUTOUT_SIZE = 320
 LICENCE = "CC0-1.0"
-SOURCE = "maskdepth sample pack"
 _SEEDS_A_PACK = 1 << 20
 
 
@@ -165,7 +165,7 @@ def write_sample_pack(
     jobs += _jobs("cutout", pack.cutouts, CUTOUT_KINDS, cutouts, seed)
     for place in (pack.cutouts, pack.backgrounds):
         names = [name for _, where, name, _, _ in jobs if where == place]
-        lines = [f"{name}.png,{SOURCE},{LICENCE}\n" for name in names]
+        lines = [f"{name}.png,{SAMPLE_PACK},{LICENCE}\n" for name in names]
         write_text(place / "licences.csv", "file,source,licence\n" + "".join(lines))
     told = _write_items(jobs, tracer, processes)
     focal = {name: round(share, 6) for name, share in told if share is not None}
