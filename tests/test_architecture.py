@@ -23,7 +23,7 @@ PACKAGE = Path(maskdepth.__file__).resolve().parent
 
 # In this order: a room imports from itself and from the rooms before it.
 ROOMS: dict[str, frozenset[str]] = {
-    "ground": frozenset({"errors", "images", "depth", "metrics", "config"}),
+    "ground": frozenset({"errors", "images", "depth", "metrics", "config", "processes"}),
     "synthesis": frozenset({"synthesis"}),
     "labelling": frozenset({"labelling"}),
     "inference": frozenset({"inference"}),
@@ -51,6 +51,8 @@ TEACHERS = "labelling.teachers"
 # What cli may import at module level, beside the standard library: packages, and our own modules.
 CLI_PACKAGES = frozenset({"typer"})
 CLI_MODULES = frozenset({"", "errors", "cli"})
+# Processes start in one module, which sees to it that Ctrl-C finds them ready.
+POOLS = frozenset({"concurrent.futures.ProcessPoolExecutor", "multiprocessing.Pool"})
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,7 @@ class Package:
                 *self._surface_arrows(),
                 *self._torch_outside_learning(),
                 *self._heavy_cli(),
+                *self._stray_pools(),
                 *self._cycles(),
             }
         )
@@ -213,6 +216,11 @@ class Package:
                 light = one.target.partition(".")[0] in sys.stdlib_module_names | CLI_PACKAGES
             if not light:
                 yield f"{module}:{one.line}: {one.target} at module level makes --help slow"
+
+    def _stray_pools(self) -> Iterator[str]:
+        for module, one in self._all():
+            if one.target in POOLS and self.top(module) != "processes":
+                yield f"{module}:{one.line}: {one.target} outside processes"
 
     def _cycles(self) -> Iterator[str]:
         graph = {
@@ -367,6 +375,11 @@ _DOC = '"""A module."""\n'
             "cli.py",
             f"{_DOC}from house.pipeline import fit\n",
             "house.pipeline.fit at module level makes --help slow",
+        ),
+        (
+            "synthesis/recipes.py",
+            f"{_DOC}from concurrent.futures import ProcessPoolExecutor\n",
+            "concurrent.futures.ProcessPoolExecutor outside processes",
         ),
         (
             "errors.py",

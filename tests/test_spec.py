@@ -14,6 +14,7 @@ from maskdepth.labelling.build import compose_dataset, open_dataset
 from maskdepth.synthesis.recipes import sample_recipe
 from maskdepth.synthesis.renderer import render
 from maskdepth.synthesis.spec import DatasetSpec, load_spec
+from maskdepth.synthesis.worlds import write_sample_pack
 
 
 @pytest.fixture
@@ -140,3 +141,45 @@ def test_a_split_left_empty_names_its_remedy(folders: tuple[Path, Path], tmp_pat
     with pytest.raises(AssetError, match="--small"):
         compose_dataset(*folders, tmp_path / "data", depth_scenes=0)
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind"),
+    [
+        (["drawn", "mixed in"], "synthetic only"),
+        (["drawn", "sensor"], "sensor, synthetic"),
+        (["drawn", "own"], "exact, synthetic"),
+        (["own"], "exact"),
+        (["drawn by a teacher"], "teacher leveller"),
+        ([], "none"),
+    ],
+)
+def test_labels_of_drawn_scenes_are_called_synthetic_wherever_they_lie(
+    labels: list[str], kind: str, folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """A scene is told by its source, and only its own exact label is synthetic."""
+    drawn = {"source": "maskdepth sample pack", "label": "exact", "disparity": "label.png"}
+    changes = {
+        "drawn": drawn,
+        "mixed in": drawn | {"source": None, "origin": "sample"},
+        "drawn by a teacher": drawn | {"label": "teacher leveller"},
+        "own": drawn | {"source": "me"},
+        "sensor": drawn | {"source": "me", "label": "sensor"},
+    }
+    spec = compose_dataset(*folders, tmp_path / "data", small=True, depth_scenes=0).spec
+    bare = [
+        asset.model_copy(update={"disparity": None, "label": None}) for asset in spec.backgrounds
+    ]
+    told = [
+        asset.model_copy(update=changes[label]) for asset, label in zip(bare, labels, strict=False)
+    ]
+    backgrounds = (*told, *bare[len(told) :])
+    assert spec.model_copy(update={"backgrounds": backgrounds}).depth_kind == kind
+
+
+def test_a_pack_put_among_the_users_own_backgrounds_is_synthetic(tmp_path: Path) -> None:
+    """What `worlds` writes is recognised by the table it comes with."""
+    pack = write_sample_pack(tmp_path / "pack", scenes=3, cutouts=3)
+    spec = compose_dataset(pack.cutouts, pack.backgrounds, tmp_path / "data", small=True).spec
+    assert {asset.origin for asset in spec.backgrounds} == {"user"}
+    assert spec.depth_kind == "synthetic only"

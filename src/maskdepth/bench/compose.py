@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +16,7 @@ from PIL import Image
 
 from maskdepth.bench.setting import describe_machine, peak_memory_mb, sample_dataset
 from maskdepth.labelling.teachers.devices import pick_device
+from maskdepth.processes import WorkerPool, end_at_ctrl_c
 from maskdepth.synthesis.catalogue import Catalogue
 from maskdepth.synthesis.recipes import Recipe, sample_recipes
 from maskdepth.synthesis.renderer import render
@@ -104,7 +103,7 @@ class _Job:
 
 def _measure(job: _Job, count: int, processes: int) -> dict[str, Any]:
     """A row: one renderer on one slice, in several processes."""
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with WorkerPool(processes, end_at_ctrl_c) as pool:
         share = (min(count, MOST_BY_PILLOW) if job.renderer == "pillow" else count) // processes
         starts = [process * share for process in range(processes)]
         stops = [start + share for start in starts]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +13,7 @@ from maskdepth.bench.contenders import DIFFERENCE, Contender, find_contenders
 from maskdepth.bench.setting import describe_machine, peak_memory_mb
 from maskdepth.errors import UsageError
 from maskdepth.inference.finding import SHIPPED, find_model
+from maskdepth.processes import WorkerPool, end_at_ctrl_c
 
 SIZES: Final = ((224, 224), (512, 512), (1080, 1920))
 WARM_UP_RUNS: Final = 3
@@ -127,7 +126,7 @@ def measure_memory(
     Args:
         part: ``"networks"`` or ``"predictors"``.
     """
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+    with WorkerPool(1, end_at_ctrl_c) as process:
         start, peak = process.submit(_run_alone, one, part, height, width, threads).result()
     return {"start_mb": start, "peak_mb": peak}
 

@@ -44,7 +44,7 @@ class ModelCard:
         fixed_size: side in pixels of the square the network needs, or None for any size.
         training_size: side in pixels of the composites it was trained on.
         depth: what its disparity was learned from: ``"none"``, ``"synthetic only"``,
-            ``"exact"``, ``"sensor"`` or ``"teacher NAME"``.
+            ``"exact"``, ``"sensor"``, ``"teacher NAME"``, or several: ``"sensor, synthetic"``.
         maskdepth: version of the package that wrote the folder.
         sha256: checksum (hexadecimal) of every file of the folder, by file name.
         weights: number of weights.

@@ -30,6 +30,7 @@ from maskdepth.synthesis.ground import GroundPoint
 from maskdepth.synthesis.label_facts import LABEL_SHEET, TeacherLabel, load_label_facts
 
 __all__ = [
+    "SAMPLE_PACK",
     "Asset",
     "BackgroundAsset",
     "CutoutAsset",
@@ -43,6 +44,8 @@ __all__ = [
 
 Split = Literal["train", "val", "test"]
 
+SAMPLE_PACK: Final = "maskdepth sample pack"
+"""The source of drawn pictures in their ``licences.csv``, wherever they have gone since."""
 _LICENCES_FILE: Final = "licences.csv"
 _LABEL_SUFFIXES: Final = (DISPARITY_SUFFIX, RELIEF_SUFFIX, "_depth_mm.png")
 _SPLIT_SALT: Final = "maskdepth-split-v1"
@@ -115,6 +118,11 @@ class BackgroundAsset(Asset):
     def label_kind(self) -> str | None:
         """Where its disparity comes from; None where it has none, or is not learned from."""
         return None if self.disparity is None else self.label or "unknown"
+
+    @property
+    def drawn(self) -> bool:
+        """Whether it is a scene of a sample pack, the built-in one or one among the user's own."""
+        return self.origin == "sample" or self.source == SAMPLE_PACK
 
 
 _AnyAsset = TypeVar("_AnyAsset", bound=Asset)

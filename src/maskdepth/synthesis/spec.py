@@ -100,13 +100,18 @@ class DatasetSpec(Settings):
 
     @property
     def depth_kind(self) -> str:
-        """Where disparity labels come from, in words for cards and reports."""
-        labelled = [asset for asset in self.backgrounds if asset.disparity is not None]
-        if not labelled:
-            return "none"
-        if all(asset.origin == "sample" for asset in labelled):
+        """Where disparity labels come from, in words for cards and reports.
+
+        Exact labels of drawn scenes are "synthetic": they say little of photographs.
+        """
+        labelled = [asset for asset in self.backgrounds if asset.label_kind is not None]
+        kinds = {
+            "synthetic" if asset.drawn and asset.label_kind == "exact" else str(asset.label_kind)
+            for asset in labelled
+        }
+        if kinds == {"synthetic"}:
             return "synthetic only"
-        return ", ".join(sorted({asset.label_kind or "" for asset in labelled}))
+        return ", ".join(sorted(kinds)) or "none"
 
     @property
     def label_kinds(self) -> dict[str, int]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from multiprocessing.synchronize import Event
@@ -20,6 +19,7 @@ from maskdepth.errors import StorageError
 from maskdepth.labelling.storage.lock import HeldLock
 from maskdepth.labelling.storage.work import Engine, Job, Stopped, Task, Work, Worker
 from maskdepth.labelling.teachers.teacher import Teacher
+from maskdepth.processes import WorkerPool, ignore_ctrl_c
 
 
 @contextlib.contextmanager
@@ -36,12 +36,9 @@ def local_engine(
         alone = Worker(job)
         yield lambda task, items: (getattr(alone, task)(item) for item in items)
         return
-    context = multiprocessing.get_context("spawn")
-    stop = context.Event()
+    stop = multiprocessing.get_context("spawn").Event()
     try:
-        with ProcessPoolExecutor(
-            processes, mp_context=context, initializer=_start_worker, initargs=(job, stop, lock)
-        ) as pool:
+        with WorkerPool(processes, _start_worker, (job, stop, lock)) as pool:
 
             def work(task: Task, items: Sequence[Any]) -> Iterator[Any]:
                 futures = [pool.submit(_call_worker, task, item) for item in items]
@@ -89,7 +86,7 @@ def _start_worker(job: Job, stop: Event, lock: HeldLock) -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    ignore_ctrl_c()
     cv2.setNumThreads(1)
 
     def check() -> None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-import signal
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +17,8 @@ from numpy.typing import NDArray
 from maskdepth.depth import disparity_from_depth, encode_disparity
 from maskdepth.errors import UsageError
 from maskdepth.images import save_png, write_text
+from maskdepth.processes import WorkerPool, ignore_ctrl_c
+from maskdepth.synthesis.assets import SAMPLE_PACK
 from maskdepth.synthesis.worlds.cutouts import CUTOUT_KINDS, render_cutout
 from maskdepth.synthesis.worlds.raycast import Camera, Tracer, trace
 from maskdepth.synthesis.worlds.scenes import FAMILIES, SCENES, render_scene
@@ -29,7 +28,6 @@ from maskdepth.synthesis.worlds.textures import Array
 SCENE_SIZE = (384, 512)  # height, width
 CUTOUT_SIZE = 320
 LICENCE = "CC0-1.0"
-SOURCE = "maskdepth sample pack"
 _SEEDS_A_PACK = 1 << 20
 
 
@@ -80,16 +78,15 @@ def _write_item(job: tuple[str, Path, str, str, int], tracer: Tracer) -> tuple[s
 
 
 def _prepare_process() -> None:
-    """Processes are the parallelism, without threads; Ctrl-C is the parent's to handle."""
+    """Processes are the parallelism, without threads."""
+    ignore_ctrl_c()
     cv2.setNumThreads(1)
     os.environ["OMP_NUM_THREADS"] = "1"  # for a tracer's torch, which is not loaded yet
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def scene_pool(processes: int = 2) -> ProcessPoolExecutor:
+def scene_pool(processes: int = 2) -> WorkerPool:
     """Processes that draw."""
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(processes, mp_context=context, initializer=_prepare_process)
+    return WorkerPool(processes, _prepare_process)
 
 
 def time_scene(job: tuple[str, int, int], tracer: Tracer = trace) -> tuple[float, float]:
@@ -168,7 +165,7 @@ def write_sample_pack(
     jobs += _jobs("cutout", pack.cutouts, CUTOUT_KINDS, cutouts, seed)
     for place in (pack.cutouts, pack.backgrounds):
         names = [name for _, where, name, _, _ in jobs if where == place]
-        lines = [f"{name}.png,{SOURCE},{LICENCE}\n" for name in names]
+        lines = [f"{name}.png,{SAMPLE_PACK},{LICENCE}\n" for name in names]
         write_text(place / "licences.csv", "file,source,licence\n" + "".join(lines))
     told = _write_items(jobs, tracer, processes)
     focal = {name: round(share, 6) for name, share in told if share is not None}
