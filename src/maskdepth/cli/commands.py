@@ -123,6 +123,13 @@ def predict(
             help="First bring the plate onto the picture: its place and its light.",
         ),
     ] = True,
+    refine: Annotated[
+        bool,
+        typer.Option(
+            "--refine/--no-refine",
+            help="Measure outlines against the plate, at the picture's size.",
+        ),
+    ] = True,
     precision: Annotated[
         str, typer.Option(help="fp32, or int8 where the model has such a network: faster.")
     ] = "fp32",
@@ -143,6 +150,7 @@ def predict(
         device=device,
         threads=threads,
         register=register,
+        refine=refine,
         download=download,
     )
     summary = predict_all(predictor, jobs, output, depth_format=depth_format)

@@ -18,6 +18,7 @@ from maskdepth.inference.finding import find_model
 from maskdepth.inference.model_folder import ModelCard, first_line, load_model_folder, network_file
 from maskdepth.inference.plate import PlateProfile, is_profile, load_profile
 from maskdepth.inference.prediction import NO_DEPTH, Prediction
+from maskdepth.inference.refinement import refine_alpha
 from maskdepth.inference.registration import Registration, register_plate
 
 __all__ = ["Backend", "OnnxBackend", "PictureSource", "Prediction", "Predictor"]
@@ -121,12 +122,17 @@ class Predictor:
         card: says what sizes the network was made for, and what it learned.
         register: whether a plate is first moved and lit as its picture is, see
             `maskdepth.inference.registration`.
+        refine: whether outlines are measured against the plate, at the picture's own size, see
+            `maskdepth.inference.refinement`.
     """
 
-    def __init__(self, backend: Backend, card: ModelCard, *, register: bool = True) -> None:
+    def __init__(
+        self, backend: Backend, card: ModelCard, *, register: bool = True, refine: bool = True
+    ) -> None:
         self.card = card
         self._backend = backend
         self._register = register
+        self._refine = refine
 
     @classmethod
     def from_pretrained(
@@ -137,6 +143,7 @@ class Predictor:
         device: str = "auto",
         threads: int | None = None,
         register: bool = True,
+        refine: bool = True,
         download: bool = True,
     ) -> Self:
         """Load a model.
@@ -147,7 +154,7 @@ class Predictor:
             precision: ``"fp32"``, or ``"int8"`` where the model has such a network.
             device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
             threads: CPU threads, all cores if left out.
-            register: see `Predictor`.
+            register, refine: see `Predictor`.
             download: of a hub id, get what the cache lacks. Nothing else asks the network.
 
         Raises:
@@ -159,7 +166,8 @@ class Predictor:
         file = network_file(precision)
         folder = find_model(model, files=[file], download=download)
         card = load_model_folder(folder, precision)
-        return cls(OnnxBackend(folder / file, device, threads), card, register=register)
+        backend = OnnxBackend(folder / file, device, threads)
+        return cls(backend, card, register=register, refine=refine)
 
     def predict(
         self,
@@ -205,6 +213,8 @@ class Predictor:
             plate_pixels = registration.move_picture(plate_pixels)
             known = None if known is None else registration.move_map(known)
         alpha, disparity = self._run(small, size, plate_pixels, known)
+        if plate_pixels is not None and self._refine:
+            alpha = refine_alpha(picture, plate_pixels, alpha, small.shape[:2])
         if self.card.depth == NO_DEPTH:
             disparity = np.full_like(disparity, np.nan)
         return Prediction(
@@ -234,6 +244,8 @@ class Predictor:
         alpha, disparity = self._run(
             small, (height, width), profile.picture, profile.proportional_disparity
         )
+        if self._refine:
+            alpha = refine_alpha(picture, profile.picture, alpha, small.shape[:2])
         if self.card.depth == NO_DEPTH:
             disparity = np.full_like(disparity, np.nan)
         frame = align_frame(disparity, alpha > 0.5, profile)

@@ -207,7 +207,8 @@ def restore_tensors(
         memory = optimiser.state[parameter]
         for key in tensors:
             if key.startswith(prefix) and "." not in key.removeprefix(prefix):
-                memory[key.removeprefix(prefix)] = _placed_like(parameter, tensors[key])
+                kept = _placed_like(parameter, tensors[key], optimiser.defaults)
+                memory[key.removeprefix(prefix)] = kept
     torch.set_rng_state(tensors["rng"])
 
 
@@ -224,10 +225,11 @@ def _is_of_network(name: str) -> bool:
     return name.startswith(("model.", "ema."))
 
 
-def _placed_like(parameter: Tensor, value: Tensor) -> Tensor:
+def _placed_like(parameter: Tensor, value: Tensor, defaults: Mapping[str, Any]) -> Tensor:
     """A tensor of the optimiser's memory where the optimiser would have put it."""
     if value.dim() == 0:
-        return value  # AdamW counts its steps on the CPU
+        # AdamW counts its steps on the CPU, unless one kernel does all of its work.
+        return value.to(parameter.device) if defaults.get("fused") else value
     placed = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False)
     return placed.copy_(value)  # the memory layout of the weight, not of the file
 

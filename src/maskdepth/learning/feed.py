@@ -42,6 +42,7 @@ __all__ = [
 
 Loader = DataLoader[dict[str, Tensor]]
 _MEMORY_SHARE = 0.3  # of what is available: the rest is the training's, and other programs'
+_ENOUGH_WORKERS = 8  # that together render more than one thread can ask of a GPU
 GRACE_SECONDS = 10  # that a worker lives on after the group of processes was told to end
 
 
@@ -121,8 +122,9 @@ def count_workers(workers: int | Literal["auto"], device: torch.device | str) ->
     if workers != "auto":
         return workers
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    on_cpu = torch.device(device).type == "cpu"
-    return min(8, (cores or 1) // 4 if on_cpu else (cores or 1) - 1)
+    if torch.device(device).type == "cpu":
+        return min(8, (cores or 1) // 4)
+    return min(16, (cores or 1) - 1)
 
 
 def training_catalogue(spec: DatasetSpec, folder: Path, workers: int) -> Catalogue:
@@ -166,7 +168,7 @@ def make_batches(
     """Training batches, rendered on the CPU by workers or on the device that trains.
 
     Args:
-        renderer: "auto" is the device where that is a GPU and the dataset can.
+        renderer: "auto" is a GPU where there is one, the dataset can, and workers are few.
 
     Raises:
         ConfigError: "device", and the dataset can only be rendered on the CPU.
@@ -176,7 +178,8 @@ def make_batches(
         raise ConfigError(
             "a dataset that renders on a device", type(dataset).__name__, "set renderer to cpu"
         )
-    if renderer == "device" or (renderer == "auto" and able and device.type != "cpu"):
+    few = device.type != "cpu" and workers < _ENOUGH_WORKERS
+    if renderer == "device" or (renderer == "auto" and able and few):
         return _ahead(cast(BatchSamples, dataset).batches_on(device, batches))
     return make_loader(dataset, batches, workers, device)
 

@@ -44,8 +44,8 @@ class TrainingConfig(Settings):
         log_every_steps: steps a row of the log.
         workers: processes that render, 0 for none; "auto" looks at the machine.
         renderer: what renders the training's composites: "cpu" is the workers, "device" whatever
-            trains; "auto" is the device where that is a GPU. Both give the same pixels, but for a
-            few in a million.
+            trains; "auto" is the device where that is a GPU and there are fewer than 8 workers.
+            Both give the same pixels, but for a few in a million.
         mixed_precision: "auto" is bfloat16 on GPUs and CPUs that compute in it, else off.
     """
 

@@ -67,6 +67,7 @@ class Effects:
         row_noise: sigma of the brightness of rows, of 255.
         recolour: of all objects, before harmony; or None.
         exposure: of picture and plate, in stops brighter than they were taken.
+        plate_blur: sigma of the plate's own blur, px.
     """
 
     shadows: tuple[Shadow, ...] = ()
@@ -82,6 +83,7 @@ class Effects:
     row_noise: float = 0.0
     recolour: Recolour | None = None
     exposure: float = 0.0
+    plate_blur: float = 0.0
 
     @property
     def relights(self) -> bool:
@@ -102,6 +104,7 @@ class Effects:
             or self.scale != 1.0
             or self.row_noise > 0
             or self.exposure != 0.0
+            or self.plate_blur > 0
         )
 
 
@@ -185,6 +188,7 @@ class EffectColumns:
             axis=1,
         )
         self._exposure = applies(rules.exposure) * between(next(u), rules.exposure.stops)
+        self._plate_blur = applies(rules.soft_plate) * between(next(u), rules.soft_plate.sigma_px)
 
     def of(self, row: int) -> Effects:
         """The effects of one sample."""
@@ -215,6 +219,7 @@ class EffectColumns:
             row_noise=float(self._row_noise[row]),
             recolour=recolour,
             exposure=float(self._exposure[row]),
+            plate_blur=float(self._plate_blur[row]),
         )
 
 

@@ -194,6 +194,8 @@ def _perturbed(
         plate = move_plate(plate, effects)
         if disparity is not None:
             disparity = move_disparity(disparity, effects)
+    if effects.plate_blur > 0:
+        plate = np.asarray(cv2.GaussianBlur(plate, (0, 0), effects.plate_blur), np.uint8)
     return plate, disparity
 
 

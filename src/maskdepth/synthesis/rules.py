@@ -165,6 +165,13 @@ class ExposureRules(EffectRules):
     stops: Range = (-1.5, 1.5)
 
 
+class SoftPlateRules(EffectRules):
+    """The plate is softer than the picture: a mean of many frames, or taken out of focus."""
+
+    ranges = frozenset({"sigma_px"})
+    sigma_px: Range = (0.4, 1.6)
+
+
 class GroundRules(_Rules):
     """Objects that stand on the ground of labelled backgrounds, as large as that makes them."""
 
@@ -214,6 +221,7 @@ class RecipeRules(_Rules):
     plain: PlainRules = PlainRules()
     recolour: RecolourRules = RecolourRules()
     exposure: ExposureRules = ExposureRules()
+    soft_plate: SoftPlateRules = SoftPlateRules()
 
     def at_size(self, size: int) -> Self:
         """The same rules for composites of another side, the cutouts in proportion.
@@ -276,7 +284,7 @@ FIELD: Final = RecipeRules(
     crowd=CrowdRules(probability=0.15),
     shadow=ShadowRules(
         probability=0.5,
-        strength=(0.1, 0.85),
+        strength=(0.1, 0.75),
         sigma_px=(1.5, 8.0),
         down_px=(0.0, 20.0),
         sideways_px=(-22.0, 22.0),
@@ -297,6 +305,7 @@ FIELD: Final = RecipeRules(
     plain=PlainRules(probability=0.3),
     recolour=RecolourRules(probability=0.4),
     exposure=ExposureRules(probability=0.2),
+    soft_plate=SoftPlateRules(probability=0.25),
 )
 """What lies between a plate and a picture in the field: light, motion, shadows, noise, codecs."""
 

@@ -17,7 +17,7 @@ from maskdepth.synthesis.assets import Asset, BackgroundAsset, CutoutAsset, Spli
 from maskdepth.synthesis.catalogue import MEMORY_MB, Catalogue
 from maskdepth.synthesis.label_facts import TeacherLabel
 from maskdepth.synthesis.recipes import Pool
-from maskdepth.synthesis.rules import ExposureRules, RecipeRules, RecolourRules
+from maskdepth.synthesis.rules import RecipeRules
 
 SPEC_FILE: Final = "spec.json"
 _FORMAT: Final = "maskdepth-dataset"
@@ -93,8 +93,9 @@ class DatasetSpec(Settings):
             if asset.get("teacher", ...) is None:
                 del asset["teacher"]
         # Nor do those change that are older than an effect which they do not have.
-        for name, unused in (("recolour", RecolourRules()), ("exposure", ExposureRules())):
-            if getattr(self.rules, name) == unused:
+        unused = RecipeRules()
+        for name in ("recolour", "exposure", "soft_plate"):
+            if getattr(self.rules, name) == getattr(unused, name):
                 del values["rules"][name]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -207,6 +207,12 @@ class DeviceRenderer:
             moved, moved_disparity = move_plates(plate[index], disparity[index], effects)
             plate = plate.index_copy(0, index, moved)
             disparity = disparity.index_copy(0, index, moved_disparity)
+        plate = _where(
+            recipes,
+            lambda r: r.effects.plate_blur > 0,
+            plate,
+            lambda x, r: blur_pictures(x, [recipe.effects.plate_blur for recipe in r]),
+        )
         return plate, disparity
 
     def _take(self, pictures: Tensor, recipes: Sequence[Recipe]) -> Tensor:
