@@ -65,7 +65,7 @@ TracingDevice = Annotated[
 ]
 Renderer = Annotated[
     str | None,
-    typer.Option(help="Who renders composites: cpu, device, or auto (the device if a GPU)."),
+    typer.Option(help="Who renders composites: cpu, device, or auto: a GPU beside few cores."),
 ]
 Count = Annotated[int, typer.Option(min=1, help="Composites a slice to judge on.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; else one a core.")]
