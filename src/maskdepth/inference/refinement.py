@@ -28,18 +28,18 @@ __all__ = ["refine_alpha"]
 Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
-_ROUNDS: Final = 2  # the second knows better whose colours to average; a third drifts
 _FOREGROUND_SIGMA: Final = 0.9  # px, of the mean over foreground: its colours change quickly
 _PLATE_SIGMA: Final = 3.0  # px, of the means over what can be seen of the plate
 _SURENESS: Final = 6  # power of alpha, and of 1 - alpha, that weighs in these means
 _LEAST_WEIGHT: Final = 1e-3  # of a mean; with less beside it an outline is not measured
 _NOISE: Final = 2.0  # of 255: what cameras and codecs differ by, at least
 _TEXTURE: Final = 0.5  # share of the foreground's variance that counts: neighbours are alike
-_PRIOR: Final = 0.25  # standard deviation of the network's alpha where it says 1/2 ...
-_PRIOR_FLOOR: Final = 0.2  # ... and share of its variance that is left where it says 0 or 1
+_PRIOR: Final = 0.2  # standard deviation of the network's alpha where it says 1/2 ...
+_PRIOR_FLOOR: Final = 0.05  # ... and share of its variance that is left where it says 0 or 1
 _UNSURE: Final = (0.03, 0.97)  # what lies between is measured, and what lies at an outline
 _RELIGHT: Final = (0.2, 3.0)  # what the light beside an outline may be to the plate's
 _DARK: Final = 0.02  # keeps ratios of nearly black means near 1
+_CUT_OFF: Final = 250  # of 255
 _UNKNOWN: Final = np.float32(1e12)  # a variance; infinity could not be enlarged
 _ROUNDING: Final = 1e-3  # squared levels: keeps a foreground like its plate from dividing by 0
 
@@ -69,10 +69,10 @@ def refine_alpha(picture: Picture, plate: Picture, alpha: Floats, size: tuple[in
     colour, behind = (
         pixels[window].reshape(-1, 3)[places].astype(np.float32) for pixels in (picture, plate)
     )
-    for _ in range(_ROUNDS):
-        maps = _look_beside(seen, known, resize(part, *small))
-        front, light = (resize(each, height, width).reshape(-1, 4)[places] for each in maps)
-        part.flat[places] = _measure(colour, behind, front, light, part.flat[places])
+    maps = _look_beside(seen, known, resize(part, *small))
+    front, light = (resize(each, height, width).reshape(-1, 4)[places] for each in maps)
+    # Once: measured again from its own result, an outline gains nothing and then drifts.
+    part.flat[places] = _measure(colour, behind, front, light, part.flat[places])
     refined = alpha.copy()
     refined[window] = part
     return refined
@@ -136,7 +136,8 @@ def _blur(values: Floats, sigma: float) -> Floats:
 def _measure(colour: Floats, plate: Floats, front: Floats, light: Floats, alpha: Floats) -> Floats:
     """Alpha (N,) from the colours (N, 3) of picture and plate and what lies beside them (N, 4)."""
     plate = np.clip(plate * light[:, :3], 0, 255)
-    way = front[:, :3] - plate
+    # A channel that is cut off says no more.
+    way = np.where(np.maximum(colour, plate) >= _CUT_OFF, 0, front[:, :3] - plate)
     length = (way * way).sum(axis=1) + _ROUNDING
     measured = np.clip(((colour - plate) * way).sum(axis=1) / length, 0, 1)
     spread = alpha**2 * _TEXTURE * front[:, 3] + (1 - alpha) ** 2 * light[:, 3] + _NOISE**2
