@@ -656,6 +656,34 @@ def test_a_picture_is_read_once_while_it_fits(cutouts: Path, backgrounds: Path) 
         tight.background("photo_1")
 
 
+def test_a_filled_catalogue_needs_no_files(cutouts: Path, backgrounds: Path) -> None:
+    """Every copy that composites are made of is read ahead, as it would have been read later."""
+    save_png(backgrounds / "photo_3_disparity.png", encode_disparity(RAMP))
+    catalogue, later = (catalogue_of(cutouts, backgrounds) for _ in range(2))
+    sides = (224, 61, 44, 31)
+    expected = [later.cutout("cutout_1", side)[0] for side in sides]
+    assert catalogue.fill(2)
+    for folder in (cutouts, backgrounds):
+        for path in folder.glob("*.*g"):
+            path.unlink()
+    for side, copy in zip(sides, expected, strict=True):
+        assert np.array_equal(catalogue.cutout("cutout_1", side)[0], copy)
+    for level in range(catalogue.background_levels("photo_0")):
+        catalogue.background("photo_0", level)
+    assert catalogue.disparity("photo_3") is not None
+
+
+def test_a_catalogue_that_cannot_hold_all_reads_nothing_ahead(
+    cutouts: Path, backgrounds: Path
+) -> None:
+    """Half of the assets ahead would only push out the other half."""
+    tight = catalogue_of(cutouts, backgrounds, memory_mb=80_000 / 2**20)
+    assert not tight.fill(2)
+    (backgrounds / "photo_0.jpg").unlink()
+    with pytest.raises(DatasetError):
+        tight.background("photo_0")
+
+
 def test_memory_stays_within_the_budget(tmp_path: Path, cutouts: Path) -> None:
     """However many pictures pass through, no more than the budget stays."""
     folder = tmp_path / "many"

@@ -160,19 +160,25 @@ class Net(nn.Module):
 def make(optimiser: str, *, seed: int) -> tuple[Net, Net, torch.optim.Optimizer]:
     torch.manual_seed(seed)
     net, average = Net().to(memory_format=torch.channels_last), Net()
+    if optimiser == "fused":
+        net, average = net.to("cuda"), average.to("cuda")
+        return net, average, torch.optim.AdamW(net.parameters(), lr=0.1, fused=True)
     if optimiser == "adamw":
         return net, average, torch.optim.AdamW(net.parameters(), lr=0.1)
     return net, average, torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
 
 
 def take_step(net: Net, optimiser: torch.optim.Optimizer, seed: int) -> None:
-    x = torch.rand(2, 3, 6, 6, generator=torch.Generator().manual_seed(seed))
+    x = torch.rand(2, 3, 6, 6, generator=torch.Generator().manual_seed(seed)).to(net.scale.device)
     optimiser.zero_grad()
     (net(x).square().mean() - net(x).mean()).backward()
     optimiser.step()
 
 
-@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd", pytest.param("fused", marks=NEEDS_CUDA)])
 def test_a_restored_state_goes_on_as_the_original(kind: str, tmp_path: Path) -> None:
     net, average, optimiser = make(kind, seed=0)
     for seed in range(3):

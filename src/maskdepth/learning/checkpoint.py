@@ -207,8 +207,10 @@ def restore_tensors(
         memory = optimiser.state[parameter]
         for key in tensors:
             if key.startswith(prefix) and "." not in key.removeprefix(prefix):
-                kept = _placed_like(parameter, tensors[key], optimiser.defaults)
-                memory[key.removeprefix(prefix)] = kept
+                kept = key.removeprefix(prefix)
+                # AdamW counts its steps on the CPU, unless one kernel does all of its work.
+                counted = kept == "step" and not optimiser.defaults.get("fused")
+                memory[kept] = tensors[key] if counted else _placed_like(parameter, tensors[key])
     torch.set_rng_state(tensors["rng"])
 
 
@@ -225,11 +227,10 @@ def _is_of_network(name: str) -> bool:
     return name.startswith(("model.", "ema."))
 
 
-def _placed_like(parameter: Tensor, value: Tensor, defaults: Mapping[str, Any]) -> Tensor:
+def _placed_like(parameter: Tensor, value: Tensor) -> Tensor:
     """A tensor of the optimiser's memory where the optimiser would have put it."""
     if value.dim() == 0:
-        # AdamW counts its steps on the CPU, unless one kernel does all of its work.
-        return value.to(parameter.device) if defaults.get("fused") else value
+        return value.to(parameter.device)
     placed = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False)
     return placed.copy_(value)  # the memory layout of the weight, not of the file
 
