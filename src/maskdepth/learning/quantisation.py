@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 import onnx
 import onnxruntime
+import torch
 from numpy.typing import NDArray
 from onnxruntime.quantization import (
     CalibrationDataReader,
@@ -32,7 +33,7 @@ from maskdepth.errors import ModelError
 from maskdepth.images import write_bytes
 from maskdepth.inference.model_folder import first_line
 from maskdepth.inference.predictor import INPUTS, OUTPUTS, OnnxBackend
-from maskdepth.learning.feed import Samples
+from maskdepth.learning.feed import Samples, place
 from maskdepth.metrics import MASK_THRESHOLD, mask_metrics
 
 __all__ = ["compare_networks", "quantise_network"]
@@ -143,14 +144,11 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has n
 def _feeds(samples: Samples) -> Iterator[tuple[Feed, NDArray[np.float32]]]:
     """Inputs of one sample as a batch of one, and its alpha (H, W)."""
     for index in range(len(samples)):
-        sample = samples[index]
-        feed = {
-            "picture": sample["picture"].numpy()[None].astype(np.float32) / np.float32(255),
-            "plate": sample["plate"].numpy()[None].astype(np.float32) / np.float32(255),
-            "plate_disparity": sample["plate_disparity"].numpy()[None],
-            "validity": sample["validity"].numpy()[None],
+        sample = {
+            name: value.numpy()
+            for name, value in place(samples[index], torch.device("cpu")).items()
         }
-        yield feed, sample["alpha"].numpy()[0]
+        yield {name: sample[name][None] for name in INPUTS}, sample["alpha"][0]
 
 
 def _input_names(network: Path) -> list[str]:
