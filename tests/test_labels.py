@@ -635,6 +635,7 @@ def test_a_partial_failure_is_named_and_ends_with_code_1(
         (["--teacher", "sensor"], "a dataset at"),
         (["--teacher", "sensor", "-o", "labels", "--all"], "--all with a dataset"),
         (["--teacher", "sensor", "-o", "labels", "--per-composite", "3"], "--per-composite with"),
+        (["--teacher", "sensor", "-o", "labels", "--engine", "ray"], "--per-composite with"),
         (["--teacher", "somebody/depth", "-o", "labels"], "--kind --units --licence for"),
     ],
 )

@@ -11,14 +11,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from folders import contents
 from maskdepth.bench import bench_engines
-from maskdepth.errors import DependencyError, MaskdepthError, StorageError, UsageError
+from maskdepth.errors import DependencyError, MaskdepthError, StorageError, TeacherError, UsageError
 from maskdepth.labelling.build import Dataset, compose_dataset, materialise
+from maskdepth.labelling.storage import ShardReader
+from maskdepth.labelling.storage.cluster import plan_actors
+from maskdepth.labelling.teachers import Teacher, TeacherOpener, open_teacher, teacher_opener
 from maskdepth.synthesis.rules import RecipeRules
 from maskdepth.synthesis.worlds import write_sample_pack
 
@@ -67,6 +74,29 @@ def make(pack: Path, tmp_path: Path) -> Make:
     return make
 
 
+@pytest.fixture
+def teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TeacherOpener:
+    """A tiny network, named by a path that holds in one folder alone.
+
+    Whoever opens it writes its process number into ``openings``.
+    """
+    pytest.importorskip("onnx")
+    from networks import write_network
+
+    write_network(tmp_path / "net.onnx")
+    monkeypatch.chdir(tmp_path)
+    found = teacher_opener("net.onnx", device="cpu")
+    assert isinstance(found, TeacherOpener)
+    make, openings = found.make, tmp_path / "openings"
+
+    def make_and_tell() -> Teacher:
+        with openings.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        return make()
+
+    return replace(found, make=make_and_tell)
+
+
 def processes_with(file: Path) -> set[int]:
     """Those of our processes that have a file open."""
     found = set()
@@ -84,9 +114,11 @@ class Run(threading.Thread):
     and wait for ever, and Python for the thread.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, long: int = LONG, **options: Any) -> None:
         super().__init__(daemon=True)
         self.dataset = dataset
+        self.long = long
+        self.options = options
         self.error: MaskdepthError | None = None
         self.stopped: set[int] = set()
 
@@ -104,7 +136,9 @@ class Run(threading.Thread):
 
     def run(self) -> None:
         try:
-            materialise(self.dataset, 2 * LONG, shard_size=LONG, engine="ray")
+            materialise(
+                self.dataset, 2 * self.long, shard_size=self.long, engine="ray", **self.options
+            )
         except MaskdepthError as error:
             self.error = error
 
@@ -165,6 +199,96 @@ def test_a_run_whose_place_was_taken_stops(make: Make) -> None:
     assert "all nodes" in str(run.error)
     assert {path.name for path in (dataset.folder / "shards").iterdir()} == {"manifest.json"}
     assert not list(dataset.folder.glob(".*"))
+
+
+@pytest.mark.usefixtures("_ray")
+def test_actors_label_composites_to_the_same_bytes(
+    make: Make, teacher: TeacherOpener, tmp_path: Path
+) -> None:
+    """Each opens the teacher once, however many shards it writes."""
+    here, there = make("here"), make("there")
+    count, at_once = 6 * SHARD_SIZE, 2
+    label = partial(materialise, count=count, shard_size=SHARD_SIZE)
+    label(here, teacher=open_teacher("net.onnx", device="cpu"))
+    label(there, teacher=teacher, engine="ray", workers=at_once)
+    assert contents(here.folder) == contents(there.folder)
+    assert any(np.isfinite(sample.disparity).any() for sample in ShardReader(there.folder))
+    openings = (tmp_path / "openings").read_text().split()
+    assert len(openings) == len(set(openings)) <= at_once
+    assert str(os.getpid()) not in openings
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to find the writer")
+@pytest.mark.usefixtures("_ray")
+def test_a_killed_actor_loses_nothing(make: Make, teacher: TeacherOpener, tmp_path: Path) -> None:
+    """SIGKILL in the middle of a shard: another opens the teacher, and all files are the same."""
+    here, there = make("here"), make("there")
+    long = LONG // 4  # since a teacher takes its time
+    with Run(there, long, teacher=teacher, workers=1) as run:
+        killed = run.stopped_writer()
+        os.kill(killed, signal.SIGKILL)
+        run.join(240)
+        assert not run.is_alive()
+    assert run.error is None
+    first, second = (tmp_path / "openings").read_text().split()
+    assert first == str(killed) != second
+    materialise(here, 2 * long, shard_size=long, teacher=teacher)
+    assert contents(here.folder) == contents(there.folder)
+
+
+@pytest.mark.usefixtures("_ray")
+def test_another_teacher_under_the_same_name_is_one_line(
+    make: Make, teacher: TeacherOpener
+) -> None:
+    """As where nodes hold different files; nothing is written with it."""
+    dataset = make("data")
+    other = replace(teacher, info=replace(teacher.info, version="another"))
+    with pytest.raises(
+        TeacherError, match="the teacher net another wherever it is opened"
+    ) as caught:
+        materialise(dataset, 4, teacher=other, engine="ray")
+    assert "\n" not in str(caught.value)
+    assert not list(dataset.folder.glob("shards/*.tar"))
+
+
+@pytest.mark.parametrize(
+    ("device", "workers", "nodes", "actors", "takes"),
+    [
+        (
+            "auto",
+            None,
+            [{"CPU": 8, "GPU": 2}, {"CPU": 8, "GPU": 1}],
+            3,
+            {"num_cpus": 1, "num_gpus": 1},
+        ),
+        ("cuda", 2, [{"CPU": 8, "GPU": 4}], 2, {"num_cpus": 1, "num_gpus": 1}),
+        ("cuda", 9, [{"CPU": 8, "GPU": 4}], 4, {"num_cpus": 1, "num_gpus": 1}),
+        ("cpu", 2, [{"CPU": 8, "GPU": 4}], 2, {"num_cpus": 4}),
+        ("auto", None, [{"CPU": 8}, {"CPU": 8}, {"memory": 1e9}], 2, {"num_cpus": 8}),
+        ("auto", 3, [{"CPU": 8}, {"CPU": 8}], 3, {"num_cpus": 4}),
+        ("cpu", 9, [{"CPU": 2}], 2, {"num_cpus": 1}),
+    ],
+)
+def test_actors_take_the_gpus_or_share_the_cores(
+    device: str, workers: int | None, nodes: list[Any], actors: int, takes: dict[str, int]
+) -> None:
+    """A GPU each where the teacher may use one and there are any; never more than fit."""
+    plan = plan_actors(device, workers, nodes)
+    assert (plan.actors, plan.takes) == (actors, takes)
+
+
+def test_a_gpu_that_is_not_there_is_one_line() -> None:
+    with pytest.raises(UsageError, match="a GPU that Ray knows of") as caught:
+        plan_actors("cuda", None, [{"CPU": 8}])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_teacher_that_is_open_here_cannot_work_on_ray(make: Make, teacher: TeacherOpener) -> None:
+    """Said before anything is written."""
+    dataset = make("data")
+    with pytest.raises(UsageError, match="can open in other processes"):
+        materialise(dataset, 4, teacher=teacher.open(), engine="ray")
+    assert not (dataset.folder / "shards").exists()
 
 
 def test_without_ray_one_line_says_how_to_install_it(

@@ -32,7 +32,8 @@ from maskdepth.labelling.teachers import (
 )
 from maskdepth.labelling.teachers.recorded import ExactDepth, SensorDepth
 
-onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnx")
+from networks import write_network
 
 DEPTH = TeacherInfo("made-up", "1", "depth", "metres", (0.5, 10.0), None, "MIT")
 
@@ -119,61 +120,6 @@ def test_what_a_teacher_cannot_mean_is_invalid() -> None:
 
 
 # ONNX files
-
-
-def write_network(
-    path: Path,
-    *,
-    dtype: str = "float32",
-    layout: str = "NHWC",
-    sides: tuple[int | str, int | str] = (16, 16),
-    batch: int | str = 1,
-    map_layout: str = "NHW",
-    **facts: Any,
-) -> Path:
-    """A network that means over the channels, red counting double, and the JSON beside it."""
-    kind = {"float32": onnx.TensorProto.FLOAT, "uint8": onnx.TensorProto.UINT8}[dtype]
-    shape = [batch, *sides, 3] if layout == "NHWC" else [batch, 3, *sides]
-    axis = 3 if layout == "NHWC" else 1
-    weights = np.array([0.5, 0.25, 0.25], np.float32)
-    weights = weights.reshape((1, 1, 1, 3) if axis == 3 else (1, 3, 1, 1))
-    keep = int(len(map_layout) == 4)
-    nodes = [
-        onnx.helper.make_node("Cast", ["picture"], ["real"], to=onnx.TensorProto.FLOAT),
-        onnx.helper.make_node("Mul", ["real", "weights"], ["weighted"]),
-        onnx.helper.make_node("ReduceSum", ["weighted", "axis"], ["summed"], keepdims=keep),
-        onnx.helper.make_node("Cast", ["summed"], ["depth"], to=kind),
-    ]
-    made = {"NHW": [batch, *sides], "NHWC": [batch, *sides, 1], "NCHW": [batch, 1, *sides]}[
-        map_layout
-    ]
-    graph = onnx.helper.make_graph(
-        nodes,
-        "mean",
-        [onnx.helper.make_tensor_value_info("picture", kind, shape)],
-        [onnx.helper.make_tensor_value_info("depth", kind, made)],
-        [
-            onnx.numpy_helper.from_array(weights, "weights"),
-            onnx.numpy_helper.from_array(np.array([axis]), "axis"),
-        ],
-    )
-    model = onnx.helper.make_model(
-        graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9
-    )
-    onnx.checker.check_model(model)
-    path.write_bytes(model.SerializeToString())
-    told_shape = "x".join("?" if isinstance(side, str) else str(side) for side in shape)
-    told = {
-        "model": path.name,
-        "input": f"{dtype} {layout} RGB 0..255, {told_shape}",
-        "output": f"{dtype} {map_layout}",
-        "kind": "depth",
-        "units": "metres",
-        "licence": "MIT",
-        **facts,
-    }
-    path.with_suffix(".json").write_text(json.dumps(told))
-    return path
 
 
 def weigh(given: NDArray[Any], order: str = "RGB") -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,6 +19,7 @@ from maskdepth.cli.options import (
     Units,
     open_network,
     open_source,
+    prepare_source,
     print_json,
     say,
     tell_every,
@@ -49,6 +50,17 @@ def label(
         ),
     ] = None,
     shard_size: ShardSize = 1000,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of --engine ray: processes; else one a GPU or a node."),
+    ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="Of --per-composite. local: this process. ray: processes or GPUs, on the cluster "
+            "at RAY_ADDRESS if it is set."
+        ),
+    ] = "local",
     everything: Annotated[
         bool, typer.Option("--all", help="Backgrounds with exact or measured labels too.")
     ] = False,
@@ -81,16 +93,27 @@ def label(
     if not is_dataset and (everything or per_composite):
         option = "--all" if everything else "--per-composite"
         raise UsageError(f"{option} with a dataset", f"{source}, a folder", "leave it out")
-    chosen = open_source(
-        teacher, kind=kind, units=units, licence=licence, device=device, download=download
-    )
+    if engine != "local" and not per_composite:
+        raise UsageError(
+            f"--per-composite with --engine {engine}", "none", "leave --engine out: it is quick"
+        )
+    told: dict[str, Any] = {"kind": kind, "units": units, "licence": licence, "download": download}
     if per_composite:
         opened = open_dataset(source)
+        find = open_source if engine == "local" else prepare_source
         manifest = label_composites(
-            opened, chosen, per_composite, output=output, shard_size=shard_size, notify=say
+            opened,
+            find(teacher, device=device, **told),
+            per_composite,
+            output=output,
+            shard_size=shard_size,
+            workers=workers,
+            engine=engine,
+            notify=say,
         )
         say(f"{per_composite} samples in {manifest.shards} shards -> {output or source}/shards")
         return
+    chosen = open_source(teacher, device=device, **told)
     if is_dataset:
         run = label_dataset(
             open_dataset(source),

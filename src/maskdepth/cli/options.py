@@ -13,7 +13,7 @@ import typer
 from maskdepth.errors import UsageError
 
 if TYPE_CHECKING:
-    from maskdepth.labelling.teachers import RecordedDepth, Teacher
+    from maskdepth.labelling.teachers import RecordedDepth, Teacher, TeacherOpener
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")]
 Cutouts = Annotated[Path, typer.Argument(help="Folder of transparent cutouts (PNG, WebP, TIFF).")]
@@ -109,6 +109,15 @@ def open_source(
     source = open_teacher(
         name, kind=kind, units=units, licence=licence, device=device, download=download
     )
+    say(describe(source))
+    return source
+
+
+def prepare_source(name: str, **told: Any) -> TeacherOpener | RecordedDepth:
+    """The same, to be opened by other processes."""
+    from maskdepth.labelling.teachers import describe, teacher_opener
+
+    source = teacher_opener(name, **told)
     say(describe(source))
     return source
 

@@ -11,7 +11,7 @@ import numpy as np
 from maskdepth.errors import DatasetError, StorageError, UsageError
 from maskdepth.images import remove_parts, save_jpeg
 from maskdepth.labelling.storage import Encoding, Manifest, write_dataset, writer_lock
-from maskdepth.labelling.teachers.teacher import Teacher
+from maskdepth.labelling.teachers.teacher import Teacher, TeacherOpener
 from maskdepth.synthesis.assets import (
     Asset,
     BackgroundAsset,
@@ -175,7 +175,7 @@ def materialise(
     encoding: Encoding | None = None,
     workers: int | None = None,
     engine: str = "local",
-    teacher: Teacher | None = None,
+    teacher: Teacher | TeacherOpener | None = None,
     notify: Callable[[str], None] = lambda _: None,
 ) -> Manifest:
     """Write the first ``count`` training samples as tar shards with an index; see ``storage``.
@@ -187,7 +187,7 @@ def materialise(
         shard_size: samples a shard.
         encoding: of the members; small and fast if left out.
         workers: processes; as many as there are cores if left out.
-        engine: ``local`` for processes of this machine, ``ray`` for tasks of Ray Data.
+        engine: ``local`` for processes of this machine, ``ray`` for Ray Data.
         teacher: labels each composite, see ``write_dataset``.
         notify: receives a line on the progress now and then.
 

@@ -15,6 +15,7 @@ from maskdepth.labelling.label_sheet import save_label_sheet
 from maskdepth.labelling.labels import LabelJob, LabelResult, Source, make_labels
 from maskdepth.labelling.storage import Manifest, is_materialised, writer_lock
 from maskdepth.labelling.teachers.recorded import RecordedDepth
+from maskdepth.labelling.teachers.teacher import TeacherOpener
 from maskdepth.synthesis.assets import BackgroundAsset
 from maskdepth.synthesis.checks import DISPARITY_SUFFIX
 from maskdepth.synthesis.label_facts import LABEL_SHEET
@@ -83,11 +84,13 @@ def label_dataset(
 
 def label_composites(
     dataset: Dataset,
-    source: Source,
+    source: Source | TeacherOpener,
     count: int,
     *,
     output: Path | None = None,
     shard_size: int = 1000,
+    workers: int | None = None,
+    engine: str = "local",
     notify: Notify = lambda _: None,
 ) -> Manifest:
     """Write the first ``count`` training composites as shards that a teacher has labelled.
@@ -98,11 +101,14 @@ def label_composites(
     Args:
         output: a new dataset folder for the shards; in the dataset's own without.
         shard_size: samples a shard.
+        workers: actors of the engine ``ray``; as many as there are GPUs or, on CPUs, nodes if
+            left out. The engine ``local`` is this process alone.
+        engine: ``local``, or ``ray``, to which the source is a ``TeacherOpener``.
 
     Raises:
-        UsageError: the source is depth files, of which composites have none; or ``count`` is
-            beyond the planned grid.
-        DependencyError: pyarrow is not installed.
+        UsageError: the source is depth files, of which composites have none; ``count`` is
+            beyond the planned grid; or there is no engine of that name.
+        DependencyError: pyarrow is not installed, or ray where that is the engine.
         TeacherError: the teacher breaks a promise.
         StorageError: other shards are there, another run writes there, a full disk.
     """
@@ -117,7 +123,15 @@ def label_composites(
         refuse_another(folder, spec)
         save_spec(folder, spec)
         dataset = Dataset(folder, spec, ())
-    return materialise(dataset, count, shard_size=shard_size, teacher=source, notify=notify)
+    return materialise(
+        dataset,
+        count,
+        shard_size=shard_size,
+        workers=workers,
+        engine=engine,
+        teacher=source,
+        notify=notify,
+    )
 
 
 def _chosen(dataset: Dataset, source: Source, everything: bool) -> list[BackgroundAsset]:

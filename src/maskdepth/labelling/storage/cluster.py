@@ -1,5 +1,7 @@
 """The engine on Ray Data: one task a shard, on this machine or on all nodes of a cluster.
 
+Shards that a teacher looks at go to a pool of actors, which open it once each.
+
 Only names of backgrounds, numbers of shards and what workers say of them pass through Ray; samples
 go from the worker to the dataset folder, which all nodes share. Ray starts a task again elsewhere
 when its worker or node is lost. That is safe: a shard appears whole or not at all, and has the
@@ -18,8 +20,9 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +33,7 @@ from maskdepth.errors import DependencyError, MaskdepthError, StorageError, Usag
 from maskdepth.images import write_bytes
 from maskdepth.labelling.storage.lock import HeldLock
 from maskdepth.labelling.storage.work import Job, Task, Work, Worker
+from maskdepth.labelling.teachers.teacher import TeacherOpener
 
 # Nothing large passes through the object store, and Ray would take a third of the memory for it.
 _OBJECT_STORE_BYTES: Final = 256 << 20
@@ -37,6 +41,7 @@ _OBJECT_STORE_BYTES: Final = 256 << 20
 _BLOCK_BYTES: Final = 1 << 20
 _CHECK_SECONDS: Final = 120.0
 _ANSWER_SECONDS: Final = 10.0
+_SHARD_SECONDS: Final = 4 * 3600.0  # without any shard finished that a teacher looks at
 _SHARE_REMEDY = (
     "put the dataset and its assets on a file system that all nodes share, and install the same "
     "maskdepth, OpenCV and isal on each"
@@ -45,35 +50,55 @@ _SHARE_REMEDY = (
 
 @contextlib.contextmanager
 def ray_engine(
-    job: Job, lock: HeldLock, workers: int | None, notify: Callable[[str], None]
+    job: Job,
+    lock: HeldLock,
+    workers: int | None,
+    notify: Callable[[str], None],
+    teacher: TeacherOpener | None = None,
 ) -> Iterator[Work]:
     """Tasks on the cluster at RAY_ADDRESS, else on this machine's cores; an ``Engine``.
 
+    Args:
+        teacher: looks at every composite, on actors.
+
     Raises:
         DependencyError: ray is not installed.
-        UsageError: no cluster answers at RAY_ADDRESS.
+        UsageError: no cluster answers at RAY_ADDRESS, or it has no GPU for the teacher.
         StorageError: a node does not share the folder or renders other bytes, or nothing was
             finished for half an hour, since Ray tries without end what kills its workers.
     """
     try:
-        with ray_session(workers), _quiet_data():
+        with ray_session(workers), _quiet_data(), contextlib.ExitStack() as ending:
             import ray
             from ray.data.exceptions import ExecutionTimeoutError
+            from ray.exceptions import RayActorError, WorkerCrashedError
 
             nodes: list[dict[str, Any]] = [
                 node
                 for node in ray.nodes()  # type: ignore[no-untyped-call] # has no types
                 if node["Alive"]
             ]
-            cores = sum(node["Resources"].get("CPU", 0) for node in nodes)
+            resources = [node["Resources"] for node in nodes]
+            cores = sum(each.get("CPU", 0) for each in resources)
             notify(f"ray: {cores:g} processors, nodes: {len(nodes)}")
+            plan = None if teacher is None else plan_actors(teacher.device, workers, resources)
+            if plan is not None:
+                where = "GPUs" if "num_gpus" in plan.takes else "processors"
+                notify(f"teacher: up to {plan.actors} of them, on {where}")
             permit = job.folder / f".{secrets.token_hex(8)}.part"  # so that remove_parts knows it
             write_bytes(permit, b"")
             run = _Run(permit, job)
             try:
                 _check_nodes(run, nodes)
-                yield lambda task, items: _map_items(run, task, items, workers)
-            except (ExecutionTimeoutError, ray.exceptions.WorkerCrashedError) as error:
+                taught = replace(run, teacher=teacher)
+
+                def work(task: Task, items: Sequence[Any]) -> Iterator[Any]:
+                    if plan is not None and task == "write_shard":
+                        return _map_on_actors(taught, task, items, plan, ending)
+                    return _map_on_tasks(run, task, items, workers)
+
+                yield work
+            except (ExecutionTimeoutError, WorkerCrashedError, RayActorError) as error:
                 raise StorageError(
                     "workers that live until the end",
                     f"{type(error).__name__}: those of one shard are killed each time, or none "
@@ -167,11 +192,50 @@ def _quiet_data() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
+class ActorPlan:
+    """How many actors, and what each takes of the cluster, in Ray's words."""
+
+    actors: int
+    takes: dict[str, int]
+
+
+def plan_actors(
+    device: str, workers: int | None, nodes: Sequence[Mapping[str, float]]
+) -> ActorPlan:
+    """The actors that a teacher runs on, on a cluster of such nodes.
+
+    A GPU each, and at most as many as asked for. On processors as many as asked for, else one a
+    node, which share the cores: Ray lets torch have as many threads as an actor takes cores.
+
+    Args:
+        device: of the teacher; ``"auto"`` is a GPU where the cluster has any.
+        workers: at most, where given.
+        nodes: Ray's resources of each.
+
+    Raises:
+        UsageError: there is no GPU, and the device asks for one.
+    """
+    gpus = sum(int(node.get("GPU", 0)) for node in nodes)
+    if device == "cuda" and not gpus:
+        raise UsageError(
+            "a GPU that Ray knows of, for --device cuda", "none", "use --device cpu, or add a node"
+        )
+    if device in ("auto", "cuda") and gpus:
+        return ActorPlan(min(workers or gpus, gpus), {"num_cpus": 1, "num_gpus": 1})
+    cores = [int(node.get("CPU", 0)) for node in nodes]
+    actors = max(1, min(workers or sum(map(bool, cores)), sum(cores)))
+    # An actor's cores are of one node.
+    shares = (n for n in range(1, max(cores) + 1) if sum(c // n for c in cores) >= actors)
+    return ActorPlan(actors, {"num_cpus": max(shares, default=1)})
+
+
+@dataclass(frozen=True)
 class _Run:
     """A job and the file that says that it is still wanted."""
 
     permit: Path  # no two runs share one
     job: Job = field(compare=False)
+    teacher: TeacherOpener | None = None
 
     def check(self) -> None:
         """Go on only where the permit is seen.
@@ -195,13 +259,16 @@ class _Outcome:
     error: MaskdepthError | OSError | None = None
 
 
-def _map_items(run: _Run, task: Task, items: Sequence[Any], workers: int | None) -> Iterator[Any]:
+def _map_on_tasks(
+    run: _Run, task: Task, items: Sequence[Any], workers: int | None
+) -> Iterator[Any]:
     """Results of a worker's method on each item, a Ray task each, in any order."""
     import ray.data
 
     outcomes = ray.data.from_items(list(items), override_num_blocks=len(items)).map(
         partial(_work_on, run=run, task=task),
-        compute=ray.data.TaskPoolStrategy(workers),
+        # More than there are items, and it warns.
+        compute=ray.data.TaskPoolStrategy(workers and max(1, min(workers, len(items)))),
     )
     outcomes.context.enable_progress_bars = False
     outcomes.context.target_max_block_size = _BLOCK_BYTES
@@ -209,6 +276,51 @@ def _map_items(run: _Run, task: Task, items: Sequence[Any], workers: int | None)
         outcome: _Outcome = row["outcome"]
         if outcome.error is not None:
             raise outcome.error
+        yield outcome.result
+
+
+def _map_on_actors(
+    run: _Run, task: Task, items: Sequence[Any], plan: ActorPlan, ending: contextlib.ExitStack
+) -> Iterator[Any]:
+    """The same on actors, which open the run's teacher once each.
+
+    Args:
+        ending: closed when the actors are to go, whoever is still in the middle of these results.
+
+    Raises:
+        StorageError: nothing was finished for hours.
+    """
+    import ray
+
+    remote: Any = ray.remote  # whose types know no resources in a dictionary
+    make = remote(max_restarts=-1, max_task_retries=-1, scheduling_strategy="SPREAD", **plan.takes)
+    actors = [make(_Actor).remote() for _ in range(min(plan.actors, len(items)))]
+    for actor in actors:
+        ending.callback(ray.kill, actor)
+    # Not by way of the constructor, whose arguments a restart may not find again.
+    shared, todo, left = ray.put(run), deque(items), len(items)
+    # An actor that finds no free place gets no item, which would wait with it.
+    awaited = {actor.__ray_ready__.remote(): actor for actor in actors}
+    starting = set(awaited)
+    while left:
+        finished, _ = ray.wait(list(awaited), timeout=_SHARD_SECONDS)
+        if not finished:
+            raise StorageError(
+                f"a shard within {_SHARD_SECONDS / 3600:g} hours",
+                "none: workers are killed each time, or cannot be had",
+                "look at the cluster, and run this again; what was finished is kept",
+            )
+        (answer,) = finished
+        actor, outcome = awaited.pop(answer), ray.get(answer)
+        if todo:
+            awaited[actor.work.remote(todo.popleft(), shared, task)] = actor
+        else:
+            ray.kill(actor)  # one that has lost its machine may need the place
+        if answer in starting:
+            continue
+        if outcome.error is not None:
+            raise outcome.error
+        left -= 1
         yield outcome.result
 
 
@@ -221,11 +333,24 @@ def _work_on(row: dict[str, Any], run: _Run, task: Task) -> dict[str, Any]:
     return {"outcome": outcome}
 
 
+class _Actor:
+    """A process of Ray's that nothing else runs in, so that its worker is kept."""
+
+    def work(self, item: Any, run: _Run, task: Task) -> _Outcome:
+        """Do one item; the first opens the teacher, whose errors are told like any other."""
+        outcome: _Outcome = _work_on({"item": item}, run, task)["outcome"]
+        return outcome
+
+
 @lru_cache(maxsize=1)
 def _worker_for(run: _Run) -> Worker:
-    """The worker of this process, and the pictures that it has read, for as long as a run lasts."""
+    """The worker of this process, with the pictures that it has read and its teacher.
+
+    It is kept for as long as the run lasts.
+    """
     cv2.setNumThreads(1)
-    return Worker(run.job, run.check)
+    teacher = None if run.teacher is None else run.teacher.open()
+    return Worker(run.job, run.check, teacher)
 
 
 def _check_nodes(run: _Run, nodes: Sequence[dict[str, Any]]) -> None:

@@ -21,11 +21,10 @@ from maskdepth.labelling.storage.layout import (
     manifest_path,
     save_record,
 )
-from maskdepth.labelling.storage.local import taught_engine
 from maskdepth.labelling.storage.lock import HeldLock
 from maskdepth.labelling.storage.png import require_encoder
 from maskdepth.labelling.storage.work import Job
-from maskdepth.labelling.teachers.teacher import Teacher
+from maskdepth.labelling.teachers.teacher import Teacher, TeacherOpener
 from maskdepth.synthesis.recipes import sample_recipes
 from maskdepth.synthesis.spec import DatasetSpec
 
@@ -42,7 +41,7 @@ def write_dataset(
     encoding: Encoding | None = None,
     workers: int | None = None,
     engine: str = "local",
-    teacher: Teacher | None = None,
+    teacher: Teacher | TeacherOpener | None = None,
     notify: Callable[[str], None] = lambda _: None,
 ) -> Manifest:
     """Write the first ``count`` training samples as shards, or what is missing of them.
@@ -57,17 +56,18 @@ def write_dataset(
         shard_size: samples a shard.
         workers: processes; as many as there are cores if left out.
         engine: ``local`` or ``ray``, see ``engines``.
-        teacher: labels each composite, in this process alone; its disparity is then the
-            teacher's, and unknown where a check of it fails.
+        teacher: labels each composite; its disparity is then the teacher's, and unknown where a
+            check of it fails. The local engine has it look in this process alone, the other
+            opens it in its own.
         notify: receives a line on the progress now and then.
 
     Raises:
-        UsageError: no engine of that name.
+        UsageError: no engine of that name, or one that cannot open this teacher.
         DependencyError: pyarrow, isal, or what the engine needs, is not installed.
         DatasetError: a finished shard or a plate was damaged, or an asset changed.
         StorageError: other samples are there already, a full disk, or killed workers.
     """
-    run = find_engine(engine) if teacher is None else taught_engine(teacher)
+    run = find_engine(engine, teacher)
     require_pyarrow()
     encoding = encoding or Encoding()
     require_encoder(encoding.compression)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from maskdepth.labelling.teachers.opening import describe, open_teacher
+from maskdepth.labelling.teachers.opening import describe, open_teacher, teacher_opener
 from maskdepth.labelling.teachers.recorded import RecordedDepth
-from maskdepth.labelling.teachers.teacher import Teacher, TeacherInfo, checked_maps, disparity_map
+from maskdepth.labelling.teachers.teacher import (
+    Teacher,
+    TeacherInfo,
+    TeacherOpener,
+    checked_maps,
+    disparity_map,
+)
 
 __all__ = [
     "RecordedDepth",
     "Teacher",
     "TeacherInfo",
+    "TeacherOpener",
     "checked_maps",
     "describe",
     "disparity_map",
     "open_teacher",
+    "teacher_opener",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -10,7 +11,7 @@ from maskdepth.errors import TeacherError, UsageError
 from maskdepth.labelling.teachers.densedepth import DENSEDEPTHS, DenseDepth
 from maskdepth.labelling.teachers.known import KNOWN, UNKNOWN, Facts
 from maskdepth.labelling.teachers.recorded import ExactDepth, RecordedDepth, SensorDepth
-from maskdepth.labelling.teachers.teacher import KINDS, UNITS, Teacher
+from maskdepth.labelling.teachers.teacher import KINDS, UNITS, Teacher, TeacherOpener
 
 if TYPE_CHECKING:
     from maskdepth.labelling.teachers.teacher import Kind, Units
@@ -78,7 +79,35 @@ def open_teacher(
     return TransformersTeacher(find_folder(name, download=download), name, facts, device)
 
 
-def describe(teacher: Teacher | RecordedDepth) -> str:
+def teacher_opener(
+    name: str, *, device: str = "auto", **told: Any
+) -> TeacherOpener | RecordedDepth:
+    """The same, for other processes to open; see ``open_teacher``.
+
+    It is opened here as well, for what it says of itself, and on the CPU: here need not be a GPU.
+    """
+    found = open_teacher(name, device="cpu", **told)
+    if isinstance(found, RecordedDepth):
+        return found
+    make = partial(_open_network, _absolute(name), device=device, **told)
+    return TeacherOpener(found.info, device, make)
+
+
+def _open_network(name: str, **told: Any) -> Teacher:
+    teacher = open_teacher(name, **told)
+    assert not isinstance(teacher, RecordedDepth)
+    return teacher
+
+
+def _absolute(name: str) -> str:
+    """A teacher's name that means the same in any folder."""
+    network, colon, weights = name.partition(":")
+    if network in DENSEDEPTHS:
+        return f"{network}{colon}{Path(weights).absolute()}"
+    return str(Path(name).absolute()) if Path(name).exists() else name
+
+
+def describe(teacher: Teacher | TeacherOpener | RecordedDepth) -> str:
     """What is shown of a teacher when it is chosen."""
     if isinstance(teacher, RecordedDepth):
         return f"{teacher.name} depth: {teacher.files}"

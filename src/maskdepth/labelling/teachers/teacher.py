@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
@@ -98,6 +98,36 @@ class Teacher(Protocol):
             TeacherError: the network gave something else than its description says.
         """
         ...
+
+
+@dataclass(frozen=True)
+class TeacherOpener:
+    """A teacher that is opened where it is needed: in another process, or on another machine.
+
+    Attributes:
+        info: what it says of itself.
+        device: that it is opened on: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        make: opens it; can be pickled.
+    """
+
+    info: TeacherInfo
+    device: str
+    make: Callable[[], Teacher] = field(compare=False)
+
+    def open(self) -> Teacher:
+        """The teacher, in this process.
+
+        Raises:
+            TeacherError: another one is found here, or none.
+        """
+        teacher = self.make()
+        if teacher.info != self.info:
+            raise TeacherError(
+                f"the teacher {self.info.name} {self.info.version} wherever it is opened",
+                f"{teacher.info.name} {teacher.info.version}",
+                "put the same files under the same path on all machines",
+            )
+        return teacher
 
 
 def within_range(values: NDArray[np.float32], info: TeacherInfo) -> NDArray[np.float32]:
