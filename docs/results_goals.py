@@ -182,8 +182,9 @@ def limits(evaluation: Mapping[str, Any], bench: Mapping[str, Any] | None) -> It
         "is what a threshold lives on; that slice says least about a camera."
     )
     yield (
-        "Prediction registers the plate before the network sees it. What that alone buys is in the "
-        "rows of the threshold after registration."
+        "Prediction registers the plate before the network sees it, and measures outlines against it "
+        "afterwards. What registration alone buys is in the rows of the threshold after it; what "
+        "measuring buys is in the experiments."
     )
     yield (
         "Objects in the rows 'anywhere' stand at a distance that was drawn by lot: no network can "
