@@ -182,8 +182,8 @@ def limits(evaluation: Mapping[str, Any], bench: Mapping[str, Any] | None) -> It
         "is what a threshold lives on; that slice says least about a camera."
     )
     yield (
-        "Prediction registers the plate before the network sees it, and measures outlines against it "
-        "afterwards. What registration alone buys is in the rows of the threshold after it; what "
+        "Prediction registers the plate before the network sees it, and measures outlines against "
+        "it afterwards. What registration alone buys is in the rows of the threshold after it; what "
         "measuring buys is in the experiments."
     )
     yield (
