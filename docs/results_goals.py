@@ -183,8 +183,8 @@ def limits(evaluation: Mapping[str, Any], bench: Mapping[str, Any] | None) -> It
     )
     yield (
         "Prediction registers the plate before the network sees it, and measures outlines against "
-        "it afterwards. What registration alone buys is in the rows of the threshold after it; what "
-        "measuring buys is in the experiments."
+        "it afterwards. What registration alone buys is in the rows of the threshold after it; of "
+        "measuring, the experiments tell."
     )
     yield (
         "Objects in the rows 'anywhere' stand at a distance that was drawn by lot: no network can "
