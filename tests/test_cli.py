@@ -55,7 +55,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         captured = capsys.readouterr()
         return Outcome(code, captured.out, captured.err)
 
-    monkeypatch.delenv("MASKDEPTH_QUIET", raising=False)
+    monkeypatch.setenv("MASKDEPTH_QUIET", "0")  # undone afterwards, also what --quiet sets
     return call
 
 
@@ -441,7 +441,7 @@ def test_an_interrupted_run_goes_on_without_its_start(
     written: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A run that has started knows its parent, and --resume beside --from is refused."""
-    monkeypatch.delenv("MASKDEPTH_QUIET", raising=False)
+    monkeypatch.setenv("MASKDEPTH_QUIET", "0")  # undone afterwards, also what --quiet sets
     monkeypatch.setattr(sys, "argv", ["maskdepth", "train", "data", *written, "-o", "run"])
     with pytest.raises(typer.Exit):
         commands._stop("--resume")

@@ -600,7 +600,7 @@ def call(
             code = stop.code if isinstance(stop.code, int) else 0
         return code, *capsys.readouterr()
 
-    monkeypatch.delenv("MASKDEPTH_QUIET", raising=False)
+    monkeypatch.setenv("MASKDEPTH_QUIET", "0")  # undone afterwards, also what --quiet sets
     return run
 
 

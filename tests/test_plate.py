@@ -571,7 +571,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
             code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
         return code, *capsys.readouterr()
 
-    monkeypatch.delenv("MASKDEPTH_QUIET", raising=False)
+    monkeypatch.setenv("MASKDEPTH_QUIET", "0")  # undone afterwards, also what --quiet sets
     return call
 
 
