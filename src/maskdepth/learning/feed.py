@@ -217,15 +217,13 @@ class Feed:
 
 def place(batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
     """A batch on a device: float32 there, bytes as [0, 1]; whole numbers stay as they are."""
-    moved = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
-    return {
-        name: value.float().div_(255)
-        if value.dtype == torch.uint8
-        else value.float()
-        if value.dtype in (torch.float16, torch.bool)
-        else value
-        for name, value in moved.items()
-    }
+    return {name: _as_float(value.to(device, non_blocking=True)) for name, value in batch.items()}
+
+
+def _as_float(value: Tensor) -> Tensor:
+    if value.dtype == torch.uint8:
+        return value.float().div_(255)
+    return value.float() if value.dtype in (torch.float16, torch.bool) else value
 
 
 def _prepare_worker(_: int) -> None:
