@@ -23,16 +23,13 @@ from folders import contents
 from maskdepth.bench import bench_engines
 from maskdepth.errors import DependencyError, MaskdepthError, StorageError, TeacherError, UsageError
 from maskdepth.labelling.build import Dataset, compose_dataset, materialise
-from maskdepth.labelling.storage import Encoding, ShardReader
+from maskdepth.labelling.storage import ShardReader
 from maskdepth.labelling.storage.cluster import plan_actors
 from maskdepth.labelling.teachers import Teacher, TeacherOpener, open_teacher, teacher_opener
 from maskdepth.synthesis.rules import RecipeRules
 from maskdepth.synthesis.worlds import write_sample_pack
 
 pytest.importorskip("ray.data", reason="ray is not installed")
-
-# ISA-L's level was twice seen to choose another of two equal matches: see docs/storage.md.
-ZLIB = Encoding(compression=2)
 
 SHARD_SIZE = 8
 LONG = 1600  # samples of a shard that takes long enough to be met in the middle
@@ -166,8 +163,8 @@ def test_ray_writes_the_same_bytes(make: Make) -> None:
     """Every file of the dataset, and no other; going on with more samples as well."""
     here, there = make("here"), make("there")
     for count in (12, 20):
-        materialise(here, count, shard_size=SHARD_SIZE, workers=1, encoding=ZLIB)
-        materialise(there, count, shard_size=SHARD_SIZE, engine="ray", encoding=ZLIB)
+        materialise(here, count, shard_size=SHARD_SIZE, workers=1)
+        materialise(there, count, shard_size=SHARD_SIZE, engine="ray")
         assert contents(here.folder) == contents(there.folder)
 
 
@@ -176,12 +173,12 @@ def test_ray_writes_the_same_bytes(make: Make) -> None:
 def test_a_killed_worker_loses_nothing(make: Make) -> None:
     """SIGKILL in the middle of a shard: Ray begins it again, and all files get the same bytes."""
     here, there = make("here"), make("there")
-    with Run(there, encoding=ZLIB) as run:
+    with Run(there) as run:
         os.kill(run.stopped_writer(), signal.SIGKILL)
         run.join(120)
         assert not run.is_alive()
     assert run.error is None
-    materialise(here, 2 * LONG, shard_size=LONG, workers=1, encoding=ZLIB)
+    materialise(here, 2 * LONG, shard_size=LONG, workers=1)
     assert contents(here.folder) == contents(there.folder)
 
 
@@ -211,7 +208,7 @@ def test_actors_label_composites_to_the_same_bytes(
     """Each opens the teacher once, however many shards it writes."""
     here, there = make("here"), make("there")
     count, at_once = 6 * SHARD_SIZE, 2
-    label = partial(materialise, count=count, shard_size=SHARD_SIZE, encoding=ZLIB)
+    label = partial(materialise, count=count, shard_size=SHARD_SIZE)
     label(here, teacher=open_teacher("net.onnx", device="cpu"))
     label(there, teacher=teacher, engine="ray", workers=at_once)
     assert contents(here.folder) == contents(there.folder)
@@ -227,7 +224,7 @@ def test_a_killed_actor_loses_nothing(make: Make, teacher: TeacherOpener, tmp_pa
     """SIGKILL in the middle of a shard: another opens the teacher, and all files are the same."""
     here, there = make("here"), make("there")
     long = LONG // 4  # since a teacher takes its time
-    with Run(there, long, teacher=teacher, workers=1, encoding=ZLIB) as run:
+    with Run(there, long, teacher=teacher, workers=1) as run:
         killed = run.stopped_writer()
         os.kill(killed, signal.SIGKILL)
         run.join(240)
@@ -235,7 +232,7 @@ def test_a_killed_actor_loses_nothing(make: Make, teacher: TeacherOpener, tmp_pa
     assert run.error is None
     first, second = (tmp_path / "openings").read_text().split()
     assert first == str(killed) != second
-    materialise(here, 2 * long, shard_size=long, teacher=teacher, encoding=ZLIB)
+    materialise(here, 2 * long, shard_size=long, teacher=teacher)
     assert contents(here.folder) == contents(there.folder)
 
 

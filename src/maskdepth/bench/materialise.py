@@ -46,7 +46,7 @@ def bench_materialise(
         ``rendering``, samples a second of one process that stores nothing; ``machine``.
 
     Raises:
-        DependencyError: pyarrow or isal is not installed.
+        DependencyError: pyarrow or deflate is not installed.
     """
     processes = workers or os.cpu_count() or 1
     rows: list[dict[str, Any]] = []

@@ -193,7 +193,7 @@ def materialise(
 
     Raises:
         UsageError: ``count`` is beyond the planned grid, or there is no engine of that name.
-        DependencyError: pyarrow or isal is not installed, or ray where that is the engine.
+        DependencyError: pyarrow or deflate is not installed, or ray where that is the engine.
         DatasetError: a finished shard or a plate was damaged, or an asset changed.
         StorageError: other samples are there already, another run writes there, a full disk.
     """

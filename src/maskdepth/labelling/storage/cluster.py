@@ -44,7 +44,7 @@ _ANSWER_SECONDS: Final = 10.0
 _SHARD_SECONDS: Final = 4 * 3600.0  # without any shard finished that a teacher looks at
 _SHARE_REMEDY = (
     "put the dataset and its assets on a file system that all nodes share, and install the same "
-    "maskdepth, OpenCV and isal on each"
+    "maskdepth, OpenCV and deflate on each"
 )
 
 

@@ -7,7 +7,7 @@
     DATASET/index.parquet                a row a sample; last, so where it is all is there
 
 Every file is a pure function of the spec, the count and the encoding, down to its last byte (on
-the same builds of OpenCV and isal, and CPU family): that is what lets an interrupted run go on.
+the same builds of OpenCV and deflate, and CPU family): that is what lets an interrupted run go on.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Encoding(Settings):
     Attributes:
         picture: of the picture and of a perturbed plate. JPEG loses a little, PNG nothing.
         quality: of JPEG.
-        compression: of the PNG members: 1 is ISA-L's, 2 to 9 are zlib's levels.
+        compression: of the PNG members: libdeflate's level.
     """
 
     picture: Literal["jpeg", "png"] = "jpeg"
@@ -84,7 +84,7 @@ class Manifest(Settings):
     count: int = Field(ge=1)
     shard_size: int = Field(ge=1)
     encoding: Encoding
-    png_encoder: Literal["opencv", "isal", "zlib"] = "opencv"
+    png_encoder: Literal["opencv", "isal", "zlib", "libdeflate"] = "opencv"
     plates: tuple[PlateFile, ...]
     teacher: TeacherLabel | None = None
 

@@ -34,7 +34,7 @@ from maskdepth.labelling.storage.layout import (
 )
 from maskdepth.labelling.storage.lock import HeldLock
 from maskdepth.labelling.storage.plates import plate_file, plate_pictures
-from maskdepth.labelling.storage.png import png_encoder
+from maskdepth.labelling.storage.png import ENCODER
 from maskdepth.labelling.storage.samples import encode_sample, pack_members, tar_end
 from maskdepth.labelling.teachers.teacher import Teacher, checked_maps
 from maskdepth.synthesis.label_facts import TeacherLabel
@@ -71,7 +71,7 @@ class Job:
             count=self.count,
             shard_size=self.shard_size,
             encoding=self.encoding,
-            png_encoder=png_encoder(self.encoding.compression),
+            png_encoder=ENCODER,
             plates=tuple(sorted(plates, key=lambda plate: plate.file)),
             teacher=self.teacher,
         )

@@ -63,14 +63,14 @@ def write_dataset(
 
     Raises:
         UsageError: no engine of that name, or one that cannot open this teacher.
-        DependencyError: pyarrow, isal, or what the engine needs, is not installed.
+        DependencyError: pyarrow, deflate, or what the engine needs, is not installed.
         DatasetError: a finished shard or a plate was damaged, or an asset changed.
         StorageError: other samples are there already, a full disk, or killed workers.
     """
     run = find_engine(engine, teacher)
     require_pyarrow()
     encoding = encoding or Encoding()
-    require_encoder(encoding.compression)
+    require_encoder()
     told = None if teacher is None else describe_teacher(teacher.info)
     job = Job(folder.resolve(), spec, count, shard_size, encoding, told)
     earlier = _earlier(job)
