@@ -17,12 +17,11 @@ from torch import Tensor, nn
 
 from maskdepth.errors import ModelError
 from maskdepth.images import write_bytes
+from maskdepth.inference.predictor import INPUTS, OUTPUTS
 from maskdepth.learning.model import find_preset
 
-__all__ = ["INPUTS", "OPSET", "OUTPUTS", "PredictForward", "check_parity", "export_onnx"]
+__all__ = ["OPSET", "PredictForward", "check_parity", "export_onnx"]
 
-INPUTS = ("picture", "plate", "plate_disparity", "validity")
-OUTPUTS = ("alpha", "disparity")
 OPSET = 20
 
 _EXAMPLE_SIZE = (96, 128)  # height and width of the trace, where they are free
