@@ -205,6 +205,8 @@ def run_cell(
     model = cell.build()
     started = time.process_time()
     result = train(config, samples, None, output / name, model=model)
+    if result.interrupted:
+        raise SystemExit(f"{name} was interrupted, and is not judged")
     card = ModelCard("small", None, 224, "synthetic only", "0", {}, 0)
     predictor = Predictor(TorchBackend(result.model), card, refine=False)
     figures = {

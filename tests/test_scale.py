@@ -175,7 +175,7 @@ def test_a_killed_worker_loses_nothing(make: Make) -> None:
     here, there = make("here"), make("there")
     with Run(there) as run:
         os.kill(run.stopped_writer(), signal.SIGKILL)
-        run.join(120)
+        run.join(300)
         assert not run.is_alive()
     assert run.error is None
     materialise(here, 2 * LONG, shard_size=LONG, workers=1)
@@ -192,7 +192,7 @@ def test_a_run_whose_place_was_taken_stops(make: Make) -> None:
         (permit,) = dataset.folder.glob(".*.part")
         permit.unlink()
         os.kill(writer, signal.SIGCONT)
-        run.join(60)
+        run.join(300)
         assert not run.is_alive()
     assert isinstance(run.error, StorageError)
     assert "\n" not in str(run.error)
