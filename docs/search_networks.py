@@ -174,10 +174,7 @@ CELLS = {
     "two_decoders": Cell(TwoDecoders),
     "sharp": Cell(Sharp),
     "narrow": Cell(_of_widths(12, 24, 48, 72, 96)),
-    "wide_half": Cell(_of_widths(24, 32, 64, 96, 128)),
     "loss_without_log": Cell(config={"losses": LossWeights(disparity_l1=0.3)}),
-    "loss_l1_alone": Cell(config={"losses": LossWeights(disparity_ssi=0, disparity_gradient=0)}),
-    "plate_always": Cell(config={"drop_plate": 0.0}),
     "plate_half": Cell(config={"drop_plate": 0.5}),
 }
 
