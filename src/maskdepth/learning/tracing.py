@@ -3,14 +3,14 @@
 Samples lie in square tiles. A *pair* is a tile and a shape that it may see; all pairs of a form are
 met in one go, and the nearest hit of each sample is kept. Pairs whose shape lies behind all that
 the tile shows are left out, so the work is that of ``trace`` or less, without a turn of Python for
-every shape. Formulas are those of ``worlds.shapes``, operation by operation, so that the two agree
-to the last bits. Holes stay functions of NumPy: they are asked about the foremost hit of each
-sample, and where that is a hole, about the next.
+every shape. Formulas are those of ``trace`` too, so that the two agree to the last bits. Holes stay
+functions of NumPy: they are asked about the foremost hit of each sample, and where that is a hole,
+about the next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,16 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskdepth.labelling.teachers.devices import pick_device
+from maskdepth.synthesis.worlds.forms import Arithmetic, by_form
 from maskdepth.synthesis.worlds.raycast import Camera, windows
-from maskdepth.synthesis.worlds.shapes import (
-    NEAR,
-    Box,
-    Ellipsoid,
-    Frustum,
-    Polyhedron,
-    Quad,
-    Shape,
-)
+from maskdepth.synthesis.worlds.shapes import Shape
 from maskdepth.synthesis.worlds.textures import Array
 
 _SIDE = 8  # samples along a tile
@@ -37,7 +30,16 @@ _TILE = _SIDE * _SIDE
 _PAIRS = {"cpu": 1 << 10, "cuda": 1 << 16, "mps": 1 << 15}
 """Pairs met in one go: on a CPU what its cache holds, on a GPU what keeps it busy."""
 
-Vector = list[Tensor]  # three components, which broadcast
+
+def _root(square: Tensor) -> Tensor:
+    """Square root, 0 below 0. In single precision torch's own is off by a last bit on CPUs."""
+    positive = square.clamp(min=0.0)
+    if positive.device.type == "cpu":
+        return positive.double().sqrt().to(positive.dtype)
+    return positive.sqrt()
+
+
+_TORCH = Arithmetic(torch.where, torch.minimum, torch.maximum, torch.isfinite, _root)
 
 
 @dataclass(frozen=True)
@@ -135,37 +137,24 @@ class _Rays:
         nearest: Array,
         device: str,
     ) -> None:
-        self.device, self.parallel, self.size = device, camera.parallel, (len(v), len(u))
+        self.device, self.size = device, (len(v), len(u))
         self.kind = torch.float64 if u.dtype == np.float64 and device != "mps" else torch.float32
         self.across = self._tiled((u - camera.centre[0]) / camera.focal)
         self.along = self._tiled((v - camera.centre[1]) / camera.focal)
-        axes = np.array([shape.axes for shape in shapes]).reshape(-1, 3, 3)
-        away = camera.position - np.array([shape.centre for shape in shapes]).reshape(-1, 3)
-        start = np.einsum("nij,nj->ni", axes, away)
-        turned = np.einsum("nij,kj->nik", axes, camera.axes)  # columns: right, down, forward
-        self.frames = self._send(np.concatenate([start, turned.reshape(-1, 9)], axis=1).T)
+        self.camera = camera
+        self.frames = self._send(camera.in_frames(shapes))
         tiles = (spans + np.array([0, _SIDE - 1, 0, _SIDE - 1])) // _SIDE
         self.work = np.prod(tiles[:, 1::2] - tiles[:, ::2], axis=1)
         self.tiles, self.spans = (torch.from_numpy(each).to(device) for each in (tiles, spans))
         # rounded as t is, a hit may lie a trifle before the least t
         self.nearest = self._send(nearest - 1e-5 * np.abs(nearest))
-        self.forms = np.zeros(len(shapes), np.int64)
-        self.tables: list[tuple[Form, Tensor, list[torch.dtype]]] = []
-        for number, (form, ranks, sizes) in enumerate(_by_form(shapes)):
-            self.forms[ranks] = number
-            # a size that its shape holds in double is computed with in double, as NumPy does
-            double = [isinstance(size, np.float64) and device != "mps" for size in sizes[0]]
-            kinds = [torch.float64 if wide else self.kind for wide in double]
-            table = np.zeros((len(kinds), len(shapes)))
-            table[:, ranks] = np.array(sizes).T
-            widest = torch.float64 if any(double) else self.kind
-            self.tables.append((form, self._send(table, widest), kinds))
-        self.form = torch.from_numpy(self.forms).to(device)
+        self.group, tables = by_form([shape.form() for shape in shapes])
+        self.tables = [(form, self._send(table)) for form, table in tables]
+        self.groups = torch.from_numpy(self.group).to(device)
         self.numbers = torch.arange(len(self.tables), device=device)
 
-    def _send(self, values: Array, kind: torch.dtype | None = None) -> Tensor:
-        array = torch.from_numpy(np.ascontiguousarray(values))
-        return array.to(kind or self.kind).to(self.device)
+    def _send(self, values: Array) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self.kind).to(self.device)
 
     def _tiled(self, steps: Array) -> Tensor:
         """Steps along one side of the picture (tiles, _SIDE), the last repeated to fill up."""
@@ -185,23 +174,22 @@ class _Rays:
 
     def meet(self, ranks: NDArray[np.int64], front: _Front) -> _Hits:
         """The hits of some shapes that are no farther than the front."""
-        by_form = ranks[np.argsort(self.forms[ranks], kind="stable")]
+        by_form = ranks[np.argsort(self.group[ranks], kind="stable")]
         rank, tile = self._pairs(torch.from_numpy(by_form).to(self.device))
         before = front.t.view(-1, _TILE)
         seen = before.amax(dim=1)[tile] >= self.nearest[rank]
         rank, tile = rank[seen], tile[seen]
-        ends = torch.searchsorted(self.form[rank], self.numbers, right=True).tolist()
+        ends = torch.searchsorted(self.groups[rank], self.numbers, right=True).tolist()
         row = torch.div(tile, len(self.across), rounding_mode="floor")
         column = tile - row * len(self.across)
         across, along = self.across[column, None, :], self.along[row, :, None]
-        o, d = self._local(self.frames[:, rank, None, None], across, along)
+        o, d = self.camera.local_rays(self.frames[:, rank, None, None], across, along)
         t = torch.empty((len(rank), _SIDE, _SIDE), dtype=self.kind, device=self.device)
-        for (form, table, kinds), start, end in zip(self.tables, [0, *ends], ends, strict=False):
+        for (form, table), start, end in zip(self.tables, [0, *ends[:-1]], ends, strict=True):
             if start < end:
                 own = slice(start, end)
-                rows = table[:, rank[own], None, None]
-                sizes = [size.to(kind) for size, kind in zip(rows, kinds, strict=True)]
-                t[own] = form([part[own] for part in o], [part[own] for part in d], sizes)
+                sizes = table[:, rank[own], None, None]
+                t[own] = form(_TORCH, [part[own] for part in o], [part[own] for part in d], sizes)
         t = t.view(-1, _TILE)
         within = self._within(rank, column, row).view(-1, _TILE)
         met = within & t.isfinite() & (t <= before[tile])
@@ -226,13 +214,6 @@ class _Rays:
         u, v = column[:, None] * _SIDE + steps, row[:, None] * _SIDE + steps
         return ((v >= top) & (v < bottom))[:, :, None] & ((u >= left) & (u < right))[:, None, :]
 
-    def _local(self, frame: Tensor, across: Tensor, along: Tensor) -> tuple[Vector, Vector]:
-        """Origins and directions of rays in frames (12, ...); see ``Camera.local_rays``."""
-        spread = [across * frame[3 + 3 * i] + along * frame[4 + 3 * i] for i in range(3)]
-        if self.parallel:
-            return [spread[i] + frame[i] for i in range(3)], [frame[5 + 3 * i] for i in range(3)]
-        return [frame[i] for i in range(3)], [spread[i] + frame[5 + 3 * i] for i in range(3)]
-
     def points(self, hits: _Hits) -> NDArray[Any]:
         """Where hits lie (N, 3), each in the frame of its shape."""
         tile = torch.div(hits.sample, _TILE, rounding_mode="floor")
@@ -240,7 +221,7 @@ class _Rays:
         row = torch.div(tile, len(self.across), rounding_mode="floor")
         down = torch.div(place, _SIDE, rounding_mode="floor")
         across = self.across[tile - row * len(self.across), place - down * _SIDE]
-        o, d = self._local(self.frames[:, hits.rank], across, self.along[row, down])
+        o, d = self.camera.local_rays(self.frames[:, hits.rank], across, self.along[row, down])
         points = torch.stack([o[i] + hits.t * d[i] for i in range(3)], dim=1)
         return np.asarray(points.cpu().numpy())
 
@@ -264,117 +245,3 @@ def _see_through(hits: _Hits, front: _Front, rays: _Rays, shapes: Sequence[Shape
             there[rows] = functions[number](points[rows])
         front.keep(some.where(torch.from_numpy(there).to(rays.device)))
         hits = hits.where(~asked & (hits.t <= front.t[hits.sample]))
-
-
-Form = Callable[[Vector, Vector, list[Tensor]], Tensor]
-"""Smallest t (P,), inf for a miss, at which rays (origins, directions) meet a shape of given sizes;
-see ``Shape.hits``.
-"""
-
-
-def _by_form(
-    shapes: Sequence[Shape],
-) -> Iterator[tuple[Form, list[int], list[list[float]]]]:
-    """Forms with the ranks of their shapes and the sizes of each, as the form takes them."""
-    groups: dict[tuple[Form, tuple[type, ...]], tuple[list[int], list[list[float]]]] = {}
-    for rank, shape in enumerate(shapes):
-        form, sizes = _form_of(shape)
-        ranks, listed = groups.setdefault((form, tuple(map(type, sizes))), ([], []))
-        ranks.append(rank)
-        listed.append(sizes)
-    for (form, _), (ranks, listed) in groups.items():
-        yield form, ranks, listed
-
-
-def _form_of(shape: Shape) -> tuple[Form, list[float]]:
-    """How a shape is met, and its sizes."""
-    match shape:
-        case Quad(size=(wide, _)) if not np.isfinite(wide):
-            return _meet_quad, [np.inf, np.inf]
-        case Quad(size=size):
-            return _meet_quad, list(size)
-        case Box(size=size):
-            return _meet_box, list(size)
-        case Ellipsoid(radii=radii):
-            return _meet_ellipsoid, list(radii)
-        case Frustum(height=height, radii=(bottom, top), caps=caps):
-            # no point is within an open end: its squared radius is below zero
-            ends = [r * r if cap else -1.0 for r, cap in zip((bottom, top), caps, strict=True)]
-            return _meet_frustum, [bottom, (top - bottom) / height, height, *ends]
-        case Polyhedron(faces=faces, reach=reach):
-            return _meet_polyhedron, np.column_stack([faces, reach]).ravel().tolist()
-    raise NotImplementedError(type(shape).__name__)
-
-
-def _root(square: Tensor) -> Tensor:
-    """Square root, 0 below 0. In single precision torch's own is off by a last bit on CPUs."""
-    positive = square.clamp(min=0.0)
-    if positive.device.type == "cpu":
-        return positive.double().sqrt().to(positive.dtype)
-    return positive.sqrt()
-
-
-def _keep(t: Tensor, valid: Tensor) -> Tensor:
-    return torch.where(valid & (t > NEAR), t, torch.inf)
-
-
-def _meet_quad(o: Vector, d: Vector, sizes: list[Tensor]) -> Tensor:
-    t = -o[2] / d[2]
-    valid = torch.isfinite(t)
-    valid &= torch.abs(o[0] + t * d[0]) <= sizes[0]
-    valid &= torch.abs(o[1] + t * d[1]) <= sizes[1]
-    return _keep(t, valid)
-
-
-def _meet_box(o: Vector, d: Vector, sizes: list[Tensor]) -> Tensor:
-    enter = torch.full_like(sizes[0], -torch.inf)
-    leave = torch.full_like(sizes[0], torch.inf)
-    for i in range(3):
-        inverse = 1.0 / d[i]
-        one = (-sizes[i] - o[i]) * inverse
-        two = (sizes[i] - o[i]) * inverse
-        enter = torch.maximum(enter, torch.minimum(one, two))
-        leave = torch.minimum(leave, torch.maximum(one, two))
-    return _keep(enter, enter <= leave)
-
-
-def _meet_ellipsoid(o: Vector, d: Vector, sizes: list[Tensor]) -> Tensor:
-    p = [o[i] / sizes[i] for i in range(3)]
-    q = [d[i] / sizes[i] for i in range(3)]
-    a = q[0] * q[0] + q[1] * q[1] + q[2] * q[2]
-    b = p[0] * q[0] + p[1] * q[1] + p[2] * q[2]
-    c = p[0] * p[0] + p[1] * p[1] + p[2] * p[2] - 1.0
-    inside = b * b - a * c
-    root = _root(inside)
-    return _keep((-b - root) / a, inside > 0.0)
-
-
-def _meet_frustum(o: Vector, d: Vector, sizes: list[Tensor]) -> Tensor:
-    bottom, slope, height, *ends = sizes
-    radius = bottom + slope * o[1]
-    lean = slope * d[1]
-    a = d[0] * d[0] + d[2] * d[2] - lean * lean
-    b = o[0] * d[0] + o[2] * d[2] - slope * d[1] * radius
-    c = o[0] * o[0] + o[2] * o[2] - radius * radius
-    inside = b * b - a * c
-    root = _root(inside)
-    best = torch.full_like(bottom, torch.inf)
-    for t in ((-b - root) / a, (-b + root) / a):
-        y = o[1] + t * d[1]
-        best = torch.minimum(best, _keep(t, (inside >= 0.0) & (y >= 0.0) & (y <= height)))
-    for level, square in zip((torch.zeros_like(height), height), ends, strict=True):
-        t = (level - o[1]) / d[1]
-        x, z = o[0] + t * d[0], o[2] + t * d[2]
-        best = torch.minimum(best, _keep(t, x * x + z * z <= square))
-    return best
-
-
-def _meet_polyhedron(o: Vector, d: Vector, sizes: list[Tensor]) -> Tensor:
-    enter = torch.full_like(sizes[0], -torch.inf)
-    leave = torch.full_like(sizes[0], torch.inf)
-    for x, y, z, reach in zip(*(sizes[i::4] for i in range(4)), strict=True):
-        along = x * d[0] + y * d[1] + z * d[2]
-        t = (reach - x * o[0] - y * o[1] - z * o[2]) / along
-        enter = torch.maximum(enter, torch.where(along < 0.0, t, -torch.inf))
-        leave = torch.minimum(leave, torch.where(along < 0.0, torch.inf, t))
-    return _keep(enter, enter <= leave)

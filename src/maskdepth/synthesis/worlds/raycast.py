@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.synthesis.worlds.shapes import NEAR, Shape
+from maskdepth.synthesis.worlds.forms import NEAR, NUMPY, Components, by_form
+from maskdepth.synthesis.worlds.shapes import Shape
 from maskdepth.synthesis.worlds.textures import Array
 from maskdepth.synthesis.worlds.vectors import turn
 
@@ -36,28 +37,22 @@ class Camera:
         scale = self.focal / (1.0 if self.parallel else np.maximum(z, NEAR))
         return x * scale + self.centre[0], y * scale + self.centre[1], z
 
-    def local_rays(
-        self, u: Array, v: Array, origin: Array, axes: Array
-    ) -> tuple[list[Array], list[Array]]:
-        """Origins and directions, one broadcastable array per axis of the given frame."""
-        start = axes @ (self.position - origin)
-        turned = axes @ self.axes.T  # columns: right, down, forward in the frame
-        across = ((u - self.centre[0]) / self.focal)[None, :]
-        along = ((v - self.centre[1]) / self.focal)[:, None]
-        kind = across.dtype
-        spread = [
-            across * kind.type(turned[i, 0]) + along * kind.type(turned[i, 1]) for i in range(3)
-        ]
+    def in_frames(self, shapes: Sequence[Shape]) -> Array:
+        """(12, N), in the frame of each shape: the camera's position, and what its axes (right,
+        down, forward) are along the frame's first axis, its second and its third.
+        """
+        axes = np.array([shape.axes for shape in shapes]).reshape(-1, 3, 3)
+        away = self.position - np.array([shape.centre for shape in shapes]).reshape(-1, 3)
+        start = np.einsum("nij,nj->ni", axes, away)
+        turned = np.einsum("nij,kj->nik", axes, self.axes)
+        return np.concatenate([start, turned.reshape(-1, 9)], axis=1).T
+
+    def local_rays(self, frame: Components, across: Any, along: Any) -> tuple[list[Any], list[Any]]:
+        """Origins and directions in frames (12, ...), of rays so far right and down of the axis."""
+        spread = [across * frame[3 + 3 * i] + along * frame[4 + 3 * i] for i in range(3)]
         if self.parallel:
-            fixed = [np.full((1, 1), turned[i, 2], kind) for i in range(3)]
-            return [spread[i] + kind.type(start[i]) for i in range(3)], fixed
-        origins = [np.full((1, 1), start[i], kind) for i in range(3)]
-        return origins, [spread[i] + kind.type(turned[i, 2]) for i in range(3)]
-
-
-def _pick(values: Array, at: tuple[NDArray[np.intp], ...]) -> Array:
-    """Elements of an array that may stand for all by one."""
-    return np.asarray(values[0, 0] if values.size == 1 else values[at])
+            return [spread[i] + frame[i] for i in range(3)], [frame[5 + 3 * i] for i in range(3)]
+        return [frame[i] for i in range(3)], [spread[i] + frame[5 + 3 * i] for i in range(3)]
 
 
 def windows(
@@ -91,6 +86,12 @@ def windows(
     return out, np.where(endless, 0.0, z.min(axis=1))
 
 
+_AT_ONCE: Final = 1 << 14
+"""Rays met in one go: what a core's cache holds."""
+_SMALL: Final = 600
+"""Samples of a window that is met together with others."""
+
+
 class Tracer(Protocol):
     """Finds the nearest hit of each ray; ``trace`` is one, and says what is given and returned."""
 
@@ -113,25 +114,124 @@ def trace(
     Returns:
         t (H, W), inf where nothing is hit, and the index of the shape (H, W), -1 for none.
     """
-    depth: Array = np.full((len(v), len(u)), np.inf, u.dtype)
-    index = np.full(depth.shape, -1, np.int32)
     spans, nearest = windows(camera, shapes, u, v)
+    area = np.prod(np.maximum(spans[:, 1::2] - spans[:, ::2], 0), axis=1)
+    order = np.argsort(nearest, kind="stable")
+    order = order[area[order] > 0]
+    area = area[order]
+    view = _View(camera, [shapes[n] for n in order], u, v, spans[order], nearest[order], cuts)
+    # a small window's rays cost less than a turn of Python, so such shapes are met many at once
+    small = np.flatnonzero(area <= _SMALL)
+    turns = np.cumsum(area[small]) // _AT_ONCE
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        for number in np.argsort(nearest, kind="stable"):
-            shape = shapes[number]
-            left, right, top, bottom = spans[number]
-            if left >= right or top >= bottom:
-                continue
-            rows, columns = slice(top, bottom), slice(left, right)
-            if depth[rows, columns].max() < nearest[number]:
+        for rank in np.flatnonzero(area > _SMALL).tolist():
+            view.meet_one(rank)
+        for turn_number in np.unique(turns):
+            view.meet_many(small[turns == turn_number])
+    return view.t, np.append(order, -1).astype(np.int32)[view.rank]
+
+
+class _View:
+    """The nearest hits so far, of shapes that are ranked by their least t.
+
+    Attributes:
+        t: (H, W), inf where nothing is hit.
+        rank: (H, W) of the shape that is hit, their number where none is.
+    """
+
+    def __init__(
+        self,
+        camera: Camera,
+        shapes: Sequence[Shape],
+        u: Array,
+        v: Array,
+        spans: NDArray[np.int64],
+        nearest: Array,
+        cuts: bool,
+    ) -> None:
+        kind = u.dtype
+        self.t: Array = np.full((len(v), len(u)), np.inf, kind)
+        self.rank = np.full(self.t.shape, len(shapes), np.int32)
+        self._camera, self._spans, self._nearest = camera, spans, nearest
+        self._across = (u - camera.centre[0]) / camera.focal
+        self._along = (v - camera.centre[1]) / camera.focal
+        self._frames = camera.in_frames(shapes).astype(kind)
+        found = {shape.cut: None for shape in shapes if cuts and shape.cut is not None}
+        self._cuts = list(found)
+        numbers = {cut: number for number, cut in enumerate(self._cuts)}
+        holes = [-1 if shape.cut is None else numbers.get(shape.cut, -1) for shape in shapes]
+        self._hole = np.array(holes, np.int64)
+        self._forms = [shape.form() for shape in shapes]
+        self._group, tables = by_form(self._forms)
+        self._tables = [(form, table.astype(kind)) for form, table in tables]
+
+    def meet_one(self, rank: int) -> None:
+        """Meet a shape, one that ranks behind all that are met already."""
+        left, right, top, bottom = self._spans[rank].tolist()
+        across, frame = self._across[None, left:right], self._frames[:, rank]
+        form, sizes = self._forms[rank]
+        hole = int(self._hole[rank])
+        step = max(1, _AT_ONCE // (right - left))
+        for first in range(top, bottom, step):
+            rows = slice(first, min(first + step, bottom))
+            before = self.t[rows, left:right]
+            if before.max() < self._nearest[rank]:
                 continue  # wholly behind what is drawn already
-            o, d = camera.local_rays(u[columns], v[rows], shape.centre, shape.axes)
-            t = shape.hits(o, d)
-            near = t < depth[rows, columns]
-            if shape.cut is not None and cuts:
+            o, d = self._camera.local_rays(frame, across, self._along[rows, None])
+            t = form(NUMPY, o, d, sizes)
+            near = t < before
+            if hole >= 0:
                 at = np.nonzero(near)
-                part = [_pick(o[i], at) + t[at] * _pick(d[i], at) for i in range(3)]
-                near[at] = shape.cut(np.stack(part, axis=1))
-            np.copyto(depth[rows, columns], t, where=near)
-            index[rows, columns][near] = number
-    return depth, index
+                near[at] = self._cuts[hole](_points(o, d, t, at))
+            np.copyto(before, t, where=near)
+            self.rank[rows, left:right][near] = rank
+
+    def meet_many(self, ranks: NDArray[np.int64]) -> None:
+        """Meet shapes all at once, each with the rays of its own window."""
+        rank, sample = self._pairs(ranks[np.argsort(self._group[ranks], kind="stable")])
+        before = self.t.ravel()  # a view
+        seen = before[sample] >= self._nearest[rank]
+        rank, sample = rank[seen], sample[seen]
+        row, column = np.divmod(sample, len(self._across))
+        frames = self._frames[:, rank]
+        o, d = self._camera.local_rays(frames, self._across[column], self._along[row])
+        t = np.empty(len(rank), before.dtype)
+        ends = np.searchsorted(self._group[rank], np.arange(len(self._tables)), side="right")
+        for (form, table), start, end in zip(self._tables, [0, *ends[:-1]], ends, strict=True):
+            if start < end:
+                own = slice(start, end)
+                t[own] = form(
+                    NUMPY, [part[own] for part in o], [part[own] for part in d], table[:, rank[own]]
+                )
+        hit = np.flatnonzero(np.isfinite(t) & (t <= before[sample]))
+        there = np.ones(len(hit), np.bool_)
+        hole = self._hole[rank[hit]]
+        for number in np.unique(hole[hole >= 0]):
+            some = hole == number
+            there[some] = self._cuts[number](_points(o, d, t, (hit[some],)))
+        hit = hit[there]
+        self._keep(rank[hit], sample[hit], t[hit])
+
+    def _pairs(self, ranks: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Every shape with each of its window's samples: ranks (P,) and places in ``t`` (P,)."""
+        left, right, top, bottom = self._spans[ranks].T
+        wide, area = right - left, (right - left) * (bottom - top)
+        which = np.repeat(np.arange(len(ranks)), area)
+        row, column = np.divmod(
+            np.arange(len(which)) - (np.cumsum(area) - area)[which], wide[which]
+        )
+        return ranks[which], (row + top[which]) * len(self._across) + column + left[which]
+
+    def _keep(self, rank: NDArray[np.int64], sample: NDArray[np.int64], t: Array) -> None:
+        """Of hits at the same t the lowest rank stays, in whatever order they come."""
+        before, front = self.t.ravel(), self.rank.ravel()
+        front[sample[t < before[sample]]] = len(self._forms)
+        np.minimum.at(before, sample, t)
+        first = t == before[sample]
+        np.minimum.at(front, sample[first], rank[first].astype(np.int32))
+
+
+def _points(o: list[Any], d: list[Any], t: Array, at: tuple[NDArray[np.intp], ...]) -> Array:
+    """Where rays are at t, (N, 3), of those chosen; components may be one for all."""
+    chosen = [[part[at] if np.ndim(part) else part for part in vector] for vector in (o, d)]
+    return np.stack([chosen[0][i] + t[at] * chosen[1][i] for i in range(3)], axis=1)

@@ -10,14 +10,21 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from maskdepth.synthesis.worlds.forms import (
+    Form,
+    frustum_form,
+    meet_box,
+    meet_ellipsoid,
+    meet_plane,
+    meet_polyhedron,
+    meet_quad,
+)
 from maskdepth.synthesis.worlds.textures import Array, Paint
 from maskdepth.synthesis.worlds.vectors import unit
 
 Cut = Callable[[Array], NDArray[np.bool_]]
 """Says which points (N, 3) of a shape's surface, in its own frame, are there."""
 
-NEAR = 1e-3
-"""Metres: nothing nearer than this is seen."""
 _UNIT_CORNERS = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], np.float64)
 
 
@@ -62,8 +69,8 @@ class Shape:
         """How far, in metres, the shape reaches from its origin along a unit (3,) of its frame."""
         raise NotImplementedError
 
-    def hits(self, o: list[Array], d: list[Array]) -> Array:
-        """Smallest positive t at which each ray meets the uncut surface; inf for a miss."""
+    def form(self) -> tuple[Form, list[float]]:
+        """How rays meet the uncut surface, and the sizes that the form takes."""
         raise NotImplementedError
 
     def normals(self, points: Array) -> Array:
@@ -80,10 +87,6 @@ class Shape:
         return np.asarray(self.centre + inside @ self.axes)
 
 
-def _keep(t: Array, valid: NDArray[np.bool_]) -> Array:
-    return np.where(valid & (t > NEAR), t, np.inf)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Quad(Shape):
     """A rectangle in its frame's xy plane; infinite sizes make a plane."""
@@ -97,13 +100,10 @@ class Quad(Shape):
     def support(self, way: Array) -> float:
         return float(np.abs(way[:2]) @ self.size)
 
-    def hits(self, o: list[Array], d: list[Array]) -> Array:
-        t = -o[2] / d[2]
-        valid = np.isfinite(t)
-        if np.isfinite(self.size[0]):
-            valid = valid & (np.abs(o[0] + t * d[0]) <= self.size[0])
-            valid = valid & (np.abs(o[1] + t * d[1]) <= self.size[1])
-        return _keep(t, valid)
+    def form(self) -> tuple[Form, list[float]]:
+        if not np.isfinite(self.size[0]):
+            return meet_plane, []
+        return meet_quad, [float(side) for side in self.size]
 
     def normals(self, points: Array) -> Array:
         return np.broadcast_to(np.array([0.0, 0.0, 1.0], points.dtype), points.shape)
@@ -122,16 +122,8 @@ class Box(Shape):
     def support(self, way: Array) -> float:
         return float(np.abs(way) @ self.size)
 
-    def hits(self, o: list[Array], d: list[Array]) -> Array:
-        enter: Array | float = -np.inf
-        leave: Array | float = np.inf
-        for i in range(3):
-            inverse = 1.0 / d[i]
-            one = (-self.size[i] - o[i]) * inverse
-            two = (self.size[i] - o[i]) * inverse
-            enter = np.maximum(enter, np.minimum(one, two))
-            leave = np.minimum(leave, np.maximum(one, two))
-        return _keep(np.asarray(enter), np.asarray(enter <= leave))
+    def form(self) -> tuple[Form, list[float]]:
+        return meet_box, [float(side) for side in self.size]
 
     def normals(self, points: Array) -> Array:
         scaled = points / np.array(self.size, points.dtype)
@@ -155,15 +147,8 @@ class Ellipsoid(Shape):
     def support(self, way: Array) -> float:
         return float(np.linalg.norm(way * self.radii))
 
-    def hits(self, o: list[Array], d: list[Array]) -> Array:
-        p = [o[i] / self.radii[i] for i in range(3)]
-        q = [d[i] / self.radii[i] for i in range(3)]
-        a = q[0] * q[0] + q[1] * q[1] + q[2] * q[2]
-        b = p[0] * q[0] + p[1] * q[1] + p[2] * q[2]
-        c = p[0] * p[0] + p[1] * p[1] + p[2] * p[2] - 1.0
-        inside = b * b - a * c
-        root = np.sqrt(np.maximum(inside, 0.0))
-        return _keep((-b - root) / a, inside > 0.0)
+    def form(self) -> tuple[Form, list[float]]:
+        return meet_ellipsoid, [float(radius) for radius in self.radii]
 
     def normals(self, points: Array) -> Array:
         return unit(points / np.array(self.radii, points.dtype) ** 2)
@@ -190,25 +175,13 @@ class Frustum(Shape):
         across = float(np.hypot(way[0], way[2]))
         return max(self.radii[0] * across, self.height * float(way[1]) + self.radii[1] * across)
 
-    def hits(self, o: list[Array], d: list[Array]) -> Array:
-        slope = (self.radii[1] - self.radii[0]) / self.height
-        radius = self.radii[0] + slope * o[1]
-        a = d[0] * d[0] + d[2] * d[2] - (slope * d[1]) ** 2
-        b = o[0] * d[0] + o[2] * d[2] - slope * d[1] * radius
-        c = o[0] * o[0] + o[2] * o[2] - radius * radius
-        inside = b * b - a * c
-        root = np.sqrt(np.maximum(inside, 0.0))
-        best: Array | float = np.inf
-        for t in ((-b - root) / a, (-b + root) / a):
-            y = o[1] + t * d[1]
-            valid = (inside >= 0.0) & (y >= 0.0) & (y <= self.height)
-            best = np.minimum(best, _keep(t, valid))
-        for closed, level, r in zip(self.caps, (0.0, self.height), self.radii, strict=True):
+    def form(self) -> tuple[Form, list[float]]:
+        height, bottom, top = float(self.height), float(self.radii[0]), float(self.radii[1])
+        sizes = [bottom, (top - bottom) / height, height]
+        for closed, level, radius in zip(self.caps, (0.0, height), (bottom, top), strict=True):
             if closed:
-                t = (level - o[1]) / d[1]
-                x, z = o[0] + t * d[0], o[2] + t * d[2]
-                best = np.minimum(best, _keep(t, x * x + z * z <= r * r))
-        return np.asarray(best)
+                sizes += [level, radius * radius]
+        return frustum_form(*self.caps), sizes
 
     def normals(self, points: Array) -> Array:
         slope = (self.radii[1] - self.radii[0]) / self.height
@@ -249,15 +222,8 @@ class Polyhedron(Shape):
     def support(self, way: Array) -> float:
         return float((self.vertices @ way).max())
 
-    def hits(self, o: list[Array], d: list[Array]) -> Array:
-        enter: Array | float = -np.inf
-        leave: Array | float = np.inf
-        for (x, y, z), reach in zip(self.faces.tolist(), self.reach.tolist(), strict=True):
-            along = x * d[0] + y * d[1] + z * d[2]
-            t = (reach - x * o[0] - y * o[1] - z * o[2]) / along
-            enter = np.maximum(enter, np.where(along < 0.0, t, -np.inf))
-            leave = np.minimum(leave, np.where(along < 0.0, np.inf, t))
-        return _keep(np.asarray(enter), np.asarray(enter <= leave))
+    def form(self) -> tuple[Form, list[float]]:
+        return meet_polyhedron, np.column_stack([self.faces, self.reach]).ravel().tolist()
 
     def normals(self, points: Array) -> Array:
         off = np.abs(points @ self.faces.T.astype(points.dtype) - self.reach.astype(points.dtype))
