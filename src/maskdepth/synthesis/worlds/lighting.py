@@ -20,6 +20,7 @@ from maskdepth.synthesis.worlds.vectors import dot, frame_along, turn, unit
 
 SUPERSAMPLING = 2
 _OCCLUSION_TEXELS = 112  # a side of the maps in which the sky is hidden
+_BORDER = 4  # texels around a shadow map, twice as many as a tap may lie aside
 
 
 @dataclass(frozen=True)
@@ -83,19 +84,21 @@ class ShadowMap:
         self.camera = Camera(start, axes, 1.0 / self.texel, (middle, middle), parallel=True)
         steps = np.arange(size, dtype=np.float32)
         depth, _ = tracer(self.camera, shapes, steps, steps, cuts=cuts)
-        self.depth = np.pad(depth, 1, constant_values=np.inf)  # nothing casts beyond the map
+        # nothing casts beyond the map
+        self.reach = np.pad(depth + np.float32(self.texel), _BORDER, constant_values=np.inf)
 
     def visible(self, points: Array, normals: Array, taps: Array) -> Array:
         """Share of the light that reaches points (N, 3): mean over taps (K, 2) in texels."""
         lifted = points + normals * np.float32(1.5 * self.texel)
         u, v, t = self.camera.project(lifted)
-        u, v = u + 1.5, v + 1.5  # the border, and rounding
-        limit = self.depth.shape[0] - 1
-        total = np.zeros(len(points), np.float32)
-        for du, dv in taps:
-            column = np.clip(u + du, 0, limit).astype(np.int32)
-            row = np.clip(v + dv, 0, limit).astype(np.int32)
-            total += self.depth[row, column] + self.texel >= t
+        across = self.reach.shape[0]
+        # half of the border away from both ends, so that no tap leaves it; and half for rounding
+        low, high = _BORDER / 2, across - 1 - _BORDER / 2
+        u, v = (np.clip(each + np.float32(_BORDER + 0.5), low, high) for each in (u, v))
+        reach, total = self.reach.ravel(), np.zeros(len(points), np.float32)
+        for du, dv in taps.astype(np.float32):
+            column, row = (u + du).astype(np.int32), (v + dv).astype(np.int32)
+            total += reach[row * across + column] >= t
         return total / np.float32(len(taps))
 
 

@@ -11,9 +11,8 @@ from maskdepth.synthesis.worlds.textures import Array
 
 def dot(first: Array, second: Array) -> Array:
     """Row by row, (N, 3) and (N, 3) or (3,) to (N,)."""
-    if second.ndim == 1:
-        return np.asarray(np.einsum("ij,j->i", first, second.astype(first.dtype)))
-    return np.asarray(np.einsum("ij,ij->i", first, second))
+    x, y, z = second.T.astype(first.dtype)
+    return np.asarray(first[:, 0] * x + first[:, 1] * y + first[:, 2] * z)
 
 
 def turn(vectors: Array, axes: Array) -> Array:
@@ -22,7 +21,9 @@ def turn(vectors: Array, axes: Array) -> Array:
     Not a matrix product: for these sizes its threads cost more than they save, and its rounding
     differs from library to library.
     """
-    return np.asarray(np.einsum("ij,kj->ik", vectors, axes.astype(vectors.dtype)))
+    x, y, z = np.ascontiguousarray(vectors.T)
+    rows = axes.astype(vectors.dtype)
+    return np.stack([x * row[0] + y * row[1] + z * row[2] for row in rows], axis=1)
 
 
 def unit(vectors: Array) -> Array:
