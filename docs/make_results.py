@@ -158,7 +158,9 @@ def _trained(model: Mapping[str, Any]) -> str:
     training = model["training"]
     if "images" not in training:
         return ""
-    return f", trained on {training['images']:,} images in {training['seconds'] / 60:.0f} minutes"
+    told = f", trained on {training['images']:,} images in {training['seconds'] / 60:.0f} minutes"
+    before = sum(stage.get("images", 0) for stage in model.get("earlier", ()))
+    return told + (f" after {before:,} in earlier stages" if before else "")
 
 
 def _masks(evaluation: Mapping[str, Any]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -154,6 +155,17 @@ def test_other_models_are_judged_on_the_same_recipes(dataset):
     table = result["masks"]["clean"]
     assert flat(table["others"]["twin"]) == pytest.approx(flat(table["cells"]["unseen_unseen"]))
     assert result["others"]["twin"]["preset"] == "fake"
+
+
+def test_a_model_is_told_with_the_trainings_that_it_started_from(dataset):
+    """A fine-tuned model has seen more than its last training, and the evaluation says so."""
+    first = {"steps": 9, "images": 144, "seconds": 3.0, "config": {}}
+    second = {"steps": 2, "images": 32, "seconds": 1.0, "from": {"model": "a", "training": first}}
+    tuned = Fake(everywhere)
+    tuned.card = replace(tuned.card, training=second)
+    told = judge(tuned, dataset)["model"]
+    assert told["training"] == {"steps": 2, "images": 32, "seconds": 1.0}
+    assert told["earlier"] == [{"steps": 9, "images": 144, "seconds": 3.0}]
 
 
 def test_depth_columns_get_the_inputs_they_name(dataset):

@@ -207,18 +207,23 @@ def _describe_teacher(teacher: Teacher) -> dict[str, Any]:
 
 
 def _describe_model(card: ModelCard) -> dict[str, Any]:
+    stages = [card.training]
+    while "from" in stages[-1]:
+        stages.append(stages[-1]["from"]["training"])
     return {
         "preset": card.preset,
         "weights": card.weights,
         "depth": card.depth,
         "maskdepth": card.maskdepth,
         "sha256": card.sha256.get(NETWORK_FILE),
-        "training": {
-            name: card.training[name]
-            for name in ("steps", "images", "seconds")
-            if name in card.training
-        },
+        # the last training, and those of the models that it started from, the latest first
+        "training": _describe_training(stages[0]),
+        "earlier": [_describe_training(stage) for stage in stages[1:]],
     }
+
+
+def _describe_training(training: dict[str, Any]) -> dict[str, Any]:
+    return {name: training[name] for name in ("steps", "images", "seconds") if name in training}
 
 
 def _describe_labels(spec: DatasetSpec) -> dict[str, Any]:
