@@ -16,7 +16,14 @@ from maskdepth.bench import bench_worlds
 from maskdepth.errors import UsageError
 from maskdepth.learning import tracing
 from maskdepth.learning.tracing import TorchTracer
-from maskdepth.synthesis.worlds import SCENES, pack, render_scene, trace, write_sample_pack
+from maskdepth.synthesis.worlds import (
+    SCENES,
+    pack,
+    raycast,
+    render_scene,
+    trace,
+    write_sample_pack,
+)
 from maskdepth.synthesis.worlds.raycast import Camera
 from maskdepth.synthesis.worlds.scenes import compose_world
 from maskdepth.synthesis.worlds.shapes import (
@@ -122,6 +129,26 @@ def test_rays_that_meet_nothing_are_told() -> None:
         t, index = TorchTracer("cpu")(camera, shapes, steps, steps)
         assert np.isinf(t).all()
         assert (index == -1).all()
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000), st.booleans(), st.booleans())
+def test_shapes_are_met_alone_as_together(seed: int, parallel: bool, double: bool) -> None:
+    """Whether NumPy meets every shape by itself, all at once or in portions, not a bit differs."""
+    rng = np.random.default_rng(seed)
+    shapes, camera = sample_shapes(rng, 25, 0.4), sample_eye(rng, parallel)
+    shapes += shapes[::3]  # some coincide
+    kind = np.float64 if double else np.float32
+    u, v = np.arange(43, dtype=kind), np.arange(29, dtype=kind)
+    found = []
+    for small, at_once in ((-1, 1 << 14), (-1, 60), (1 << 20, 1 << 20), (1 << 20, 300), (200, 500)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(raycast, "_SMALL", small)
+            patch.setattr(raycast, "_AT_ONCE", at_once)
+            found.append(trace(camera, shapes, u, v))
+    for t, index in found[1:]:
+        np.testing.assert_array_equal(t, found[0][0])
+        np.testing.assert_array_equal(index, found[0][1])
 
 
 def test_portions_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
