@@ -79,8 +79,8 @@ def blind(composite: Composite, rng: np.random.Generator) -> Floats:
 
 
 def behind(composite: Composite, _: np.random.Generator) -> Floats:
-    """Objects as holes in the plate."""
-    return np.where(composite.alpha > 0.5, np.float32(0.5), np.float32(1)) * _plate(composite)
+    """Objects as holes in the plate, before the sky too."""
+    return _plate(composite) - np.float32(0.5) * (composite.alpha > 0.5)
 
 
 def judged(dataset: Dataset, composites: Sequence[Composite], look: Look) -> dict[str, Any]:
