@@ -174,8 +174,8 @@ class _Rays:
 
     def meet(self, ranks: NDArray[np.int64], front: _Front) -> _Hits:
         """The hits of some shapes that are no farther than the front."""
-        by_form = ranks[np.argsort(self.group[ranks], kind="stable")]
-        rank, tile = self._pairs(torch.from_numpy(by_form).to(self.device))
+        ordered = ranks[np.argsort(self.group[ranks], kind="stable")]
+        rank, tile = self._pairs(torch.from_numpy(ordered).to(self.device))
         before = front.t.view(-1, _TILE)
         seen = before.amax(dim=1)[tile] >= self.nearest[rank]
         rank, tile = rank[seen], tile[seen]

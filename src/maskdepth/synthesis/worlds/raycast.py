@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.synthesis.worlds.forms import NEAR, NUMPY, Components, by_form
-from maskdepth.synthesis.worlds.shapes import Shape
+from maskdepth.synthesis.worlds.shapes import Cut, Shape
 from maskdepth.synthesis.worlds.textures import Array
 from maskdepth.synthesis.worlds.vectors import turn
 
@@ -156,11 +156,12 @@ class _View:
         self._across = (u - camera.centre[0]) / camera.focal
         self._along = (v - camera.centre[1]) / camera.focal
         self._frames = camera.in_frames(shapes).astype(kind)
-        found = {shape.cut: None for shape in shapes if cuts and shape.cut is not None}
-        self._cuts = list(found)
-        numbers = {cut: number for number, cut in enumerate(self._cuts)}
-        holes = [-1 if shape.cut is None else numbers.get(shape.cut, -1) for shape in shapes]
-        self._hole = np.array(holes, np.int64)
+        found: dict[Cut, int] = {}
+        holes = [
+            found.setdefault(shape.cut, len(found)) if cuts and shape.cut is not None else -1
+            for shape in shapes
+        ]
+        self._hole, self._cuts = np.array(holes, np.int64), list(found)
         self._forms = [shape.form() for shape in shapes]
         self._group, tables = by_form(self._forms)
         self._tables = [(form, table.astype(kind)) for form, table in tables]
