@@ -344,13 +344,18 @@ def seen(mask: NDArray[np.bool_], inside: float, scale: float = 0.6, shift: floa
     return Seer(mask, (scale * truth + shift).astype(np.float32))
 
 
+def believe(seer: Seer, card: ModelCard = CARD) -> Predictor:
+    """The pictures show no object: there are no outlines to be read from them."""
+    return Predictor(seer, card, refine=False)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.floats(0.2, 0.8), st.floats(0, 0.2))
 def test_a_frame_comes_out_in_metres(scale: float, shift: float) -> None:
     """Whatever the network's scale and shift: the plate's depth outside, the object's inside."""
     profile, inside = calibrated(), float(ground()[40, 40])
     seer = seen(box(), inside, scale, shift)
-    result = Predictor(seer, CARD).predict(picture(), profile)
+    result = believe(seer).predict(picture(), profile)
     assert result.depth_m is not None
     expected = depth_of(np.where(box(), np.float32(inside), ground()))
     np.testing.assert_allclose(result.depth_m[box()], expected[box()], rtol=0.03)
@@ -368,7 +373,7 @@ def test_things_that_changed_outside_the_mask_do_not_move_the_fit() -> None:
     inside = float(ground()[40, 40])
     seer = seen(box(), inside)
     seer.disparity[:, :16] = 0.9
-    result = Predictor(seer, CARD).predict(picture(), calibrated())
+    result = believe(seer).predict(picture(), calibrated())
     assert result.distance is not None
     assert result.distance.median_m == pytest.approx(depth_of(inside), rel=0.03)
     assert result.alignment is not None
@@ -380,7 +385,7 @@ def test_an_object_stands_where_its_foot_meets_the_plate(wrong: float) -> None:
     """A layer that is off by some tenths is put where the floor at the contact is."""
     contact = float(depth_of(ground()[40, 40]))
     inside = (wrong / contact - TRUE_SHIFT) / TRUE_SCALE
-    result = Predictor(seen(box(), inside), CARD).predict(picture(), calibrated())
+    result = believe(seen(box(), inside)).predict(picture(), calibrated())
     assert result.distance is not None
     assert result.distance.median_m == pytest.approx(contact, rel=0.03)
     assert result.alignment is not None
@@ -390,7 +395,7 @@ def test_an_object_stands_where_its_foot_meets_the_plate(wrong: float) -> None:
 @pytest.mark.parametrize("mask", [box(3, 15), box(30, HEIGHT)])
 def test_what_does_not_stand_on_what_is_below_keeps_its_layer(mask: NDArray[np.bool_]) -> None:
     """A thing in the air, far before the floor under it, or cut off by the frame."""
-    result = Predictor(seen(mask, 0.85), CARD).predict(picture(), calibrated())
+    result = believe(seen(mask, 0.85)).predict(picture(), calibrated())
     assert result.distance is not None
     assert result.distance.median_m == pytest.approx(float(depth_of(0.85)), rel=0.02)
     assert result.alignment is not None
@@ -402,7 +407,7 @@ def test_a_network_that_reads_the_plate_the_wrong_way_round_gives_no_distance(
 ) -> None:
     """Inside the mask depth is invalid, the JSON says why, and outside it is the plate's."""
     seer = seen(box(), 0.5, scale=-0.6, shift=0.8)
-    result = Predictor(seer, CARD).predict(picture(), calibrated())
+    result = believe(seer).predict(picture(), calibrated())
     assert result.depth_m is not None
     assert np.isnan(result.depth_m[box()]).all()
     assert np.isfinite(result.depth_m[~box()]).all()
@@ -415,7 +420,7 @@ def test_a_network_that_reads_the_plate_the_wrong_way_round_gives_no_distance(
 
 
 def test_a_model_without_depth_still_gives_the_plates() -> None:
-    predictor = Predictor(seen(box(), 0.5), replace(CARD, depth="none"))
+    predictor = believe(seen(box(), 0.5), replace(CARD, depth="none"))
     result = predictor.predict(picture(), calibrated())
     assert np.isnan(result.disparity[box()]).all()
     assert np.isfinite(result.disparity[~box()]).all()
@@ -426,7 +431,7 @@ def test_a_model_without_depth_still_gives_the_plates() -> None:
 def test_without_calibration_nothing_is_called_metres(tmp_path: Path) -> None:
     """Disparity comes out in the plate's units; there is no depth, no file of it, and no metre."""
     profile = profile_from_disparity(picture(), ground())
-    result = Predictor(seen(box(), 0.62), CARD).predict(picture(), profile)
+    result = believe(seen(box(), 0.62)).predict(picture(), profile)
     assert result.depth_m is None
     assert result.distance is None
     np.testing.assert_allclose(result.disparity[~box()], profile.disparity[~box()])
@@ -440,7 +445,7 @@ def test_without_calibration_nothing_is_called_metres(tmp_path: Path) -> None:
 
 def test_the_disparity_of_a_calibrated_plate_says_how_it_becomes_metres(tmp_path: Path) -> None:
     """By the numbers of its unit, the PNG's disparity is the inverse of the depth's metres."""
-    result = Predictor(seen(box(), 0.62), CARD).predict(picture(), calibrated())
+    result = believe(seen(box(), 0.62)).predict(picture(), calibrated())
     result.save(tmp_path, "a", depth_format="npy")
     unit = json.loads((tmp_path / "a.json").read_text())["disparity"]["unit"]
     told = re.match(r"the plate's disparity: (\S+) \* disparity \+ (\S+) is inverse depth", unit)
@@ -458,7 +463,7 @@ def test_the_disparity_of_a_calibrated_plate_says_how_it_becomes_metres(tmp_path
 def test_the_network_is_given_disparity_without_a_shift() -> None:
     """Of a calibrated plate, 0 is infinitely far and the nearest is 1, as it was trained."""
     seer = seen(box(), 0.5)
-    Predictor(seer, CARD).predict(picture(), calibrated())
+    believe(seer).predict(picture(), calibrated())
     inverse = 1 / depth_of(ground())
     assert seer.given is not None
     np.testing.assert_allclose(seer.given, inverse / inverse.max(), rtol=1e-3, atol=1e-4)
@@ -467,14 +472,14 @@ def test_the_network_is_given_disparity_without_a_shift() -> None:
 def test_measured_depth_is_kept_outside_the_mask() -> None:
     """Invalid stays invalid, sky stays sky, and the rest is the sensor's to the bit."""
     profile = measured()
-    result = Predictor(seen(box(), 0.6), CARD).predict(picture(), profile)
+    result = believe(seen(box(), 0.6)).predict(picture(), profile)
     assert result.depth_m is not None
     assert profile.depth_m is not None
     np.testing.assert_array_equal(result.depth_m[~box()], profile.depth_m[~box()])
 
 
 def test_depth_beyond_the_png_is_counted_and_whole_in_npy(tmp_path: Path) -> None:
-    result = Predictor(seen(box(), 0.6), CARD).predict(picture(), measured())
+    result = believe(seen(box(), 0.6)).predict(picture(), measured())
     result.save(tmp_path, "a")
     result.save(tmp_path, "b", depth_format="npy")
     codes = np.asarray(Image.open(tmp_path / "a_depth.png"))
@@ -494,7 +499,7 @@ def test_depth_beyond_the_png_is_counted_and_whole_in_npy(tmp_path: Path) -> Non
 def test_a_profile_may_be_a_path_and_of_another_size(tmp_path: Path) -> None:
     """The path gives what the profile gives; twice the picture's size is resized to it."""
     save_profile(tmp_path / "a.plate", calibrated())
-    predictor = Predictor(seen(box(), 0.6), CARD)
+    predictor = believe(seen(box(), 0.6))
     by_path = predictor.predict(picture(), tmp_path / "a.plate")
     by_value = predictor.predict(picture(), calibrated())
     np.testing.assert_array_equal(by_path.depth_m, by_value.depth_m)
@@ -507,7 +512,7 @@ def test_a_profile_may_be_a_path_and_of_another_size(tmp_path: Path) -> None:
 
 def test_a_profile_of_another_plate_is_refused() -> None:
     """Another aspect ratio; and a disparity beside a profile makes no sense."""
-    predictor = Predictor(seen(box(), 0.6), CARD)
+    predictor = believe(seen(box(), 0.6))
     with pytest.raises(PictureError, match="plate profile of the picture's aspect"):
         predictor.predict(picture()[:, :50], calibrated())
     with pytest.raises(UsageError, match="plate profile alone"):
@@ -520,7 +525,7 @@ def test_metres_of_another_scene_are_refused() -> None:
     scenes = random.integers(0, 256, (2, HEIGHT, WIDTH, 3), np.uint8)
     profile = replace(calibrated(), picture=scenes[0])
     with pytest.raises(PlateError, match="the scene of the plate profile"):
-        Predictor(seen(box(), 0.6), CARD).predict(scenes[1], profile)
+        believe(seen(box(), 0.6)).predict(scenes[1], profile)
     unregistered = Predictor(seen(box(), 0.6), CARD, register=False)
     assert unregistered.predict(scenes[1], profile).depth_m is not None
 
@@ -533,7 +538,7 @@ def test_a_plates_depth_moves_with_its_picture(tmp_path: Path) -> None:
     columns = np.linspace(0.2, 0.8, WIDTH, dtype=np.float32)
     disparity = np.broadcast_to(columns, (HEIGHT, WIDTH)).copy()
     profile = profile_from_disparity(np.ascontiguousarray(scene[:, 4:]), disparity)
-    predictor = Predictor(Seer(np.zeros((HEIGHT, WIDTH), np.bool_), disparity), CARD)
+    predictor = believe(Seer(np.zeros((HEIGHT, WIDTH), np.bool_), disparity))
     result = predictor.predict(np.ascontiguousarray(scene[:, :-4]), profile)
     inner = result.disparity[10:-10, 14:-10]
     np.testing.assert_allclose(inner, disparity[10:-10, 10:-14], atol=1e-3)
@@ -551,7 +556,7 @@ def test_a_folder_may_hold_profiles(tmp_path: Path) -> None:
         save_profile(tmp_path / "plates" / f"{name}.plate", calibrated())
     (tmp_path / "plates" / "b.plate").write_bytes(b"nothing")
     jobs = find_jobs(str(tmp_path / "in"), str(tmp_path / "plates"))
-    summary = predict_all(Predictor(seen(box(), 0.6), CARD), jobs, tmp_path / "out")
+    summary = predict_all(believe(seen(box(), 0.6)), jobs, tmp_path / "out")
     assert (tmp_path / "out" / "a_depth.png").is_file()
     assert [Path(name).name for name, _ in summary.failures] == ["b.png"]
     assert "whole plate profile" in summary.failures[0][1]

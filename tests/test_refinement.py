@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -11,8 +15,18 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from maskdepth import Predictor
+from maskdepth.errors import ModelError
 from maskdepth.inference.model_folder import ModelCard
-from maskdepth.inference.refinement import refine_alpha
+from maskdepth.inference.outline import (
+    AVERAGED,
+    FEATURES,
+    MAP_RADII,
+    Reader,
+    describe_outline,
+    load_reader,
+)
+from maskdepth.inference.refinement import find_outline, look_about, refine_alpha
+from maskdepth.metrics import mask_metrics
 
 Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]
@@ -64,12 +78,13 @@ def test_a_large_picture_gets_outlines_of_its_own_size() -> None:
     assert np.abs(after - alpha).mean() < 0.2 * np.abs(before - alpha).mean()
 
 
-def test_a_foreground_like_its_plate_keeps_the_networks_word() -> None:
-    """There is nothing to measure where both have one colour."""
+def test_a_foreground_like_its_plate_is_not_lost() -> None:
+    """There is nothing to measure where both have one colour: the network's word stays, or most."""
     plate = np.full((64, 64, 3), 120, np.uint8)
     before = guess(disc(64, 18, 2))
+    assert look_about(plate, plate, before).trust.max() < 0.01
     after = refine_alpha(plate, plate, before, (64, 64))
-    assert np.abs(after - before).max() < 0.02
+    assert mask_metrics(after, before)["dice"] > 0.85
 
 
 def test_a_shadow_beside_an_outline_stays_background() -> None:
@@ -120,6 +135,103 @@ def test_alpha_stays_alpha_and_inputs_stay_as_they_are(
     assert after.max() <= 1
     assert np.array_equal(pixels, kept[0])
     assert np.array_equal(alpha, kept[1])
+
+
+def leaf(seed: int, side: int = 96) -> tuple[Picture, Picture, Floats]:
+    """A ragged, textured thing before a textured plate: picture, plate and exact alpha."""
+    random = np.random.default_rng(seed)
+    fine = random.normal(0, 1, (4 * side, 4 * side)).astype(np.float32)
+    ragged = cv2.GaussianBlur(fine, (0, 0), 12) * 12 * 3.5
+    alpha = cv2.resize(
+        ((disc(4 * side, 110, 400) + 0.12 * ragged) > 0.5).astype(np.float32),
+        (side, side),
+        interpolation=cv2.INTER_AREA,
+    )
+    colours = random.uniform(40, 215, (2, 3)).astype(np.float32)
+    spots = cv2.GaussianBlur(random.normal(0, 1, (side, side, 6)).astype(np.float32), (0, 0), 1.5)
+    front, plate = (
+        np.clip(colour + 60 * spots[..., part], 0, 255)
+        for colour, part in zip(colours, (slice(3), slice(3, 6)), strict=True)
+    )
+    mixed = alpha[..., None] * front + (1 - alpha[..., None]) * plate
+    return np.rint(mixed).astype(np.uint8), np.rint(plate).astype(np.uint8), alpha
+
+
+def test_more_is_read_from_an_outline_than_the_average_has() -> None:
+    """Ragged shapes of many colours, none of which the reader was trained on."""
+    errors = []
+    for seed in range(12):
+        picture, plate, alpha = leaf(seed)
+        said = guess(alpha)
+        known, outline = look_about(picture, plate, said), find_outline(said, 1)
+        averaged = np.where(outline, known.averaged, said)
+        found = load_reader().read(known, outline)
+        errors.append([np.abs(each - alpha).sum() for each in (said, averaged, found)])
+    said_error, averaged_error, found_error = np.sum(errors, axis=0)
+    assert averaged_error < 0.8 * said_error
+    assert found_error < 0.95 * averaged_error
+
+
+def test_features_are_squares_about_a_pixel_whose_edges_repeat() -> None:
+    """Each of the maps that are shown as they are, pixel by pixel in another way."""
+    picture, plate, alpha = leaf(3, 24)
+    known = look_about(picture, plate, guess(alpha))
+    rows, columns = np.array([0, 5, 23, 11]), np.array([0, 20, 23, 2])
+    features = describe_outline(known, rows, columns)
+    assert features.shape == (4, FEATURES)
+    shown = {0: known.alpha, 1: known.measured, 4: known.trust}
+    for number, values in shown.items():
+        first = sum((2 * radius + 1) ** 2 for radius in MAP_RADII[:number])
+        radius = MAP_RADII[number]
+        for place, (row, column) in enumerate(zip(rows, columns, strict=True)):
+            square = [
+                values[min(max(row + dy, 0), 23), min(max(column + dx, 0), 23)]
+                for dy in range(-radius, radius + 1)
+                for dx in range(-radius, radius + 1)
+            ]
+            assert np.array_equal(features[place, first : first + len(square)], square)
+    assert np.array_equal(features[:, AVERAGED], known.averaged[rows, columns])
+
+
+def test_a_reader_that_corrects_nothing_leaves_the_average(tmp_path: Path) -> None:
+    """Nothing but zeros, saved and loaded: what remains is what it starts from."""
+    layers = [
+        (np.zeros(shape, np.float32), np.zeros(shape[1], np.float32))
+        for shape in ((FEATURES, 4), (4, 1))
+    ]
+    Reader(layers).save(tmp_path / "reader.npz")
+    reader = Reader.load((tmp_path / "reader.npz").read_bytes())
+    picture, plate, alpha = leaf(1)
+    known = look_about(picture, plate, guess(alpha))
+    outline = find_outline(known.alpha, 1)
+    expected = np.where(outline, np.clip(known.averaged, 0.02, 0.98), known.alpha)
+    assert np.allclose(reader.read(known, outline), expected, atol=1e-5)
+
+
+def packed(layers: Sequence[tuple[Floats, Floats]]) -> bytes:
+    """A reader's file, written here."""
+    file = io.BytesIO()
+    weights = {f"weight{number}": layer[0] for number, layer in enumerate(layers)}
+    np.savez(file, **weights, **{f"offset{n}": layer[1] for n, layer in enumerate(layers)})
+    return file.getvalue()
+
+
+def test_a_damaged_reader_is_refused() -> None:
+    """Other bytes, half of them, layers that do not fit, and a weight that is no number."""
+    layers = list(load_reader().layers)
+    whole = packed(layers)
+    assert len(Reader.load(whole).layers) == len(layers)
+    broken = np.full_like(layers[0][0], np.nan)
+    for content in (
+        b"something else",
+        whole[: len(whole) // 2],
+        packed(layers[1:]),
+        packed(layers[:-1]),
+        packed([(broken, layers[0][1]), *layers[1:]]),
+        packed([]),
+    ):
+        with pytest.raises(ModelError, match="install maskdepth again"):
+            Reader.load(content)
 
 
 class Guesser:

@@ -1,4 +1,4 @@
-"""Alpha right to the pixel, in closed form, where the plate is known.
+"""Alpha right to the pixel along outlines, where the plate is known.
 
 A network knows best what is foreground, and least where exactly it ends. But a pixel on an outline
 is a mixture, I = alpha F + (1 - alpha) B, whose plate B is known, and the foreground's colour F is
@@ -9,8 +9,9 @@ far F and B lie apart. That measurement and the network's alpha are averaged, ea
 its variance.
 
 B is the plate lit as it is beside the outline, so that a shadow it lies in does not count as
-foreground. F and B are smooth: they are looked for at the size the network sees, and a picture of
-any size is then measured pixel by pixel.
+foreground. F and B are smooth: they are looked for at the size the network sees. There a trained
+function of a pixel and its neighbours (`maskdepth.inference.outline`) makes more of the same
+knowledge than the average does; a larger picture is then measured pixel by pixel.
 """
 
 from __future__ import annotations
@@ -22,20 +23,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.images import resize
+from maskdepth.inference.outline import Neighbourhood, dot, load_reader
 
-__all__ = ["refine_alpha"]
+__all__ = ["find_outline", "look_about", "refine_alpha"]
 
 Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
 _FOREGROUND_SIGMA: Final = 0.9  # px, of the mean over foreground: its colours change quickly
 _PLATE_SIGMA: Final = 3.0  # px, of the means over what can be seen of the plate
+_MARGIN: Final = 4 * _PLATE_SIGMA  # px about an outline; what lies beyond has no say
 _SURENESS: Final = 6  # power of alpha, and of 1 - alpha, that weighs in these means
 _LEAST_WEIGHT: Final = 1e-3  # of a mean; with less beside it an outline is not measured
 _NOISE: Final = 2.0  # of 255: what cameras and codecs differ by, at least
 _TEXTURE: Final = 0.5  # share of the foreground's variance that counts: neighbours are alike
-_PRIOR: Final = 0.2  # standard deviation of the network's alpha where it says 1/2 ...
-_PRIOR_FLOOR: Final = 0.05  # ... and share of its variance that is left where it says 0 or 1
+_NETWORK: Final = 0.2  # standard deviation of the network's alpha where it says 1/2 ...
+_READ: Final = 0.1  # ... and of what was read at the network's size, enlarged ...
+_FLOOR: Final = 0.05  # ... and share of either's variance that is left where it says 0 or 1
 _UNSURE: Final = (0.03, 0.97)  # what lies between is measured, and what lies at an outline
 _RELIGHT: Final = (0.2, 3.0)  # what the light beside an outline may be to the plate's
 _DARK: Final = 0.02  # keeps ratios of nearly black means near 1
@@ -45,7 +49,7 @@ _ROUNDING: Final = 1e-3  # squared levels: keeps a foreground like its plate fro
 
 
 def refine_alpha(picture: Picture, plate: Picture, alpha: Floats, size: tuple[int, int]) -> Floats:
-    """Measure alpha along the outlines.
+    """Find alpha along the outlines.
 
     Args:
         picture: (H, W, 3) RGB.
@@ -57,28 +61,66 @@ def refine_alpha(picture: Picture, plate: Picture, alpha: Floats, size: tuple[in
         (H, W) in [0, 1]; away from outlines as it was.
     """
     scale = max(1.0, alpha.shape[0] / size[0])
-    outline = _find_outline(alpha, round(scale))
+    outline = find_outline(alpha, round(scale))
     if not outline.any():
         return alpha
-    window = _window_around(outline, round(3 * _PLATE_SIGMA * scale))
-    part = alpha[window].copy()
-    height, width = part.shape
-    small = max(1, round(height / scale)), max(1, round(width / scale))
-    seen, known = (resize(pixels[window], *small).astype(np.float32) for pixels in (picture, plate))
+    window = _window_around(outline, round(_MARGIN * scale))
+    part = alpha[window]
+    small = max(1, round(part.shape[0] / scale)), max(1, round(part.shape[1] / scale))
+    seen, plate_seen = (resize(pixels[window], *small) for pixels in (picture, plate))
+    said = resize(part, *small)
+    read = load_reader().read(look_about(seen, plate_seen, said), find_outline(said, 1))
     places = np.flatnonzero(outline[window])
-    colour, behind = (
-        pixels[window].reshape(-1, 3)[places].astype(np.float32) for pixels in (picture, plate)
+    found = part.copy()
+    found.flat[places] = (
+        read.flat[places]
+        if small == part.shape
+        else _measure_larger(picture[window], plate[window], seen, plate_seen, read, places)
     )
-    maps = _look_beside(seen, known, resize(part, *small))
-    front, light = (resize(each, height, width).reshape(-1, 4)[places] for each in maps)
-    # Once: measured again from its own result, an outline gains nothing and then drifts.
-    part.flat[places] = _measure(colour, behind, front, light, part.flat[places])
     refined = alpha.copy()
-    refined[window] = part
+    refined[window] = found
     return refined
 
 
-def _find_outline(alpha: Floats, width: int) -> NDArray[np.bool_]:
+def _measure_larger(
+    picture: Picture,
+    plate: Picture,
+    seen: Picture,
+    plate_seen: Picture,
+    read: Floats,
+    places: NDArray[np.intp],
+) -> Floats:
+    """Alpha of N places of a pair that the network saw smaller, from alpha as it was read there."""
+    colour, behind = (
+        pixels.reshape(-1, 3)[places].astype(np.float32) for pixels in (picture, plate)
+    )
+    maps = _look_beside(seen.astype(np.float32), plate_seen.astype(np.float32), read)
+    size = picture.shape[:2]
+    front, light = (resize(each, *size).reshape(-1, 4)[places] for each in maps)
+    prior = resize(read, *size).reshape(-1)[places]
+    measured, trust = _measure(colour, _lit(behind, light), front, light, prior, _READ)
+    return prior + trust * (measured - prior)
+
+
+def look_about(picture: Picture, plate: Picture, alpha: Floats) -> Neighbourhood:
+    """What is known of each pixel of (h, w): see `Neighbourhood`."""
+    seen, known = picture.astype(np.float32), plate.astype(np.float32)
+    front, light = _look_beside(seen, known, alpha)
+    lit = _lit(known, light)
+    measured, trust = _measure(seen, lit, front, light, alpha, _NETWORK)
+    return Neighbourhood(
+        seen=seen,
+        plate=lit,
+        foreground=front[..., :3],
+        texture=front[..., 3],
+        noise=light[..., 3],
+        alpha=alpha,
+        measured=measured,
+        trust=trust,
+    )
+
+
+def find_outline(alpha: Floats, width: int) -> NDArray[np.bool_]:
     """Where alpha is unsure, and ``width`` px to both sides of where the mask ends."""
     mask = (alpha > 0.5).astype(np.uint8)
     kernel = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
@@ -113,16 +155,18 @@ def _look_beside(seen: Floats, known: Floats, alpha: Floats) -> tuple[Floats, Fl
         _blur(weight, sigma) for weight, sigma in ((front, _FOREGROUND_SIGMA), (back, _PLATE_SIGMA))
     )
     enough = np.maximum(front_weight, _LEAST_WEIGHT)
-    colour = _blur(seen * front[..., None], _FOREGROUND_SIGMA) / enough[..., None]
-    squares = _blur((seen * seen).sum(axis=2) * front, _FOREGROUND_SIGMA) / enough
-    texture = np.maximum(squares - (colour * colour).sum(axis=2), 0)
+    colour = np.asarray(
+        _blur(seen * front[..., None], _FOREGROUND_SIGMA) / enough[..., None], np.float32
+    )
+    squares = _blur(dot(seen, seen) * front, _FOREGROUND_SIGMA) / enough
+    texture = np.maximum(squares - dot(colour, colour), 0)
     texture[front_weight < _LEAST_WEIGHT] = _UNKNOWN
     light = (_blur(seen * back[..., None], _PLATE_SIGMA) + _DARK) / (
         _blur(known * back[..., None], _PLATE_SIGMA) + _DARK
     )
     light = np.clip(light, *_RELIGHT)
-    apart = ((seen - np.clip(known * light, 0, 255)) ** 2).sum(axis=2)
-    noise = _blur(apart * back, _PLATE_SIGMA) / np.maximum(back_weight, _LEAST_WEIGHT)
+    apart = seen - _lit(known, light)
+    noise = _blur(dot(apart, apart) * back, _PLATE_SIGMA) / np.maximum(back_weight, _LEAST_WEIGHT)
     noise[back_weight < _LEAST_WEIGHT] = _UNKNOWN
     return np.dstack([colour, texture]), np.dstack([light, noise])
 
@@ -133,16 +177,33 @@ def _blur(values: Floats, sigma: float) -> Floats:
     )
 
 
-def _measure(colour: Floats, plate: Floats, front: Floats, light: Floats, alpha: Floats) -> Floats:
-    """Alpha (N,) from the colours (N, 3) of picture and plate and what lies beside them (N, 4)."""
-    plate = np.clip(plate * light[:, :3], 0, 255)
+def _lit(plate: Floats, light: Floats) -> Floats:
+    """The plate's colours (..., 3) in the light (..., 4) beside them."""
+    return np.asarray(np.clip(plate * light[..., :3], 0, 255), np.float32)
+
+
+def _measure(
+    colour: Floats, plate: Floats, front: Floats, light: Floats, alpha: Floats, doubt: float
+) -> tuple[Floats, Floats]:
+    """Alpha by the compositing equation, and what share it deserves beside what is said.
+
+    Args:
+        colour: (..., 3) of the picture.
+        plate: (..., 3) the plate's, lit.
+        front, light: (..., 4) what lies beside, see `_look_beside`.
+        alpha: (...) what is said.
+        doubt: its standard deviation where it says 1/2.
+
+    Returns:
+        Both (...), in [0, 1].
+    """
     # A channel that is cut off says no more.
-    way = np.where(np.maximum(colour, plate) >= _CUT_OFF, 0, front[:, :3] - plate)
-    length = (way * way).sum(axis=1) + _ROUNDING
-    measured = np.clip(((colour - plate) * way).sum(axis=1) / length, 0, 1)
-    spread = alpha**2 * _TEXTURE * front[:, 3] + (1 - alpha) ** 2 * light[:, 3] + _NOISE**2
-    trust = length / spread
+    way = np.where(np.maximum(colour, plate) >= _CUT_OFF, 0, front[..., :3] - plate)
+    length = dot(way, way) + _ROUNDING
+    measured = np.clip(dot(colour - plate, way) / length, 0, 1)
+    spread = alpha**2 * _TEXTURE * front[..., 3] + (1 - alpha) ** 2 * light[..., 3] + _NOISE**2
+    certainty = length / spread
     # Enlarged, it lies beside what is known: half of it is still far more than any variance.
-    trust[np.maximum(front[:, 3], light[:, 3]) > _UNKNOWN * 1e-4] = 0
-    prior = 1 / (_PRIOR**2 * (4 * alpha * (1 - alpha) + _PRIOR_FLOOR))
-    return np.asarray((measured * trust + alpha * prior) / (trust + prior), np.float32)
+    certainty[np.maximum(front[..., 3], light[..., 3]) > _UNKNOWN * 1e-4] = 0
+    prior = 1 / (doubt**2 * (4 * alpha * (1 - alpha) + _FLOOR))
+    return measured.astype(np.float32), (certainty / (certainty + prior)).astype(np.float32)
