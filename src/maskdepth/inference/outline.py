@@ -40,6 +40,7 @@ _JUST_SEEN: Final = 1.0  # ... and by which it differs at all
 _LEVELS: Final = 64.0  # of 255: brings colours to the order of 1
 _CHANNELS: Final = 3
 _GREY: Final = np.full(_CHANNELS, 1 / _CHANNELS / _LEVELS, np.float32)
+_ROWS: Final = 16  # of a product
 _LEAST: Final = 0.02  # of alpha, and of 1 - alpha, where its logit is taken
 _MOST: Final = 1e4  # a variance, squared levels; beyond it nothing is known
 
@@ -129,10 +130,13 @@ class Reader:
         rows, columns = np.nonzero(outline)
         x = describe_outline(known, rows, columns)
         start = logit_of(x[:, AVERAGED])
+        # A product of few rows is one thread's: more would fight the network's for the cores.
+        x = np.pad(x, ((0, -len(x) % _ROWS), (0, 0))).reshape(-1, _ROWS, FEATURES)
         for weight, offset in self.layers[:-1]:
             x = np.maximum(x @ weight + offset, 0)
         weight, offset = self.layers[-1]
-        alpha[rows, columns] = 1 / (1 + np.exp(-start - (x @ weight + offset)[:, 0]))
+        correction = (x @ weight + offset).ravel()[: len(start)]
+        alpha[rows, columns] = 1 / (1 + np.exp(-start - correction))
         return alpha
 
     def save(self, path: Path) -> None:

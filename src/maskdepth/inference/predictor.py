@@ -343,6 +343,8 @@ def _open_session(path: Path, device: str, threads: int | None) -> Any:
         )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
+    # Between two runs its threads would keep a core busy that registration and outlines need.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     options.log_severity_level = 3  # stderr is for our own words; errors still show
     providers = list(dict.fromkeys([provider, _PROVIDERS["cpu"]]))
     try:
