@@ -42,7 +42,7 @@ from maskdepth.synthesis.rules import BENCHMARK_V1
 Floats = NDArray[np.float32]
 
 _SEED = 991  # of the composites; no training uses it
-_MOST_PIXELS = 700  # of a composite: a bush must not outweigh a hundred cups
+_MOST_PIXELS = 700  # of a composite: most have more, and neighbours tell the same
 _HIDDEN = (96, 48)
 _BATCH = 4096
 _RATE = 3e-3

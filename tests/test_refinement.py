@@ -222,13 +222,18 @@ def test_a_damaged_reader_is_refused() -> None:
     whole = packed(layers)
     assert len(Reader.load(whole).layers) == len(layers)
     broken = np.full_like(layers[0][0], np.nan)
+    array_alone = io.BytesIO()
+    np.save(array_alone, broken)
     for content in (
         b"something else",
         whole[: len(whole) // 2],
         packed(layers[1:]),
         packed(layers[:-1]),
         packed([(broken, layers[0][1]), *layers[1:]]),
+        packed([(layers[0][0], layers[0][1][:, None]), *layers[1:]]),
+        packed([(np.full_like(broken, "x", dtype="U1"), layers[0][1]), *layers[1:]]),
         packed([]),
+        array_alone.getvalue(),
     ):
         with pytest.raises(ModelError, match="install maskdepth again"):
             Reader.load(content)

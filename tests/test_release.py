@@ -22,6 +22,7 @@ from maskdepth import Predictor
 from maskdepth.errors import ModelError, StorageError, UsageError, WeightsNotShippedError
 from maskdepth.inference.lineage import complete_assets, find_assets, used_assets
 from maskdepth.inference.model_folder import ModelCard, load_model_folder, read_card
+from maskdepth.inference.outline import READER_FILE
 from maskdepth.labelling.build import Dataset, compose_dataset
 from maskdepth.learning.checkpoint import load_weights
 from maskdepth.learning.export import check_parity
@@ -417,20 +418,23 @@ def test_the_first_prediction_just_works(shipped: Path, tmp_path: Path) -> None:
 
 
 def test_the_wheel_would_hold_the_weights(tmp_path: Path) -> None:
-    """A model folder within the package lands in the wheel, whatever version control says."""
+    """The model folder and what reads outlines land in it, whatever version control says."""
     builders = pytest.importorskip("hatchling.builders.wheel")
     project = tmp_path / "project"
     folder = project / "src" / "maskdepth"
     (folder / "weights").mkdir(parents=True)
     (folder / "__init__.py").write_text('"""Package."""\n__version__ = "0"\n')
-    for name in WHOLE:
-        (folder / "weights" / name).write_bytes(b"bytes")
+    files = {Path("maskdepth/weights") / name for name in WHOLE}
+    files.add(Path("maskdepth/inference") / READER_FILE)
+    (folder / "inference").mkdir()
+    for file in files:
+        (project / "src" / file).write_bytes(b"bytes")
     for name in ("pyproject.toml", "README.md", "LICENSE", ".gitignore"):
         if (ROOT / name).exists():
             shutil.copy(ROOT / name, project / name)
     builder = builders.WheelBuilder(str(project))
     found = {Path(item.distribution_path) for item in builder.recurse_included_files()}
-    assert {Path("maskdepth/weights") / name for name in WHOLE} <= found
+    assert files <= found
 
 
 def test_pushing_and_fetching_have_an_extra() -> None:

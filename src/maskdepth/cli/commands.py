@@ -127,7 +127,7 @@ def predict(
         bool,
         typer.Option(
             "--refine/--no-refine",
-            help="Measure outlines against the plate, at the picture's size.",
+            help="Read outlines from the picture and its plate.",
         ),
     ] = True,
     precision: Annotated[

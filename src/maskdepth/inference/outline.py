@@ -3,7 +3,7 @@
 A network with a million weights sees the whole scene, most of it at half the size and less. Where
 an outline runs within a pixel is written in that pixel and its neighbours: in what the network
 said of them, in how far each lies on the way from the plate's colour to the foreground's, and in
-how well these are known. Three layers of a perceptron read it there, for a few hundred pixels a
+how well these are known. Three layers of a perceptron read it there, for a thousand pixels or two a
 picture, and give the correction of alpha's logit. It knows nothing of a scene, and was trained
 once, on outlines of composites whose alpha is exact (``docs/train_outlines.py``).
 """
@@ -27,7 +27,18 @@ from numpy.typing import NDArray
 from maskdepth.errors import ModelError
 from maskdepth.images import open_atomic
 
-__all__ = ["AVERAGED", "FEATURES", "Neighbourhood", "Reader", "load_reader"]
+__all__ = [
+    "AVERAGED",
+    "FEATURES",
+    "MAP_RADII",
+    "READER_FILE",
+    "Neighbourhood",
+    "Reader",
+    "describe_outline",
+    "dot",
+    "load_reader",
+    "logit_of",
+]
 
 Floats = NDArray[np.float32]
 
@@ -40,14 +51,14 @@ _JUST_SEEN: Final = 1.0  # ... and by which it differs at all
 _LEVELS: Final = 64.0  # of 255: brings colours to the order of 1
 _CHANNELS: Final = 3
 _GREY: Final = np.full(_CHANNELS, 1 / _CHANNELS / _LEVELS, np.float32)
-_ROWS: Final = 16  # of a product
+_ROWS: Final = 16  # of a product: OpenBLAS starts threads from 2**18 multiplications on
 _LEAST: Final = 0.02  # of alpha, and of 1 - alpha, where its logit is taken
 _MOST: Final = 1e4  # a variance, squared levels; beyond it nothing is known
 
 MAP_RADII: Final = (_ABOUT, _ABOUT, _ABOUT, _CLOSE, _CLOSE, _ABOUT, _CLOSE)
 """Of the squares about a pixel that its features begin with, in their order."""
 AVERAGED: Final = sum((2 * radius + 1) ** 2 for radius in MAP_RADII) + 1
-"""The feature that is `Neighbourhood.averaged`."""
+"""Index of the feature that is `Neighbourhood.averaged`."""
 FEATURES: Final = AVERAGED + 4 + 2 * _CHANNELS
 """How many there are."""
 
@@ -96,7 +107,10 @@ class Reader:
     def __init__(self, layers: Sequence[tuple[Floats, Floats]]) -> None:
         sizes = [FEATURES, *(len(offset) for _, offset in layers)]
         fits = all(
-            weight.shape == pair and np.isfinite(weight).all() and np.isfinite(offset).all()
+            weight.shape == pair
+            and offset.shape == pair[1:]
+            and np.isfinite(weight).all()
+            and np.isfinite(offset).all()
             for (weight, offset), pair in zip(layers, pairwise(sizes), strict=True)
         )
         if not fits or sizes[-1] != 1:
@@ -117,12 +131,16 @@ class Reader:
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as held:
                 numbers = range(len(held.files) // 2)
-                layers = [(held[f"weight{n}"], held[f"offset{n}"]) for n in numbers]
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+                layers = [
+                    (held[f"weight{n}"].astype(np.float32), held[f"offset{n}"].astype(np.float32))
+                    for n in numbers
+                ]
+            return cls(layers)
+        # TypeError: an array alone is no archive, and some kinds of values are no numbers.
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
             raise ModelError(
                 "the layers of an outline reader", f"other bytes ({error})", _REMEDY
             ) from error
-        return cls(layers)
 
     def read(self, known: Neighbourhood, outline: NDArray[np.bool_]) -> Floats:
         """Alpha (h, w), read anew where ``outline`` (h, w) says."""

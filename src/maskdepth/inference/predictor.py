@@ -122,7 +122,7 @@ class Predictor:
         card: says what sizes the network was made for, and what it learned.
         register: whether a plate is first moved and lit as its picture is, see
             `maskdepth.inference.registration`.
-        refine: whether outlines are measured against the plate, at the picture's own size, see
+        refine: whether outlines are read from the picture and its plate, see
             `maskdepth.inference.refinement`.
     """
 

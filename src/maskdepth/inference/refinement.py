@@ -32,7 +32,7 @@ Picture = NDArray[np.uint8]
 
 _FOREGROUND_SIGMA: Final = 0.9  # px, of the mean over foreground: its colours change quickly
 _PLATE_SIGMA: Final = 3.0  # px, of the means over what can be seen of the plate
-_MARGIN: Final = 4 * _PLATE_SIGMA  # px about an outline; what lies beyond has no say
+_MARGIN: Final = 4 * _PLATE_SIGMA  # px about an outline; what lies beyond has hardly a say
 _SURENESS: Final = 6  # power of alpha, and of 1 - alpha, that weighs in these means
 _LEAST_WEIGHT: Final = 1e-3  # of a mean; with less beside it an outline is not measured
 _NOISE: Final = 2.0  # of 255: what cameras and codecs differ by, at least
@@ -129,7 +129,7 @@ def find_outline(alpha: Floats, width: int) -> NDArray[np.bool_]:
 
 
 def _window_around(outline: NDArray[np.bool_], margin: int) -> tuple[slice, slice]:
-    """Rows and columns of an outline with a margin; beyond it nothing has a say."""
+    """Rows and columns of an outline with a margin."""
     spans = []
     for axis in (1, 0):
         places = np.flatnonzero(outline.any(axis=axis))
