@@ -43,7 +43,7 @@ class DifferenceBackend:
         return difference, picture.mean(axis=1, keepdims=True)
 
 
-PREDICTOR = Predictor(DifferenceBackend(), CARD)
+PREDICTOR = Predictor(DifferenceBackend(), CARD, refine=False)  # its alpha is no matte
 
 
 def picture(path: Path, grey: int = 100, size: tuple[int, int] = (8, 6)) -> Path:
