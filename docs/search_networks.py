@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,24 +43,23 @@ class SixChannels(small.SmallNetwork):
     """Picture and plate alone: what they differ by is left for the network to find."""
 
     def forward(self, *inputs: Tensor) -> dict[str, Tensor]:
-        return _with_differences(super().forward, torch.zeros_like, *inputs)
+        return _with_differences(super().forward, lambda x: (x * 0, x * 0), *inputs)
 
 
 class OneScale(small.SmallNetwork):
     """The plain difference in place of those on two scales where small ones count."""
 
     def forward(self, *inputs: Tensor) -> dict[str, Tensor]:
-        plain = (inputs[0] - inputs[1]).abs()
-        return _with_differences(
-            super().forward, lambda x: torch.cat([plain, torch.zeros_like(plain)], dim=1), *inputs
-        )
+        return _with_differences(super().forward, lambda x: (x, x * 0), *inputs)
 
 
 def _with_differences(
-    forward: Callable[..., dict[str, Tensor]], change: Callable[[Tensor], Tensor], *inputs: Tensor
+    forward: Callable[..., dict[str, Tensor]],
+    instead: Callable[[Tensor], tuple[Tensor, Tensor]],
+    *inputs: Tensor,
 ) -> dict[str, Tensor]:
     usual = small.visible_differences
-    small.visible_differences = lambda picture, plate: change(usual(picture, plate))
+    small.visible_differences = instead
     try:
         return forward(*inputs)
     finally:
@@ -131,9 +130,9 @@ class _SharpHead(nn.Module):
         nn.init.zeros_(self.mend[2].weight)
         nn.init.zeros_(self.mend[2].bias)
 
-    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
+    def forward(self, x: Tensor, seen: Sequence[Tensor]) -> Tensor:
         logits: Tensor = self.usual(x, seen)
-        mended: Tensor = logits + self.mend(torch.cat([logits / 4, seen], dim=1))
+        mended: Tensor = logits + self.mend(torch.cat([logits / 4, *seen], dim=1))
         return mended
 
 

@@ -149,8 +149,7 @@ def test_seed_takes_a_black_plate_for_an_absent_one(seed: nn.Module) -> None:
 
 @given(levels=st.integers(0, 255))
 def test_visible_differences_keep_zero_and_lift_small_ones(levels: int) -> None:
-    picture = torch.full((1, 3, 1, 1), levels / 255)
-    value = visible_differences(picture, torch.zeros_like(picture))[:, :3]
+    value, _ = visible_differences(torch.full((1, 3, 1, 1), levels / 255))
     least = (0, 0.07, 0.13)[min(levels, 2)]
     assert (value == 0).all() if levels == 0 else (value >= least).all()
     assert (value < 1).all()
@@ -162,10 +161,10 @@ def test_a_faint_difference_counts_as_much_as_the_rest_of_the_pair_allows() -> N
     plate = torch.full((1, 3, 60, 60), 0.5)
     picture = plate.clone()
     picture[..., :20] += 2 / 255
-    exact = visible_differences(picture, plate)[:, 3:]
+    _, exact = visible_differences((picture - plate).abs())
     assert exact[..., :20].min() > 0.5
     assert exact[..., 20:].max() == 0
-    noisy = visible_differences(picture + 6 / 255 * noise, plate)[:, 3:]
+    _, noisy = visible_differences((picture + 6 / 255 * noise - plate).abs())
     assert noisy[..., :20].mean() < 0.35
     assert abs(noisy[..., :20].mean() - noisy[..., 20:].mean()) < 0.05
 

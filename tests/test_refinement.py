@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from maskdepth import Predictor
 from maskdepth.errors import ModelError
+from maskdepth.images import resize
 from maskdepth.inference.model_folder import ModelCard
 from maskdepth.inference.outline import (
     AVERAGED,
@@ -57,12 +58,18 @@ def guess(alpha: Floats) -> Floats:
     return np.clip(cv2.GaussianBlur(grown, (0, 0), 1.2), 0, 1).astype(np.float32)
 
 
+def refined(picture: Picture, plate: Picture, alpha: Floats) -> Floats:
+    """Alpha of a pair that the network saw at the size of ``alpha``."""
+    seen = [resize(each, *alpha.shape) for each in (picture, plate)]
+    return refine_alpha(picture, plate, seen[0], seen[1], alpha)
+
+
 def test_an_outline_comes_closer_to_the_truth() -> None:
     """A blurred guess at a disc before a striped plate."""
     alpha, plate = disc(96, 25, 2), scene(96)
     picture = composite(alpha, (220, 60, 40), plate)
     before = guess(alpha)
-    after = refine_alpha(picture, plate.astype(np.uint8), before, (96, 96))
+    after = refined(picture, plate.astype(np.uint8), before)
     assert np.abs(after - alpha).mean() < 0.5 * np.abs(before - alpha).mean()
     assert ((after > 0.5) != (alpha > 0.5)).sum() < ((before > 0.5) != (alpha > 0.5)).sum() / 2
 
@@ -73,8 +80,8 @@ def test_a_large_picture_gets_outlines_of_its_own_size() -> None:
     alpha, plate = disc(side, 150, 2), scene(side)
     picture = composite(alpha, (220, 60, 40), plate)
     small = cv2.resize(guess(alpha), (seen, seen), interpolation=cv2.INTER_AREA)
-    before = cv2.resize(small, (side, side))
-    after = refine_alpha(picture, plate.astype(np.uint8), before, (seen, seen))
+    before = resize(small, side, side)
+    after = refined(picture, plate.astype(np.uint8), small)
     assert np.abs(after - alpha).mean() < 0.2 * np.abs(before - alpha).mean()
 
 
@@ -83,7 +90,7 @@ def test_a_foreground_like_its_plate_is_not_lost() -> None:
     plate = np.full((64, 64, 3), 120, np.uint8)
     before = guess(disc(64, 18, 2))
     assert look_about(plate, plate, before).trust.max() < 0.01
-    after = refine_alpha(plate, plate, before, (64, 64))
+    after = refined(plate, plate, before)
     assert mask_metrics(after, before)["dice"] > 0.85
 
 
@@ -93,7 +100,7 @@ def test_a_shadow_beside_an_outline_stays_background() -> None:
     shaded = plate.copy()
     shaded[:, 48:] *= 0.5
     picture = composite(alpha, (220, 60, 40), shaded)
-    after = refine_alpha(picture, plate.astype(np.uint8), guess(alpha), (96, 96))
+    after = refined(picture, plate.astype(np.uint8), guess(alpha))
     right = (alpha == 0) & (np.arange(96) > 52)[None]
     assert after[right].mean() < 0.01
     assert np.abs(after - alpha).mean() < 0.6 * np.abs(guess(alpha) - alpha).mean()
@@ -103,7 +110,7 @@ def test_what_lies_away_from_outlines_is_left_alone() -> None:
     """Neither a sure foreground nor a sure background is measured, whatever the picture holds."""
     alpha = disc(96, 25, 2)
     noise = np.random.default_rng(1).integers(0, 256, (2, 96, 96, 3)).astype(np.uint8)
-    after = refine_alpha(noise[0], noise[1], alpha, (96, 96))
+    after = refined(noise[0], noise[1], alpha)
     inner, outer = disc(96, 21, 1) == 1, disc(96, 29, 1) == 0
     assert np.array_equal(after[inner | outer], alpha[inner | outer])
 
@@ -113,28 +120,38 @@ def test_without_an_outline_nothing_happens() -> None:
     picture = np.zeros((40, 40, 3), np.uint8)
     for value in (0.0, 1.0):
         alpha = np.full((40, 40), value, np.float32)
-        assert np.array_equal(refine_alpha(picture, picture, alpha, (40, 40)), alpha)
+        assert np.array_equal(refined(picture, picture, alpha), alpha)
 
 
 @settings(deadline=None, max_examples=40)
 @given(
     arrays(np.uint8, (2, 37, 51, 3)),
-    arrays(np.float32, (37, 51), elements=st.floats(0, 1, width=32)),
-    st.sampled_from([(37, 51), (12, 17), (5, 7), (1, 1)]),
+    st.sampled_from([(37, 51), (12, 17), (5, 7), (30, 9), (9, 51), (1, 1)]),
+    st.data(),
 )
 def test_alpha_stays_alpha_and_inputs_stay_as_they_are(
-    pixels: NDArray[np.uint8], alpha: Floats, size: tuple[int, int]
+    pixels: NDArray[np.uint8], size: tuple[int, int], data: st.DataObject
 ) -> None:
-    """Any pictures and any alpha give numbers in [0, 1], and change nothing they are given."""
+    """Any pictures and any alpha, squeezed or not, give numbers in [0, 1], and change nothing."""
+    alpha = data.draw(arrays(np.float32, size, elements=st.floats(0, 1, width=32)))
     kept = pixels.copy(), alpha.copy()
-    after = refine_alpha(pixels[0], pixels[1], alpha, size)
+    after = refined(pixels[0], pixels[1], alpha)
     assert after.dtype == np.float32
-    assert after.shape == alpha.shape
+    assert after.shape == (37, 51)
     assert np.isfinite(after).all()
     assert after.min() >= 0
     assert after.max() <= 1
     assert np.array_equal(pixels, kept[0])
     assert np.array_equal(alpha, kept[1])
+
+
+def test_a_square_network_squeezes_a_wide_picture_without_harm() -> None:
+    """What it saw is squeezed along one side alone; outlines come right along both."""
+    alpha, plate = disc(224, 60, 2), scene(224)
+    picture = composite(alpha, (220, 60, 40), plate)
+    small = cv2.resize(guess(alpha), (112, 224), interpolation=cv2.INTER_AREA)
+    after = refined(picture, plate.astype(np.uint8), small)
+    assert np.abs(after - alpha).mean() < 0.35 * np.abs(resize(small, 224, 224) - alpha).mean()
 
 
 def leaf(seed: int, side: int = 96) -> tuple[Picture, Picture, Floats]:

@@ -130,6 +130,13 @@ def predict(
             help="Read outlines from the picture and its plate.",
         ),
     ] = True,
+    second_look: Annotated[
+        bool,
+        typer.Option(
+            "--second-look/--no-second-look",
+            help="See foreground again from closer, with a model that has learned to.",
+        ),
+    ] = True,
     precision: Annotated[
         str, typer.Option(help="fp32, or int8 where the model has such a network: faster.")
     ] = "fp32",
@@ -151,6 +158,7 @@ def predict(
         threads=threads,
         register=register,
         refine=refine,
+        second_look=second_look,
         download=download,
     )
     summary = predict_all(predictor, jobs, output, depth_format=depth_format)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self, cast
 
@@ -14,6 +15,7 @@ from maskdepth.depth import decode_disparity
 from maskdepth.errors import ModelError, PictureError, PlateError, UsageError
 from maskdepth.images import load_grey16, load_picture, resize, resize_disparity
 from maskdepth.inference.alignment import align_frame
+from maskdepth.inference.close_up import MOST, Window, enlarge, window_about
 from maskdepth.inference.finding import find_model
 from maskdepth.inference.model_folder import ModelCard, first_line, load_model_folder, network_file
 from maskdepth.inference.plate import PlateProfile, is_profile, load_profile
@@ -27,6 +29,7 @@ PictureSource = str | os.PathLike[str] | bytes | Image | NDArray[np.uint8]
 """A path, the bytes of a file, a Pillow image, or uint8 (H, W, 3) RGB."""
 
 Float = NDArray[np.float32]
+Picture = NDArray[np.uint8]
 
 INPUTS = ("picture", "plate", "plate_disparity", "validity")
 OUTPUTS = ("alpha", "disparity")
@@ -114,6 +117,16 @@ class OnnxBackend:
         return alpha, disparity
 
 
+@dataclass(frozen=True)
+class _Look:
+    """What the network saw, and what it says of it, all (h, w) or (h, w, 3)."""
+
+    picture: Picture
+    plate: Picture | None
+    alpha: Float
+    disparity: Float
+
+
 class Predictor:
     """A model, ready to predict. Make one with `from_pretrained`.
 
@@ -124,15 +137,24 @@ class Predictor:
             `maskdepth.inference.registration`.
         refine: whether outlines are read from the picture and its plate, see
             `maskdepth.inference.refinement`.
+        second_look: whether foreground before a plate is seen again from closer, if the model has
+            learned from close-ups, see `maskdepth.inference.close_up`.
     """
 
     def __init__(
-        self, backend: Backend, card: ModelCard, *, register: bool = True, refine: bool = True
+        self,
+        backend: Backend,
+        card: ModelCard,
+        *,
+        register: bool = True,
+        refine: bool = True,
+        second_look: bool = True,
     ) -> None:
         self.card = card
         self._backend = backend
         self._register = register
         self._refine = refine
+        self._second_look = second_look and card.close_up > 0
 
     @classmethod
     def from_pretrained(
@@ -144,6 +166,7 @@ class Predictor:
         threads: int | None = None,
         register: bool = True,
         refine: bool = True,
+        second_look: bool = True,
         download: bool = True,
     ) -> Self:
         """Load a model.
@@ -154,7 +177,7 @@ class Predictor:
             precision: ``"fp32"``, or ``"int8"`` where the model has such a network.
             device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
             threads: CPU threads, all cores if left out.
-            register, refine: see `Predictor`.
+            register, refine, second_look: see `Predictor`.
             download: of a hub id, get what the cache lacks. Nothing else asks the network.
 
         Raises:
@@ -167,7 +190,7 @@ class Predictor:
         folder = find_model(model, files=[file], download=download)
         card = load_model_folder(folder, precision)
         backend = OnnxBackend(folder / file, device, threads)
-        return cls(backend, card, register=register, refine=refine)
+        return cls(backend, card, register=register, refine=refine, second_look=second_look)
 
     def predict(
         self,
@@ -212,11 +235,7 @@ class Predictor:
             registration = _register(small, plate_pixels)
             plate_pixels = registration.move_picture(plate_pixels)
             known = None if known is None else registration.move_map(known)
-        alpha, disparity = self._run(small, size, plate_pixels, known)
-        if plate_pixels is not None and self._refine:
-            alpha = refine_alpha(picture, plate_pixels, alpha, small.shape[:2])
-        if self.card.depth == NO_DEPTH:
-            disparity = np.full_like(disparity, np.nan)
+        alpha, disparity = self._see(picture, small, plate_pixels, known)
         return Prediction(
             image=picture,
             alpha=alpha,
@@ -241,13 +260,9 @@ class Predictor:
             registration = _register(small, profile.picture)
             _refuse_another_scene(registration, plate)
             profile = profile.registered(registration)
-        alpha, disparity = self._run(
-            small, (height, width), profile.picture, profile.proportional_disparity
+        alpha, disparity = self._see(
+            picture, small, profile.picture, profile.proportional_disparity
         )
-        if self._refine:
-            alpha = refine_alpha(picture, profile.picture, alpha, small.shape[:2])
-        if self.card.depth == NO_DEPTH:
-            disparity = np.full_like(disparity, np.nan)
         frame = align_frame(disparity, alpha > 0.5, profile)
         return Prediction(
             image=picture,
@@ -264,28 +279,49 @@ class Predictor:
             plate_source=plate.file,
         )
 
-    def _run(
-        self,
-        small: NDArray[np.uint8],
-        size: tuple[int, int],
-        plate: NDArray[np.uint8] | None,
-        plate_disparity: Float | None,
+    def _see(
+        self, picture: Picture, small: Picture, plate: Picture | None, known: Float | None
     ) -> tuple[Float, Float]:
-        """Run the network on a picture of its working size; what it says is of ``size``."""
-        height, width = size
-        work = (small.shape[0], small.shape[1])
-        small_plate = (
-            np.zeros((1, 3, *work), np.float32)
-            if plate is None
-            else _to_batch(resize(plate, *work))
+        """Alpha and disparity of a picture, at its size.
+
+        Args:
+            picture: (H, W, 3).
+            small: the same at the network's working size.
+            plate: (H, W, 3), registered, or None.
+            known: (H, W) the plate's disparity, or None.
+        """
+        size, work = picture.shape[:2], small.shape[:2]
+        whole = self._look(small, plate, known, work)
+        disparity = _to_unit(resize(whole.disparity, *size))
+        if self.card.depth == NO_DEPTH:
+            disparity = np.full_like(disparity, np.nan)
+        window = None
+        if plate is not None and self._second_look:
+            window = _window_of(whole.alpha, size)
+        if plate is None or window is None:
+            return self._finish(whole, picture, plate), disparity
+        place = window.place
+        closer = self._look(
+            picture[place], plate[place], None if known is None else known[place], work
         )
-        small_disparity = (
+        alpha = resize(whole.alpha, *size).copy()
+        alpha[place] = self._finish(closer, picture[place], plate[place])
+        return alpha, disparity
+
+    def _look(
+        self, picture: Picture, plate: Picture | None, known: Float | None, work: tuple[int, int]
+    ) -> _Look:
+        """Run the network on a picture, or on a part of one, at its working size."""
+        seen = enlarge(picture, *work)
+        plate_seen = None if plate is None else enlarge(plate, *work)
+        given = (
+            np.zeros((1, 3, *work), np.float32) if plate_seen is None else _to_batch(plate_seen),
             np.zeros((1, 1, *work), np.float32)
-            if plate_disparity is None
-            else np.clip(resize_disparity(plate_disparity, *work), 0, 1)[None, None]
+            if known is None
+            else np.clip(resize_disparity(known, *work), 0, 1)[None, None],
+            np.array([[plate is not None, known is not None]], np.float32),
         )
-        validity = np.array([[plate is not None, plate_disparity is not None]], np.float32)
-        outputs = self._backend.run(_to_batch(small), small_plate, small_disparity, validity)
+        outputs = self._backend.run(_to_batch(seen), *given)
         for name, value in zip(OUTPUTS, outputs, strict=True):
             if value.shape != (1, 1, *work) or not np.isfinite(value).all():
                 raise ModelError(
@@ -293,11 +329,21 @@ class Predictor:
                     f"shape {value.shape}, or values that are not finite",
                     "train and export the model anew",
                 )
-        alpha, disparity = (
-            np.clip(resize(value[0, 0], height, width), 0, 1).astype(np.float32, copy=False)
-            for value in outputs
+        alpha, disparity = (_to_unit(value[0, 0]) for value in outputs)
+        return _Look(seen, plate_seen, alpha, disparity)
+
+    def _finish(self, look: _Look, picture: Picture, plate: Picture | None) -> Float:
+        """Alpha of what was looked at, at its own size."""
+        size = picture.shape[:2]
+        if plate is None or look.plate is None or not self._refine:
+            return resize(look.alpha, *size)
+        # A close-up was enlarged for the network; outlines are read in the picture's own pixels.
+        height, width = (min(pair) for pair in zip(size, look.alpha.shape, strict=True))
+        seen, plate_seen = (
+            whole if size == (height, width) else resize(small, height, width)
+            for whole, small in ((picture, look.picture), (plate, look.plate))
         )
-        return alpha, disparity
+        return refine_alpha(picture, plate, seen, plate_seen, resize(look.alpha, height, width))
 
     def _working_size(self, height: int, width: int) -> tuple[int, int]:
         """The size the network sees: what it was trained on, or the picture's if smaller."""
@@ -308,9 +354,23 @@ class Predictor:
         return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _register(small: NDArray[np.uint8], plate: NDArray[np.uint8]) -> Registration:
+def _window_of(alpha: Float, size: tuple[int, int]) -> Window | None:
+    """Where a second look goes, for a picture of that size whose alpha the first found."""
+    mask = alpha > 0.5
+    if not mask.any():
+        return None
+    spans, scale = [], []
+    for axis, side in enumerate(size):
+        places = np.flatnonzero(mask.any(axis=1 - axis))
+        step = side / mask.shape[axis]
+        spans.append((float(places[0]) * step, float(places[-1] + 1) * step))
+        scale.append(step)
+    return window_about(spans[0], spans[1], size, MOST * max(1.0, min(scale)))
+
+
+def _register(small: Picture, plate: Picture) -> Registration:
     """A plate of the picture's size, held against the picture at the size the network sees."""
-    return register_plate(small, resize(plate, small.shape[0], small.shape[1]))
+    return register_plate(small, resize(plate, *small.shape[:2]))
 
 
 def _refuse_another_scene(registration: Registration, profile: PlateProfile) -> None:
@@ -394,6 +454,10 @@ def _load_disparity(source: str | os.PathLike[str] | NDArray[Any], size: tuple[i
             )
         values = source.astype(np.float32)
     return _fit(np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0), size, "plate disparity")
+
+
+def _to_unit(values: Float) -> Float:
+    return np.clip(values, 0, 1).astype(np.float32, copy=False)
 
 
 def _to_batch(pixels: NDArray[np.uint8]) -> Float:

@@ -32,7 +32,7 @@ Picture = NDArray[np.uint8]
 
 _FOREGROUND_SIGMA: Final = 0.9  # px, of the mean over foreground: its colours change quickly
 _PLATE_SIGMA: Final = 3.0  # px, of the means over what can be seen of the plate
-_MARGIN: Final = 4 * _PLATE_SIGMA  # px about an outline; what lies beyond has hardly a say
+_MARGIN: Final = round(4 * _PLATE_SIGMA)  # px about an outline; what lies beyond has hardly a say
 _SURENESS: Final = 6  # power of alpha, and of 1 - alpha, that weighs in these means
 _LEAST_WEIGHT: Final = 1e-3  # of a mean; with less beside it an outline is not measured
 _NOISE: Final = 2.0  # of 255: what cameras and codecs differ by, at least
@@ -45,41 +45,35 @@ _RELIGHT: Final = (0.2, 3.0)  # what the light beside an outline may be to the p
 _DARK: Final = 0.02  # keeps ratios of nearly black means near 1
 _CUT_OFF: Final = 250  # of 255
 _UNKNOWN: Final = np.float32(1e12)  # a variance; infinity could not be enlarged
+_SAMPLED: Final = 4096  # places a row, where maps are sampled
 _ROUNDING: Final = 1e-3  # squared levels: keeps a foreground like its plate from dividing by 0
 
 
-def refine_alpha(picture: Picture, plate: Picture, alpha: Floats, size: tuple[int, int]) -> Floats:
+def refine_alpha(
+    picture: Picture, plate: Picture, seen: Picture, plate_seen: Picture, alpha: Floats
+) -> Floats:
     """Find alpha along the outlines.
 
     Args:
         picture: (H, W, 3) RGB.
         plate: (H, W, 3) RGB, on the picture to the pixel and lit as it is.
-        alpha: (H, W) in [0, 1], of a network.
-        size: height and width of the picture as the network saw it.
+        seen, plate_seen: (h, w, 3) the same two as the network saw them, no larger.
+        alpha: (h, w) in [0, 1], the network's.
 
     Returns:
-        (H, W) in [0, 1]; away from outlines as it was.
+        (H, W) in [0, 1]; away from outlines as it was, enlarged.
     """
-    scale = max(1.0, alpha.shape[0] / size[0])
-    outline = find_outline(alpha, round(scale))
+    size = picture.shape[:2]
+    outline = find_outline(alpha, 1)
     if not outline.any():
-        return alpha
-    window = _window_around(outline, round(_MARGIN * scale))
-    part = alpha[window]
-    small = max(1, round(part.shape[0] / scale)), max(1, round(part.shape[1] / scale))
-    seen, plate_seen = (resize(pixels[window], *small) for pixels in (picture, plate))
-    said = resize(part, *small)
-    read = load_reader().read(look_about(seen, plate_seen, said), find_outline(said, 1))
-    places = np.flatnonzero(outline[window])
-    found = part.copy()
-    found.flat[places] = (
-        read.flat[places]
-        if small == part.shape
-        else _measure_larger(picture[window], plate[window], seen, plate_seen, read, places)
-    )
-    refined = alpha.copy()
-    refined[window] = found
-    return refined
+        return resize(alpha, *size)
+    window = _window_around(outline)
+    known = look_about(seen[window], plate_seen[window], alpha[window])
+    read = alpha.copy()
+    read[window] = load_reader().read(known, outline[window])
+    if size == alpha.shape:
+        return read
+    return _measure_larger(picture, plate, seen[window], plate_seen[window], read, window)
 
 
 def _measure_larger(
@@ -88,18 +82,48 @@ def _measure_larger(
     seen: Picture,
     plate_seen: Picture,
     read: Floats,
-    places: NDArray[np.intp],
+    window: tuple[slice, slice],
 ) -> Floats:
-    """Alpha of N places of a pair that the network saw smaller, from alpha as it was read there."""
-    colour, behind = (
-        pixels.reshape(-1, 3)[places].astype(np.float32) for pixels in (picture, plate)
-    )
-    maps = _look_beside(seen.astype(np.float32), plate_seen.astype(np.float32), read)
+    """Alpha of a pair that the network saw smaller, from alpha as it was read there.
+
+    Args:
+        picture, plate: (H, W, 3).
+        seen, plate_seen: what the network saw of them in the window.
+        read: (h, w), all of it.
+        window: rows and columns of (h, w) outside which there is no outline.
+
+    Returns:
+        (H, W).
+    """
     size = picture.shape[:2]
-    front, light = (resize(each, *size).reshape(-1, 4)[places] for each in maps)
-    prior = resize(read, *size).reshape(-1)[places]
+    found = resize(read, *size)
+    steps = [small / large for small, large in zip(read.shape, size, strict=True)]
+    outline = find_outline(found, max(1, round(1 / max(steps))))
+    rows, columns = np.nonzero(outline)
+    if not len(rows):
+        return found
+    # Where these pixels lie among those that the network saw.
+    places = [
+        ((each + 0.5) * step - 0.5 - part.start).astype(np.float32)
+        for each, step, part in zip((rows, columns), steps, window, strict=True)
+    ]
+    maps = _look_beside(seen.astype(np.float32), plate_seen.astype(np.float32), read[window])
+    front, light = (_sample(each, *places) for each in maps)
+    colour, behind = (pixels[rows, columns].astype(np.float32) for pixels in (picture, plate))
+    prior = found[rows, columns]
     measured, trust = _measure(colour, _lit(behind, light), front, light, prior, _READ)
-    return prior + trust * (measured - prior)
+    found[rows, columns] = prior + trust * (measured - prior)
+    return found
+
+
+def _sample(values: Floats, rows: Floats, columns: Floats) -> Floats:
+    """Values (h, w, C) between pixels, (N, C), bilinearly; edges repeat."""
+    # OpenCV's maps have fewer than 32768 rows, and columns as well.
+    width = min(len(rows), _SAMPLED)
+    padding = -len(rows) % width
+    x, y = (np.pad(each, (0, padding)).reshape(-1, width) for each in (columns, rows))
+    taken = cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(taken.reshape(-1, values.shape[2])[: len(rows)], np.float32)
 
 
 def look_about(picture: Picture, plate: Picture, alpha: Floats) -> Neighbourhood:
@@ -128,12 +152,12 @@ def find_outline(alpha: Floats, width: int) -> NDArray[np.bool_]:
     return np.asarray(edge | ((alpha > _UNSURE[0]) & (alpha < _UNSURE[1])), np.bool_)
 
 
-def _window_around(outline: NDArray[np.bool_], margin: int) -> tuple[slice, slice]:
+def _window_around(outline: NDArray[np.bool_]) -> tuple[slice, slice]:
     """Rows and columns of an outline with a margin."""
     spans = []
     for axis in (1, 0):
         places = np.flatnonzero(outline.any(axis=axis))
-        spans.append(slice(max(0, int(places[0]) - margin), int(places[-1]) + 1 + margin))
+        spans.append(slice(max(0, int(places[0]) - _MARGIN), int(places[-1]) + 1 + _MARGIN))
     return spans[0], spans[1]
 
 

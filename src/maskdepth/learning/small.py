@@ -16,6 +16,8 @@ skip comes to): the two stay aligned at every size, odd ones included, and none 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -27,29 +29,25 @@ FLOORS_TO_HALF = 3.0  # how far above a pair's own noise a difference is mapped 
 _NOTHING = 1e-3
 
 
-def visible_differences(picture: Tensor, plate: Tensor) -> Tensor:
-    """|picture - plate| on two scales where small differences count: d / (d + half).
+def visible_differences(difference: Tensor) -> tuple[Tensor, Tensor]:
+    """Two scales of |picture - plate| on which small differences count: d / (d + half).
 
-    ``half`` is 0.05 for the first three channels. For the last three it follows the pair: where
-    the two are else equal, one grey level tells foreground; under noise it tells nothing. What a
-    pair's pixels differ by where nothing is before the plate is taken from the harmonic mean of
-    all, which its smallest values decide.
+    ``half`` is 0.05 for the first. For the second it follows the pair: where the two are else
+    equal, one grey level tells foreground; under noise it tells nothing. What a pair's pixels
+    differ by where nothing is before the plate is taken from the harmonic mean of all, which its
+    smallest values decide.
 
     Args:
-        picture: (B, 3, H, W), 0..1.
-        plate: (B, 3, H, W), 0..1.
+        difference: (B, 3, H, W), 0..1.
 
     Returns:
-        (B, 6, H, W) in [0, 1): 0 stays exactly 0, two grey levels of 255 become 0.14, and up to
-        0.57.
+        Both (B, 3, H, W) in [0, 1): 0 stays exactly 0, two grey levels of 255 become 0.14, and up
+        to 0.57.
     """
-    difference = (picture - plate).abs()
-    grey = difference.mean(dim=1, keepdim=True)
+    grey = _sum_channels(difference) / difference.shape[1]
     floor = 1 / (1 / (grey + _NOTHING)).mean(dim=(2, 3), keepdim=True) - _NOTHING  # (B, 1, 1, 1)
     half = LEAST_HALF + FLOORS_TO_HALF * floor
-    return torch.cat(
-        [difference / (difference + HALF_DIFFERENCE), difference / (difference + half)], dim=1
-    )
+    return difference / (difference + HALF_DIFFERENCE), difference / (difference + half)
 
 
 class ConvBlock(nn.Sequential):
@@ -128,13 +126,18 @@ class AlphaHead(nn.Module):
         super().__init__()
         self.offset_and_gains = nn.Conv2d(inputs, 4 + 12, 3, padding=1)  # 4: a 2 x 2 of pixels
 
-    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
-        """x (B, inputs, ceil(H / 2), ceil(W / 2)), seen (B, 12, H, W) -> (B, 1, H, W)."""
-        height, width = seen.shape[-2:]
-        x = self.offset_and_gains(x)
-        offset = functional.pixel_shuffle(x[:, :4], 2)[..., :height, :width]
-        gains = functional.interpolate(x[:, 4:], size=(height, width), mode="nearest")
-        return (seen * gains).sum(dim=1, keepdim=True) + offset
+    def forward(self, x: Tensor, seen: Sequence[Tensor]) -> Tensor:
+        """x (B, inputs, ceil(H / 2), ceil(W / 2)), seen: 4 of (B, 3, H, W) -> (B, 1, H, W)."""
+        size = seen[0].shape[-2:]
+        offset, *gains = self.offset_and_gains(x).split([4, 3, 3, 3, 3], dim=1)
+        # Four small products pass through a cache that one of all twelve channels does not fit.
+        first, *others = (
+            _sum_channels(values * functional.interpolate(gain, size=size, mode="nearest"))
+            for values, gain in zip(seen, gains, strict=True)
+        )
+        offset = functional.pixel_shuffle(offset, 2)[..., : size[0], : size[1]]
+        logits: Tensor = sum(others, first) + offset
+        return logits
 
 
 class DisparityHead(nn.Module):
@@ -187,11 +190,12 @@ class SmallNetwork(nn.Module):
         has_plate, has_depth = flags[:, :1], flags[:, 1:]
         plate = torch.where(has_plate > 0, plate, 0.0)
         plate_disparity = torch.where(has_depth > 0, plate_disparity, 0.0)
-        difference = visible_differences(picture, plate) * has_plate  # (B, 6, H, W)
+        difference = (picture - plate).abs() * has_plate
+        visible = visible_differences(difference)  # two of (B, 3, H, W)
         planes = flags.expand(-1, -1, height, width)  # (B, 2, H, W)
 
         x = torch.cat(
-            [picture, plate, difference, plate_disparity, planes, _rows(picture)], dim=1
+            [picture, plate, *visible, plate_disparity, planes, _rows(picture)], dim=1
         )  # (B, 16, H, W)
         f2 = self.stem(x)  # (B, 16, H/2, W/2)
         f4 = self.down4(f2)  # (B, 32, H/4, W/4)
@@ -206,11 +210,20 @@ class SmallNetwork(nn.Module):
         x = self.up4(x, f4)
         x = self.up2(x, f2)  # (B, 16, H/2, W/2)
         return {
-            "alpha_logits": self.alpha(
-                x, torch.cat([picture, plate, difference], dim=1)
-            ),  # (B, 1, H, W)
+            "alpha_logits": self.alpha(x, [picture, plate, *visible]),  # (B, 1, H, W)
             "disparity": self.disparity(x, height, width),  # (B, 1, H, W)
         }
+
+
+def _sum_channels(x: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, 1, H, W).
+
+    A network to be exported says it as a product with ones: ONNX Runtime takes three times as long
+    for a sum. In training the product would be rounded to bfloat16.
+    """
+    if torch.compiler.is_exporting():
+        return (x.new_ones(1, x.shape[1]) @ x.flatten(2)).reshape(-1, 1, *x.shape[2:])
+    return x.sum(dim=1, keepdim=True)
 
 
 def _rows(picture: Tensor) -> Tensor:
