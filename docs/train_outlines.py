@@ -35,6 +35,7 @@ from maskdepth.inference.outline import (
 from maskdepth.inference.refinement import find_outline, look_about
 from maskdepth.labelling.build import Dataset, open_dataset
 from maskdepth.metrics import mask_metrics
+from maskdepth.processes import WorkerPool, end_at_ctrl_c
 from maskdepth.synthesis.recipes import sample_recipes
 from maskdepth.synthesis.renderer import Composite, render
 from maskdepth.synthesis.rules import BENCHMARK_V1
@@ -42,6 +43,7 @@ from maskdepth.synthesis.rules import BENCHMARK_V1
 Floats = NDArray[np.float32]
 
 _SEED = 991  # of the composites; no training uses it
+_CHUNK = 500  # composites at a time
 _MOST_PIXELS = 700  # of a composite: most have more, and neighbours tell the same
 _HIDDEN = (96, 48)
 _BATCH = 4096
@@ -57,19 +59,31 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=15000, help="composites to learn from")
     parser.add_argument("--steps", type=int, default=12000)
     parser.add_argument("--val", type=int, default=50, help="val composites of each slice")
+    parser.add_argument("--processes", type=int, default=1, help="that show composites to models")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     torch.manual_seed(0)
     torch.set_flush_denormal(True)
-    dataset = open_dataset(options.dataset)
-    predictors = [
-        Predictor.from_pretrained(model, refine=False, threads=1) for model in options.models
+    jobs = [
+        (options.dataset, options.models, start, min(start + _CHUNK, options.count))
+        for start in range(0, options.count, _CHUNK)
     ]
-    features, alpha, weight = collect(dataset, predictors, options.count)
+    with WorkerPool(options.processes, end_at_ctrl_c) as pool:
+        told = list(pool.map(collect, *zip(*jobs, strict=True)))
+    features, alpha, weight = (
+        torch.from_numpy(np.concatenate(each)) for each in zip(*told, strict=True)
+    )
+    del told
+    weight = 0.5 + 0.5 * (weight / weight.mean()).clamp(max=5)
     print(f"{len(alpha)} pixels of {options.count} composites")
     reader = fit(features, alpha, weight, options.steps)
     reader.save(options.out)
-    judge(dataset, predictors[0], reader, options.val)
+    judge(open_dataset(options.dataset), open_models(options.models)[0], reader, options.val)
+
+
+def open_models(folders: list[Path]) -> list[Predictor]:
+    """What predicts as the package does, but for outlines."""
+    return [Predictor.from_pretrained(each, refine=False, threads=1) for each in folders]
 
 
 def known_of(composite: Composite, predictor: Predictor) -> Neighbourhood:
@@ -80,15 +94,17 @@ def known_of(composite: Composite, predictor: Predictor) -> Neighbourhood:
 
 
 def collect(
-    dataset: Dataset, predictors: list[Predictor], count: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Features (N, FEATURES) float16, alpha (N,) and weight (N,) of pixels at outlines."""
+    folder: Path, models: list[Path], start: int, stop: int
+) -> tuple[NDArray[np.float16], Floats, Floats]:
+    """Features (N, FEATURES), alpha (N,) and weight (N,) of pixels at outlines of composites."""
+    cv2.setNumThreads(1)
+    dataset = open_dataset(folder)
     spec = dataset.spec
-    catalogue = spec.catalogue(dataset.folder, spec.rules.size, 3000)
-    recipes = sample_recipes(spec.rules, spec.pool("train", "train"), _SEED, 0, count)
-    random = np.random.default_rng(_SEED)
+    catalogue = spec.catalogue(dataset.folder, spec.rules.size, 1000)
+    recipes = sample_recipes(spec.rules, spec.pool("train", "train"), _SEED, start, stop)
+    random = np.random.default_rng([_SEED, start])
     rows = []
-    for recipe, predictor in zip(recipes, itertools.cycle(predictors)):
+    for recipe, predictor in zip(recipes, itertools.cycle(open_models(models))):
         composite = render(recipe, spec.rules.size, catalogue)
         known = known_of(composite, predictor)
         places = np.argwhere(find_outline(known.alpha, 1))
@@ -105,11 +121,8 @@ def collect(
                 np.full(len(taken), share, np.float32),
             )
         )
-    features, alpha, weight = (
-        torch.from_numpy(np.concatenate(each)) for each in zip(*rows, strict=True)
-    )
-    weight = weight / weight.mean()
-    return features, alpha, 0.5 + 0.5 * weight.clamp(max=5)
+    features, alpha, weight = (np.concatenate(each) for each in zip(*rows, strict=True))
+    return features, alpha, weight
 
 
 def fit(features: Tensor, alpha: Tensor, weight: Tensor, steps: int) -> Reader:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from maskdepth.images import resize
 
-__all__ = ["MOST", "Window", "enlarge", "window_about"]
+__all__ = ["MOST", "Window", "enlarge", "find_window", "window_about"]
 
 MOST: Final = 2.0  # times that a picture's own pixels are enlarged: more shows nothing new
 _LEAST: Final = 1.2  # times closer; less is not worth another look
@@ -85,6 +85,29 @@ def window_about(
         for (low, high), part, side in zip(spans, (height, width), shape, strict=True)
     )
     return Window(top, left, height, width)
+
+
+def find_window(alpha: NDArray[np.float32], size: tuple[int, int]) -> Window | None:
+    """What a second look at a picture shows, given what the first found.
+
+    Args:
+        alpha: (h, w) of the first look.
+        size: the picture's height and width.
+
+    Returns:
+        A part of the picture that holds the whole mask; None where another look is not worth it.
+    """
+    mask = alpha > 0.5
+    if not mask.any():
+        return None
+    steps = [side / seen for side, seen in zip(size, mask.shape, strict=True)]
+    rows, columns = (
+        (float(places[0]) * step, float(places[-1] + 1) * step)
+        for places, step in zip(
+            (np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))), steps, strict=True
+        )
+    )
+    return window_about(rows, columns, size, MOST * max(1.0, min(steps)))
 
 
 def enlarge(array: _Array, height: int, width: int) -> _Array:

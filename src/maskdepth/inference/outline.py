@@ -52,7 +52,7 @@ _LEVELS: Final = 64.0  # of 255: brings colours to the order of 1
 _CHANNELS: Final = 3
 _GREY: Final = np.full(_CHANNELS, 1 / _CHANNELS / _LEVELS, np.float32)
 _ROWS: Final = 16  # of a product: OpenBLAS starts threads from 2**18 multiplications on
-_LEAST: Final = 0.02  # of alpha, and of 1 - alpha, where its logit is taken
+_LEAST: Final = 0.004  # of alpha, and of 1 - alpha, where its logit is taken
 _MOST: Final = 1e4  # a variance, squared levels; beyond it nothing is known
 
 MAP_RADII: Final = (_ABOUT, _ABOUT, _ABOUT, _CLOSE, _CLOSE, _ABOUT, _CLOSE)

@@ -15,7 +15,7 @@ from maskdepth.depth import decode_disparity
 from maskdepth.errors import ModelError, PictureError, PlateError, UsageError
 from maskdepth.images import load_grey16, load_picture, resize, resize_disparity
 from maskdepth.inference.alignment import align_frame
-from maskdepth.inference.close_up import MOST, Window, enlarge, window_about
+from maskdepth.inference.close_up import enlarge, find_window
 from maskdepth.inference.finding import find_model
 from maskdepth.inference.model_folder import ModelCard, first_line, load_model_folder, network_file
 from maskdepth.inference.plate import PlateProfile, is_profile, load_profile
@@ -297,7 +297,7 @@ class Predictor:
             disparity = np.full_like(disparity, np.nan)
         window = None
         if plate is not None and self._second_look:
-            window = _window_of(whole.alpha, size)
+            window = find_window(whole.alpha, size)
         if plate is None or window is None:
             return self._finish(whole, picture, plate), disparity
         place = window.place
@@ -352,20 +352,6 @@ class Predictor:
         side = self.card.training_size
         scale = min(1.0, side / min(height, width), _MAX_ASPECT * side / max(height, width))
         return max(1, round(height * scale)), max(1, round(width * scale))
-
-
-def _window_of(alpha: Float, size: tuple[int, int]) -> Window | None:
-    """Where a second look goes, for a picture of that size whose alpha the first found."""
-    mask = alpha > 0.5
-    if not mask.any():
-        return None
-    spans, scale = [], []
-    for axis, side in enumerate(size):
-        places = np.flatnonzero(mask.any(axis=1 - axis))
-        step = side / mask.shape[axis]
-        spans.append((float(places[0]) * step, float(places[-1] + 1) * step))
-        scale.append(step)
-    return window_about(spans[0], spans[1], size, MOST * max(1.0, min(scale)))
 
 
 def _register(small: Picture, plate: Picture) -> Registration:
