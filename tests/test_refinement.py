@@ -221,7 +221,7 @@ def test_a_reader_that_corrects_nothing_leaves_the_average(tmp_path: Path) -> No
     picture, plate, alpha = leaf(1)
     known = look_about(picture, plate, guess(alpha))
     outline = find_outline(known.alpha, 1)
-    expected = np.where(outline, np.clip(known.averaged, 0.02, 0.98), known.alpha)
+    expected = np.where(outline, np.clip(known.averaged, 0.004, 0.996), known.alpha)
     assert np.allclose(reader.read(known, outline), expected, atol=1e-5)
 
 

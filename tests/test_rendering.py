@@ -250,20 +250,18 @@ def test_jpeg_is_opencvs_bit_for_bit(
     assert np.array_equal(coded, decode_jpeg(encode_jpeg(picture, quality)))
 
 
-def composites(
-    dataset: Dataset, rules: RecipeRules = FIELD, close_up: float = 0.0
-) -> CompositeDataset:
+def composites(dataset: Dataset, rules: RecipeRules = FIELD) -> CompositeDataset:
     spec = dataset.spec
     return CompositeDataset(
         rules.at_size(SIZE), spec.pool(), 5, spec.catalogue(dataset.folder, SIZE), 64,
-        drop_plate=0.3, mirror=0.5, close_up=close_up,
+        drop_plate=0.3, mirror=0.5,
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("stored", [False, True])
 def test_a_batch_is_what_the_loader_would_have_collated(dataset: Dataset, stored: bool) -> None:
     """The same keys, shapes, types and values, whichever of the two renders."""
-    samples = composites(dataset, BENCHMARK_V1["hard"].with_(labelled_share=0.5), close_up=0.4)
+    samples = composites(dataset, BENCHMARK_V1["hard"].with_(labelled_share=0.5))
     if stored:  # labels of 45 stored samples, every third unknown; the second batch begins anew
         maps = np.random.default_rng(0).random((45, SIZE, SIZE), np.float32)
         maps[::3] = np.nan
@@ -297,33 +295,6 @@ def test_a_mirrored_sample_is_the_same_one_in_a_mirror(dataset: Dataset) -> None
             expected = value.flip(2) if turned and value.ndim == 3 else value
             assert torch.equal(after[name], expected), name
     assert 5 <= mirrored <= 19
-
-
-def test_a_close_up_is_a_part_of_the_same_sample_enlarged(dataset: Dataset) -> None:
-    """Made small again it is found in the sample as a whole, and the foreground is all there."""
-    plain, close = composites(dataset), composites(dataset, close_up=1.0)
-    plain.drop_plate = close.drop_plate = 0.0
-    met = 0
-    for index in range(24):
-        before, after = plain[index], close[index]
-        if torch.equal(before["alpha"], after["alpha"]):
-            assert torch.equal(before["disparity"], after["disparity"])
-            continue
-        assert after["has_disparity"] == 0
-        assert not after["disparity_valid"].any()
-        alpha = before["alpha"][0].float().numpy()
-        inside = alpha[1:-1, 1:-1].sum() == alpha.sum()
-        closer = float(torch.sqrt(after["alpha"].float().sum() / before["alpha"].float().sum()))
-        if not inside:
-            continue
-        met += 1
-        assert 1.1 < closer < 2.1
-        side = round(SIZE / closer)
-        for name in ("picture", "plate"):
-            whole, part = (each[name].permute(1, 2, 0).numpy() for each in (before, after))
-            small = cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA)
-            assert cv2.matchTemplate(whole, small, cv2.TM_CCOEFF_NORMED).max() > 0.9
-    assert met >= 4
 
 
 def test_a_dataset_that_cannot_render_there_is_refused() -> None:

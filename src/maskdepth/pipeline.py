@@ -119,7 +119,6 @@ def train_model(
         drop_plate=config.drop_plate,
         drop_plate_disparity=config.drop_plate_disparity,
         mirror=config.mirror,
-        close_up=config.close_up,
         labels=labels,
     )
     validation = CompositeDataset(

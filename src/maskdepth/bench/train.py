@@ -92,7 +92,6 @@ def _sample_pack_composites(folder: Path, config: TrainingConfig, size: int) -> 
         drop_plate=config.drop_plate,
         drop_plate_disparity=config.drop_plate_disparity,
         mirror=config.mirror,
-        close_up=config.close_up,
     )
 
 

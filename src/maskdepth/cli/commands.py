@@ -134,7 +134,7 @@ def predict(
         bool,
         typer.Option(
             "--second-look/--no-second-look",
-            help="See foreground again from closer, with a model that has learned to.",
+            help="See foreground in large pictures again from closer.",
         ),
     ] = True,
     precision: Annotated[

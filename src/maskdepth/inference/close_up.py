@@ -1,123 +1,61 @@
-"""Close-ups: a second look at the foreground alone, where it fills a small part of the picture.
+"""Close-ups: a second look at the foreground of pictures larger than what the network sees.
 
-The network sees a picture at a fixed size, and half of what it does happens at half of that. What
-is small there, or thin, is seen better when the part of the picture that holds the foreground is
-cut out and shown to the same network at the same size.
+The network sees a picture at a fixed size. Of a large one that leaves little of what is thin, or
+small as a whole. So the part that holds the foreground is cut out and shown to the same network
+again, at the same size: in more of the picture's own pixels, never in enlarged ones, which would
+show nothing new.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.images import resize
+__all__ = ["find_close_up"]
 
-__all__ = ["MOST", "Window", "enlarge", "find_window", "window_about"]
-
-MOST: Final = 2.0  # times that a picture's own pixels are enlarged: more shows nothing new
 _LEAST: Final = 1.2  # times closer; less is not worth another look
 _MARGIN: Final = 0.15  # of the foreground's height and width, on each side
 
-_Array = TypeVar("_Array", bound=NDArray[Any])
 
-
-@dataclass(frozen=True)
-class Window:
-    """A part of a picture, in whole pixels, of the picture's aspect ratio.
-
-    Attributes:
-        top, left: of its first row and column.
-        height, width: its size.
-    """
-
-    top: int
-    left: int
-    height: int
-    width: int
-
-    @property
-    def place(self) -> tuple[slice, slice]:
-        """Its rows and columns."""
-        return (
-            slice(self.top, self.top + self.height),
-            slice(self.left, self.left + self.width),
-        )
-
-
-def window_about(
-    rows: tuple[float, float],
-    columns: tuple[float, float],
-    shape: tuple[int, int],
-    most: float,
-    margin: float = _MARGIN,
-) -> Window | None:
-    """What a close-up of a box shows.
+def find_close_up(alpha: NDArray[np.float32], size: tuple[int, int]) -> tuple[slice, slice] | None:
+    """What a second look at a picture shows, given what the first one found.
 
     Args:
-        rows, columns: where the box begins and ends, px; what lies beyond the picture is left out.
-        shape: the picture's height and width.
-        most: times closer that the close-up may be at most.
-        margin: of the box's height and width, on each side.
-
-    Returns:
-        None where it would be hardly closer than the picture as a whole.
-    """
-    spans = [
-        (max(0.0, low), min(float(side), high))
-        for (low, high), side in zip((rows, columns), shape, strict=True)
-    ]
-    if any(high <= low for low, high in spans):
-        return None
-    closer = min(
-        side / ((high - low) * (1 + 2 * margin))
-        for (low, high), side in zip(spans, shape, strict=True)
-    )
-    closer = min(closer, most)
-    if closer < _LEAST:
-        return None
-    height, width = (max(1, round(side / closer)) for side in shape)
-    top, left = (
-        min(max(0, round((low + high - part) / 2)), side - part)
-        for (low, high), part, side in zip(spans, (height, width), shape, strict=True)
-    )
-    return Window(top, left, height, width)
-
-
-def find_window(alpha: NDArray[np.float32], size: tuple[int, int]) -> Window | None:
-    """What a second look at a picture shows, given what the first found.
-
-    Args:
-        alpha: (h, w) of the first look.
+        alpha: (h, w) of the first look, as large as the network saw the picture.
         size: the picture's height and width.
 
     Returns:
-        A part of the picture that holds the whole mask; None where another look is not worth it.
+        Rows and columns of the picture, at its aspect ratio (to the pixel), that hold the whole
+        mask; None where there is none, or where another look would not be closer.
     """
     mask = alpha > 0.5
     if not mask.any():
         return None
-    steps = [side / seen for side, seen in zip(size, mask.shape, strict=True)]
-    rows, columns = (
-        (float(places[0]) * step, float(places[-1] + 1) * step)
-        for places, step in zip(
-            (np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))), steps, strict=True
-        )
+    seen = mask.shape
+    steps = [side / small for side, small in zip(size, seen, strict=True)]
+    spans = []
+    for axis, step in enumerate(steps):
+        places = np.flatnonzero(mask.any(axis=1 - axis))
+        spans.append((float(places[0]) * step, float(places[-1] + 1) * step))
+    closer = min(
+        *steps,
+        *(
+            side / ((high - low) * (1 + 2 * _MARGIN))
+            for (low, high), side in zip(spans, size, strict=True)
+        ),
     )
-    return window_about(rows, columns, size, MOST * max(1.0, min(steps)))
+    if closer < _LEAST:
+        return None
+    rows, columns = (
+        _slice_about((low + high) / 2, max(small, round(side / closer)), side)
+        for (low, high), side, small in zip(spans, size, seen, strict=True)
+    )
+    return rows, columns
 
 
-def enlarge(array: _Array, height: int, width: int) -> _Array:
-    """Resize (H, W) or (H, W, C): bicubic where both sides grow, else as `maskdepth.images.resize`.
-
-    Bilinear enlarging blurs the very outlines that a close-up is for.
-    """
-    if height <= array.shape[0] or width <= array.shape[1]:
-        return resize(array, height, width)
-    result = cv2.resize(array, (width, height), interpolation=cv2.INTER_CUBIC)
-    if array.dtype.kind == "f":
-        result = np.clip(result, 0, 1)
-    return result.reshape(height, width, *array.shape[2:])  # type: ignore[return-value]
+def _slice_about(centre: float, length: int, side: int) -> slice:
+    """So many pixels about a place, moved into the picture."""
+    start = min(max(0, round(centre - length / 2)), side - length)
+    return slice(start, start + length)

@@ -68,13 +68,6 @@ class ModelCard:
     format: str = CARD_FORMAT
     version: int = CARD_VERSION
 
-    @property
-    def close_up(self) -> float:
-        """Share of the training's samples that were close-ups; 0 where the card does not say."""
-        config = self.training.get("config")
-        share = config.get("close_up") if isinstance(config, dict) else None
-        return float(share) if isinstance(share, (int, float)) else 0.0
-
 
 def load_model_folder(path: str | Path, precision: str = "fp32") -> ModelCard:
     """Read the card of a model folder and check the network of this precision.

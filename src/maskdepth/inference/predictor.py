@@ -15,7 +15,7 @@ from maskdepth.depth import decode_disparity
 from maskdepth.errors import ModelError, PictureError, PlateError, UsageError
 from maskdepth.images import load_grey16, load_picture, resize, resize_disparity
 from maskdepth.inference.alignment import align_frame
-from maskdepth.inference.close_up import enlarge, find_window
+from maskdepth.inference.close_up import find_close_up
 from maskdepth.inference.finding import find_model
 from maskdepth.inference.model_folder import ModelCard, first_line, load_model_folder, network_file
 from maskdepth.inference.plate import PlateProfile, is_profile, load_profile
@@ -137,8 +137,8 @@ class Predictor:
             `maskdepth.inference.registration`.
         refine: whether outlines are read from the picture and its plate, see
             `maskdepth.inference.refinement`.
-        second_look: whether foreground before a plate is seen again from closer, if the model has
-            learned from close-ups, see `maskdepth.inference.close_up`.
+        second_look: whether foreground before a plate is seen again from closer, where the picture
+            is larger than what the network sees, see `maskdepth.inference.close_up`.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class Predictor:
         self._backend = backend
         self._register = register
         self._refine = refine
-        self._second_look = second_look and card.close_up > 0
+        self._second_look = second_look
 
     @classmethod
     def from_pretrained(
@@ -295,12 +295,11 @@ class Predictor:
         disparity = _to_unit(resize(whole.disparity, *size))
         if self.card.depth == NO_DEPTH:
             disparity = np.full_like(disparity, np.nan)
-        window = None
+        place = None
         if plate is not None and self._second_look:
-            window = find_window(whole.alpha, size)
-        if plate is None or window is None:
+            place = find_close_up(whole.alpha, size)
+        if plate is None or place is None:
             return self._finish(whole, picture, plate), disparity
-        place = window.place
         closer = self._look(
             picture[place], plate[place], None if known is None else known[place], work
         )
@@ -312,8 +311,8 @@ class Predictor:
         self, picture: Picture, plate: Picture | None, known: Float | None, work: tuple[int, int]
     ) -> _Look:
         """Run the network on a picture, or on a part of one, at its working size."""
-        seen = enlarge(picture, *work)
-        plate_seen = None if plate is None else enlarge(plate, *work)
+        seen = resize(picture, *work)
+        plate_seen = None if plate is None else resize(plate, *work)
         given = (
             np.zeros((1, 3, *work), np.float32) if plate_seen is None else _to_batch(plate_seen),
             np.zeros((1, 1, *work), np.float32)
@@ -337,7 +336,8 @@ class Predictor:
         size = picture.shape[:2]
         if plate is None or look.plate is None or not self._refine:
             return resize(look.alpha, *size)
-        # A close-up was enlarged for the network; outlines are read in the picture's own pixels.
+        # A network of a fixed size sees small pictures enlarged; outlines are read in their own
+        # pixels.
         height, width = (min(pair) for pair in zip(size, look.alpha.shape, strict=True))
         seen, plate_seen = (
             whole if size == (height, width) else resize(small, height, width)

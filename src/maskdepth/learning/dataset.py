@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
-from maskdepth.images import resize_disparity
-from maskdepth.inference.close_up import MOST, Window, enlarge, window_about
 from maskdepth.learning.rendering import DeviceRenderer
 from maskdepth.synthesis.catalogue import Catalogue
 from maskdepth.synthesis.recipes import Pool, Recipe, sample_recipes
@@ -23,8 +19,6 @@ from maskdepth.synthesis.rules import RecipeRules
 
 _BLOCK = 128  # recipes drawn together
 _THREADS = 2  # more of them only wait for Python's lock
-_MARGINS = 0.3  # the largest of a close-up's
-_ASTRAY = 0.1  # share of an object's size by which a close-up may miss its middle
 _DROP_STREAM = 1  # the recipes' own draws are stream 0 of the same generator
 
 
@@ -38,8 +32,6 @@ class CompositeDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
         drop_plate: share of samples whose plate is withheld from the network.
         drop_plate_disparity: share of samples whose plate disparity is withheld.
         mirror: share of samples shown as in a mirror, scene and all: twice as many backgrounds.
-        close_up: share of samples shown as a second look would show them, see
-            `maskdepth.inference.close_up`; of these only alpha is learned.
         labels: disparity of stored samples to learn from instead of the composites' own, float32
             (S, S) with NaN where unknown; sample ``i`` is then that of ``i`` modulo their number.
     """
@@ -55,7 +47,6 @@ class CompositeDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
         drop_plate: float = 0.1,
         drop_plate_disparity: float = 0.5,
         mirror: float = 0.0,
-        close_up: float = 0.0,
         labels: Sequence[NDArray[np.float32]] | None = None,
     ) -> None:
         self.rules = rules
@@ -66,7 +57,6 @@ class CompositeDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
         self.drop_plate = drop_plate
         self.drop_plate_disparity = drop_plate_disparity
         self.mirror = mirror
-        self.close_up = close_up
         self.labels = labels
         self._block: tuple[int, list[Recipe]] | None = None
 
@@ -115,8 +105,8 @@ class CompositeDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
             maps = np.stack([self.labels[recipe.index] for recipe in recipes])
             disparity = torch.from_numpy(maps).to(device)
             labelled = disparity.isfinite().flatten(1).any(dim=1)
-        fates = [self._fate(index, recipe) for index, recipe in zip(indices, recipes, strict=True)]
-        given = np.array([(fate.plate, fate.plate_disparity) for fate in fates], np.bool_)
+        fates = np.array([self._fate(index) for index in indices], np.bool_)
+        given, mirrored = fates[:, :2], fates[:, 2]
         given[:, 1] &= given[:, 0] & np.array(composites.labelled)
         validity = torch.from_numpy(given).to(device)
         given_disparity = validity[:, 1, None, None] & composites.plate_disparity.isfinite()
@@ -134,10 +124,7 @@ class CompositeDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
             "has_disparity": labelled.float(),
             "index": torch.tensor(indices, dtype=torch.int64, device=device),
         }
-        for row, fate in enumerate(fates):
-            if fate.window is not None:
-                _show_close(sample, row, fate.window)
-        turn = torch.tensor([fate.mirrored for fate in fates], device=device)[:, None, None, None]
+        turn = torch.from_numpy(mirrored).to(device)[:, None, None, None]
         return {
             name: torch.where(turn, value.flip(3), value) if value.ndim == 4 else value
             for name, value in sample.items()
@@ -145,34 +132,27 @@ class CompositeDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
 
     def _sample(self, index: int, recipe: Recipe) -> dict[str, Tensor]:
         composite = render(recipe, self.rules.size, self.catalogue)
-        fate = self._fate(index, recipe)
-        image, plate, alpha = composite.image, composite.plate, composite.alpha
-        plate_disparity = composite.plate_disparity if fate.plate_disparity else None
+        has_plate, has_plate_disparity, mirrored = self._fate(index)
+        has_plate_disparity &= has_plate and composite.plate_disparity is not None
+        given = composite.plate_disparity if has_plate_disparity else None
+        plate = composite.plate if has_plate else np.zeros_like(composite.plate)
         label = composite.disparity
         if self.labels is not None:
             label = self.labels[recipe.index]
             label = label if np.isfinite(label).any() else None
-        if fate.window is not None:
-            place, size = fate.window.place, (self.rules.size, self.rules.size)
-            image, plate = (enlarge(each[place], *size) for each in (image, plate))
-            alpha = enlarge(alpha[place], *size)
-            if plate_disparity is not None:
-                plate_disparity = resize_disparity(plate_disparity[place], *size)
-            label = None
         disparity, known = self._known(label)
-        given = fate.plate and plate_disparity is not None
         sample = {
-            "picture": _colour(image),
-            "plate": _colour(plate if fate.plate else np.zeros_like(plate)),
-            "plate_disparity": self._known(plate_disparity if given else None)[0],
-            "validity": torch.tensor([fate.plate, given], dtype=torch.float32),
-            "alpha": _plane(alpha),
+            "picture": _colour(composite.image),
+            "plate": _colour(plate),
+            "plate_disparity": self._known(given)[0],
+            "validity": torch.tensor([has_plate, has_plate_disparity], dtype=torch.float32),
+            "alpha": _plane(composite.alpha),
             "disparity": disparity,
             "disparity_valid": known,
             "has_disparity": torch.tensor(float(label is not None)),
             "index": torch.tensor(index, dtype=torch.int64),
         }
-        if not fate.mirrored:
+        if not mirrored:
             return sample
         return {name: value.flip(2) if value.ndim == 3 else value for name, value in sample.items()}
 
@@ -195,60 +175,16 @@ class CompositeDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
         known = np.isfinite(disparity)
         return _plane(np.where(known, disparity, np.float32(0))), torch.from_numpy(known)[None]
 
-    def _fate(self, index: int, recipe: Recipe) -> _Fate:
+    def _fate(self, index: int) -> tuple[bool, bool, bool]:
+        """Whether a sample comes with its plate, with the plate's disparity, and mirrored."""
         key = np.array([self.seed, _DROP_STREAM], np.uint64)
         bits = np.random.Philox(key=key, counter=np.array([index, 0, 0, 0], np.uint64))
-        draws = np.random.Generator(bits)
-        u_plate, u_disparity, u_mirror = draws.random(3)
-        u_close, u_margin, u_down, u_right = draws.random(4)
-        return _Fate(
-            plate=bool(u_plate >= self.drop_plate),
-            plate_disparity=bool(u_disparity >= self.drop_plate_disparity),
-            mirrored=bool(u_mirror < self.mirror),
-            window=self._window(recipe, float(u_margin), float(u_down), float(u_right))
-            if u_close < self.close_up
-            else None,
+        u_plate, u_disparity, u_mirror = np.random.Generator(bits).random(3)
+        return (
+            bool(u_plate >= self.drop_plate),
+            bool(u_disparity >= self.drop_plate_disparity),
+            bool(u_mirror < self.mirror),
         )
-
-    def _window(self, recipe: Recipe, margin: float, down: float, right: float) -> Window | None:
-        """What a second look at a recipe's objects may show: the first finds them about right."""
-        if not recipe.objects:
-            return None
-        corners = np.array([(o.y, o.x, o.y + o.height, o.x + o.width) for o in recipe.objects])
-        low, high = corners[:, :2].min(axis=0), corners[:, 2:].max(axis=0)
-        moved = _ASTRAY * (2 * np.array([down, right]) - 1) * (high - low)
-        top, left = (low + moved).tolist()
-        bottom, end = (high + moved).tolist()
-        size = (self.rules.size, self.rules.size)
-        return window_about((top, bottom), (left, end), size, MOST, _MARGINS * margin)
-
-
-@dataclass(frozen=True)
-class _Fate:
-    """How a sample is shown: with its plate, with that one's disparity, mirrored, close."""
-
-    plate: bool
-    plate_disparity: bool
-    mirrored: bool
-    window: Window | None
-
-
-def _show_close(sample: dict[str, Tensor], row: int, window: Window) -> None:
-    """Make one sample of a batch a close-up: what ``enlarge`` makes of it on the CPU."""
-    for name in ("picture", "plate", "alpha", "plate_disparity"):
-        values = sample[name]
-        part = values[row : row + 1, :, window.place[0], window.place[1]].float()
-        size = values.shape[2:]
-        if name == "plate_disparity":
-            part = functional.interpolate(part, size, mode="nearest-exact")
-        else:
-            most = 255 if values.dtype == torch.uint8 else 1
-            part = functional.interpolate(part, size, mode="bicubic").clamp(0, most)
-            part = part.round() if values.dtype == torch.uint8 else part
-        values[row] = part[0].to(values.dtype)
-    sample["has_disparity"][row] = 0
-    sample["disparity"][row] = 0
-    sample["disparity_valid"][row] = False
 
 
 def _colour(picture: NDArray[np.uint8]) -> Tensor:

@@ -35,8 +35,6 @@ class TrainingConfig(Settings):
         drop_plate, drop_plate_disparity: how often a training sample comes without them; whoever
             makes the dataset reads these, and ``mirror``.
         mirror: how often a training sample is shown as in a mirror, the scene as a whole.
-        close_up: how often a training sample shows its objects closer, for the second look of
-            ``maskdepth.inference.close_up``.
         steps, epochs, minutes: how long; exactly one of them is set.
         epoch_size: images an epoch, after which the same ones come again; needed with ``epochs``,
             and None for composites without end.
@@ -66,7 +64,6 @@ class TrainingConfig(Settings):
     drop_plate: float = Field(default=0.1, ge=0, le=1)
     drop_plate_disparity: float = Field(default=0.5, ge=0, le=1)
     mirror: float = Field(default=0.5, ge=0, le=1)
-    close_up: float = Field(default=0.25, ge=0, le=1)
     steps: int | None = Field(default=None, ge=1)
     epochs: int | None = Field(default=None, ge=1)
     minutes: float | None = Field(default=None, gt=0, allow_inf_nan=False)
@@ -174,7 +171,6 @@ _CONFIGS: dict[str, dict[str, Any]] = {
         "drop_plate": 0.0,
         "drop_plate_disparity": 1.0,
         "mirror": 0.0,
-        "close_up": 0.0,
         "epochs": 3,
         "epoch_size": 360_000,
         "validate_every_steps": 1000,
