@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,10 +15,10 @@ from maskdepth.depth import encode_depth_mm
 from maskdepth.errors import AssetError, UsageError
 from maskdepth.evaluation import Evidence, evaluate
 from maskdepth.evaluation.baselines import tune_baselines
-from maskdepth.evaluation.robustness import CURVES, PASSES, judge_robustness
+from maskdepth.evaluation.robustness import CURVES, PASSES, SIZES, judge_robustness
 from maskdepth.evaluation.tally import render_benchmark
 from maskdepth.evaluation.withheld import judge_withheld
-from maskdepth.images import save_png
+from maskdepth.images import resize, save_png
 from maskdepth.labelling.teachers import TeacherInfo
 from maskdepth.synthesis.recipes import sample_recipe
 from maskdepth.synthesis.renderer import render
@@ -54,7 +55,7 @@ def curves(dataset):
     """The robustness of a threshold, on two composites a point."""
     spec, folder = dataset
     return judge_robustness(
-        Fake(bright), spec, spec.catalogue(folder, CLEAN.size), 2, others={"twin": Fake(bright)}
+        Fake(bright), spec, partial(spec.catalogue, folder), 2, others={"twin": Fake(bright)}
     )
 
 
@@ -126,6 +127,25 @@ def test_registration_alone_mends_light(curves):
     assert columns["difference_registered_tuned_here"]["tuned"]["val_dice"] > 0.8
 
 
+def test_larger_pictures_show_the_same_scenes(dataset):
+    """Made small again, they are the clean composites, but for what resizing makes of outlines."""
+    spec, folder = dataset
+    seen = {}
+
+    def remember(image, plate, _):
+        if plate is not None:
+            seen.setdefault(len(image), []).append(image)
+        return nowhere(image)
+
+    judge_robustness(Fake(remember), spec, partial(spec.catalogue, folder), 2)
+    assert set(seen) == set(SIZES)
+    for size in SIZES[1:]:
+        assert len(seen[size]) == 2
+        for large, clean in zip(seen[size], seen[SIZES[0]], strict=False):
+            small = resize(large, *clean.shape[:2]).astype(float)
+            assert np.abs(small - clean).mean() < 4
+
+
 def test_other_models_are_on_every_curve(curves):
     """The same predictor under another name has the same line."""
     for curve in curves["curves"].values():
@@ -151,7 +171,7 @@ def test_wrong_plates_are_plates_of_other_backgrounds(dataset):
         seen.append((image.tobytes(), None if plate is None else plate.tobytes()))
         return nowhere(image)
 
-    judge_robustness(Fake(remember), spec, catalogue, 2)
+    judge_robustness(Fake(remember), spec, partial(spec.catalogue, folder), 2)
     pool = spec.pool("test", "test", origin="user")
     clean = list(render_benchmark(CLEAN, pool, catalogue, 2))
     *_, first, second, no_plate, _ = seen
@@ -167,13 +187,13 @@ def test_wrong_plates_are_plates_of_other_backgrounds(dataset):
 def test_progress_counts_every_pass(dataset):
     """What is announced is what is done, also where nothing can be."""
     spec, folder = dataset
-    catalogue = spec.catalogue(folder, CLEAN.size)
+    catalogue_of = partial(spec.catalogue, folder)
     done = []
-    judge_robustness(Fake(nowhere), spec, catalogue, 1, advance=done.append)
+    judge_robustness(Fake(nowhere), spec, catalogue_of, 1, advance=done.append)
     assert sum(done) == PASSES
     seen_only = tuple(asset for asset in spec.cutouts if asset.split == "train")
     empty = spec.model_copy(update={"cutouts": seen_only})
-    result = judge_robustness(Fake(nowhere), empty, catalogue, 1, advance=done.append)
+    result = judge_robustness(Fake(nowhere), empty, catalogue_of, 1, advance=done.append)
     assert sum(done) == 2 * PASSES
     assert result["curves"] is None
     assert "0 cutouts" in result["reason"]

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -187,9 +188,8 @@ def _judge_evidence(
         )  # fmt: skip
     robustness = None
     if evidence.robustness:
-        size = max(rules.size for rules in BENCHMARK_V1.values())
         robustness = judge_robustness(
-            predictor, spec, spec.catalogue(folder, size), evidence.robustness,
+            predictor, spec, partial(spec.catalogue, folder), evidence.robustness,
             others=others, advance=advance,
         )  # fmt: skip
     return {

@@ -147,8 +147,12 @@ CURVES: Final = {
         (30, 50, 70, 80, 90, 95), None, _encode,
     ),
 }  # fmt: skip
-PASSES: Final = 3 + sum(
-    value != curve.neutral for curve in CURVES.values() for value in curve.values
+SIZES: Final = (BENCHMARK_V1[SLICE].size, 448, 896)
+"""Sides of pictures that are judged, px, the slice's own first."""
+PASSES: Final = (
+    3
+    + len(SIZES[1:])
+    + sum(value != curve.neutral for curve in CURVES.values() for value in curve.values)
 )
 """How often composites are judged: clean, with wrong and no plates, and at every other point."""
 
@@ -156,7 +160,7 @@ PASSES: Final = 3 + sum(
 def judge_robustness(
     predictor: Predictor,
     spec: DatasetSpec,
-    catalogue: Catalogue,
+    catalogue_of: Callable[[int], Catalogue],
     count: int,
     *,
     others: Mapping[str, Predictor] | None = None,
@@ -167,6 +171,7 @@ def judge_robustness(
     Every point has the same composites, those that the clean slice begins with.
 
     Args:
+        catalogue_of: the dataset's pictures, for composites of a side in px.
         count: composites a point.
         others: more models by name.
         advance: called with the number of composites that are done with; `PASSES` times the count.
@@ -189,6 +194,7 @@ def judge_robustness(
     untuned = reason or "no composite of val has a mask"
     models = {_MODEL: with_plate(predictor)}
     models |= {f"other {key}": with_plate(other) for key, other in (others or {}).items()}
+    catalogue = catalogue_of(SIZES[0])
     bench = _Bench(spec, catalogue, count, test, val, untuned, models, advance)
     clean = bench.judge_point(bench.render)
     curves = {}
@@ -206,6 +212,17 @@ def judge_robustness(
             "neutral": curve.neutral,
             "points": points,
         }
+    points = [{"value": SIZES[0], "columns": clean}]
+    for size in SIZES[1:]:
+        render_larger = partial(bench.render, size=size, catalogue=catalogue_of(size))
+        points.append({"value": size, "columns": bench.judge_point(render_larger)})
+    curves["picture_size"] = {
+        "title": "Picture size",
+        "unit": "px",
+        "how": "the composites are rendered larger, out of more of the photographs' pixels",
+        "neutral": SIZES[0],
+        "points": points,
+    }
     return {
         "slice": SLICE,
         "count": count,
@@ -239,9 +256,16 @@ class _Bench:
     def groups(self) -> AssetGroups:
         return AssetGroups.of(self.spec)
 
-    def render(self, pool: Pool, change: Change | None = None) -> Iterator[Composite]:
-        """The composites of a point, on some assets."""
-        return render_benchmark(BENCHMARK_V1[SLICE], pool, self.catalogue, self.count, change)
+    def render(
+        self,
+        pool: Pool,
+        change: Change | None = None,
+        size: int = SIZES[0],
+        catalogue: Catalogue | None = None,
+    ) -> Iterator[Composite]:
+        """The composites of a point, on some assets; another size needs a catalogue for it."""
+        rules = BENCHMARK_V1[SLICE].at_size(size)
+        return render_benchmark(rules, pool, catalogue or self.catalogue, self.count, change)
 
     def render_wrong_plates(self, pool: Pool) -> Iterator[Composite]:
         """Clean pictures, each with the clean plate of the next background that is no near-copy."""
