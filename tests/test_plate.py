@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from maskdepth import cli
+from maskdepth.depth import disparity_from_depth
 from maskdepth.errors import MaskdepthError, PictureError, PlateError, UsageError
 from maskdepth.evaluation import distance as judging
 from maskdepth.inference.calibration import KnownPoint, calibrate
@@ -714,6 +715,30 @@ def test_the_distances_points_are_where_their_errors_are_bounded() -> None:
             truth = depth_m[int(each.y), int(each.x)]
             assert abs(each.depth_m / truth - 1) <= 0.0201
             assert truth <= 40
+
+
+def test_the_shipped_model_measures_an_object_that_stands_in_a_drawn_scene(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its mask and distance, where it is small enough in the picture to be looked at twice."""
+    monkeypatch.setattr(judging, "SIZE", (360, 480))
+    rng = np.random.default_rng(2)
+    scene = judging._sample_standing("outdoor", rng)
+    depth_m = scene.plate.depth_m
+    points = judging._sample_points(depth_m, rng)
+    profile = profile_from_disparity(scene.plate.image, disparity_from_depth(depth_m), points)
+    true_m = np.median(scene.picture.depth_m[scene.mask])
+    errors = []
+    for again in (False, True):
+        predictor = Predictor.from_pretrained(threads=1, second_look=again)
+        prediction = predictor.predict(scene.picture.image, profile)
+        assert prediction.distance is not None
+        wrong = (prediction.mask != scene.mask).sum() / scene.mask.sum()
+        errors.append((wrong, abs(prediction.distance.median_m / true_m - 1)))
+    once, twice = errors
+    assert twice[0] < once[0] < 0.15
+    assert twice[1] < once[1] < 0.15
+    assert twice[1] < 0.05
 
 
 def test_wrong_requests_to_judge_are_refused() -> None:
