@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from maskdepth import Predictor
-from maskdepth.inference.close_up import find_close_up
+from maskdepth.inference.close_up import find_close_up, loses_foreground
 from maskdepth.inference.model_folder import ModelCard
 
 Floats = NDArray[np.float32]
@@ -86,6 +88,73 @@ def test_a_second_look_needs_a_plate_and_a_reason() -> None:
     assert looks(plate, plate) == 1
     assert looks(large[0], large[1]) == 1
     assert looks(no_larger[0], no_larger[1]) == 1
+
+
+def soft_disc(side: int, radius: float, softness: float) -> Floats:
+    """A disc in the middle whose edge is a ramp of that many pixels."""
+    row, column = np.mgrid[:side, :side] - (side - 1) / 2
+    away = np.hypot(row, column)
+    return np.clip((radius - away) / softness + 0.5, 0, 1).astype(np.float32)
+
+
+def composite(alpha: Floats) -> tuple[Picture, Picture]:
+    """A red thing before a grey plate with a little texture, and that plate."""
+    noise = np.random.default_rng(0).normal(0, 2, (*alpha.shape, 3))
+    plate = np.clip(np.array([90, 100, 110]) + noise, 0, 255)
+    mixed = alpha[..., None] * np.array([200, 60, 50]) + (1 - alpha[..., None]) * plate
+    return np.rint(mixed).astype(np.uint8), np.rint(plate).astype(np.uint8)
+
+
+def test_foreground_that_is_left_beside_a_mask_is_seen() -> None:
+    """The core of a soft disc, nothing at all, and the disc as it is, soft or sharp."""
+    for softness in (1.5, 24):
+        alpha = soft_disc(128, 40, softness)
+        picture, plate = composite(alpha)
+        assert not loses_foreground(picture, plate, alpha)
+        assert loses_foreground(picture, plate, soft_disc(128, 32, 1.5))
+        assert loses_foreground(picture, plate, np.zeros_like(alpha))
+
+
+class Eroding(Difference):
+    """A network that loses the edges of what it is shown from closer."""
+
+    def run(
+        self, picture: Floats, plate: Floats, plate_disparity: Floats, _: Any
+    ) -> tuple[Floats, Floats]:
+        self.seen.append(picture)
+        alpha = (np.abs(picture - plate).max(axis=1, keepdims=True) > 0.1).astype(np.float32)
+        if len(self.seen) > 1:
+            alpha[0, 0] = cv2.erode(alpha[0, 0], np.ones((9, 9), np.uint8))
+        return alpha, alpha
+
+
+def test_a_second_look_that_loses_foreground_does_not_count() -> None:
+    """The first one stays, to the bit."""
+    picture, plate = composite(soft_disc(400, 60, 3))
+    found = []
+    for again in (False, True):
+        network = Eroding()
+        predictor = Predictor(network, CARD, register=False, second_look=again)
+        found.append(predictor.predict(picture, plate).alpha)
+        assert len(network.seen) == 1 + again
+    assert np.array_equal(*found)
+
+
+class Sure(Difference):
+    """A network to which all is foreground."""
+
+    def run(self, picture: Floats, *_: Any) -> tuple[Floats, Floats]:
+        ones = np.ones_like(picture[:, :1])
+        return ones, ones
+
+
+def test_resizing_does_not_leave_the_range() -> None:
+    """A network of a fixed size sees one side enlarged and the other shrunk."""
+    picture = np.zeros((186, 121, 3), np.uint8)
+    for plate in (None, picture):
+        predictor = Predictor(Sure(), replace(CARD, fixed_size=224), register=False)
+        prediction = predictor.predict(picture, plate)
+        assert prediction.alpha.max() == prediction.disparity.max() == 1
 
 
 @given(st.data(), st.integers(1, 60), st.integers(1, 60), st.integers(1, 700), st.integers(1, 700))

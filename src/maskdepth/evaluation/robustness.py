@@ -219,7 +219,7 @@ def judge_robustness(
     curves["picture_size"] = {
         "title": "Picture size",
         "unit": "px",
-        "how": "the composites are rendered larger, out of more of the photographs' pixels",
+        "how": "the composites are rendered larger; assets with fewer pixels are enlarged",
         "neutral": SIZES[0],
         "points": points,
     }
@@ -265,7 +265,8 @@ class _Bench:
     ) -> Iterator[Composite]:
         """The composites of a point, on some assets; another size needs a catalogue for it."""
         rules = BENCHMARK_V1[SLICE].at_size(size)
-        return render_benchmark(rules, pool, catalogue or self.catalogue, self.count, change)
+        catalogue = self.catalogue if catalogue is None else catalogue
+        return render_benchmark(rules, pool, catalogue, self.count, change)
 
     def render_wrong_plates(self, pool: Pool) -> Iterator[Composite]:
         """Clean pictures, each with the clean plate of the next background that is no near-copy."""

@@ -4,19 +4,28 @@ The network sees a picture at a fixed size. Of a large one that leaves little of
 small as a whole. So the part that holds the foreground is cut out and shown to the same network
 again, at the same size: in more of the picture's own pixels, never in enlarged ones, which would
 show nothing new.
+
+From closer, what is out of focus or moves has softer outlines than the network has learned from,
+and is lost. So a second look counts only if it leaves no foreground beside its mask.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["find_close_up"]
+from maskdepth.inference.refinement import look_about
+
+__all__ = ["find_close_up", "loses_foreground"]
 
 _LEAST: Final = 1.2  # times closer; less is not worth another look
 _MARGIN: Final = 0.15  # of the foreground's height and width, on each side
+_BESIDE: Final = 4  # px about a mask, where something may have been lost ...
+_NONE: Final = 0.1  # ... for alpha says that there is less than this
+_LOST: Final = 0.07  # what alpha measures there on the mean, at least, if something was
 
 
 def find_close_up(alpha: NDArray[np.float32], size: tuple[int, int]) -> tuple[slice, slice] | None:
@@ -59,3 +68,24 @@ def _slice_about(centre: float, length: int, side: int) -> slice:
     """So many pixels about a place, moved into the picture."""
     start = min(max(0, round(centre - length / 2)), side - length)
     return slice(start, start + length)
+
+
+def loses_foreground(
+    seen: NDArray[np.uint8], plate: NDArray[np.uint8], alpha: NDArray[np.float32]
+) -> bool:
+    """Whether pixels beside a mask still show foreground where alpha says there is none.
+
+    They then lie between the colours of the plate and of the foreground beside them, as
+    `maskdepth.inference.refinement` measures it.
+
+    Args:
+        seen, plate: (h, w, 3) as the network saw them.
+        alpha: (h, w) of the network.
+    """
+    mask = (alpha > 0.5).astype(np.uint8)
+    if not mask.any():
+        return True
+    known = look_about(seen, plate, alpha)
+    about = cv2.dilate(mask, np.ones((2 * _BESIDE + 1, 2 * _BESIDE + 1), np.uint8)) > 0
+    trust = known.trust * (about & (alpha < _NONE))
+    return bool((trust * known.measured).sum() > _LOST * trust.sum())

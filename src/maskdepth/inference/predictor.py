@@ -15,7 +15,7 @@ from maskdepth.depth import decode_disparity
 from maskdepth.errors import ModelError, PictureError, PlateError, UsageError
 from maskdepth.images import load_grey16, load_picture, resize, resize_disparity
 from maskdepth.inference.alignment import align_frame
-from maskdepth.inference.close_up import find_close_up
+from maskdepth.inference.close_up import find_close_up, loses_foreground
 from maskdepth.inference.finding import find_model
 from maskdepth.inference.model_folder import ModelCard, first_line, load_model_folder, network_file
 from maskdepth.inference.plate import PlateProfile, is_profile, load_profile
@@ -295,17 +295,15 @@ class Predictor:
         disparity = _to_unit(resize(whole.disparity, *size))
         if self.card.depth == NO_DEPTH:
             disparity = np.full_like(disparity, np.nan)
-        place = None
-        if plate is not None and self._second_look:
-            place = find_close_up(whole.alpha, size)
-        if plate is None or place is None:
-            return self._finish(whole, picture, plate), disparity
-        closer = self._look(
-            picture[place], plate[place], None if known is None else known[place], work
-        )
-        alpha = resize(whole.alpha, *size).copy()
-        alpha[place] = self._finish(closer, picture[place], plate[place])
-        return alpha, disparity
+        alpha = self._finish(whole, picture, plate)
+        place = find_close_up(whole.alpha, size) if self._second_look else None
+        if plate is not None and place is not None:
+            part, plate_part = picture[place], plate[place]
+            closer = self._look(part, plate_part, None if known is None else known[place], work)
+            assert closer.plate is not None
+            if not loses_foreground(closer.picture, closer.plate, closer.alpha):
+                alpha[place] = self._finish(closer, part, plate_part)
+        return _to_unit(alpha), disparity
 
     def _look(
         self, picture: Picture, plate: Picture | None, known: Float | None, work: tuple[int, int]
@@ -336,13 +334,11 @@ class Predictor:
         size = picture.shape[:2]
         if plate is None or look.plate is None or not self._refine:
             return resize(look.alpha, *size)
-        # A network of a fixed size sees small pictures enlarged; outlines are read in their own
-        # pixels.
+        # A network of a fixed size may see a picture enlarged; outlines are read in its own pixels.
         height, width = (min(pair) for pair in zip(size, look.alpha.shape, strict=True))
-        seen, plate_seen = (
-            whole if size == (height, width) else resize(small, height, width)
-            for whole, small in ((picture, look.picture), (plate, look.plate))
-        )
+        seen, plate_seen = look.picture, look.plate
+        if look.alpha.shape != (height, width):
+            seen, plate_seen = (resize(each, height, width) for each in (picture, plate))
         return refine_alpha(picture, plate, seen, plate_seen, resize(look.alpha, height, width))
 
     def _working_size(self, height: int, width: int) -> tuple[int, int]:

@@ -45,7 +45,7 @@ _RELIGHT: Final = (0.2, 3.0)  # what the light beside an outline may be to the p
 _DARK: Final = 0.02  # keeps ratios of nearly black means near 1
 _CUT_OFF: Final = 250  # of 255
 _UNKNOWN: Final = np.float32(1e12)  # a variance; infinity could not be enlarged
-_SAMPLED: Final = 4096  # places a row, where maps are sampled
+_AT_ONCE: Final = 32000  # pixels of a large picture: OpenCV's maps have fewer than 32768 rows
 _ROUNDING: Final = 1e-3  # squared levels: keeps a foreground like its plate from dividing by 0
 
 
@@ -98,32 +98,28 @@ def _measure_larger(
     size = picture.shape[:2]
     found = resize(read, *size)
     steps = [small / large for small, large in zip(read.shape, size, strict=True)]
-    outline = find_outline(found, max(1, round(1 / max(steps))))
-    rows, columns = np.nonzero(outline)
-    if not len(rows):
-        return found
-    # Where these pixels lie among those that the network saw.
-    places = [
-        ((each + 0.5) * step - 0.5 - part.start).astype(np.float32)
-        for each, step, part in zip((rows, columns), steps, window, strict=True)
-    ]
+    outline = find_outline(found, max(1, round(1 / min(steps))))
     maps = _look_beside(seen.astype(np.float32), plate_seen.astype(np.float32), read[window])
-    front, light = (_sample(each, *places) for each in maps)
-    colour, behind = (pixels[rows, columns].astype(np.float32) for pixels in (picture, plate))
-    prior = found[rows, columns]
-    measured, trust = _measure(colour, _lit(behind, light), front, light, prior, _READ)
-    found[rows, columns] = prior + trust * (measured - prior)
+    every_row, every_column = np.nonzero(outline)
+    for start in range(0, len(every_row), _AT_ONCE):
+        rows, columns = (each[start : start + _AT_ONCE] for each in (every_row, every_column))
+        # Where these pixels lie among those that the network saw.
+        y, x = (
+            ((each + 0.5) * step - 0.5 - part.start).astype(np.float32)
+            for each, step, part in zip((rows, columns), steps, window, strict=True)
+        )
+        front, light = (_sample(each, y, x) for each in maps)
+        colour, behind = (pixels[rows, columns].astype(np.float32) for pixels in (picture, plate))
+        prior = found[rows, columns]
+        measured, trust = _measure(colour, _lit(behind, light), front, light, prior, _READ)
+        found[rows, columns] = prior + trust * (measured - prior)
     return found
 
 
 def _sample(values: Floats, rows: Floats, columns: Floats) -> Floats:
     """Values (h, w, C) between pixels, (N, C), bilinearly; edges repeat."""
-    # OpenCV's maps have fewer than 32768 rows, and columns as well.
-    width = min(len(rows), _SAMPLED)
-    padding = -len(rows) % width
-    x, y = (np.pad(each, (0, padding)).reshape(-1, width) for each in (columns, rows))
-    taken = cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(taken.reshape(-1, values.shape[2])[: len(rows)], np.float32)
+    taken = cv2.remap(values, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(taken.reshape(-1, values.shape[2]), np.float32)
 
 
 def look_about(picture: Picture, plate: Picture, alpha: Floats) -> Neighbourhood:
