@@ -284,6 +284,7 @@ def test_rules_for_the_field_draw_every_effect_as_often_as_they_say() -> None:
         "light": np.mean([each.gains != (1, 1, 1) for each in effects]),
         "plate_motion": np.mean([each.plate_moves for each in effects]),
         "stale": np.mean([recipe.stale is not None for recipe in recipes]),
+        "defocus": np.mean([each.defocus > 0 for each in effects]),
         "blur": np.mean([each.blur_sigma > 0 for each in effects]),
         "resize": np.mean([each.scale != 1 for each in effects]),
         "row_noise": np.mean([each.row_noise > 0 for each in effects]),

@@ -333,6 +333,42 @@ def test_motion_smears_alpha_and_colour_alike() -> None:
     assert np.abs(smeared.image[..., 0] - 255 * smeared.alpha).max() <= 1
 
 
+def test_an_object_out_of_focus_is_soft_beyond_its_box_and_casts_its_shadow_from_its_feet() -> None:
+    """Half its edge is gone, as much lies outside; the ground is dark where it touches it."""
+    card = InMemory(np.full((40, 40, 4), 255, np.uint8), plain(0))
+    placed = {"width": 20, "height": 20, "x": 20, "y": 20}
+    soft = dataclasses.replace(NO_EFFECTS, defocus=2.0)
+    blurred = render(dataclasses.replace(with_object(**placed), effects=soft), SIZE, card)
+    assert blurred.alpha[30, 19] + blurred.alpha[30, 20] == pytest.approx(1.0, abs=1e-3)
+    assert blurred.alpha.sum() == pytest.approx(400, rel=1e-3)
+    assert np.abs(blurred.image[..., 0] - 255 * blurred.alpha).max() <= 1
+    black = np.zeros((40, 40, 4), np.uint8)
+    black[..., 3] = 255
+    white = InMemory(black, plain(255))
+    flat = Shadow(strength=0.9, sigma_px=0.5, dx=0.0, dy=0.0, height=0.1, lean=0.0)
+    shaded = dataclasses.replace(NO_EFFECTS, shadows=(flat,))
+    sharp = render(dataclasses.replace(with_object(**placed), effects=shaded), SIZE, white)
+    assert (sharp.image[42:] == 255).all()
+    both = dataclasses.replace(shaded, defocus=2.0)
+    faint = render(dataclasses.replace(with_object(**placed), effects=both), SIZE, white)
+    lit = render(dataclasses.replace(with_object(**placed), effects=soft), SIZE, white)
+    assert (faint.image[42:] >= lit.image[42:] - 4.0).all()
+    assert faint.image[40, 30, 0] < lit.image[40, 30, 0]
+
+
+def test_an_object_cut_by_the_frame_stays_opaque_there_when_it_moves_or_is_out_of_focus() -> None:
+    """Softness comes of its outline, not of the picture's edge."""
+    card = InMemory(np.full((40, 40, 4), 255, np.uint8), plain(0))
+    for effects in ({"defocus": 2.0}, {"motion": (6.0, 0.0)}):
+        recipe = dataclasses.replace(
+            with_object(width=30, height=30, x=-15, y=20),
+            effects=dataclasses.replace(NO_EFFECTS, **effects),
+        )
+        alpha = render(recipe, SIZE, card).alpha
+        assert alpha[35, 0] == pytest.approx(1.0)
+        assert 0.2 < alpha[35, 14] < 0.8
+
+
 def test_blur_resizing_and_rows_change_both_pictures() -> None:
     """What happens in the camera and after it happens to picture and plate."""
     for effects in ({"blur_sigma": 1.0}, {"scale": 0.5}, {"row_noise": 3.0}):

@@ -168,6 +168,8 @@ EACH_EFFECT: list[dict[str, object]] = [
     {"recolour": GARISH, "harmony": 0.9, "reflection": 0.6, "motion": (5.0, -3.0)},
     {"exposure": 1.5},
     {"plate_blur": 1.3},
+    {"defocus": 2.3},
+    {"defocus": 3.1, "motion": (-4.0, 7.0), "shadows": (OUTSIDE, CONTACT), "reflection": 0.6},
     {"plate_blur": 0.6, "blur_sigma": 0.8, "plate_shift": (2.5, -1.0)},
     {"exposure": -1.5},
     {"exposure": 0.9, "gains": (1.3, 0.7, 1.0), "blur_sigma": 1.1, "scale": 0.5},

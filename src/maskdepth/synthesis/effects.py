@@ -68,6 +68,7 @@ class Effects:
         recolour: of all objects, before harmony; or None.
         exposure: of picture and plate, in stops brighter than they were taken.
         plate_blur: sigma of the plate's own blur, px.
+        defocus: sigma of the objects' own blur, px.
     """
 
     shadows: tuple[Shadow, ...] = ()
@@ -84,6 +85,7 @@ class Effects:
     recolour: Recolour | None = None
     exposure: float = 0.0
     plate_blur: float = 0.0
+    defocus: float = 0.0
 
     @property
     def relights(self) -> bool:
@@ -189,6 +191,7 @@ class EffectColumns:
         )
         self._exposure = applies(rules.exposure) * between(next(u), rules.exposure.stops)
         self._plate_blur = applies(rules.soft_plate) * between(next(u), rules.soft_plate.sigma_px)
+        self._defocus = applies(rules.defocus) * between(next(u), rules.defocus.sigma_px)
 
     def of(self, row: int) -> Effects:
         """The effects of one sample."""
@@ -220,6 +223,7 @@ class EffectColumns:
             recolour=recolour,
             exposure=float(self._exposure[row]),
             plate_blur=float(self._plate_blur[row]),
+            defocus=float(self._defocus[row]),
         )
 
 

@@ -16,6 +16,7 @@ from maskdepth.synthesis.recipes import Recipe
 _PATTERN_KEY: Final = 2026
 _PICTURE_NOISE, _PLATE_NOISE = 1, 2
 SHADOW_REACH: Final = 2.5  # sigmas at which a shadow ends
+DEFOCUS_REACH: Final = 3.0  # sigmas at which an object out of focus ends
 LEAST_HALVED: Final = 3.0  # sigma, px, from which a blur is done at half the size
 _MID_GREY: Final = 128.0
 # ``hueRotate`` and ``saturate`` of W3C, "Filter Effects Module Level 1", section feColorMatrix:
@@ -29,27 +30,32 @@ Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
 
-def cast_shadow(picture: Picture, alpha: Floats, top: int, left: int, shadow: Shadow) -> None:
+def cast_shadow(
+    picture: Picture, alpha: Floats, top: int, left: int, foot: int, shadow: Shadow
+) -> None:
     """Darken a picture, in place, by an object's shadow.
 
     Args:
         alpha: (h, w) of the object's visible part.
         top, left: of that part in the picture, px.
+        foot: the picture's row below the lowest one of the outline, px: soft edges reach below it.
     """
-    height, width = alpha.shape
+    height, width = foot - top, alpha.shape[1]
+    below = len(alpha) - height
     reach = int(np.ceil(SHADOW_REACH * shadow.sigma_px))
     aside = shadow.lean * height
-    # The outline's place in the picture before the blur; its lowest row stays where it is.
-    x0 = left + shadow.dx + min(0.0, aside)
+    asides = (0.0, aside, -shadow.lean * below)
+    # The outline's place in the picture before the blur; its foot stays where it is.
+    x0 = left + shadow.dx + min(asides)
     y0 = top + shadow.dy + height * (1 - shadow.height)
     low_x, low_y = int(np.floor(x0)) - reach, int(np.floor(y0)) - reach
-    high_x = int(np.ceil(x0 + width + abs(aside))) + reach
-    high_y = int(np.ceil(top + shadow.dy + height)) + reach
+    high_x = int(np.ceil(x0 + width + (max(asides) - min(asides)))) + reach
+    high_y = int(np.ceil(top + shadow.dy + height + shadow.height * below)) + reach
     low_x, low_y = max(low_x, 0), max(low_y, 0)
     high_x, high_y = min(high_x, picture.shape[1]), min(high_y, picture.shape[0])
     if low_x >= high_x or low_y >= high_y:
         return
-    # Rows shrink towards the lowest, and lean aside in proportion to their height above it.
+    # Rows shrink towards the foot, and lean aside in proportion to their height above it.
     matrix = np.array(
         [
             [1.0, -shadow.lean, left + shadow.dx + aside - low_x],
@@ -67,12 +73,12 @@ def cast_shadow(picture: Picture, alpha: Floats, top: int, left: int, shadow: Sh
 def reflect(
     picture: Picture, colour: Floats, alpha: Floats, foot: int, left: int, strength: float
 ) -> None:
-    """Paint an object upside down below its lowest row, fading, in place.
+    """Paint an object upside down below its foot, fading, in place.
 
     Args:
-        colour: (h, w, 3) premultiplied, 0..255, of the visible part.
+        colour: (h, w, 3) premultiplied, 0..255, of what is visible above the foot.
         alpha: (h, w).
-        foot: the picture's row that the part ends at.
+        foot: the picture's row that this part ends at.
         left: of the part in the picture, px.
     """
     rows = min(len(alpha), len(picture) - foot)
@@ -118,11 +124,32 @@ def harmonise(colour: Floats, alpha: Floats, beneath: Picture, strength: float) 
     return np.asarray(np.minimum(colour * gain, alpha[..., None] * 255), np.float32)
 
 
-def smear(array: Floats, way: tuple[float, float]) -> Floats:
-    """A layer (h, w, C) that moved along ``way`` px while it was taken; beyond it is nothing."""
+def soften(layer: Floats, kernel: Floats) -> Floats:
+    """A layer (h, w, C) as it is seen through a kernel; beyond it is nothing."""
     return np.asarray(
-        cv2.filter2D(array, -1, motion_kernel(way), borderType=cv2.BORDER_CONSTANT), np.float32
-    ).reshape(array.shape)
+        cv2.filter2D(layer, -1, kernel, borderType=cv2.BORDER_CONSTANT), np.float32
+    ).reshape(layer.shape)
+
+
+def softness_kernel(effects: Effects) -> Floats | None:
+    """The square kernel, of odd side and sum 1, of objects that moved or are out of focus.
+
+    None where they are neither.
+    """
+    if effects.motion == (0.0, 0.0) and effects.defocus == 0.0:
+        return None
+    kernel = np.ones((1, 1), np.float32)
+    if effects.motion != (0.0, 0.0):
+        kernel = motion_kernel(effects.motion)
+    if effects.defocus > 0:
+        reach = int(np.ceil(DEFOCUS_REACH * effects.defocus))
+        spread = cv2.getGaussianKernel(2 * reach + 1, effects.defocus)
+        wide = np.pad(kernel, reach)
+        border = cv2.BORDER_CONSTANT
+        kernel = np.asarray(
+            cv2.sepFilter2D(wide, -1, spread, spread, borderType=border), np.float32
+        )
+    return kernel
 
 
 def motion_kernel(way: tuple[float, float]) -> Floats:

@@ -70,6 +70,10 @@ class Placement:
     nearness: float
     standing: Standing | None = None
 
+    def shows(self, size: int) -> bool:
+        """Whether anything of its box is in a frame of that side."""
+        return -self.width < self.x < size and -self.height < self.y < size
+
 
 @dataclass(frozen=True)
 class CutoutColumns:

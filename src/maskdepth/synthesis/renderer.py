@@ -23,7 +23,8 @@ from maskdepth.synthesis.optics import (
     recolour,
     reflect,
     relight,
-    smear,
+    soften,
+    softness_kernel,
     take,
 )
 from maskdepth.synthesis.placement import Placement, Standing
@@ -89,6 +90,7 @@ class _Layer:
 
     rows: slice
     columns: slice
+    foot: int  # row of the frame below the lowest one of its outline: soft edges reach below it
     colour: Floats  # (h, w, 3) premultiplied, 0..255
     alpha: Floats  # (h, w)
     relief: Floats | None  # (h, w) in [-0.5, 0.5]
@@ -105,10 +107,9 @@ def render(recipe: Recipe, size: int, catalogue: Catalogue) -> Composite:
     image, alpha = plate.copy(), np.zeros((size, size), np.float32)
     disparity = None if plate_disparity is None else plate_disparity.copy()
     depths = []
+    softness = softness_kernel(effects)
     for placement in recipe.objects:
-        layer = _layer(
-            placement, size, catalogue, effects.motion, with_relief=disparity is not None
-        )
+        layer = _layer(placement, size, catalogue, softness, with_relief=disparity is not None)
         depth = "hidden"
         if layer is not None and disparity is not None and placement.standing is not None:
             layer, depth = _stand(layer, placement.standing, disparity), "standing"
@@ -186,7 +187,7 @@ def _perturbed(
     """The plate as it was taken at another time: with a thing that has gone since, and moved."""
     effects = recipe.effects
     if recipe.stale is not None:
-        layer = _layer(recipe.stale, len(plate), catalogue, (0.0, 0.0), with_relief=False)
+        layer = _layer(recipe.stale, len(plate), catalogue, None, with_relief=False)
         if layer is not None:
             plate = plate.copy()
             _over(plate, layer)
@@ -203,35 +204,46 @@ def _layer(
     placement: Placement,
     size: int,
     catalogue: Catalogue,
-    motion: tuple[float, float],
+    softness: Floats | None,
     *,
     with_relief: bool,
 ) -> _Layer | None:
-    """A cutout at its size and place, cut to the frame; None where nothing of it is there."""
-    top, left = max(placement.y, 0), max(placement.x, 0)
-    bottom = min(placement.y + placement.height, size)
-    right = min(placement.x + placement.width, size)
-    if top >= bottom or left >= right:
-        return None
+    """A cutout at its size and place, cut to the frame; None where its box is not there.
+
+    Args:
+        softness: what it is seen through, see ``softness_kernel``; its edges reach beyond its box.
+    """
     height, width = placement.height, placement.width
+    if not placement.shows(size):
+        return None
+    reach = 0 if softness is None else len(softness) // 2
+    y, x = placement.y - reach, placement.x - reach
+    top, left = max(y, 0), max(x, 0)
+    bottom, right = min(y + height + 2 * reach, size), min(x + width + 2 * reach, size)
     premultiplied, relief = catalogue.cutout(placement.cutout, max(width, height))
-    part = np.s_[top - placement.y : bottom - placement.y, left - placement.x : right - placement.x]
+    part = np.s_[top - y : bottom - y, left - x : right - x]
 
-    def visible(array: _Array) -> _Array:
+    def placed(array: NDArray[Any]) -> NDArray[Any]:
         # OpenCV mirrors ten times faster than a copy of a view with a negative stride.
-        return (cv2.flip(array, 1) if placement.flip else array)[part]  # type: ignore[return-value]
+        if placement.flip:
+            array = cv2.flip(array, 1)
+        if reach:
+            array = cv2.copyMakeBorder(array, reach, reach, reach, reach, cv2.BORDER_CONSTANT)
+        return array
 
-    layer: NDArray[Any] = visible(_shrink(premultiplied, height, width))  # (h, w, 4), 0..65535
-    if motion != (0.0, 0.0):
-        layer = smear(layer.astype(np.float32), motion)
+    layer = placed(_shrink(premultiplied, height, width))  # (h, w, 4), 0..65535
+    if softness is not None:
+        layer = soften(layer.astype(np.float32), softness)
+    layer = layer[part]
     # Parted by OpenCV: arithmetic on some of four interleaved channels is slow.
     colour, alpha = cv2.cvtColor(layer, cv2.COLOR_BGRA2BGR), cv2.extractChannel(layer, 3)
     return _Layer(
         rows=slice(top, bottom),
         columns=slice(left, right),
+        foot=min(placement.y + height, size),
         colour=np.multiply(colour, np.float32(1 / 257), dtype=np.float32),
         alpha=np.multiply(alpha, np.float32(1 / 65535), dtype=np.float32),
-        relief=visible(resize(relief, height, width))
+        relief=placed(resize(relief, height, width))[part]
         if with_relief and relief is not None
         else None,
     )
@@ -251,7 +263,7 @@ def _paste(
     """Put an object into the picture, with what it does to its surroundings."""
     top, left = layer.rows.start, layer.columns.start
     for shadow in effects.shadows:
-        cast_shadow(image, layer.alpha, top, left, shadow)
+        cast_shadow(image, layer.alpha, top, left, layer.foot, shadow)
     if effects.recolour is not None:
         layer = replace(layer, colour=recolour(layer.colour, layer.alpha, effects.recolour))
     if effects.harmony > 0:
@@ -260,7 +272,10 @@ def _paste(
             layer, colour=harmonise(layer.colour, layer.alpha, beneath, effects.harmony)
         )
     if effects.reflection > 0:
-        reflect(image, layer.colour, layer.alpha, layer.rows.stop, left, effects.reflection)
+        above = slice(layer.foot - top)
+        reflect(
+            image, layer.colour[above], layer.alpha[above], layer.foot, left, effects.reflection
+        )
     _over(image, layer)
 
 

@@ -82,6 +82,13 @@ class MotionRules(EffectRules):
     length_px: Range = (2.0, 9.0)
 
 
+class DefocusRules(EffectRules):
+    """The objects out of focus, each with its alpha, before a plate that is not."""
+
+    ranges = frozenset({"sigma_px"})
+    sigma_px: Range = (0.5, 4.0)
+
+
 class LightRules(EffectRules):
     """The picture's light and white balance are not the plate's."""
 
@@ -222,6 +229,7 @@ class RecipeRules(_Rules):
     recolour: RecolourRules = RecolourRules()
     exposure: ExposureRules = ExposureRules()
     soft_plate: SoftPlateRules = SoftPlateRules()
+    defocus: DefocusRules = DefocusRules()
 
     def at_size(self, size: int) -> Self:
         """The same rules for composites of another side, the cutouts in proportion.
@@ -306,6 +314,7 @@ FIELD: Final = RecipeRules(
     recolour=RecolourRules(probability=0.4),
     exposure=ExposureRules(probability=0.2),
     soft_plate=SoftPlateRules(probability=0.25),
+    defocus=DefocusRules(probability=0.1),
 )
 """What lies between a plate and a picture in the field: light, motion, shadows, noise, codecs."""
 

@@ -16,7 +16,7 @@ from maskdepth.learning.rendering.textures import Patch, Textures, send
 from maskdepth.synthesis.placement import Placement, Standing
 from maskdepth.synthesis.renderer import AREA_FROM, FOOT_SHARE, LEAST_ROOM, OCCLUSION_MARGIN
 
-__all__ = ["Layers", "is_visible", "make_layers", "put_nearer", "stand"]
+__all__ = ["Layers", "inside_boxes", "make_layers", "put_nearer", "stand"]
 
 _PERCENTILE: Final = 0.95
 
@@ -27,6 +27,7 @@ class Layers:
 
     Attributes:
         box: NumPy (n, 4) whole numbers: top, bottom, left and right of the visible part, px.
+        foot: NumPy (n,), the row below the lowest one of the outline: soft edges reach below it.
         inside: (n, S, S) bool, that box.
         colour: (n, 3, S, S) premultiplied, 0..255.
         alpha: (n, S, S).
@@ -34,6 +35,7 @@ class Layers:
     """
 
     box: NDArray[np.int64]
+    foot: NDArray[np.int64]
     inside: Tensor
     colour: Tensor
     alpha: Tensor
@@ -43,26 +45,22 @@ class Layers:
         """Some of the layers."""
         index = send(np.array(rows, np.int64), self.alpha.device)
         every = (self.inside, self.colour, self.alpha, self.relief)
-        return Layers(self.box[list(rows)], *(values[index] for values in every))
+        chosen = list(rows)
+        return Layers(self.box[chosen], self.foot[chosen], *(values[index] for values in every))
 
     def with_rows(self, rows: Sequence[int], changed: Layers) -> Layers:
-        """The layers with colour and alpha of some replaced."""
+        """The layers with some replaced."""
         index = send(np.array(rows, np.int64), self.alpha.device)
-        return replace(
-            self,
+        box, foot = self.box.copy(), self.foot.copy()
+        box[list(rows)], foot[list(rows)] = changed.box, changed.foot
+        return Layers(
+            box,
+            foot,
+            inside=self.inside.index_copy(0, index, changed.inside),
             colour=self.colour.index_copy(0, index, changed.colour),
             alpha=self.alpha.index_copy(0, index, changed.alpha),
+            relief=self.relief.index_copy(0, index, changed.relief),
         )
-
-
-def is_visible(placement: Placement, size: int) -> bool:
-    """Whether anything of a placement's box is in the frame."""
-    return (
-        placement.x < size
-        and placement.y < size
-        and placement.x + placement.width > 0
-        and placement.y + placement.height > 0
-    )
 
 
 def make_layers(placements: Sequence[Placement], size: int, textures: Textures) -> Layers:
@@ -76,21 +74,29 @@ def make_layers(placements: Sequence[Placement], size: int, textures: Textures) 
     strong = np.any(source > AREA_FROM * length, axis=1)
     rows, columns = _taps(placements, strong, source, size)
     low, high = np.maximum(corner, 0), np.minimum(corner + length, size)
-    inside_rows, inside_columns = (
-        send((places >= low[:, axis, None]) & (places < high[:, axis, None]), device)
-        for axis, places in ((0, np.arange(size)), (1, np.arange(size)))
-    )
-    inside = inside_rows[:, :, None] & inside_columns[:, None]
+    box = np.stack([low[:, 0], high[:, 0], low[:, 1], high[:, 1]], axis=1)
+    inside = inside_boxes(box, size, device)
     # 16 bits lie moved down; the weights of the taps add up to one inside the box.
     moved = gather(textures.cutouts.pixels, patches, rows, columns)
     values = (moved + 2.0**15).round() * inside[:, None]
     return Layers(
-        box=np.stack([low[:, 0], high[:, 0], low[:, 1], high[:, 1]], axis=1),
+        box=box,
+        foot=high[:, 0],
         inside=inside,
         colour=values[:, :3] * (1 / 257),
         alpha=values[:, 3] * (1 / 65535),
         relief=_relief(placements, [relief for _, relief in found], size, textures),
     )
+
+
+def inside_boxes(box: NDArray[np.int64], size: int, device: torch.device) -> Tensor:
+    """Boxes (n, 4) of top, bottom, left and right as masks (n, S, S)."""
+    place = np.arange(size)
+    rows, columns = (
+        send((place >= box[:, first, None]) & (place < box[:, first + 1, None]), device)
+        for first in (0, 2)
+    )
+    return rows[:, :, None] & columns[:, None]
 
 
 def _relief(

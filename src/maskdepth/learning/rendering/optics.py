@@ -17,7 +17,7 @@ import torch.nn.functional as F  # noqa: N812  the name it goes by everywhere
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maskdepth.learning.rendering.layers import Layers
+from maskdepth.learning.rendering.layers import Layers, inside_boxes
 from maskdepth.learning.rendering.resampling import (
     area_matrix,
     enlarge,
@@ -33,7 +33,6 @@ from maskdepth.synthesis.optics import (
     colour_map,
     exposure_gains,
     light_table,
-    motion_kernel,
     plate_matrix,
 )
 
@@ -49,7 +48,7 @@ __all__ = [
     "reflect",
     "relight",
     "resize_back",
-    "smear",
+    "soften",
 ]
 
 _BYTE_KERNEL_BITS: Final = 8  # of the weights with which OpenCV blurs bytes
@@ -69,12 +68,18 @@ def cast_shadows(pictures: Tensor, layers: Layers, shadows: Sequence[Shadow]) ->
     size, device = pictures.shape[2], pictures.device
     top, bottom, left, right = layers.box.T.astype(np.float64)
     strength, sigma, dx, dy, flatness, lean = np.array([astuple(shadow) for shadow in shadows]).T
-    height = bottom - top
+    height = layers.foot - top
+    below = bottom - layers.foot
     reach = np.ceil(SHADOW_REACH * sigma)
     aside = lean * height
-    x0, y0 = left + dx + np.minimum(0, aside), top + dy + height * (1 - flatness)
+    low_aside, high_aside = (
+        each(each(0, aside), -lean * below) for each in (np.minimum, np.maximum)
+    )
+    x0, y0 = left + dx + low_aside, top + dy + height * (1 - flatness)
     low = np.maximum(np.floor([y0, x0]) - reach, 0)  # (2, n): the window's first row, column
-    ends = np.ceil([top + dy + height, x0 + right - left + np.abs(aside)])
+    ends = np.ceil(
+        [top + dy + height + flatness * below, x0 + right - left + (high_aside - low_aside)]
+    )
     length = np.maximum(np.minimum(ends + reach, size) - low, 0)
     # Where the alpha at each pixel comes from: a row of its own, and columns all moved aside.
     row = (np.arange(size)[None] - y0[:, None]) / flatness[:, None]
@@ -234,9 +239,9 @@ def harmonise(layers: Layers, plates: Tensor, strength: Sequence[float]) -> Laye
 
 
 def reflect(pictures: Tensor, layers: Layers, strength: Sequence[float]) -> Tensor:
-    """Paint each object upside down below its lowest row, fading."""
+    """Paint each object upside down below its foot, fading."""
     size, device = pictures.shape[2], pictures.device
-    top, bottom = layers.box[:, 0, None], layers.box[:, 1, None]
+    top, bottom = layers.box[:, 0, None], layers.foot[:, None]
     rows = np.maximum(np.minimum(bottom - top, size - bottom), 1)
     place = np.arange(size)[None]
     fade = np.array(strength)[:, None] * (1 - (place - bottom) / rows)
@@ -248,19 +253,31 @@ def reflect(pictures: Tensor, layers: Layers, strength: Sequence[float]) -> Tens
     return _byte(layer[:, :3] + (1 - layer[:, 3:]) * pictures)
 
 
-def smear(layers: Layers, ways: Sequence[tuple[float, float]]) -> Layers:
-    """Layers whose objects moved along their ways, px, while they were taken."""
-    kernels = [motion_kernel(way) for way in ways]
-    reach = max(len(kernel) for kernel in kernels) // 2
-    padded = np.stack([np.pad(kernel, reach - len(kernel) // 2) for kernel in kernels])
+def soften(layers: Layers, kernels: Sequence[NDArray[np.float32]], margin: int) -> Layers:
+    """Layers as they are seen through a kernel each, in the frame within their frames' margin.
+
+    Args:
+        margin: px by which the layers' frames are larger on every side: no kernel reaches further.
+    """
+    size = layers.alpha.shape[1] - 2 * margin
+    padded = np.stack([np.pad(kernel, margin - len(kernel) // 2) for kernel in kernels])
     layer = torch.cat([layers.colour, layers.alpha[:, None]], dim=1)
     weight = send(padded, layer.device).repeat_interleave(4, dim=0)[:, None]
-    flat = layer.reshape(1, -1, *layer.shape[2:])
     # cuDNN would round to 10 bits here.
     with torch.backends.cudnn.flags(enabled=False):
-        moved = F.conv2d(flat, weight, padding=reach, groups=len(weight)).view(layer.shape)
-    moved = moved * layers.inside[:, None]
-    return replace(layers, colour=moved[:, :3], alpha=moved[:, 3])
+        seen = F.conv2d(layer.reshape(1, -1, *layer.shape[2:]), weight, groups=len(weight))
+    seen = seen.view(*layer.shape[:2], size, size)
+    reach = np.array([len(kernel) // 2 for kernel in kernels])[:, None]
+    box = np.clip(layers.box - margin + reach * [-1, 1, -1, 1], 0, size)
+    frame = slice(margin, margin + size)
+    return Layers(
+        box=box,
+        foot=np.clip(layers.foot - margin, 0, size),
+        inside=inside_boxes(box, size, layer.device),
+        colour=seen[:, :3],
+        alpha=seen[:, 3],
+        relief=layers.relief[:, frame, frame],
+    )
 
 
 def relight(pictures: Tensor, effects: Sequence[Effects]) -> Tensor:

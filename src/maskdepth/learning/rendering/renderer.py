@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -14,7 +14,6 @@ from torch import Tensor
 from maskdepth.learning.rendering.jpeg import degrade_jpeg
 from maskdepth.learning.rendering.layers import (
     Layers,
-    is_visible,
     make_layers,
     put_nearer,
     stand,
@@ -31,7 +30,7 @@ from maskdepth.learning.rendering.optics import (
     reflect,
     relight,
     resize_back,
-    smear,
+    soften,
 )
 from maskdepth.learning.rendering.resampling import (
     fixed_taps,
@@ -42,7 +41,7 @@ from maskdepth.learning.rendering.resampling import (
 from maskdepth.learning.rendering.textures import Patch, Textures, send
 from maskdepth.synthesis.catalogue import Catalogue
 from maskdepth.synthesis.effects import Effects
-from maskdepth.synthesis.optics import noise_pattern, noise_window, row_noise
+from maskdepth.synthesis.optics import noise_pattern, noise_window, row_noise, softness_kernel
 from maskdepth.synthesis.placement import Placement
 from maskdepth.synthesis.recipes import Recipe
 from maskdepth.synthesis.renderer import crop_square
@@ -152,7 +151,7 @@ class DeviceRenderer:
         return send(np.array(rows, np.int64), self._device)
 
     def _shows(self, placements: Sequence[Placement]) -> bool:
-        return any(is_visible(placement, self._size) for placement in placements)
+        return any(placement.shows(self._size) for placement in placements)
 
     def _clean_plates(self, recipes: Sequence[Recipe]) -> Tensor:
         """Plates (B, 3, S, S) float32. The copies leave too little to shrink for area means."""
@@ -181,11 +180,23 @@ class DeviceRenderer:
         return disparity, labelled
 
     def _layers(self, placements: Sequence[Placement], recipes: Sequence[Recipe]) -> Layers:
-        """Visible objects, smeared where their recipes say that they moved."""
+        """Visible objects, soft where their recipes say that they moved or are out of focus."""
         layers = make_layers(placements, self._size, self._textures)
-        moving = [row for row, r in enumerate(recipes) if r.effects.motion != (0.0, 0.0)]
-        ways = [recipes[row].effects.motion for row in moving]
-        return _where_layers(layers, moving, lambda part: smear(part, ways))
+        kernels = {
+            row: kernel
+            for row, recipe in enumerate(recipes)
+            if (kernel := softness_kernel(recipe.effects)) is not None
+        }
+        if not kernels:
+            return layers
+        # What lies beyond the frame is seen in it as well.
+        margin = max(len(kernel) // 2 for kernel in kernels.values())
+        moved = [
+            replace(placements[row], x=placements[row].x + margin, y=placements[row].y + margin)
+            for row in kernels
+        ]
+        whole = make_layers(moved, self._size + 2 * margin, self._textures)
+        return layers.with_rows(list(kernels), soften(whole, list(kernels.values()), margin))
 
     def _perturbed(
         self, plate: Tensor, disparity: Tensor, recipes: Sequence[Recipe]
@@ -194,7 +205,7 @@ class DeviceRenderer:
         stale = {
             row: recipe.stale
             for row, recipe in enumerate(recipes)
-            if recipe.stale is not None and is_visible(recipe.stale, self._size)
+            if recipe.stale is not None and recipe.stale.shows(self._size)
         }
         if stale:
             layers = make_layers(list(stale.values()), self._size, self._textures)
