@@ -1,10 +1,12 @@
-"""Rays traced by torch meet what NumPy's meet, and the pictures are the same."""
+"""Rays traced by torch or a compiled loop meet what NumPy's meet: the pictures are the same."""
 
 from __future__ import annotations
 
 import pickle
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,6 +107,57 @@ def test_torch_meets_what_numpy_meets(
         same = index == torch_index
         assert same.mean() >= 0.999
         np.testing.assert_allclose(torch_t[same], t[same], rtol=1e-5)
+
+
+def trace_by_numpy(*rays: Any, cuts: bool = True) -> tuple[Array, NDArray[np.int32]]:
+    """``trace`` as it is where numba is not installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(raycast, "compiled_loop", lambda: None)
+        return trace(*rays, cuts=cuts)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 10_000), st.booleans(), st.booleans(), st.sampled_from([0.0, 0.3, 1.0]),
+    st.integers(1, 40),
+)  # fmt: skip
+def test_the_compiled_loop_meets_what_numpy_meets_to_the_last_bit(
+    seed: int, parallel: bool, double: bool, holed: float, count: int
+) -> None:
+    """All forms and holes, some shapes thrice at one place, few rays or many to a shape."""
+    pytest.importorskip("numba", reason="the compiled loop needs numba, of [train]")
+    rng = np.random.default_rng(seed)
+    shapes = sample_shapes(rng, count, holed)
+    shapes += shapes[:3]
+    camera = sample_eye(rng, parallel)
+    kind = np.float64 if double else np.float32
+    u = np.linspace(0, 42, int(rng.integers(20, 200)), dtype=kind)
+    v = np.linspace(0, 28, 61, dtype=kind)
+    for cuts in (True, False):
+        (t, index), (expected, other) = (
+            each(camera, shapes, u, v, cuts=cuts) for each in (trace, trace_by_numpy)
+        )
+        assert np.isfinite(expected).any() or index.max() < 0
+        np.testing.assert_array_equal(t, expected)
+        np.testing.assert_array_equal(index, other)
+
+
+def test_scenes_are_the_same_without_the_compiled_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Picture and depth, bit for bit; and numba's absence is all that it takes."""
+    pytest.importorskip("numba", reason="the compiled loop needs numba, of [train]")
+    assert raycast.compiled_loop() is not None
+    with_it = {family: render_scene(family, 5, 64, SIDE) for family in SCENES}
+    raycast.compiled_loop.cache_clear()
+    monkeypatch.setitem(sys.modules, "numba", None)
+    monkeypatch.delitem(sys.modules, "maskdepth.synthesis.worlds.compiled")
+    try:
+        assert raycast.compiled_loop() is None
+        for family, scene in with_it.items():
+            again = render_scene(family, 5, 64, SIDE)
+            np.testing.assert_array_equal(scene.image, again.image)
+            np.testing.assert_array_equal(scene.depth_m, again.depth_m)
+    finally:
+        raycast.compiled_loop.cache_clear()
 
 
 def test_of_shapes_at_one_place_the_same_one_wins() -> None:

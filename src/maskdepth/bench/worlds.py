@@ -13,6 +13,7 @@ import numpy as np
 from maskdepth.bench.setting import describe_machine
 from maskdepth.errors import DependencyError, UsageError
 from maskdepth.synthesis.worlds import FAMILIES, SCENES, Tracer, scene_pool, time_scene, trace
+from maskdepth.synthesis.worlds.raycast import compiled_loop
 
 
 def bench_worlds(
@@ -39,7 +40,8 @@ def bench_worlds(
         scenes, in which rays are traced; ``scenes`` and ``seconds`` that were measured; with a
         device ``torch``: its name as ``device``, the same figures, ``ratio``, how many times as
         many scenes a second it draws, and ``ratio_bound``, how many times as many would be drawn
-        if tracing took no time at all; ``size``; ``processes``; ``machine``.
+        if tracing took no time at all; ``size``; ``processes``; ``compiled``, whether numba
+        is there to trace rays without a device; ``machine``.
 
     Raises:
         UsageError: an unknown family, or none; a device that is not there.
@@ -75,7 +77,9 @@ def bench_worlds(
             "ratio": figures["scenes_per_second"] / result["scenes_per_second"],
             "ratio_bound": 1 / (1 - result["tracing_share"]),
         }
-    return {"size": size, "processes": processes, **result, "machine": describe_machine()}
+    compiled = compiled_loop() is not None
+    common = {"size": size, "processes": processes, "compiled": compiled}
+    return {**common, **result, "machine": describe_machine()}
 
 
 @dataclass

@@ -61,7 +61,7 @@ TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also log for T
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 TracingDevice = Annotated[
     str | None,
-    typer.Option("--device", help="auto, cpu, cuda or mps: trace rays there; else in NumPy."),
+    typer.Option("--device", help="auto, cpu, cuda or mps: trace rays there; else without torch."),
 ]
 Renderer = Annotated[
     str | None,

@@ -146,7 +146,7 @@ class _Rays:
         tiles = (spans + np.array([0, _SIDE - 1, 0, _SIDE - 1])) // _SIDE
         self.work = np.prod(tiles[:, 1::2] - tiles[:, ::2], axis=1)
         self.tiles, self.spans = (torch.from_numpy(each).to(device) for each in (tiles, spans))
-        # rounded as t is, a hit may lie a trifle before the least t
+        # see ``raycast.View``
         self.nearest = self._send(nearest - 1e-5 * np.abs(nearest))
         self.group, tables = by_form([shape.form() for shape in shapes])
         self.tables = [(form, self._send(table)) for form, table in tables]
@@ -190,7 +190,7 @@ class _Rays:
                 own = slice(start, end)
                 sizes = table[:, rank[own], None, None]
                 t[own] = form(_TORCH, [part[own] for part in o], [part[own] for part in d], sizes)
-        t = t.view(-1, _TILE)
+        t = torch.maximum(t.view(-1, _TILE), self.nearest[rank, None])
         within = self._within(rank, column, row).view(-1, _TILE)
         met = within & t.isfinite() & (t <= before[tile])
         pair, place = torch.nonzero(met, as_tuple=True)

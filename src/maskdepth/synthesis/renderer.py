@@ -236,13 +236,17 @@ def _layer(
         layer = soften(layer.astype(np.float32), softness)
     layer = layer[part]
     # Parted by OpenCV: arithmetic on some of four interleaved channels is slow.
-    colour, alpha = cv2.cvtColor(layer, cv2.COLOR_BGRA2BGR), cv2.extractChannel(layer, 3)
+    # Each becomes float by itself: NumPy would do it bit by bit on the way to a product.
+    colour = cv2.cvtColor(layer, cv2.COLOR_BGRA2BGR).astype(np.float32)
+    alpha = cv2.extractChannel(layer, 3).astype(np.float32)
+    colour *= np.float32(1 / 257)
+    alpha *= np.float32(1 / 65535)
     return _Layer(
         rows=slice(top, bottom),
         columns=slice(left, right),
         foot=min(placement.y + height, size),
-        colour=np.multiply(colour, np.float32(1 / 257), dtype=np.float32),
-        alpha=np.multiply(alpha, np.float32(1 / 65535), dtype=np.float32),
+        colour=colour,
+        alpha=alpha,
         relief=placed(resize(relief, height, width))[part]
         if with_relief and relief is not None
         else None,

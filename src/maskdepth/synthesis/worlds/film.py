@@ -11,6 +11,11 @@ from maskdepth.synthesis.worlds.textures import Array
 _BLURS = 3  # blurred copies between which the defocused picture is mixed
 
 
+def _grey(colour: Array) -> Array:
+    """Means of three channels, (..., 3) to (..., 1); NumPy's own take five times as long."""
+    return np.asarray((colour[..., :1] + colour[..., 1:2] + colour[..., 2:]) / np.float32(3))
+
+
 def develop(colour: Array, rng: np.random.Generator, exposure: float, cast: float = 0.05) -> Array:
     """Exposed, tone-mapped sRGB in [0, 1] of linear light, each of any shape (..., 3).
 
@@ -22,7 +27,7 @@ def develop(colour: Array, rng: np.random.Generator, exposure: float, cast: floa
     contrast = np.float32(rng.uniform(0.1, 0.6))
     saturation = np.float32(rng.uniform(0.85, 1.15))
     x = np.asarray(colour, np.float32) * (exposure * balance).astype(np.float32)
-    grey = x.mean(axis=-1, keepdims=True)
+    grey = _grey(x)
     x = np.clip(grey + (x - grey) * saturation, 0.0, None)
     x = np.clip(x * (1.0 + x / white**2) / (1.0 + x), 0.0, 1.0)
     graded = np.where(x <= 0.0031308, x * 12.92, 1.055 * x ** (1.0 / 2.4) - 0.055)
@@ -86,7 +91,7 @@ def _sensed(picture: Array, rng: np.random.Generator) -> Array:
     sigma = (rng.uniform(2.0, 6.0) if strong else rng.uniform(0.3, 1.8)) / 255.0
     shot = sigma * (0.6 + 0.8 * np.sqrt(np.clip(picture, 0.0, 1.0)))
     noise = rng.standard_normal(picture.shape, dtype=np.float32)
-    noise = 0.6 * noise + 0.4 * noise.mean(axis=2, keepdims=True) * np.float32(np.sqrt(3.0))
+    noise = 0.6 * noise + 0.4 * _grey(noise) * np.float32(np.sqrt(3.0))
     if strong and rng.random() < 0.5:
         noise = cv2.GaussianBlur(noise, (0, 0), 0.7) * np.float32(1.8)
     return np.asarray(picture + shot * noise)
@@ -101,10 +106,11 @@ def _compressed(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
 def take_picture(colour: Array, depth_m: Array, rng: np.random.Generator) -> NDArray[np.uint8]:
     """The 8-bit picture (H, W, 3) of linear samples (H, W, S, 3) at depth (H, W)."""
     capped = np.minimum(colour, 6.0 * float(np.mean(colour)) + 1e-3)  # lest highlights alias
-    small = np.asarray(capped.mean(axis=2), np.float32)
+    samples = np.moveaxis(capped, 2, 0)
+    small = np.asarray(sum(samples[1:], samples[0]) / np.float32(len(samples)), np.float32)
     if rng.random() < 0.15:
         small = _defocus(small, depth_m, rng)
-    middle = float(np.exp(np.mean(np.log(small.mean(axis=2) + 1e-3))))
+    middle = float(np.exp(np.mean(np.log(_grey(small) + 1e-3))))
     aim = rng.uniform(0.24, 0.5)
     kind = rng.random()
     if kind < 0.15:

@@ -275,14 +275,14 @@ def _reflected(
     return np.asarray(sun_part + (gloss * mirror)[:, None] * light.above)
 
 
-def _first_of_pixel(index: NDArray[np.int32]) -> NDArray[np.int64]:
+def _first_of_pixel(index: NDArray[np.int32]) -> NDArray[np.int8]:
     """For each sample (P, S) of a pixel, the first sample of that pixel that met the same shape."""
-    first = np.tile(np.arange(index.shape[1]), (len(index), 1))
-    for later in range(1, index.shape[1]):
+    samples = np.ascontiguousarray(index.T)
+    first = np.repeat(np.arange(len(samples), dtype=np.int8)[:, None], len(index), axis=1)
+    for later in range(1, len(samples)):
         for earlier in range(later - 1, -1, -1):
-            same = index[:, later] == index[:, earlier]
-            first[same, later] = first[same, earlier]
-    return first
+            np.copyto(first[later], first[earlier], where=samples[later] == samples[earlier])
+    return np.ascontiguousarray(first.T)
 
 
 def render_linear(

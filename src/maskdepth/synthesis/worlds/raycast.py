@@ -7,14 +7,15 @@ sun have one direction. For a pinhole ``d`` is the unit optical axis, so that ``
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.synthesis.worlds.forms import NEAR, NUMPY, Components, by_form
+from maskdepth.synthesis.worlds.forms import NEAR, NUMPY, Components, Form, by_form
 from maskdepth.synthesis.worlds.shapes import Cut, Shape
 from maskdepth.synthesis.worlds.textures import Array
 from maskdepth.synthesis.worlds.vectors import turn
@@ -115,28 +116,40 @@ def trace(
         t (H, W), inf where nothing is hit, and the index of the shape (H, W), -1 for none.
     """
     spans, nearest = windows(camera, shapes, u, v)
-    area = np.prod(np.maximum(spans[:, 1::2] - spans[:, ::2], 0), axis=1)
     order = np.argsort(nearest, kind="stable")
-    order = order[area[order] > 0]
-    area = area[order]
-    view = _View(camera, [shapes[n] for n in order], u, v, spans[order], nearest[order], cuts)
-    # a small window's rays cost less than a turn of Python, so such shapes are met many at once
-    small = np.flatnonzero(area <= _SMALL)
-    turns = np.cumsum(area[small]) // _AT_ONCE
+    order = order[np.all(spans[order, ::2] < spans[order, 1::2], axis=1)]
+    view = View(camera, [shapes[n] for n in order], u, v, spans[order], nearest[order], cuts)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        for rank in np.flatnonzero(area > _SMALL).tolist():
-            view.meet_one(rank)
-        for turn_number in np.unique(turns):
-            view.meet_many(small[turns == turn_number])
+        view.meet_all(compiled_loop())
     return view.t, np.append(order, -1).astype(np.int32)[view.rank]
 
 
-class _View:
+@cache
+def compiled_loop() -> Callable[[View, slice], None] | None:
+    """``compiled.meet_solids``; None where numba is not installed."""
+    try:
+        from maskdepth.synthesis.worlds.compiled import meet_solids
+    except ModuleNotFoundError as error:
+        if error.name != "numba":
+            raise
+        return None
+    return meet_solids
+
+
+class View:
     """The nearest hits so far, of shapes that are ranked by their least t.
 
     Attributes:
         t: (H, W), inf where nothing is hit.
         rank: (H, W) of the shape that is hit, their number where none is.
+        camera: whose rays they are.
+        across, along: (W,) and (H,), how far right and down of the axis.
+        forms: of each shape.
+        frames: (12, N), see ``Camera.in_frames``.
+        spans: (N, 4), see ``windows``.
+        nearest: (N,) the least t, a trifle less. A hit before it is raised to it: rounding, of rays
+            from afar, can be more.
+        hole: (N,) which function says where a shape has holes, -1 where it has none.
     """
 
     def __init__(
@@ -152,34 +165,57 @@ class _View:
         kind = u.dtype
         self.t: Array = np.full((len(v), len(u)), np.inf, kind)
         self.rank = np.full(self.t.shape, len(shapes), np.int32)
-        self._camera, self._spans, self._nearest = camera, spans, nearest
-        self._across = (u - camera.centre[0]) / camera.focal
-        self._along = (v - camera.centre[1]) / camera.focal
-        self._frames = camera.in_frames(shapes).astype(kind)
+        self.camera, self.spans = camera, spans
+        self.nearest = (nearest - 1e-5 * np.abs(nearest)).astype(kind)
+        self.across = (u - camera.centre[0]) / camera.focal
+        self.along = (v - camera.centre[1]) / camera.focal
+        self.frames = camera.in_frames(shapes).astype(kind)
+        self.forms = [shape.form() for shape in shapes]
         found: dict[Cut, int] = {}
         holes = [
             found.setdefault(shape.cut, len(found)) if cuts and shape.cut is not None else -1
             for shape in shapes
         ]
-        self._hole, self._cuts = np.array(holes, np.int64), list(found)
-        self._forms = [shape.form() for shape in shapes]
-        self._group, tables = by_form(self._forms)
-        self._tables = [(form, table.astype(kind)) for form, table in tables]
+        self.hole, self._cuts = np.array(holes, np.int64), list(found)
+
+    @cached_property
+    def _groups(self) -> tuple[NDArray[np.int64], list[tuple[Form, Array]]]:
+        """See ``by_form``, in the rays' precision."""
+        group, tables = by_form(self.forms)
+        return group, [(form, table.astype(self.t.dtype)) for form, table in tables]
+
+    def meet_all(self, meet_solids: Callable[[View, slice], None] | None) -> None:
+        """Meet all shapes, those without holes by ``meet_solids`` where there is one."""
+        count = len(self.forms)
+        area = np.prod(self.spans[:, 1::2] - self.spans[:, ::2], axis=1)
+        own = (self.hole >= 0) | (meet_solids is None)
+        met = 0
+        for rank in [*np.flatnonzero(own & (area > _SMALL)).tolist(), count]:
+            if meet_solids is not None and met < rank:
+                meet_solids(self, slice(met, rank))
+            if rank < count:
+                self.meet_one(rank)
+            met = rank + 1
+        # a small window's rays cost less than a turn of Python, so such shapes are met many at once
+        small = np.flatnonzero(own & (area <= _SMALL))
+        turns = np.cumsum(area[small]) // _AT_ONCE
+        for turn_number in np.unique(turns):
+            self.meet_many(small[turns == turn_number])
 
     def meet_one(self, rank: int) -> None:
         """Meet a shape, one that ranks behind all that are met already."""
-        left, right, top, bottom = self._spans[rank].tolist()
-        across, frame = self._across[None, left:right], self._frames[:, rank]
-        form, sizes = self._forms[rank]
-        hole = int(self._hole[rank])
+        left, right, top, bottom = self.spans[rank].tolist()
+        across, frame = self.across[None, left:right], self.frames[:, rank]
+        form, sizes = self.forms[rank]
+        hole = int(self.hole[rank])
         step = max(1, _AT_ONCE // (right - left))
         for first in range(top, bottom, step):
             rows = slice(first, min(first + step, bottom))
             before = self.t[rows, left:right]
-            if before.max() < self._nearest[rank]:
+            if before.max() < self.nearest[rank]:
                 continue  # wholly behind what is drawn already
-            o, d = self._camera.local_rays(frame, across, self._along[rows, None])
-            t = form(NUMPY, o, d, sizes)
+            o, d = self.camera.local_rays(frame, across, self.along[rows, None])
+            t = np.maximum(form(NUMPY, o, d, sizes), self.nearest[rank])
             near = t < before
             if hole >= 0:
                 at = np.nonzero(near)
@@ -189,24 +225,26 @@ class _View:
 
     def meet_many(self, ranks: NDArray[np.int64]) -> None:
         """Meet shapes all at once, each with the rays of its own window."""
-        rank, sample = self._pairs(ranks[np.argsort(self._group[ranks], kind="stable")])
+        group, tables = self._groups
+        rank, sample = self._pairs(ranks[np.argsort(group[ranks], kind="stable")])
         before = self.t.ravel()  # a view
-        seen = before[sample] >= self._nearest[rank]
+        seen = before[sample] >= self.nearest[rank]
         rank, sample = rank[seen], sample[seen]
-        row, column = np.divmod(sample, len(self._across))
-        frames = self._frames[:, rank]
-        o, d = self._camera.local_rays(frames, self._across[column], self._along[row])
+        row, column = np.divmod(sample, len(self.across))
+        frames = self.frames[:, rank]
+        o, d = self.camera.local_rays(frames, self.across[column], self.along[row])
         t = np.empty(len(rank), before.dtype)
-        ends = np.searchsorted(self._group[rank], np.arange(len(self._tables)), side="right")
-        for (form, table), start, end in zip(self._tables, [0, *ends[:-1]], ends, strict=True):
+        ends = np.searchsorted(group[rank], np.arange(len(tables)), side="right")
+        for (form, table), start, end in zip(tables, [0, *ends[:-1]], ends, strict=True):
             if start < end:
                 own = slice(start, end)
                 t[own] = form(
                     NUMPY, [part[own] for part in o], [part[own] for part in d], table[:, rank[own]]
                 )
+        t = np.maximum(t, self.nearest[rank])
         hit = np.flatnonzero(np.isfinite(t) & (t <= before[sample]))
         there = np.ones(len(hit), np.bool_)
-        hole = self._hole[rank[hit]]
+        hole = self.hole[rank[hit]]
         for number in np.unique(hole[hole >= 0]):
             some = hole == number
             there[some] = self._cuts[number](_points(o, d, t, (hit[some],)))
@@ -215,18 +253,18 @@ class _View:
 
     def _pairs(self, ranks: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Every shape with each of its window's samples: ranks (P,) and places in ``t`` (P,)."""
-        left, right, top, bottom = self._spans[ranks].T
+        left, right, top, bottom = self.spans[ranks].T
         wide, area = right - left, (right - left) * (bottom - top)
         which = np.repeat(np.arange(len(ranks)), area)
         row, column = np.divmod(
             np.arange(len(which)) - (np.cumsum(area) - area)[which], wide[which]
         )
-        return ranks[which], (row + top[which]) * len(self._across) + column + left[which]
+        return ranks[which], (row + top[which]) * len(self.across) + column + left[which]
 
     def _keep(self, rank: NDArray[np.int64], sample: NDArray[np.int64], t: Array) -> None:
         """Of hits at the same t the lowest rank stays, in whatever order they come."""
         before, front = self.t.ravel(), self.rank.ravel()
-        front[sample[t < before[sample]]] = len(self._forms)
+        front[sample[t < before[sample]]] = len(self.forms)
         np.minimum.at(before, sample, t)
         first = t == before[sample]
         np.minimum.at(front, sample[first], rank[first].astype(np.int32))

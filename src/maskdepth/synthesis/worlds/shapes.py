@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -81,9 +82,10 @@ class Shape:
     def corners(self) -> Array:
         """(8, 3) world corners of a box that holds the shape."""
         low, high = self.half()
-        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        size = high - low
+        if not math.isfinite(size.sum()):
             return np.full((8, 3), np.inf)
-        inside = low + (high - low) * _UNIT_CORNERS
+        inside = low + size * _UNIT_CORNERS
         return np.asarray(self.centre + inside @ self.axes)
 
 
