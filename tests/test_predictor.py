@@ -29,6 +29,7 @@ from maskdepth.errors import (
     StorageError,
     UsageError,
 )
+from maskdepth.inference.backend import OnnxBackend
 from maskdepth.inference.model_folder import (
     CARD_FILE,
     NETWORK_FILE,
@@ -39,7 +40,7 @@ from maskdepth.inference.model_folder import (
     save_card,
 )
 from maskdepth.inference.prediction import Prediction
-from maskdepth.inference.predictor import OnnxBackend, Predictor
+from maskdepth.inference.predictor import Predictor
 
 GAIN = 4.0
 CARD = ModelCard(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from maskdepth import __version__
 from maskdepth.evaluation.baselines import filtered_difference
+from maskdepth.inference.backend import INPUTS, OUTPUTS, Backend, OnnxBackend
 from maskdepth.inference.model_folder import (
     INT8_FILE,
     NETWORKS,
@@ -21,7 +22,7 @@ from maskdepth.inference.model_folder import (
     load_model_folder,
 )
 from maskdepth.inference.prediction import NO_DEPTH
-from maskdepth.inference.predictor import INPUTS, OUTPUTS, Backend, OnnxBackend, Predictor
+from maskdepth.inference.predictor import Predictor
 
 Float = NDArray[np.float32]
 

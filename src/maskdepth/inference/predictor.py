@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self, cast
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +15,16 @@ from maskdepth.depth import decode_disparity
 from maskdepth.errors import ModelError, PictureError, PlateError, UsageError
 from maskdepth.images import load_grey16, load_picture, resize, resize_disparity
 from maskdepth.inference.alignment import align_frame
+from maskdepth.inference.backend import OUTPUTS, Backend, OnnxBackend
 from maskdepth.inference.close_up import find_close_up, loses_foreground
 from maskdepth.inference.finding import find_model
-from maskdepth.inference.model_folder import ModelCard, first_line, load_model_folder, network_file
+from maskdepth.inference.model_folder import ModelCard, load_model_folder, network_file
 from maskdepth.inference.plate import PlateProfile, is_profile, load_profile
 from maskdepth.inference.prediction import NO_DEPTH, Prediction
 from maskdepth.inference.refinement import refine_alpha
 from maskdepth.inference.registration import Registration, register_plate
 
-__all__ = ["Backend", "OnnxBackend", "PictureSource", "Prediction", "Predictor"]
+__all__ = ["PictureSource", "Prediction", "Predictor"]
 
 PictureSource = str | os.PathLike[str] | bytes | Image | NDArray[np.uint8]
 """A path, the bytes of a file, a Pillow image, or uint8 (H, W, 3) RGB."""
@@ -31,90 +32,9 @@ PictureSource = str | os.PathLike[str] | bytes | Image | NDArray[np.uint8]
 Float = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
-INPUTS = ("picture", "plate", "plate_disparity", "validity")
-OUTPUTS = ("alpha", "disparity")
-
-_PROVIDERS = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "mps": "CoreMLExecutionProvider",
-}
 _ASPECT_TOLERANCE = 0.01
 # A strip of a picture stays within this many training sizes, so that memory stays bounded.
 _MAX_ASPECT = 16
-
-
-class Backend(Protocol):
-    """Whatever runs the network."""
-
-    def run(
-        self, picture: Float, plate: Float, plate_disparity: Float, validity: Float
-    ) -> tuple[Float, Float]:
-        """Predict a batch.
-
-        Args:
-            picture: float32 (N, 3, H, W) in [0,1], RGB.
-            plate: float32 (N, 3, H, W) in [0,1], RGB; zeros where there is none.
-            plate_disparity: float32 (N, 1, H, W) in [0,1]; zeros where there is none.
-            validity: float32 (N, 2), 1 or 0: has a plate, has a plate disparity.
-
-        Returns:
-            alpha and disparity, each float32 (N, 1, H, W) in [0,1].
-        """
-        ...
-
-
-class OnnxBackend:
-    """The network of an ONNX file, run by ONNX Runtime.
-
-    The file's inputs are some of ``picture plate plate_disparity validity``, its outputs
-    ``alpha`` and ``disparity``.
-
-    Args:
-        path: the ONNX file.
-        device: ``"auto"`` (the GPU if this ONNX Runtime has one, else the CPU), ``"cpu"``,
-            ``"cuda"`` or ``"mps"``.
-        threads: CPU threads, all cores if left out.
-
-    Raises:
-        UsageError: an unknown device, one that this ONNX Runtime cannot use, or no threads.
-        ModelError: the file is not a network of this kind.
-    """
-
-    def __init__(self, path: str | Path, device: str = "cpu", threads: int | None = None) -> None:
-        self._session = _open_session(Path(path), device, threads)
-        inputs = [item.name for item in self._session.get_inputs()]
-        outputs = [item.name for item in self._session.get_outputs()]
-        if "picture" not in inputs or set(inputs) - set(INPUTS) or set(OUTPUTS) - set(outputs):
-            raise ModelError(
-                f"a network with inputs {', '.join(INPUTS)} and outputs {', '.join(OUTPUTS)}",
-                f"{path} with {', '.join(inputs)} and {', '.join(outputs)}",
-                "export it with maskdepth",
-            )
-        self._inputs = inputs
-
-    def run(
-        self, picture: Float, plate: Float, plate_disparity: Float, validity: Float
-    ) -> tuple[Float, Float]:
-        """Predict a batch; see `Backend.run`.
-
-        Raises:
-            ModelError: the network cannot take this size, or not enough memory is left.
-        """
-        given = dict(zip(INPUTS, (picture, plate, plate_disparity, validity), strict=True))
-        try:
-            alpha, disparity = self._session.run(
-                list(OUTPUTS), {name: given[name] for name in self._inputs}
-            )
-        # ONNX Runtime's errors have no common base of their own.
-        except Exception as error:
-            height, width = picture.shape[2:]
-            raise ModelError(
-                f"a network that takes {width}x{height} pixels",
-                first_line(error),
-                "free some memory, or check `fixed_size` in the model's card",
-            ) from error
-        return alpha, disparity
 
 
 @dataclass(frozen=True)
@@ -295,15 +215,27 @@ class Predictor:
         disparity = _to_unit(resize(whole.disparity, *size))
         if self.card.depth == NO_DEPTH:
             disparity = np.full_like(disparity, np.nan)
-        alpha = self._finish(whole, picture, plate)
-        place = find_close_up(whole.alpha, size) if self._second_look else None
-        if plate is not None and place is not None:
-            part, plate_part = picture[place], plate[place]
-            closer = self._look(part, plate_part, None if known is None else known[place], work)
-            assert closer.plate is not None
-            if not loses_foreground(closer.picture, closer.plate, closer.alpha):
-                alpha[place] = self._finish(closer, part, plate_part)
+        closer = self._look_closer(whole, picture, plate, known)
+        if closer is None or plate is None:
+            return _to_unit(self._finish(whole, picture, plate)), disparity
+        look, place = closer
+        alpha = self._finish(whole, picture, plate, elsewhere=place)
+        alpha[place] = self._finish(look, picture[place], plate[place])
         return _to_unit(alpha), disparity
+
+    def _look_closer(
+        self, whole: _Look, picture: Picture, plate: Picture | None, known: Float | None
+    ) -> tuple[_Look, tuple[slice, slice]] | None:
+        """A second look that counts, and at what part of the picture it was."""
+        place = find_close_up(whole.alpha, picture.shape[:2]) if self._second_look else None
+        if plate is None or place is None:
+            return None
+        known_part = None if known is None else known[place]
+        closer = self._look(picture[place], plate[place], known_part, whole.alpha.shape)
+        assert closer.plate is not None
+        if loses_foreground(closer.picture, closer.plate, closer.alpha):
+            return None
+        return closer, place
 
     def _look(
         self, picture: Picture, plate: Picture | None, known: Float | None, work: tuple[int, int]
@@ -329,8 +261,14 @@ class Predictor:
         alpha, disparity = (_to_unit(value[0, 0]) for value in outputs)
         return _Look(seen, plate_seen, alpha, disparity)
 
-    def _finish(self, look: _Look, picture: Picture, plate: Picture | None) -> Float:
-        """Alpha of what was looked at, at its own size."""
+    def _finish(
+        self,
+        look: _Look,
+        picture: Picture,
+        plate: Picture | None,
+        elsewhere: tuple[slice, slice] | None = None,
+    ) -> Float:
+        """Alpha of what was looked at, at its own size; a part may be found ``elsewhere``."""
         size = picture.shape[:2]
         if plate is None or look.plate is None or not self._refine:
             return resize(look.alpha, *size)
@@ -339,7 +277,8 @@ class Predictor:
         seen, plate_seen = look.picture, look.plate
         if look.alpha.shape != (height, width):
             seen, plate_seen = (resize(each, height, width) for each in (picture, plate))
-        return refine_alpha(picture, plate, seen, plate_seen, resize(look.alpha, height, width))
+        alpha = resize(look.alpha, height, width)
+        return refine_alpha(picture, plate, seen, plate_seen, alpha, elsewhere)
 
     def _working_size(self, height: int, width: int) -> tuple[int, int]:
         """The size the network sees: what it was trained on, or the picture's if smaller."""
@@ -364,40 +303,6 @@ def _refuse_another_scene(registration: Registration, profile: PlateProfile) -> 
             f"one in which {registration.agreeing} of its {registration.corners} corners are found",
             "use the profile of this camera, or switch registration off",
         )
-
-
-def _open_session(path: Path, device: str, threads: int | None) -> Any:
-    import onnxruntime
-
-    if threads is not None and threads < 1:
-        raise UsageError("at least 1 thread", str(threads), "leave --threads out for all cores")
-    available = onnxruntime.get_available_providers()
-    if device == "auto":
-        device = "cuda" if _PROVIDERS["cuda"] in available else "cpu"
-    if device not in _PROVIDERS:
-        raise UsageError("a device: auto, cpu, cuda or mps", repr(device), "use --device auto")
-    provider = _PROVIDERS[device]
-    if provider not in available:
-        raise UsageError(
-            f"an ONNX Runtime with {provider}",
-            f"one with {', '.join(available)}",
-            "use --device cpu, or install an ONNX Runtime for that device",
-        )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
-    # Between two runs its threads would keep a core busy that registration and outlines need.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    options.log_severity_level = 3  # stderr is for our own words; errors still show
-    providers = list(dict.fromkeys([provider, _PROVIDERS["cpu"]]))
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
-    # ONNX Runtime's errors have no common base of their own.
-    except Exception as error:
-        raise ModelError(
-            f"an ONNX network in {path}",
-            first_line(error),
-            "copy the whole model folder again, or export it anew",
-        ) from error
 
 
 def _load_own(source: PictureSource) -> NDArray[np.uint8]:

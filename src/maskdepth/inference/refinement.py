@@ -50,7 +50,12 @@ _ROUNDING: Final = 1e-3  # squared levels: keeps a foreground like its plate fro
 
 
 def refine_alpha(
-    picture: Picture, plate: Picture, seen: Picture, plate_seen: Picture, alpha: Floats
+    picture: Picture,
+    plate: Picture,
+    seen: Picture,
+    plate_seen: Picture,
+    alpha: Floats,
+    elsewhere: tuple[slice, slice] | None = None,
 ) -> Floats:
     """Find alpha along the outlines.
 
@@ -59,6 +64,7 @@ def refine_alpha(
         plate: (H, W, 3) RGB, on the picture to the pixel and lit as it is.
         seen, plate_seen: (h, w, 3) the same two as the network saw them, no larger.
         alpha: (h, w) in [0, 1], the network's.
+        elsewhere: rows and columns of (H, W) that need not be measured.
 
     Returns:
         (H, W) in [0, 1]; away from outlines as it was, enlarged.
@@ -73,7 +79,8 @@ def refine_alpha(
     read[window] = load_reader().read(known, outline[window])
     if size == alpha.shape:
         return read
-    return _measure_larger(picture, plate, seen[window], plate_seen[window], read, window)
+    beside = seen[window], plate_seen[window], read
+    return _measure_larger(picture, plate, *beside, window, elsewhere)
 
 
 def _measure_larger(
@@ -83,6 +90,7 @@ def _measure_larger(
     plate_seen: Picture,
     read: Floats,
     window: tuple[slice, slice],
+    elsewhere: tuple[slice, slice] | None,
 ) -> Floats:
     """Alpha of a pair that the network saw smaller, from alpha as it was read there.
 
@@ -91,6 +99,7 @@ def _measure_larger(
         seen, plate_seen: what the network saw of them in the window.
         read: (h, w), all of it.
         window: rows and columns of (h, w) outside which there is no outline.
+        elsewhere: of (H, W), that are left as they are.
 
     Returns:
         (H, W).
@@ -99,6 +108,8 @@ def _measure_larger(
     found = resize(read, *size)
     steps = [small / large for small, large in zip(read.shape, size, strict=True)]
     outline = find_outline(found, max(1, round(1 / min(steps))))
+    if elsewhere is not None:
+        outline[elsewhere] = False
     maps = _look_beside(seen.astype(np.float32), plate_seen.astype(np.float32), read[window])
     every_row, every_column = np.nonzero(outline)
     for start in range(0, len(every_row), _AT_ONCE):

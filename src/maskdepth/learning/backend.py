@@ -17,7 +17,7 @@ Float = NDArray[np.float32]
 
 
 class TorchBackend:
-    """A network run eagerly; see ``maskdepth.inference.predictor.Backend``.
+    """A network run eagerly; see ``maskdepth.inference.backend.Backend``.
 
     Args:
         model: of ``maskdepth.learning.model``; it stays as it is.

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from maskdepth.errors import ModelError
 from maskdepth.images import write_bytes
-from maskdepth.inference.predictor import INPUTS, OUTPUTS
+from maskdepth.inference.backend import INPUTS, OUTPUTS
 from maskdepth.learning.model import find_preset
 
 __all__ = ["OPSET", "PredictForward", "check_parity", "export_onnx"]

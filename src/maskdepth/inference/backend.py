@@ -1,0 +1,132 @@
+"""Whatever runs a network: its inputs and outputs, and ONNX Runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdepth.errors import ModelError, UsageError
+from maskdepth.inference.model_folder import first_line
+
+__all__ = ["INPUTS", "OUTPUTS", "Backend", "OnnxBackend"]
+
+Float = NDArray[np.float32]
+
+INPUTS = ("picture", "plate", "plate_disparity", "validity")
+OUTPUTS = ("alpha", "disparity")
+
+_PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "mps": "CoreMLExecutionProvider",
+}
+
+
+class Backend(Protocol):
+    """Whatever runs the network."""
+
+    def run(
+        self, picture: Float, plate: Float, plate_disparity: Float, validity: Float
+    ) -> tuple[Float, Float]:
+        """Predict a batch.
+
+        Args:
+            picture: float32 (N, 3, H, W) in [0,1], RGB.
+            plate: float32 (N, 3, H, W) in [0,1], RGB; zeros where there is none.
+            plate_disparity: float32 (N, 1, H, W) in [0,1]; zeros where there is none.
+            validity: float32 (N, 2), 1 or 0: has a plate, has a plate disparity.
+
+        Returns:
+            alpha and disparity, each float32 (N, 1, H, W) in [0,1].
+        """
+        ...
+
+
+class OnnxBackend:
+    """The network of an ONNX file, run by ONNX Runtime.
+
+    The file's inputs are some of ``picture plate plate_disparity validity``, its outputs
+    ``alpha`` and ``disparity``.
+
+    Args:
+        path: the ONNX file.
+        device: ``"auto"`` (the GPU if this ONNX Runtime has one, else the CPU), ``"cpu"``,
+            ``"cuda"`` or ``"mps"``.
+        threads: CPU threads, all cores if left out.
+
+    Raises:
+        UsageError: an unknown device, one that this ONNX Runtime cannot use, or no threads.
+        ModelError: the file is not a network of this kind.
+    """
+
+    def __init__(self, path: str | Path, device: str = "cpu", threads: int | None = None) -> None:
+        self._session = _open_session(Path(path), device, threads)
+        inputs = [item.name for item in self._session.get_inputs()]
+        outputs = [item.name for item in self._session.get_outputs()]
+        if "picture" not in inputs or set(inputs) - set(INPUTS) or set(OUTPUTS) - set(outputs):
+            raise ModelError(
+                f"a network with inputs {', '.join(INPUTS)} and outputs {', '.join(OUTPUTS)}",
+                f"{path} with {', '.join(inputs)} and {', '.join(outputs)}",
+                "export it with maskdepth",
+            )
+        self._inputs = inputs
+
+    def run(
+        self, picture: Float, plate: Float, plate_disparity: Float, validity: Float
+    ) -> tuple[Float, Float]:
+        """Predict a batch; see `Backend.run`.
+
+        Raises:
+            ModelError: the network cannot take this size, or not enough memory is left.
+        """
+        given = dict(zip(INPUTS, (picture, plate, plate_disparity, validity), strict=True))
+        try:
+            alpha, disparity = self._session.run(
+                list(OUTPUTS), {name: given[name] for name in self._inputs}
+            )
+        # ONNX Runtime's errors have no common base of their own.
+        except Exception as error:
+            height, width = picture.shape[2:]
+            raise ModelError(
+                f"a network that takes {width}x{height} pixels",
+                first_line(error),
+                "free some memory, or check `fixed_size` in the model's card",
+            ) from error
+        return alpha, disparity
+
+
+def _open_session(path: Path, device: str, threads: int | None) -> Any:
+    import onnxruntime
+
+    if threads is not None and threads < 1:
+        raise UsageError("at least 1 thread", str(threads), "leave --threads out for all cores")
+    available = onnxruntime.get_available_providers()
+    if device == "auto":
+        device = "cuda" if _PROVIDERS["cuda"] in available else "cpu"
+    if device not in _PROVIDERS:
+        raise UsageError("a device: auto, cpu, cuda or mps", repr(device), "use --device auto")
+    provider = _PROVIDERS[device]
+    if provider not in available:
+        raise UsageError(
+            f"an ONNX Runtime with {provider}",
+            f"one with {', '.join(available)}",
+            "use --device cpu, or install an ONNX Runtime for that device",
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    # Between two runs its threads would keep a core busy that registration and outlines need.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    options.log_severity_level = 3  # stderr is for our own words; errors still show
+    providers = list(dict.fromkeys([provider, _PROVIDERS["cpu"]]))
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    # ONNX Runtime's errors have no common base of their own.
+    except Exception as error:
+        raise ModelError(
+            f"an ONNX network in {path}",
+            first_line(error),
+            "copy the whole model folder again, or export it anew",
+        ) from error
