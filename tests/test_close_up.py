@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from maskdepth import Predictor
 from maskdepth.inference.close_up import find_close_up, loses_foreground
 from maskdepth.inference.model_folder import ModelCard
+from maskdepth.inference.refinement import look_about
 
 Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]
@@ -110,9 +111,9 @@ def test_foreground_that_is_left_beside_a_mask_is_seen() -> None:
     for softness in (1.5, 24):
         alpha = soft_disc(128, 40, softness)
         picture, plate = composite(alpha)
-        assert not loses_foreground(picture, plate, alpha)
-        assert loses_foreground(picture, plate, soft_disc(128, 32, 1.5))
-        assert loses_foreground(picture, plate, np.zeros_like(alpha))
+        assert not loses_foreground(look_about(picture, plate, alpha))
+        assert loses_foreground(look_about(picture, plate, soft_disc(128, 32, 1.5)))
+        assert loses_foreground(look_about(picture, plate, np.zeros_like(alpha)))
 
 
 class Eroding(Difference):

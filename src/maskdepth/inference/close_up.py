@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.inference.refinement import look_about
+from maskdepth.inference.outline import Neighbourhood
 
 __all__ = ["find_close_up", "loses_foreground"]
 
@@ -70,22 +70,18 @@ def _slice_about(centre: float, length: int, side: int) -> slice:
     return slice(start, start + length)
 
 
-def loses_foreground(
-    seen: NDArray[np.uint8], plate: NDArray[np.uint8], alpha: NDArray[np.float32]
-) -> bool:
+def loses_foreground(known: Neighbourhood) -> bool:
     """Whether pixels beside a mask still show foreground where alpha says there is none.
 
     They then lie between the colours of the plate and of the foreground beside them, as
     `maskdepth.inference.refinement` measures it.
 
     Args:
-        seen, plate: (h, w, 3) as the network saw them.
-        alpha: (h, w) of the network.
+        known: what `maskdepth.inference.refinement.look_about` makes of the look.
     """
-    mask = (alpha > 0.5).astype(np.uint8)
+    mask = (known.alpha > 0.5).astype(np.uint8)
     if not mask.any():
         return True
-    known = look_about(seen, plate, alpha)
     about = cv2.dilate(mask, np.ones((2 * _BESIDE + 1, 2 * _BESIDE + 1), np.uint8)) > 0
-    trust = known.trust * (about & (alpha < _NONE))
+    trust = known.trust * (about & (known.alpha < _NONE))
     return bool((trust * known.measured).sum() > _LOST * trust.sum())

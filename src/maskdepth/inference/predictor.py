@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -19,9 +19,10 @@ from maskdepth.inference.backend import OUTPUTS, Backend, OnnxBackend
 from maskdepth.inference.close_up import find_close_up, loses_foreground
 from maskdepth.inference.finding import find_model
 from maskdepth.inference.model_folder import ModelCard, load_model_folder, network_file
+from maskdepth.inference.outline import Neighbourhood
 from maskdepth.inference.plate import PlateProfile, is_profile, load_profile
 from maskdepth.inference.prediction import NO_DEPTH, Prediction
-from maskdepth.inference.refinement import refine_alpha
+from maskdepth.inference.refinement import look_about, refine_alpha
 from maskdepth.inference.registration import Registration, register_plate
 
 __all__ = ["PictureSource", "Prediction", "Predictor"]
@@ -39,12 +40,16 @@ _MAX_ASPECT = 16
 
 @dataclass(frozen=True)
 class _Look:
-    """What the network saw, and what it says of it, all (h, w) or (h, w, 3)."""
+    """What the network saw, and what it says of it, all (h, w) or (h, w, 3).
+
+    ``about`` is what `look_about` makes of it, where that was asked.
+    """
 
     picture: Picture
     plate: Picture | None
     alpha: Float
     disparity: Float
+    about: Neighbourhood | None = None
 
 
 class Predictor:
@@ -233,9 +238,10 @@ class Predictor:
         known_part = None if known is None else known[place]
         closer = self._look(picture[place], plate[place], known_part, whole.alpha.shape)
         assert closer.plate is not None
-        if loses_foreground(closer.picture, closer.plate, closer.alpha):
+        about = look_about(closer.picture, closer.plate, closer.alpha)
+        if loses_foreground(about):
             return None
-        return closer, place
+        return replace(closer, about=about), place
 
     def _look(
         self, picture: Picture, plate: Picture | None, known: Float | None, work: tuple[int, int]
@@ -274,11 +280,14 @@ class Predictor:
             return resize(look.alpha, *size)
         # A network of a fixed size may see a picture enlarged; outlines are read in its own pixels.
         height, width = (min(pair) for pair in zip(size, look.alpha.shape, strict=True))
-        seen, plate_seen = look.picture, look.plate
+        seen, plate_seen, about = look.picture, look.plate, look.about
         if look.alpha.shape != (height, width):
             seen, plate_seen = (resize(each, height, width) for each in (picture, plate))
+            about = None
         alpha = resize(look.alpha, height, width)
-        return refine_alpha(picture, plate, seen, plate_seen, alpha, elsewhere)
+        return refine_alpha(
+            picture, plate, seen, plate_seen, alpha, known=about, elsewhere=elsewhere
+        )
 
     def _working_size(self, height: int, width: int) -> tuple[int, int]:
         """The size the network sees: what it was trained on, or the picture's if smaller."""

@@ -55,6 +55,7 @@ def refine_alpha(
     seen: Picture,
     plate_seen: Picture,
     alpha: Floats,
+    known: Neighbourhood | None = None,
     elsewhere: tuple[slice, slice] | None = None,
 ) -> Floats:
     """Find alpha along the outlines.
@@ -64,6 +65,7 @@ def refine_alpha(
         plate: (H, W, 3) RGB, on the picture to the pixel and lit as it is.
         seen, plate_seen: (h, w, 3) the same two as the network saw them, no larger.
         alpha: (h, w) in [0, 1], the network's.
+        known: what `look_about` makes of these three, where that was asked before.
         elsewhere: rows and columns of (H, W) that need not be measured.
 
     Returns:
@@ -73,8 +75,11 @@ def refine_alpha(
     outline = find_outline(alpha, 1)
     if not outline.any():
         return resize(alpha, *size)
-    window = _window_around(outline)
-    known = look_about(seen[window], plate_seen[window], alpha[window])
+    if known is None:
+        window = _window_around(outline)
+        known = look_about(seen[window], plate_seen[window], alpha[window])
+    else:
+        window = slice(0, alpha.shape[0]), slice(0, alpha.shape[1])
     read = alpha.copy()
     read[window] = load_reader().read(known, outline[window])
     if size == alpha.shape:
