@@ -85,7 +85,9 @@ class ShadowMap:
         steps = np.arange(size, dtype=np.float32)
         depth, _ = tracer(self.camera, shapes, steps, steps, cuts=cuts)
         # nothing casts beyond the map
-        self.reach = np.pad(depth + np.float32(self.texel), _BORDER, constant_values=np.inf)
+        self.reach = np.full((size + 2 * _BORDER,) * 2, np.inf, np.float32)
+        inside = slice(_BORDER, _BORDER + size)
+        np.add(depth, np.float32(self.texel), out=self.reach[inside, inside])
 
     def visible(self, points: Array, normals: Array, taps: Array) -> Array:
         """Share of the light that reaches points (N, 3): mean over taps (K, 2) in texels."""
@@ -150,37 +152,39 @@ def _gather(
     index: NDArray[np.int32],
     t: Array,
 ) -> _Hits:
-    """Albedo and normals of the hits, painted one shape at a time."""
-    count = len(index)
+    """Albedo and normals of the hits, painted one paint at a time."""
     world = camera.position.astype(np.float32) + rays * t[:, None]
-    points, local = np.zeros((count, 3), np.float32), np.zeros((count, 3), np.float32)
-    albedo, normal = np.zeros((count, 3), np.float32), np.zeros((count, 3), np.float32)
-    scalars = np.zeros((6, count), np.float32)
-    present, starts = np.unique(index, return_index=True)
-    ends = np.append(starts[1:], count)
-    toward = unit(camera.position.astype(np.float32) - world)
+    present, starts, counts = np.unique(index, return_index=True, return_counts=True)
+    here = [shapes[int(number)] for number in present]
+
+    def of_hits(values: Sequence[Any]) -> Array:
+        """What is one value, or a row of some, a shape, (..., N) a hit."""
+        table = np.array(values, np.float32)
+        return np.repeat(table.reshape(len(here), -1).T, counts, axis=1)
+
+    axes = of_hits([shape.axes for shape in here]).reshape(3, 3, -1)
+    own = turn(world - of_hits([shape.centre for shape in here]).T, axes)
+    local = np.empty_like(own)
     painted: dict[int, list[NDArray[np.int64]]] = {}
-    for number, start, end in zip(present, starts, ends, strict=True):
-        shape = shapes[int(number)]
-        rows = slice(int(start), int(end))
-        axes = shape.axes.astype(np.float32)
-        own = turn(world[rows] - shape.centre.astype(np.float32), axes)
-        local[rows] = shape.normals(own)
-        normal[rows] = turn(local[rows], axes.T)
-        points[rows] = own + shape.offset.astype(np.float32)
-        values = (shape.leafy, shape.gloss, shape.glow, shape.rough, shape.grain, shape.shade)
-        scalars[:, rows] = np.array(values, np.float32)[:, None]
-        painted.setdefault(id(shape.paint), []).append(np.arange(start, end))
+    for shape, start, count in zip(here, starts.tolist(), counts.tolist(), strict=True):
+        local[start : start + count] = shape.normals(own[start : start + count])
+        painted.setdefault(id(shape.paint), []).append(np.arange(start, start + count))
+    normal = turn(local, axes.transpose(1, 0, 2))
+    points = own + of_hits([shape.offset for shape in here]).T
+    leafy, gloss, glow, rough, grain, shade = of_hits(
+        [(s.leafy, s.gloss, s.glow, s.rough, s.grain, s.shade) for s in here]
+    )
+    toward = unit(camera.position.astype(np.float32) - world)
     facing = dot(normal, toward)
     away = facing < 0.0
     local[away], normal[away] = -local[away], -normal[away]
     footprint = t / np.float32(camera.focal) / np.maximum(np.abs(facing), 0.03) ** 0.7
-    paints = {id(shapes[int(number)].paint): shapes[int(number)].paint for number in present}
+    albedo = np.empty_like(own)
+    paints = {id(shape.paint): shape.paint for shape in here}
     for key, parts in painted.items():  # one call a paint: a crown has dozens of shapes
         some = np.concatenate(parts)
         surface = Surface(points[some], world[some], local[some], footprint[some])
         albedo[some] = paints[key](surface)
-    leafy, gloss, glow, rough, grain, shade = scalars
     albedo *= shade[:, None]
     _bump(normal, world, footprint, rough, grain)
     return _Hits(albedo, normal, world, leafy, gloss, glow)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from maskdepth.synthesis.worlds.forms import NEAR, NUMPY, Components, Form, by_form
 from maskdepth.synthesis.worlds.shapes import Cut, Shape
 from maskdepth.synthesis.worlds.textures import Array
-from maskdepth.synthesis.worlds.vectors import turn
+from maskdepth.synthesis.worlds.vectors import components
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Camera:
     def project(self, points: Array) -> tuple[Array, Array, Array]:
         """World points (N, 3) to u, v and distance along the axis, each (N,)."""
         away = points - self.position.astype(points.dtype)
-        x, y, z = turn(away, self.axes).T
+        x, y, z = components(away, self.axes)
         scale = self.focal / (1.0 if self.parallel else np.maximum(z, NEAR))
         return x * scale + self.centre[0], y * scale + self.centre[1], z
 

@@ -16,14 +16,22 @@ def dot(first: Array, second: Array) -> Array:
 
 
 def turn(vectors: Array, axes: Array) -> Array:
-    """Vectors (N, 3) in the frame whose axes are the rows of ``axes``.
+    """Vectors (N, 3) in the frame whose axes are the rows of ``axes`` (3, 3).
+
+    Or each in a frame of its own, of axes (3, 3, N).
+    """
+    return np.stack(components(vectors, axes), axis=1)
+
+
+def components(vectors: Array, axes: Array) -> list[Array]:
+    """Along each row of ``axes``, (N,): the columns of ``turn``.
 
     Not a matrix product: for these sizes its threads cost more than they save, and its rounding
     differs from library to library.
     """
     x, y, z = np.ascontiguousarray(vectors.T)
-    rows = axes.astype(vectors.dtype)
-    return np.stack([x * row[0] + y * row[1] + z * row[2] for row in rows], axis=1)
+    rows = axes.astype(vectors.dtype, copy=False)
+    return [x * row[0] + y * row[1] + z * row[2] for row in rows]
 
 
 def unit(vectors: Array) -> Array:
