@@ -146,7 +146,7 @@ class _Rays:
         tiles = (spans + np.array([0, _SIDE - 1, 0, _SIDE - 1])) // _SIDE
         self.work = np.prod(tiles[:, 1::2] - tiles[:, ::2], axis=1)
         self.tiles, self.spans = (torch.from_numpy(each).to(device) for each in (tiles, spans))
-        # see ``raycast.View``
+        # see ``raycast``: rounding may put a hit before it
         self.nearest = self._send(nearest - 1e-5 * np.abs(nearest))
         self.group, tables = by_form([shape.form() for shape in shapes])
         self.tables = [(form, self._send(table)) for form, table in tables]

@@ -7,17 +7,16 @@ compiler does several rays at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import isnan
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
 from maskdepth.synthesis.worlds import forms
-
-if TYPE_CHECKING:
-    from maskdepth.synthesis.worlds.raycast import View
+from maskdepth.synthesis.worlds.textures import Array
 
 __all__ = ["meet_solids"]
 
@@ -43,24 +42,43 @@ def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
     return compiled
 
 
-def meet_solids(view: View, ranks: slice) -> None:
-    """Meet those of some shapes that have no holes; all met before must be of lower ranks."""
-    forms_here, kind = view.forms[ranks], view.t.dtype
-    sizes = [[*size, *[0.0] * (_LEAST_SIZES - len(size))] for _, size in forms_here]
+def meet_solids(
+    first: int,
+    shapes: Sequence[tuple[forms.Form, list[float]]],
+    frames: Array,
+    spans: NDArray[np.int64],
+    nearest: Array,
+    across: Array,
+    along: Array,
+    parallel: bool,
+    t: Array,
+    rank: NDArray[np.int32],
+) -> None:
+    """Meet shapes, in place: see ``raycast``, whose words these are.
+
+    Args:
+        first: rank of the first shape; all met before must be of lower ranks.
+        shapes: form and sizes of each.
+        frames: (12, N), and ``spans`` (N, 4) and ``nearest`` (N,) of each.
+        across, along: (W,) and (H,).
+        parallel: whether the rays are.
+        t, rank: (H, W), the nearest hits so far.
+    """
+    sizes = [[*size, *[0.0] * (_LEAST_SIZES - len(size))] for _, size in shapes]
     _meet_run(
-        ranks.start,
-        np.array([_CODES[form] for form, _ in forms_here], np.int64),
-        np.concatenate(sizes).astype(kind),
+        first,
+        np.array([_CODES[form] for form, _ in shapes], np.int64),
+        np.concatenate(sizes).astype(t.dtype),
         np.cumsum([len(each) for each in sizes]),
-        np.ascontiguousarray(view.frames[:, ranks].T),
-        np.where(view.hole[ranks, None] < 0, view.spans[ranks], 0),
-        view.nearest[ranks],
-        view.across,
-        view.along,
-        view.camera.parallel,
-        kind.type(forms.NEAR),
-        view.t,
-        view.rank,
+        np.ascontiguousarray(frames.T),
+        spans,
+        nearest,
+        across,
+        along,
+        parallel,
+        t.dtype.type(forms.NEAR),
+        t,
+        rank,
     )
 
 

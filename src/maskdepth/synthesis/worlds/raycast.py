@@ -118,14 +118,14 @@ def trace(
     spans, nearest = windows(camera, shapes, u, v)
     order = np.argsort(nearest, kind="stable")
     order = order[np.all(spans[order, ::2] < spans[order, 1::2], axis=1)]
-    view = View(camera, [shapes[n] for n in order], u, v, spans[order], nearest[order], cuts)
+    view = _View(camera, [shapes[n] for n in order], u, v, spans[order], nearest[order], cuts)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         view.meet_all(compiled_loop())
     return view.t, np.append(order, -1).astype(np.int32)[view.rank]
 
 
 @cache
-def compiled_loop() -> Callable[[View, slice], None] | None:
+def compiled_loop() -> Callable[..., None] | None:
     """``compiled.meet_solids``; None where numba is not installed."""
     try:
         from maskdepth.synthesis.worlds.compiled import meet_solids
@@ -136,7 +136,7 @@ def compiled_loop() -> Callable[[View, slice], None] | None:
     return meet_solids
 
 
-class View:
+class _View:
     """The nearest hits so far, of shapes that are ranked by their least t.
 
     Attributes:
@@ -184,15 +184,27 @@ class View:
         group, tables = by_form(self.forms)
         return group, [(form, table.astype(self.t.dtype)) for form, table in tables]
 
-    def meet_all(self, meet_solids: Callable[[View, slice], None] | None) -> None:
-        """Meet all shapes, those without holes by ``meet_solids`` where there is one."""
+    def meet_all(self, loop: Callable[..., None] | None) -> None:
+        """Meet all shapes, those without holes by ``compiled.meet_solids`` where it is there."""
         count = len(self.forms)
         area = np.prod(self.spans[:, 1::2] - self.spans[:, ::2], axis=1)
-        own = (self.hole >= 0) | (meet_solids is None)
+        own = (self.hole >= 0) | (loop is None)
         met = 0
         for rank in [*np.flatnonzero(own & (area > _SMALL)).tolist(), count]:
-            if meet_solids is not None and met < rank:
-                meet_solids(self, slice(met, rank))
+            if loop is not None and met < rank:
+                some = slice(met, rank)
+                loop(
+                    met,
+                    self.forms[some],
+                    self.frames[:, some],
+                    np.where(self.hole[some, None] < 0, self.spans[some], 0),
+                    self.nearest[some],
+                    self.across,
+                    self.along,
+                    self.camera.parallel,
+                    self.t,
+                    self.rank,
+                )
             if rank < count:
                 self.meet_one(rank)
             met = rank + 1
