@@ -197,21 +197,29 @@ def test_each_effect_alone_agrees_within_a_level(
     assert moved
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     width=st.integers(1, 150), height=st.integers(1, 150),
     x=st.integers(-70, SIZE - 1), y=st.integers(-70, SIZE - 1), flip=st.booleans(),
-    which=st.integers(0, 7),
+    which=st.integers(0, 7), defocus=st.sampled_from([0.0, 0.7, 3.0]),
 )  # fmt: skip
 def test_any_box_agrees(
-    dataset: Dataset, width: int, height: int, x: int, y: int, flip: bool, which: int
+    dataset: Dataset,
+    width: int,
+    height: int,
+    x: int,
+    y: int,
+    flip: bool,
+    which: int,
+    defocus: float,
 ) -> None:
-    """Stretched, squashed to a thread, beyond the frame on any side, mirrored; under a shadow."""
+    """Stretched, squashed to a thread, beyond the frame, mirrored, out of focus; with shadows."""
     cutout = dataset.spec.cutouts[which % len(dataset.spec.cutouts)].id
     placement = Placement(cutout, flip, width, height, x, y, nearness=0.4)
     effects = dataclasses.replace(
-        NO_EFFECTS, shadows=(OUTSIDE, CONTACT), reflection=0.3, recolour=GARISH, exposure=-0.5
-    )
+        NO_EFFECTS, shadows=(OUTSIDE, CONTACT), reflection=0.3, recolour=GARISH, exposure=-0.5,
+        defocus=defocus,
+    )  # fmt: skip
     recipe = dataclasses.replace(
         draw(dataset, BENCHMARK_V1["clean"], 1)[0], objects=(placement,), effects=effects
     )
