@@ -306,7 +306,10 @@ def _latency(bench: Mapping[str, Any] | None) -> Iterator[str]:
         return
     machine = ", ".join(f"{key} {value}" for key, value in bench["machine"].items() if value)
     yield "## Latency\n"
-    yield f"One picture at a time, all in turn, on {machine}.\n"
+    yield (
+        f"One picture at a time, all in turn, on {machine}: one run. What another run on such a "
+        "machine gives, at another hour, is in [section 4 of the experiments](experiments.md).\n"
+    )
     for part, title in _LATENCIES.items():
         yield f"**{title}**:\n"
         yield _table(
