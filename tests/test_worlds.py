@@ -28,6 +28,7 @@ from maskdepth.synthesis.worlds import (
     render_scene,
     write_sample_pack,
 )
+from maskdepth.synthesis.worlds.lighting import render_linear
 from maskdepth.synthesis.worlds.raycast import Camera, trace
 from maskdepth.synthesis.worlds.scenes import compose_world
 from maskdepth.synthesis.worlds.shapes import (
@@ -75,6 +76,16 @@ def test_scene_is_a_pure_function_of_its_arguments(family: str) -> None:
     assert first.depth_m.dtype == np.float32
     assert np.abs(first.image.astype(int) - other.image).mean() > 8
     assert first.focal_px != other.focal_px
+
+
+def test_where_rays_meet_nothing_the_sky_is_seen() -> None:
+    """Every sample has its light, finite and not black, and none is a hit."""
+    world = compose_world("outdoor", 0, 32, 40)
+    light, hits = render_linear([], world.light, world.camera, 32, 40)
+    assert light.shape == (32, 40, 4, 3)
+    assert not hits.any()
+    assert np.isfinite(light).all()
+    assert (light > 0).any(axis=3).all()
 
 
 @pytest.mark.parametrize("family", SCENES)

@@ -232,8 +232,10 @@ class Predictor:
         self, whole: _Look, picture: Picture, plate: Picture | None, known: Float | None
     ) -> tuple[_Look, tuple[slice, slice]] | None:
         """A second look that counts, and at what part of the picture it was."""
-        place = find_close_up(whole.alpha, picture.shape[:2]) if self._second_look else None
-        if plate is None or place is None:
+        if plate is None or not self._second_look:
+            return None
+        place = find_close_up(whole.alpha, picture.shape[:2])
+        if place is None:
             return None
         known_part = None if known is None else known[place]
         closer = self._look(picture[place], plate[place], known_part, whole.alpha.shape)

@@ -157,22 +157,22 @@ def _gather(
     present, starts, counts = np.unique(index, return_index=True, return_counts=True)
     here = [shapes[int(number)] for number in present]
 
-    def of_hits(values: Sequence[Any]) -> Array:
-        """What is one value, or a row of some, a shape, (..., N) a hit."""
-        table = np.array(values, np.float32)
-        return np.repeat(table.reshape(len(here), -1).T, counts, axis=1)
+    def of_hits(count: int, values: Sequence[Any]) -> Array:
+        """So many numbers of each shape, as (count, N) of the hits."""
+        table = np.array(values, np.float32).reshape(len(here), count)
+        return np.repeat(table.T, counts, axis=1)
 
-    axes = of_hits([shape.axes for shape in here]).reshape(3, 3, -1)
-    own = turn(world - of_hits([shape.centre for shape in here]).T, axes)
+    axes = of_hits(9, [shape.axes for shape in here]).reshape(3, 3, len(index))
+    own = turn(world - of_hits(3, [shape.centre for shape in here]).T, axes)
     local = np.empty_like(own)
     painted: dict[int, list[NDArray[np.int64]]] = {}
     for shape, start, count in zip(here, starts.tolist(), counts.tolist(), strict=True):
         local[start : start + count] = shape.normals(own[start : start + count])
         painted.setdefault(id(shape.paint), []).append(np.arange(start, start + count))
     normal = turn(local, axes.transpose(1, 0, 2))
-    points = own + of_hits([shape.offset for shape in here]).T
+    points = own + of_hits(3, [shape.offset for shape in here]).T
     leafy, gloss, glow, rough, grain, shade = of_hits(
-        [(s.leafy, s.gloss, s.glow, s.rough, s.grain, s.shade) for s in here]
+        6, [(s.leafy, s.gloss, s.glow, s.rough, s.grain, s.shade) for s in here]
     )
     toward = unit(camera.position.astype(np.float32) - world)
     facing = dot(normal, toward)

@@ -126,12 +126,10 @@ def trace(
 
 @cache
 def compiled_loop() -> Callable[..., None] | None:
-    """``compiled.meet_solids``; None where numba is not installed."""
+    """``compiled.meet_solids``; None without numba, or with one that is not for this NumPy."""
     try:
         from maskdepth.synthesis.worlds.compiled import meet_solids
-    except ModuleNotFoundError as error:
-        if error.name != "numba":
-            raise
+    except ImportError:
         return None
     return meet_solids
 
