@@ -369,6 +369,19 @@ def test_an_object_cut_by_the_frame_stays_opaque_there_when_it_moves_or_is_out_o
         assert 0.2 < alpha[35, 14] < 0.8
 
 
+def test_alpha_stays_within_its_range_through_wide_kernels() -> None:
+    """OpenCV applies them by way of frequencies: neither less than 0 nor more than 1 is left."""
+    card = InMemory(np.full((40, 40, 4), 255, np.uint8), plain(0))
+    for effects in (
+        {"defocus": 4.0},
+        {"motion": (20.0, 3.0)},
+        {"defocus": 3.0, "motion": (9.0, 9.0)},
+    ):
+        alpha = render(with_effects(**effects), SIZE, card).alpha
+        assert alpha.min() >= 0.0
+        assert alpha.max() <= 1.0
+
+
 def test_blur_resizing_and_rows_change_both_pictures() -> None:
     """What happens in the camera and after it happens to picture and plate."""
     for effects in ({"blur_sigma": 1.0}, {"scale": 0.5}, {"row_noise": 3.0}):

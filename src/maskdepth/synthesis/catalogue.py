@@ -6,7 +6,7 @@ import hashlib
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,7 @@ MEMORY_MB: Final = 512.0
 
 _LEAST_SIDE: Final = 24  # px of a cutout's long side; few composites show a smaller one
 
-_AnyAsset = TypeVar("_AnyAsset", bound=Asset)
+_Known = TypeVar("_Known")
 _Arrays = tuple[NDArray[Any], ...]
 
 
@@ -65,6 +65,11 @@ class Catalogue:
         self._backgrounds = {asset.id: asset for asset in backgrounds}
         self._folder = folder
         self._size = size
+        # Composites ask for them again and again.
+        self._sizes = {
+            asset.id: _within(asset, min(asset.height, asset.width), 2 * size)
+            for asset in self._backgrounds.values()
+        }
         self._budget = int(memory_mb * 2**20)
         self._forget()
 
@@ -118,8 +123,7 @@ class Catalogue:
         Raises:
             DatasetError: no such id.
         """
-        height, width = self._background_size(self.background_asset(asset_id))
-        return _level(min(height, width), short_side)
+        return _level(min(_known(self._sizes, asset_id, "background")), short_side)
 
     def background_levels(self, asset_id: str) -> int:
         """How many copies of a background there are: the last is about as large as a composite.
@@ -135,9 +139,8 @@ class Catalogue:
         Raises:
             DatasetError: no such id, or the file is missing or was changed since the scan.
         """
-        asset = self.background_asset(asset_id)
         key = (f"background/{level}", asset_id)
-        return self._cached(key, lambda: self._read_background(asset, level))[0]
+        return self._cached(key, lambda: self._read_background(asset_id, level))[0]
 
     def disparity(self, asset_id: str) -> NDArray[np.float32] | None:
         """A background's disparity label in [0,1], float32 (H, W) of ``background``'s size.
@@ -189,7 +192,7 @@ class Catalogue:
         self.disparity(asset_id)
 
     def _background_bytes(self, asset: BackgroundAsset) -> int:
-        height, width = self._background_size(asset)
+        height, width = self._sizes[asset.id]
         sizes = [
             _smaller(height, width, level) for level in range(self.background_levels(asset.id))
         ]
@@ -238,18 +241,16 @@ class Catalogue:
         relief = decode_relief(self._label(asset, asset.relief, load_relief_codes))
         return premultiplied, resize(relief, *whole.shape[:2])[box].copy()
 
-    def _read_background(self, asset: BackgroundAsset, level: int) -> _Arrays:
-        size = self._background_size(asset)
+    def _read_background(self, asset_id: str, level: int) -> _Arrays:
+        asset = self.background_asset(asset_id)
+        size = self._sizes[asset_id]
         if level > 0:
-            return (resize(self.background(asset.id), *_smaller(*size, level)),)
+            return (resize(self.background(asset_id), *_smaller(*size, level)),)
         return (resize(self._verified(asset, load_picture), *size),)
 
     def _read_disparity(self, asset: BackgroundAsset, file: str) -> _Arrays:
         disparity = decode_disparity(self._label(asset, file, load_grey16))
-        return (resize_disparity(disparity, *self._background_size(asset)),)
-
-    def _background_size(self, asset: BackgroundAsset) -> tuple[int, int]:
-        return _within(asset, min(asset.height, asset.width), 2 * self._size)
+        return (resize_disparity(disparity, *self._sizes[asset.id]),)
 
     def _verified(
         self, asset: Asset, load: Callable[[bytes], NDArray[np.uint8]]
@@ -315,7 +316,7 @@ def _within(asset: Asset, side: int, limit: float) -> tuple[int, int]:
     return max(1, round(asset.height * scale)), max(1, round(asset.width * scale))
 
 
-def _known(assets: dict[str, _AnyAsset], asset_id: str, kind: str) -> _AnyAsset:
+def _known(assets: Mapping[str, _Known], asset_id: str, kind: str) -> _Known:
     if asset_id not in assets:
         raise DatasetError(
             f"one of the dataset's {len(assets)} {kind}s",

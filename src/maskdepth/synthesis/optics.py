@@ -125,10 +125,10 @@ def harmonise(colour: Floats, alpha: Floats, beneath: Picture, strength: float) 
 
 
 def soften(layer: Floats, kernel: Floats) -> Floats:
-    """A layer (h, w, C) as it is seen through a kernel; beyond it is nothing."""
-    return np.asarray(
-        cv2.filter2D(layer, -1, kernel, borderType=cv2.BORDER_CONSTANT), np.float32
-    ).reshape(layer.shape)
+    """A layer (h, w, C), 0..65535, as it is seen through a kernel; beyond it is nothing."""
+    seen = cv2.filter2D(layer, -1, kernel, borderType=cv2.BORDER_CONSTANT)
+    # Large kernels are applied by way of frequencies, which leaves a trifle too little or too much.
+    return np.asarray(np.clip(seen, 0, 65535), np.float32).reshape(layer.shape)
 
 
 def softness_kernel(effects: Effects) -> Floats | None:

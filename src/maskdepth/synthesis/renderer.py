@@ -118,9 +118,11 @@ def render(recipe: Recipe, size: int, catalogue: Catalogue) -> Composite:
         if layer is not None:
             _paste(image, plate, layer, effects)
             covered = alpha[layer.rows, layer.columns]
-            if placement is not recipe.objects[0]:  # before the first one there is nothing
+            if placement is recipe.objects[0]:  # before it there is nothing
+                covered[:] = layer.alpha
+            else:
                 covered *= 1 - layer.alpha
-            covered += layer.alpha
+                covered += layer.alpha
         if disparity is not None:
             depths.append(depth)
     if effects.relights:
@@ -235,10 +237,10 @@ def _layer(
     if softness is not None:
         layer = soften(layer.astype(np.float32), softness)
     layer = layer[part]
-    # Parted by OpenCV: arithmetic on some of four interleaved channels is slow.
-    # Each becomes float by itself: NumPy would do it bit by bit on the way to a product.
+    # Parted by OpenCV: arithmetic on three of four interleaved channels is slow.
+    # Both become float first: NumPy would do it bit by bit on the way to a product.
     colour = cv2.cvtColor(layer, cv2.COLOR_BGRA2BGR).astype(np.float32)
-    alpha = cv2.extractChannel(layer, 3).astype(np.float32)
+    alpha = layer[..., 3].astype(np.float32)
     colour *= np.float32(1 / 257)
     alpha *= np.float32(1 / 65535)
     return _Layer(
