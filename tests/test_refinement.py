@@ -26,7 +26,7 @@ from maskdepth.inference.outline import (
     describe_outline,
     load_reader,
 )
-from maskdepth.inference.refinement import find_outline, look_about, refine_alpha
+from maskdepth.inference.refinement import decide, find_outline, look_about, refine_alpha
 from maskdepth.metrics import mask_metrics
 
 Floats = NDArray[np.float32]
@@ -113,6 +113,33 @@ def test_what_lies_away_from_outlines_is_left_alone() -> None:
     after = refined(noise[0], noise[1], alpha)
     inner, outer = disc(96, 21, 1) == 1, disc(96, 29, 1) == 0
     assert np.array_equal(after[inner | outer], alpha[inner | outer])
+
+
+@given(
+    alpha=arrays(np.float32, (24, 24), elements=st.floats(0, 1, width=32)),
+    blurred=st.booleans(),
+)
+def test_deciding_keeps_the_mask_and_its_outline(alpha: Floats, blurred: bool) -> None:
+    """Alpha away from the outline only moves towards the end that it is nearer to."""
+    if blurred:
+        alpha = cv2.GaussianBlur(alpha, (0, 0), 4.0)
+    after = decide(alpha)
+    assert after.dtype == np.float32
+    assert np.array_equal(after > 0.5, alpha > 0.5)
+    assert (np.abs(after - 0.5) >= np.abs(alpha - 0.5) - 1e-6).all()
+    mask = alpha > 0.5
+    about = np.lib.stride_tricks.sliding_window_view(np.pad(mask, 2, "edge"), (5, 5))
+    alike = about.all(axis=(2, 3)) | ~about.any(axis=(2, 3))
+    assert np.array_equal(after[~alike], alpha[~alike])
+
+
+def test_what_the_network_hardly_doubts_becomes_certain() -> None:
+    """The middle of a disc, and the plate far from it."""
+    alpha, plate = disc(96, 25, 2), scene(96)
+    picture = composite(alpha, (220, 60, 40), plate)
+    after = refined(picture, plate.astype(np.uint8), 0.025 + 0.95 * alpha)
+    assert after[disc(96, 20, 1) == 1].min() > 0.999
+    assert after[disc(96, 30, 1) == 0].max() < 0.001
 
 
 def test_without_an_outline_nothing_happens() -> None:

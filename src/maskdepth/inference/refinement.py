@@ -1,4 +1,4 @@
-"""Alpha right to the pixel along outlines, where the plate is known.
+"""Alpha right to the pixel along outlines, and decided away from them, where the plate is known.
 
 A network knows best what is foreground, and least where exactly it ends. But a pixel on an outline
 is a mixture, I = alpha F + (1 - alpha) B, whose plate B is known, and the foreground's colour F is
@@ -12,6 +12,10 @@ B is the plate lit as it is beside the outline, so that a shadow it lies in does
 foreground. F and B are smooth: they are looked for at the size the network sees. There a trained
 function of a pixel and its neighbours (`maskdepth.inference.outline`) makes more of the same
 knowledge than the average does; a larger picture is then measured pixel by pixel.
+
+Away from outlines a pixel is foreground or it is not, and a network that says 0.8 means that it is
+in four of five such cases: its alpha is a mean over what may be. There what is likelier counts for
+more.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from numpy.typing import NDArray
 from maskdepth.images import resize
 from maskdepth.inference.outline import Neighbourhood, dot, load_reader
 
-__all__ = ["find_outline", "look_about", "refine_alpha"]
+__all__ = ["decide", "find_outline", "look_about", "refine_alpha"]
 
 Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]
@@ -40,6 +44,7 @@ _TEXTURE: Final = 0.5  # share of the foreground's variance that counts: neighbo
 _NETWORK: Final = 0.2  # standard deviation of the network's alpha where it says 1/2 ...
 _READ: Final = 0.1  # ... and of what was read at the network's size, enlarged ...
 _FLOOR: Final = 0.05  # ... and share of either's variance that is left where it says 0 or 1
+_UNDECIDED: Final = 2  # px to both sides of where the mask ends: there alpha may be a mixture
 _UNSURE: Final = (0.03, 0.97)  # what lies between is measured, and what lies at an outline
 _RELIGHT: Final = (0.2, 3.0)  # what the light beside an outline may be to the plate's
 _DARK: Final = 0.02  # keeps ratios of nearly black means near 1
@@ -69,7 +74,7 @@ def refine_alpha(
         elsewhere: rows and columns of (H, W) that need not be measured.
 
     Returns:
-        (H, W) in [0, 1]; away from outlines as it was, enlarged.
+        (H, W) in [0, 1]; away from outlines as it was, but decided (see `decide`) and enlarged.
     """
     size = picture.shape[:2]
     outline = find_outline(alpha, 1)
@@ -82,6 +87,7 @@ def refine_alpha(
         window = slice(0, alpha.shape[0]), slice(0, alpha.shape[1])
     read = alpha.copy()
     read[window] = load_reader().read(known, outline[window])
+    read = decide(read)
     if size == alpha.shape:
         return read
     beside = seen[window], plate_seen[window], read
@@ -158,10 +164,22 @@ def look_about(picture: Picture, plate: Picture, alpha: Floats) -> Neighbourhood
 
 def find_outline(alpha: Floats, width: int) -> NDArray[np.bool_]:
     """Where alpha is unsure, and ``width`` px to both sides of where the mask ends."""
+    unsure = (alpha > _UNSURE[0]) & (alpha < _UNSURE[1])
+    return np.asarray(_edge(alpha, width) | unsure, np.bool_)
+
+
+def decide(alpha: Floats) -> Floats:
+    """Alpha (h, w) with its odds squared away from where the mask ends; the mask stays the same."""
+    likely, unlikely = alpha**2, (1 - alpha) ** 2
+    return np.where(_edge(alpha, _UNDECIDED), alpha, likely / (likely + unlikely))
+
+
+def _edge(alpha: Floats, width: int) -> NDArray[np.bool_]:
+    """``width`` px to both sides of where the mask ends."""
     mask = (alpha > 0.5).astype(np.uint8)
     kernel = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
-    edge = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, kernel, borderType=cv2.BORDER_REPLICATE) > 0
-    return np.asarray(edge | ((alpha > _UNSURE[0]) & (alpha < _UNSURE[1])), np.bool_)
+    edge = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, kernel, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(edge > 0, np.bool_)
 
 
 def _window_around(outline: NDArray[np.bool_]) -> tuple[slice, slice]:
