@@ -30,10 +30,11 @@ from results_goals import (
 FOLDER = Path(__file__).resolve().parent
 PAGE, FIGURES = FOLDER / "results.md", FOLDER / "results.json"
 FORMAT, VERSION = "maskdepth-results", 1
-KEPT = ("dice", "boundary_f", "iou", "abs_rel", "delta1", "ordinal_accuracy")
+KEPT = ("dice", "boundary_f", "iou", "sad", "mse", "abs_rel", "delta1", "ordinal_accuracy")
 SPANS = ("dice", "boundary_f", "abs_rel", "delta1")
 DROPPED = ("dice_by_index", "abs_rel_by_index", "depth_dice", "flagged", "how_often")
 DIGITS = 4
+SMALL = 0.01  # what is less keeps as many digits, zeros not counted
 
 HEADER = """\
 # Results
@@ -103,7 +104,7 @@ def distil(evaluation: Mapping[str, Any], bench: Mapping[str, Any] | None) -> di
 
 def _distilled(value: Any) -> Any:
     if isinstance(value, float):
-        return round(value, DIGITS)
+        return round(value, DIGITS) if abs(value) >= SMALL else float(f"{value:.{DIGITS}g}")
     if isinstance(value, list):
         return [_distilled(each) for each in value]
     if not isinstance(value, dict):
@@ -165,22 +166,28 @@ def _trained(model: Mapping[str, Any]) -> str:
 
 def _masks(evaluation: Mapping[str, Any]) -> Iterator[str]:
     yield "## Masks\n"
+    yield (
+        "Masks are alpha above 1/2. Of alpha itself: SAD, its absolute errors summed over a "
+        "picture of 224x224, in thousands, and MSE, the mean of their squares, in thousandths.\n"
+    )
     for name, table in evaluation["masks"].items():
         rows = [("**this model**", table["cells"]["unseen_unseen"])]
         rows += [(text, table[key]) for key, text in SLICE_ROWS.items() if key in table]
         rows += list(table["others"].items())
         rows += [(f"this model, {text}", table["cells"][key]) for key, text in CELLS.items()]
-        heads = [f"slice `{name}`", "pictures", "Dice", "IoU", "boundary F"]
+        heads = [f"slice `{name}`", "pictures", "Dice", "IoU", "boundary F", "SAD", "MSE"]
         yield _table(heads, [_mask_row(text, found) for text, found in rows])
 
 
 def _mask_row(text: str, found: Mapping[str, Any]) -> tuple[str, ...]:
     if not found["mean"]:
-        return text, "0", str(found.get("reason", "")), "-", "-"
+        return text, "0", str(found.get("reason", "")), *["-"] * 4
     figures = (
         figure_text(found, "dice"),
         figure_text(found, "iou", 0),
         figure_text(found, "boundary_f"),
+        f"{found['mean']['sad']:.3f}",
+        f"{1000 * found['mean']['mse']:.2f}",
     )
     return text, str(found["pictures"]), *figures
 

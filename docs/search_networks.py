@@ -157,10 +157,11 @@ def _of_widths(*widths: int) -> Callable[[], nn.Module]:
 
 @dataclass(frozen=True)
 class Cell:
-    """One change: the network, or how it is trained."""
+    """One change: the network, how it is trained, or the size of what it sees, px."""
 
     build: Callable[[], nn.Module] = small.SmallNetwork
     config: dict[str, Any] = field(default_factory=dict)
+    size: int = 224
 
 
 _LOSSES = {"disparity_l1": 0.3, "disparity_log": 0.5}
@@ -175,6 +176,8 @@ CELLS = {
     "narrow": Cell(_of_widths(12, 24, 48, 72, 96)),
     "loss_without_log": Cell(config={"losses": LossWeights(disparity_l1=0.3)}),
     "plate_half": Cell(config={"drop_plate": 0.5}),
+    "size_160": Cell(size=160),
+    "size_320": Cell(size=320),
 }
 
 
@@ -186,12 +189,11 @@ def run_cell(
     given = {"steps": steps, "losses": LossWeights(**_LOSSES), "workers": 0, "drop_plate": 0.15}
     config = TrainingConfig(**(given | cell.config))
     spec = dataset.spec
-    catalogue = spec.catalogue(dataset.folder, spec.rules.size)
     samples = CompositeDataset(
-        spec.rules,
+        spec.rules.at_size(cell.size),
         spec.pool(),
         spec.seed,
-        catalogue,
+        spec.catalogue(dataset.folder, cell.size),
         2**40,
         drop_plate=config.drop_plate,
         drop_plate_disparity=config.drop_plate_disparity,
@@ -203,25 +205,27 @@ def run_cell(
     result = train(config, samples, None, output / name, model=model)
     if result.interrupted:
         raise SystemExit(f"{name} was interrupted, and is not judged")
-    card = ModelCard("small", None, 224, "synthetic only", "0", {}, 0)
+    card = ModelCard("small", None, cell.size, "synthetic only", "0", {}, 0)
     predictor = Predictor(TorchBackend(result.model), card, refine=False)
+    outlined = Predictor(TorchBackend(result.model), card, second_look=False)
     figures = {
         "cell": name,
         "weights": count_weights(model),
         "images": result.images,
         "processor_s": round(time.process_time() - started),
-        "network_ms": _time_network(result.model),
+        "network_ms": _time_network(result.model, cell.size),
     }
-    figures |= _judge_masks(predictor, dataset) | _judge_depth(predictor, dataset)
+    figures |= _judge_masks(predictor, dataset, 224) | _judge_masks(outlined, dataset, 448)
+    figures |= _judge_depth(predictor, dataset)
     if scenes is not None:
         figures |= _judge_scenes(predictor, scenes)
     return figures
 
 
-def _time_network(model: nn.Module) -> float:
-    """Milliseconds of processor time at 224 x 224, the least of 20: others share the machine."""
+def _time_network(model: nn.Module, size: int) -> float:
+    """Milliseconds of processor time, the least of 20: others share the machine."""
     backend = TorchBackend(model)
-    pair = np.zeros((2, 1, 3, 224, 224), np.float32)
+    pair = np.zeros((2, 1, 3, size, size), np.float32)
     times = []
     for _ in range(20):
         started = time.process_time()
@@ -230,16 +234,20 @@ def _time_network(model: nn.Module) -> float:
     return round(1000 * min(times), 1)
 
 
-def _judge_masks(predictor: Predictor, dataset: Dataset, count: int = 80) -> dict[str, float]:
+def _judge_masks(
+    predictor: Predictor, dataset: Dataset, size: int, count: int = 80
+) -> dict[str, float]:
+    """Mean Dice on pictures of ``size``, which the network may see smaller."""
     pool = dataset.spec.pool("val", "val", origin="user")
-    catalogue = dataset.spec.catalogue(dataset.folder, 224)
+    catalogue = dataset.spec.catalogue(dataset.folder, size)
     found = {}
     for name in ("clean", "hard"):
+        rules = BENCHMARK_V1[name].at_size(size)
         dice = [
             mask_metrics(predictor.predict(each.image, each.plate).alpha, each.alpha)["dice"]
-            for each in render_benchmark(BENCHMARK_V1[name], pool, catalogue, count)
+            for each in render_benchmark(rules, pool, catalogue, count)
         ]
-        found[f"dice_{name}"] = float(np.mean(dice))
+        found[f"dice_{name}_{size}"] = float(np.mean(dice))
     return found
 
 

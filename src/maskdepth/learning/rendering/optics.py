@@ -275,7 +275,7 @@ def soften(layers: Layers, kernels: Sequence[NDArray[np.float32]], margin: int) 
         foot=np.clip(layers.foot - margin, 0, size),
         inside=inside_boxes(box, size, layer.device),
         colour=seen[:, :3],
-        alpha=seen[:, 3],
+        alpha=seen[:, 3].clamp(0, 1),
         relief=layers.relief[:, frame, frame],
     )
 
