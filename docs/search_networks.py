@@ -174,6 +174,7 @@ CELLS = {
     "two_decoders": Cell(TwoDecoders),
     "sharp": Cell(Sharp),
     "narrow": Cell(_of_widths(12, 24, 48, 72, 96)),
+    "wide": Cell(_of_widths(24, 48, 80, 112, 144)),
     "loss_without_log": Cell(config={"losses": LossWeights(disparity_l1=0.3)}),
     "plate_half": Cell(config={"drop_plate": 0.5}),
     "size_160": Cell(size=160),
