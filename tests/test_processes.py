@@ -91,6 +91,26 @@ class _Interrupting:
         return int, ()
 
 
+def test_workers_end_with_a_parent_that_is_killed() -> None:
+    """Nobody else would end them, and whoever reads their stderr would wait for ever."""
+    program = (
+        "import time\n"
+        "from maskdepth.processes import WorkerPool, ignore_ctrl_c\n"
+        "if __name__ == '__main__':\n"
+        "    pool = WorkerPool(2, ignore_ctrl_c)\n"
+        "    assert list(pool.map(abs, [-1, -2])) == [1, 2]\n"
+        "    print('ready', flush=True)\n"
+        "    list(pool.map(time.sleep, [600, 600]))\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == "ready\n"
+    parent.kill()
+    parent.communicate(timeout=60)  # to the end of stderr, which workers hold open
+
+
 def _ignore(_: object) -> None:
     ignore_ctrl_c()
 

@@ -223,12 +223,49 @@ def test_an_empty_pool_is_refused_with_its_remedy() -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"long_side": 3}, {"plate_crop": [1.0, 0.5]}, {"off_frame": 2}, {"size": "wide"}],
-)
+    [
+        {"long_side": 3}, {"plate_crop": [1.0, 0.5]}, {"off_frame": 2}, {"size": "wide"},
+        {"plate_crop": [0, 0]}, {"plate_crop": [0.5, float("inf")]}, {"jpeg_quality": [95, 120]},
+        {"long_side_px": [1, float("nan")]}, {"shadow": {"sigma_px": [0, 0]}},
+        {"exposure": {"stops": [2000, 2000]}}, {"motion": {"length_px": [1e12, 1e12]}},
+        {"resize": {"scale": [1000, 1000]}}, {"light": {"gain": [1, float("inf")]}},
+    ],
+)  # fmt: skip
 def test_wrong_rules_are_refused(values: dict[str, object]) -> None:
-    """Unknown keys, ranges upside down, values out of range and of the wrong type."""
+    """Unknown keys, ranges upside down, values out of range, endless ones, or of the wrong type."""
     with pytest.raises(ConfigError, match="expected"):
         RecipeRules.parse(values, "rules.yaml")
+
+
+def test_a_range_that_is_refused_is_named_with_its_bounds() -> None:
+    """What was given, where, and between what it has to lie."""
+    with pytest.raises(ConfigError) as caught:
+        RecipeRules.parse({"shadow": {"strength": [0.2, 3]}}, "rules.yaml")
+    assert "0 <= low <= high <= 1 for 'shadow.strength' in rules.yaml" in str(caught.value)
+    assert "3" in caught.value.got
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["size: 2020-13-45", "name: !!int abc", "name: !!bool abc", "name: !!timestamp abc",
+     "name: !!python/object:os.system x", "[" * 3000, "size: [", "\t- a"],
+)  # fmt: skip
+def test_yaml_that_cannot_be_read_is_one_error(text: str, tmp_path: Path) -> None:
+    """Tags, dates and nesting that raise all kinds of things in the library that reads them."""
+    path = tmp_path / "rules.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match="readable YAML"):
+        plan_rules("free", path)
+
+
+def test_rules_keep_their_size_unless_another_is_asked_for(tmp_path: Path) -> None:
+    """And with another the cutouts' sides are in proportion to it."""
+    path = tmp_path / "rules.yaml"
+    path.write_text("size: 64\nlong_side_px: [8, 50]\n", encoding="utf-8")
+    own, larger = plan_rules("free", path), plan_rules("free", path, 128)
+    assert (own.size, own.long_side_px) == (64, (8, 50))
+    assert (larger.size, larger.long_side_px) == (128, (16, 100))
+    assert plan_rules("free").size == 224
 
 
 HARD_CHOICES = ("shadows", "gains", "offset", "plate_shift", "plate_angle")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from maskdepth.errors import AssetError, DatasetError
+from folders import contents
+from maskdepth.errors import AssetError, DatasetError, StorageError
 from maskdepth.images import save_png, write_text
-from maskdepth.labelling.build import compose_dataset, open_dataset
+from maskdepth.labelling.build import compose_dataset, open_dataset, write_folders
 from maskdepth.synthesis.recipes import sample_recipe
 from maskdepth.synthesis.renderer import render
 from maskdepth.synthesis.spec import DatasetSpec, load_spec
@@ -88,6 +90,78 @@ def test_a_dataset_that_holds_its_assets_can_be_moved(
     recipe = sample_recipe(dataset.spec.rules, dataset.spec.pool(), 0, 0)
     catalogue = dataset.spec.catalogue(dataset.folder)
     assert render(recipe, 224, catalogue).image.shape == (224, 224, 3)
+
+
+def test_a_refused_dataset_stays_as_it_is(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    """Its drawn scenes too; and composing it once more confirms it."""
+    data = tmp_path / "data"
+    spec = compose_dataset(*folders, data, small=True, depth_scenes=4).spec
+    before = contents(data)
+    with pytest.raises(StorageError, match="no other dataset"):
+        compose_dataset(*folders, data, small=True, depth_scenes=4, seed=5)
+    with pytest.raises(StorageError, match="no other dataset"):
+        compose_dataset(*folders, data, small=True, depth_scenes=5)
+    assert contents(data) == before
+    again = compose_dataset(*folders, data, small=True, depth_scenes=4).spec
+    assert again.fingerprint == spec.fingerprint
+    assert contents(data) == before
+    next((data / "sample_pack" / "backgrounds").glob("*0.png")).write_bytes(b"spoilt")
+    compose_dataset(*folders, data, small=True, depth_scenes=4)
+    assert contents(data) == before
+
+
+def test_a_dataset_among_its_own_pictures_is_refused(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """What is written there would be a picture of the user's the next time."""
+    for place in (folders[0], folders[1] / "data"):
+        before = contents(tmp_path)
+        with pytest.raises(StorageError, match="outside"):
+            compose(folders, place)
+        assert contents(tmp_path) == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and names of bytes")
+def test_odd_paths_end_in_one_error_or_one_finding(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """A link to itself as a folder of pictures and as the output; a name that is not UTF-8."""
+    loop = tmp_path / "loop"
+    loop.symlink_to("loop")
+    with pytest.raises(AssetError, match="a folder of cutouts"):
+        compose((loop, folders[1]), tmp_path / "data")
+    with pytest.raises(StorageError):
+        compose(folders, loop)
+    odd = os.fsencode(folders[1]) + b"/odd\xff.png"
+    Path(os.fsdecode(odd)).write_bytes((folders[1] / "b0.png").read_bytes())
+    found = compose_dataset(*folders, tmp_path / "data", small=True, depth_scenes=0)
+    assert len(found.spec.backgrounds) == 5
+    (finding,) = found.findings
+    assert "odd\\xff.png" in str(finding)
+    assert "not UTF-8" in str(finding)
+
+
+def test_the_prior_works_folders_are_gone_on_with(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """After an interruption or with a larger count; another's files stay and are an error."""
+    data = tmp_path / "data"
+    compose(folders, data)
+    dataset = open_dataset(data)
+    write_folders(dataset, 3)
+    before = contents(data)
+    (data / "output_mask" / "2.jpg").unlink()
+    (data / "output_bg" / f".{'0' * 16}.part").write_bytes(b"half")
+    write_folders(dataset, 3)
+    assert contents(data) == before
+    write_folders(dataset, 4)
+    assert contents(data).items() > before.items()
+    (data / "output_image" / "1.jpg").write_bytes(b"mine")
+    with pytest.raises(StorageError, match="another file"):
+        write_folders(dataset, 4)
+    assert (data / "output_image" / "1.jpg").read_bytes() == b"mine"
+    with pytest.raises(StorageError, match="only composites 1 to 2"):
+        write_folders(dataset, 2)
 
 
 def test_no_asset_stands_in_two_splits(folders: tuple[Path, Path], tmp_path: Path) -> None:

@@ -533,6 +533,21 @@ def test_inspect_counts_checks_and_draws(make: Make, tmp_path: Path) -> None:
         assert f"fault: {fault}" in done.stdout
 
 
+def test_inspect_finds_what_was_put_in_and_what_was_taken_out(make: Make) -> None:
+    """A tar that is none of the dataset's, an index that is none, shards without a manifest."""
+    dataset = make()
+    shards = dataset.folder / "shards"
+    (shards / "train-000009.tar").write_bytes((shards / "train-000001.tar").read_bytes())
+    (dataset.folder / "index.parquet").write_bytes(b"junk\n")
+    faults = inspect_dataset(dataset)["faults"]
+    assert "train-000009.tar is none of this dataset's shards" in faults
+    assert "index.parquet is damaged" in faults
+    (shards / "manifest.json").unlink()
+    found = inspect_dataset(dataset)
+    assert found["shards"] is None
+    assert found["faults"] == ["4 shards without their manifest.json"]
+
+
 def test_a_dataset_without_shards_is_inspected_as_well(make: Make, tmp_path: Path) -> None:
     """Its sheet is rendered, and shows what the stored one would show."""
     plain = make("plain", count=0)

@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -270,6 +271,12 @@ def test_loading_leaves_the_global_generator_alone() -> None:
 # --- one step -----------------------------------------------------------------------------------
 
 
+def full_precision() -> Accelerator:
+    """Of this process's CPU; accelerate remembers what an earlier training of it was set to."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return Accelerator(cpu=True, mixed_precision="no")
+
+
 def test_a_plain_step_is_the_gradient_times_the_rate() -> None:
     changes = {"optimiser": "sgd", "momentum": 0.0, "weight_decay": 0.0, "clip_norm": 0.0}
     config = tiny_config(**changes, ema_decay=0.0)
@@ -277,7 +284,7 @@ def test_a_plain_step_is_the_gradient_times_the_rate() -> None:
     twin = tiny_network().train()
     inputs = (batch["picture"], batch["plate"], batch["plate_disparity"], batch["validity"])
     Criterion(config.losses)(twin(*inputs), batch)["total"].backward()
-    learner = Learner(tiny_network(), config, Accelerator(cpu=True))
+    learner = Learner(tiny_network(), config, full_precision())
     figures = learner.step(batch, 0, 0.03)
     assert "gradient_norm" not in figures
     for ours, theirs in zip(learner.network.parameters(), twin.parameters(), strict=True):
@@ -287,7 +294,7 @@ def test_a_plain_step_is_the_gradient_times_the_rate() -> None:
 
 def test_a_clipped_step_is_no_longer_than_the_norm_allows() -> None:
     changes = {"optimiser": "sgd", "momentum": 0.0, "weight_decay": 0.0, "clip_norm": 0.01}
-    learner = Learner(tiny_network(), tiny_config(**changes), Accelerator(cpu=True))
+    learner = Learner(tiny_network(), tiny_config(**changes), full_precision())
     before = [p.detach().clone() for p in learner.network.parameters()]
     figures = learner.step(sample_batch(0, 1), 0, 1.0)
     moved = [a.detach() - b for a, b in zip(learner.network.parameters(), before, strict=True)]

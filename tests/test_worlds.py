@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from folders import contents
 from maskdepth.depth import decode_disparity, disparity_from_depth
 from maskdepth.errors import StorageError, UsageError
 from maskdepth.images import load_cutout, load_grey16, load_picture
@@ -419,6 +420,24 @@ def test_withheld_family_is_written_only_by_name(
     test = write_sample_pack(tmp_path / "b", scenes=2, cutouts=0, families=[WITHHELD_FAMILY])
     names = {p.stem.split("_")[0] for p in test.backgrounds.glob("*.png")}
     assert names == {WITHHELD_FAMILY}
+
+
+def test_a_pack_writes_over_nothing_but_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Drawn again it is the same; one's own pictures, and scenes of a larger pack, are an error."""
+    monkeypatch.setattr(pack, "SCENE_SIZE", SMALL)
+    write_sample_pack(tmp_path, scenes=3, cutouts=2)
+    before = contents(tmp_path)
+    write_sample_pack(tmp_path, scenes=3, cutouts=2)
+    write_sample_pack(tmp_path, scenes=0, cutouts=2)
+    assert contents(tmp_path) == before
+    with pytest.raises(StorageError, match="nothing but 2 pictures"):
+        write_sample_pack(tmp_path, scenes=2, cutouts=2)
+    (tmp_path / "cutouts" / "mine.png").write_bytes(b"mine")
+    with pytest.raises(StorageError, match=r"mine\.png"):
+        write_sample_pack(tmp_path, scenes=3, cutouts=2, seed=1)
+    assert contents(tmp_path) == {**before, "cutouts/mine.png": b"mine"}
 
 
 def test_two_processes_write_a_full_pack(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from maskdepth.errors import ConfigError
 
 
 class Settings(BaseModel):
-    """Base of every settings class: frozen, typed, and closed to unknown keys."""
+    """Base of every settings class: frozen, typed, finite, and closed to unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @classmethod
     def parse(cls, values: Any, source: str) -> Self:
@@ -33,8 +33,9 @@ class Settings(BaseModel):
                 raise ConfigError(
                     f"only known keys in {source}", f"unknown key {key!r}", f"use one of: {known}"
                 ) from None
+            told = first["msg"].removeprefix("Value error, ").removeprefix("expected ")
             raise ConfigError(
-                f"{first['msg'].lower()} for {key!r} in {source}",
+                f"{told[:1].lower()}{told[1:]} for {key!r} in {source}",
                 repr(first["input"])[:80],
                 "mend that value",
             ) from None
@@ -66,10 +67,18 @@ def _read_yaml(path: Path) -> Any:
     """What a YAML file holds; an empty one holds no settings."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    # Tags and nesting can raise nearly anything, a date of a 13th month a ValueError.
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        RecursionError,
+        yaml.YAMLError,
+    ) as error:
         raise ConfigError(
             f"a readable YAML file at {path}",
-            str(error).splitlines()[0],
+            f"{type(error).__name__}: {error}".splitlines()[0],
             "check the path and its indentation",
         ) from None
     return {} if values is None else values

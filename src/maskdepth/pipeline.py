@@ -47,17 +47,20 @@ Notify = Callable[[str], None]
 
 
 def training_rules(
-    preset: str, size: int = 224, plan: str | None = None, changes: Path | None = None
+    preset: str,
+    size: int | None = None,
+    plan: str | None = None,
+    changes: Path | None = None,
 ) -> RecipeRules:
     """The recipes of a plan; unless told, the prior work's grid for ``seed``, else free draws.
 
     Args:
-        changes: a YAML file with what is to be otherwise than in the plan.
+        size, changes: see ``plan_rules``.
 
     Raises:
         ConfigError: there is no plan of that name, or the file does not fit.
     """
-    return plan_rules(plan or ("prior" if preset == "seed" else "free"), changes).at_size(size)
+    return plan_rules(plan or ("prior" if preset == "seed" else "free"), changes, size)
 
 
 def train_model(
@@ -327,7 +330,7 @@ def fit(
     output: Path,
     config: TrainingConfig,
     *,
-    size: int = 224,
+    size: int | None = None,
     plan: str | None = None,
     rules: Path | None = None,
     small: bool = False,
@@ -344,7 +347,7 @@ def fit(
     """Compose, train, export and evaluate: two folders of assets in, a model folder out.
 
     Args:
-        plan, rules: of the training composites, see ``training_rules``.
+        size, plan, rules: of the training composites, see ``training_rules``.
         start: a model to start from, see ``train_model``.
 
     Returns:

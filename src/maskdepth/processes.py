@@ -1,13 +1,15 @@
-"""Worker processes that Ctrl-C finds ready for it, however early it comes."""
+"""Worker processes that Ctrl-C finds ready however early it comes, and that outlive no parent."""
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing.connection import wait
 from typing import Any, ParamSpec, TypeVar
 
 __all__ = ["WorkerPool", "end_at_ctrl_c", "ignore_ctrl_c"]
@@ -17,7 +19,7 @@ _T = TypeVar("_T")
 
 
 class WorkerPool(ProcessPoolExecutor):
-    """Spawned processes that are born with Ctrl-C blocked.
+    """Spawned processes that are born with Ctrl-C blocked, and end as soon as their parent has.
 
     A terminal sends it to all processes, also to those that still import and would end in a
     traceback. What they do at Ctrl-C is their initializer's to say: ``ignore_ctrl_c`` or
@@ -30,14 +32,28 @@ class WorkerPool(ProcessPoolExecutor):
         super().__init__(
             processes,
             mp_context=multiprocessing.get_context("spawn"),
-            initializer=initializer,
-            initargs=initargs,
+            initializer=_begin,
+            initargs=(initializer, initargs),
         )
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         """As ``ProcessPoolExecutor``; it is here, and in ``map`` by way of it, that they start."""
         with _ctrl_c_later():
             return super().submit(fn, *args, **kwargs)
+
+
+def _begin(initializer: Callable[..., object], initargs: tuple[Any, ...]) -> None:
+    """Start a worker process, which is not to outlive a parent that was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    initializer(*initargs)
+
+
+def _end_with(sentinel: int) -> None:
+    """End this process as soon as its parent has: nobody else would end it."""
+    wait([sentinel])
+    os._exit(1)
 
 
 def ignore_ctrl_c() -> None:

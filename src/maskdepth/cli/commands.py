@@ -43,6 +43,7 @@ from maskdepth.cli.options import (
     RunSeed,
     Seed,
     ShardSize,
+    Size,
     Small,
     Start,
     Steps,
@@ -209,7 +210,7 @@ def compose(
     cutouts: Cutouts,
     backgrounds: Backgrounds,
     output: Output,
-    size: Annotated[int, typer.Option(min=32, help="Side of the composites, px.")] = 224,
+    size: Size = None,
     seed: Seed = 0,
     plan: Plan = None,
     rules: Rules = None,
@@ -234,15 +235,17 @@ def compose(
     from maskdepth.labelling.build import compose_dataset, write_folders
     from maskdepth.labelling.build import materialise as write_shards
     from maskdepth.labelling.storage import Encoding
+    from maskdepth.labelling.storage.engines import find_engine
     from maskdepth.synthesis.rules import plan_rules
 
+    find_engine(engine)  # before anything is written
     if layout not in (None, "folders"):
         raise UsageError("--layout folders", repr(layout), "use that, or leave it out")
     dataset = compose_dataset(
         cutouts,
         backgrounds,
         output,
-        rules=plan_rules(plan or "free", rules).at_size(size),
+        rules=plan_rules(plan or "free", rules, size),
         seed=seed,
         small=small,
         strict=strict,
@@ -409,7 +412,7 @@ def fit(
     minutes: Minutes = None,
     config: Config = None,
     seed: RunSeed = None,
-    size: Annotated[int, typer.Option(min=32, help="Side of the composites, px.")] = 224,
+    size: Size = None,
     plan: Plan = None,
     rules: Rules = None,
     small: Small = False,

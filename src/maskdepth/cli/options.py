@@ -39,9 +39,16 @@ DepthScenes = Annotated[
     int,
     typer.Option(min=0, help="Drawn scenes to learn depth from where no background has a label."),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Of everything random.")]
+LARGEST_SEED = 2**63 - 1
+Size = Annotated[
+    int | None, typer.Option(min=32, help="Side of the composites, px; else the rules', or 224.")
+]
+Seed = Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of everything random.")]
 RunSeed = Annotated[
-    int | None, typer.Option(min=0, help="Of composites and first weights; 0 unless configured.")
+    int | None,
+    typer.Option(
+        min=0, max=LARGEST_SEED, help="Of composites and first weights; 0 unless configured."
+    ),
 ]
 Preset = Annotated[
     str | None, typer.Option(help="Network: small (the default), or seed (the prior work's).")

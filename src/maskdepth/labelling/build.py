@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from maskdepth.errors import DatasetError, StorageError, UsageError
-from maskdepth.images import remove_parts, save_jpeg
+from maskdepth.images import encode_jpeg, remove_parts, write_bytes
 from maskdepth.labelling.storage import Encoding, Manifest, write_dataset, writer_lock
 from maskdepth.labelling.teachers.teacher import Teacher, TeacherOpener
 from maskdepth.synthesis.assets import (
@@ -24,7 +26,7 @@ from maskdepth.synthesis.recipes import sample_recipes
 from maskdepth.synthesis.renderer import render
 from maskdepth.synthesis.rules import RecipeRules
 from maskdepth.synthesis.spec import SPEC_FILE, DatasetSpec, load_spec, save_spec
-from maskdepth.synthesis.worlds import write_sample_pack
+from maskdepth.synthesis.worlds import SEEDS, write_sample_pack
 
 SYNTHETIC_DEPTH_NOTICE = (
     "no background has a disparity label: depth will be learned from drawn sample scenes mixed in "
@@ -35,6 +37,7 @@ NO_GROUND_NOTICE = (
     "anywhere in them, and stand on the ground in drawn scenes alone"
 )
 PACK_FOLDER = "sample_pack"
+_QUALITY = 90  # of the files in the prior work's layout
 _PRIOR_FOLDERS = ("output_image", "output_bg", "output_mask", "output_depth")
 
 
@@ -100,10 +103,20 @@ def compose_dataset(
 
     Raises:
         AssetError: a folder is missing or empty, a split is empty, or ``strict`` stopped.
-        StorageError: the folder holds another dataset, or another run writes to it.
+        StorageError: the folder holds another dataset, lies among the pictures, or another run
+            writes to it.
     """
     # Resolved, so that whatever lies below the dataset folder is seen to, and moves with it.
-    folder, cutouts, backgrounds = folder.resolve(), cutouts.resolve(), backgrounds.resolve()
+    folder, cutouts, backgrounds = (
+        Path(os.path.realpath(each)) for each in (folder, cutouts, backgrounds)
+    )
+    for pictures in (cutouts, backgrounds):
+        if folder.is_relative_to(pictures):
+            raise StorageError(
+                f"a dataset folder outside {pictures}, whose pictures are all taken for yours",
+                str(folder),
+                "choose another folder",
+            )
     cutout_assets, cutout_findings = scan_cutouts(cutouts, strict=strict)
     background_assets, background_findings = scan_backgrounds(backgrounds, strict=strict)
     cutout_assets = assign_splits(cutout_assets, small=small)
@@ -114,15 +127,17 @@ def compose_dataset(
     with writer_lock(folder):
         for place in (folder, folder / PACK_FOLDER, folder / PACK_FOLDER / "backgrounds"):
             remove_parts(place)
-        if depth_scenes and not any(asset.disparity for asset in background_assets):
-            notify(SYNTHETIC_DEPTH_NOTICE)
-            background_assets += _drawn_scenes(folder, depth_scenes, seed, background_assets)
         spec = DatasetSpec(
             seed=seed,
             rules=rules,
             cutouts=tuple(cutout_assets),
             backgrounds=tuple(background_assets),
         )
+        if depth_scenes and not any(asset.disparity for asset in background_assets):
+            notify(SYNTHETIC_DEPTH_NOTICE)
+            refuse_another(folder, spec, to_draw=depth_scenes)
+            scenes = _drawn_scenes(folder, depth_scenes, seed, background_assets)
+            spec = spec.model_copy(update={"backgrounds": (*spec.backgrounds, *scenes)})
         refuse_another(folder, spec)
         save_spec(folder, spec)
     return Dataset(folder, spec, tuple(cutout_findings + background_findings))
@@ -131,8 +146,15 @@ def compose_dataset(
 def _drawn_scenes(
     folder: Path, count: int, seed: int, beside: list[BackgroundAsset]
 ) -> list[BackgroundAsset]:
-    """Sample-pack scenes with exact disparity, with ids that none of the others has."""
-    pack = write_sample_pack(folder / PACK_FOLDER, scenes=count, cutouts=0, seed=seed)
+    """Sample-pack scenes with exact disparity, with ids that none of the others has.
+
+    Those of an earlier time stay where they are whole: another version may draw others.
+    """
+    there = _scenes_there(folder)
+    if there:
+        return there
+    own = seed % SEEDS  # a dataset's seed may be larger than a pack's
+    pack = write_sample_pack(folder / PACK_FOLDER, scenes=count, cutouts=0, seed=own)
     scenes, _ = scan_backgrounds(pack.backgrounds, origin="sample")
     taken = {asset.id for asset in beside}
     renamed = [
@@ -142,8 +164,27 @@ def _drawn_scenes(
     return assign_splits(renamed, small=True)
 
 
-def refuse_another(folder: Path, spec: DatasetSpec) -> None:
+def _scenes_there(folder: Path) -> list[BackgroundAsset]:
+    """The drawn scenes of the dataset that is there, if all are as they were."""
+    if not (folder / SPEC_FILE).exists():
+        return []
+    scenes = [asset for asset in load_spec(folder).backgrounds if asset.origin == "sample"]
+    for asset in scenes:
+        for file, expected in ((asset.file, asset.sha256), (asset.disparity, asset.label_sha256)):
+            try:
+                content = (folder / str(file)).read_bytes()
+            except OSError:
+                return []
+            if hashlib.sha256(content).hexdigest() != expected:
+                return []
+    return scenes
+
+
+def refuse_another(folder: Path, spec: DatasetSpec, to_draw: int = 0) -> None:
     """Composing again may only confirm a dataset: models and files refer to the one that is there.
+
+    Args:
+        to_draw: number of sample scenes that are still to be added to ``spec``.
 
     Raises:
         StorageError: the folder holds another dataset.
@@ -151,11 +192,17 @@ def refuse_another(folder: Path, spec: DatasetSpec) -> None:
     if not (folder / SPEC_FILE).exists():
         return
     try:
-        earlier = load_spec(folder).fingerprint
+        there = load_spec(folder)
     except DatasetError:
-        earlier = "an unreadable one"
-    if earlier != spec.fingerprint:
-        raise StorageError(f"no other dataset in {folder}", earlier, "choose another folder")
+        found = "an unreadable one"
+    else:
+        found = there.fingerprint
+        own = tuple(asset for asset in there.backgrounds if asset.origin == "user")
+        if to_draw and len(there.backgrounds) - len(own) == to_draw:
+            there = there.model_copy(update={"backgrounds": own})
+        if there.fingerprint == spec.fingerprint:
+            return
+    raise StorageError(f"no other dataset in {folder}", found, "choose another folder")
 
 
 def open_dataset(folder: Path) -> Dataset:
@@ -221,16 +268,19 @@ def write_folders(dataset: Dataset, count: int) -> None:
 
     ``output_image/1.jpg`` ..., ``output_bg``, ``output_mask`` and ``output_depth`` with the same
     numbers, as its notebooks read them: masks and depth are grey JPEGs of 0..255, near = bright.
-    A sample without a disparity label has no file in ``output_depth``.
+    A sample without a disparity label has no file in ``output_depth``. Called again after an
+    interruption, or with a larger count, it goes on.
 
     Raises:
-        StorageError: one of the four folders has files already; nothing is overwritten.
+        StorageError: one of the four folders holds something else; nothing is overwritten.
     """
-    for name in _PRIOR_FOLDERS:
-        target = dataset.folder / name
-        if target.is_dir() and any(target.iterdir()):
+    expected = {f"{number}.jpg" for number in range(1, count + 1)}
+    for target in (dataset.folder / name for name in _PRIOR_FOLDERS):
+        remove_parts(target)
+        others = sorted({path.name for path in target.glob("*")} - expected)
+        if others:
             raise StorageError(
-                f"an empty or missing folder {target}", "files in it", "choose another -o DATASET"
+                f"only composites 1 to {count} in {target}", others[0], "choose another folder"
             )
     spec = dataset.spec
     catalogue = spec.catalogue(dataset.folder)
@@ -245,4 +295,20 @@ def write_folders(dataset: Dataset, count: int) -> None:
             grey = np.rint(np.nan_to_num(composite.disparity) * 255)
             pictures["output_depth"] = grey.astype(np.uint8)
         for name, picture in pictures.items():
-            save_jpeg(dataset.folder / name / f"{recipe.index + 1}.jpg", picture)
+            _write_once(
+                dataset.folder / name / f"{recipe.index + 1}.jpg", encode_jpeg(picture, _QUALITY)
+            )
+
+
+def _write_once(path: Path, content: bytes) -> None:
+    """Write a file that is not there; one that is has to hold the same.
+
+    Raises:
+        StorageError: it holds something else.
+    """
+    if not path.exists():
+        write_bytes(path, content)
+    elif path.read_bytes() != content:
+        raise StorageError(
+            f"the composite of this dataset at {path}", "another file", "choose another folder"
+        )

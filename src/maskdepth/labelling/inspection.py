@@ -16,6 +16,8 @@ from maskdepth.images import save_jpeg, save_png
 from maskdepth.labelling.build import Dataset
 from maskdepth.labelling.storage import (
     INDEX_FILE,
+    MANIFEST_FILE,
+    SHARD_FOLDER,
     Manifest,
     ShardReader,
     check_plate,
@@ -30,6 +32,8 @@ from maskdepth.synthesis.recipes import sample_recipe
 from maskdepth.synthesis.renderer import render
 
 SHEET_SAMPLES: Final = 12
+
+_PARQUET: Final = b"PAR1"  # a Parquet file begins and ends with it
 
 _Panels = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
 
@@ -56,6 +60,8 @@ def inspect_dataset(dataset: Dataset) -> dict[str, Any]:
         shards, faults = _inspect_shards(dataset.folder, manifest)
         if manifest.fingerprint != spec.fingerprint:
             faults.append("the shards were written from another spec than spec.json")
+    elif tars := _tars(dataset.folder):
+        faults.append(f"{len(tars)} shards without their {MANIFEST_FILE}")
     return {
         "dataset": str(dataset.folder),
         "fingerprint": spec.fingerprint,
@@ -159,8 +165,12 @@ def _inspect_shards(folder: Path, manifest: Manifest) -> tuple[dict[str, Any], l
         for plate in manifest.plates
         if not check_plate(folder, plate)
     ]
+    known = {entry["shard"] for entry in listed}
+    faults += [f"{name} is none of this dataset's shards" for name in _tars(folder) - known]
     if not (folder / INDEX_FILE).is_file():
         faults.append(f"{INDEX_FILE} is missing")
+    elif not _is_parquet(folder / INDEX_FILE):
+        faults.append(f"{INDEX_FILE} is damaged")
     samples, size = (sum(entry[key] for entry in complete) for key in ("samples", "bytes"))
     return {
         "count": manifest.count,
@@ -176,6 +186,17 @@ def _inspect_shards(folder: Path, manifest: Manifest) -> tuple[dict[str, Any], l
         "plate_bytes": sum(plate.bytes for plate in manifest.plates),
         "files": listed,
     }, faults
+
+
+def _tars(folder: Path) -> set[str]:
+    """Names of what a reader would take for shards."""
+    return {path.name for path in (folder / SHARD_FOLDER).glob("*.tar")}
+
+
+def _is_parquet(path: Path) -> bool:
+    """Whether a file begins and ends as Parquet does: it is written as a whole or not at all."""
+    content = path.read_bytes()
+    return len(content) > 2 * len(_PARQUET) and content[:4] == content[-4:] == _PARQUET
 
 
 def _licences(assets: Sequence[Asset]) -> dict[str, int]:

@@ -50,7 +50,7 @@ class TrainingConfig(Settings):
     """
 
     preset: str = "small"
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     batch_size: int = Field(default=16, ge=1)
     optimiser: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = Field(default=3e-3, gt=0, allow_inf_nan=False)

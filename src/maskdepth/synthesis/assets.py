@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -37,6 +38,7 @@ __all__ = [
     "Finding",
     "Split",
     "assign_splits",
+    "drawn_in",
     "list_pictures",
     "scan_backgrounds",
     "scan_cutouts",
@@ -46,6 +48,7 @@ Split = Literal["train", "val", "test"]
 
 SAMPLE_PACK: Final = "maskdepth sample pack"
 """The source of drawn pictures in their ``licences.csv``, wherever they have gone since."""
+LARGEST_SIDE: Final = 1 << 20  # px; no picture that can be read has more
 _LICENCES_FILE: Final = "licences.csv"
 _LABEL_SUFFIXES: Final = (DISPARITY_SUFFIX, RELIEF_SUFFIX, "_depth_mm.png")
 _SPLIT_SALT: Final = "maskdepth-split-v1"
@@ -71,8 +74,8 @@ class Asset(Settings):
     id: str
     file: str
     sha256: str
-    width: int = Field(ge=1)
-    height: int = Field(ge=1)
+    width: int = Field(ge=1, le=LARGEST_SIDE)
+    height: int = Field(ge=1, le=LARGEST_SIDE)
     licence: str | None = None
     source: str | None = None
     split: Split | None = None
@@ -249,7 +252,8 @@ def _scan(
     paths = list_pictures(folder, kind)
     # Decoding and hashing release the interpreter's lock.
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for path, result in zip(paths, pool.map(check, paths), strict=True):
+        results = pool.map(partial(_checked, check), paths)
+        for path, result in zip(paths, results, strict=True):
             verdict = result
             if isinstance(result, Checked) and result.sha256 in first_of:
                 detail = f"the same bytes as {first_of[result.sha256]}"
@@ -271,6 +275,14 @@ def _scan(
         )
     groups, alike = _grouped(kept)
     return [(*item, group) for item, group in zip(kept, groups, strict=True)], findings + alike
+
+
+def _checked(check: Callable[[Path], Checked | Finding], path: Path) -> Checked | Finding:
+    """What a check says of a file; one whose name no spec can hold is dropped."""
+    shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+    if shown != str(path):
+        return Finding(shown, "unreadable", "its name is not UTF-8: rename it", True)
+    return check(path)
 
 
 def _grouped(kept: Sequence[tuple[Path, Checked]]) -> tuple[list[str], list[Finding]]:
@@ -361,6 +373,15 @@ def _unique_ids(paths: Sequence[Path]) -> list[str]:
         unambiguous = without if bare[without] == 1 else path.as_posix()
         ids.append(path.stem if stems[path.stem] == 1 else unambiguous)
     return ids
+
+
+def drawn_in(folder: Path) -> set[str]:
+    """Names of the sample pack's pictures in a folder, by its table."""
+    return {
+        name
+        for name, (source, _) in _licences(folder / _LICENCES_FILE).items()
+        if source == SAMPLE_PACK
+    }
 
 
 def _licences(path: Path) -> dict[str, tuple[str | None, str | None]]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Final, Self
+from typing import Annotated, Final, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field
 
 from maskdepth.config import Settings
 from maskdepth.errors import ConfigError
@@ -13,28 +13,36 @@ from maskdepth.errors import ConfigError
 Range = tuple[float, float]
 
 
-class _Rules(Settings):
-    """Settings some of which are ranges, inclusive, the lower end first.
+def _between(least: float, most: float) -> AfterValidator:
+    """That a range, inclusive, the lower end first, lies within bounds."""
 
-    Attributes:
-        ranges: their names; they begin at 0 or above.
-        signed: those that may also be negative.
-    """
+    def check(ends: Range) -> Range:
+        low, high = ends
+        if not least <= low <= high <= most:
+            raise ValueError(f"expected {least:g} <= low <= high <= {most:g}")
+        return ends
 
-    ranges: ClassVar[frozenset[str]] = frozenset()
-    signed: ClassVar[frozenset[str]] = frozenset()
-
-    @model_validator(mode="after")
-    def _ranges_are_ordered(self) -> Self:
-        for name in sorted(self.ranges | self.signed):
-            low, high = getattr(self, name)
-            if not low <= high or (low < 0 and name not in self.signed):
-                least = "" if name in self.signed else "0 <= "
-                raise ValueError(f"expected {least}low <= high in {name}")
-        return self
+    return AfterValidator(check)
 
 
-class EffectRules(_Rules):
+Shares = Annotated[Range, _between(0, 1)]
+Levels = Annotated[Range, _between(0, 255)]
+SignedLevels = Annotated[Range, _between(-255, 255)]
+Factors = Annotated[Range, _between(0, 16)]
+Heights = Annotated[Range, _between(0, 100)]
+Leans = Annotated[Range, _between(-10, 10)]
+Stops = Annotated[Range, _between(-16, 16)]
+Scales = Annotated[Range, _between(0.02, 4)]
+Crops = Annotated[Range, _between(0.01, 1)]
+Qualities = Annotated[Range, _between(1, 100)]
+Sigmas = Annotated[Range, _between(0, 64)]
+ShadowSigmas = Annotated[Range, _between(0.1, 256)]
+Ways = Annotated[Range, _between(0, 256)]
+Distances = Annotated[Range, _between(-4096, 4096)]
+Sides = Annotated[Range, _between(0, 16384)]
+
+
+class EffectRules(Settings):
     """One effect: how often it is applied, and from what ranges its strength is drawn."""
 
     probability: float = Field(0.0, ge=0, le=1)
@@ -43,60 +51,50 @@ class EffectRules(_Rules):
 class ShadowRules(EffectRules):
     """A soft copy of the object's outline that darkens the plate: a shadow it throws."""
 
-    ranges = frozenset({"strength", "sigma_px", "down_px"})
-    signed = frozenset({"sideways_px"})
-    strength: Range = Field((0.2, 0.5), description="share of the light that it takes away")
-    sigma_px: Range = (2.0, 6.0)
-    down_px: Range = (3.0, 15.0)
-    sideways_px: Range = (-15.0, 15.0)
+    strength: Shares = Field((0.2, 0.5), description="share of the light that it takes away")
+    sigma_px: ShadowSigmas = (2.0, 6.0)
+    down_px: Distances = (3.0, 15.0)
+    sideways_px: Distances = (-15.0, 15.0)
 
 
 class ContactRules(EffectRules):
     """A dark, flat, soft shape where the object touches the ground."""
 
-    ranges = frozenset({"strength", "height"})
-    signed = frozenset({"lean"})
-    strength: Range = (0.2, 0.7)
-    height: Range = Field((0.05, 0.35), description="share of the object's own height")
-    lean: Range = Field((-1.0, 1.0), description="how far it leans aside, in its own heights")
+    strength: Shares = (0.2, 0.7)
+    height: Heights = Field((0.05, 0.35), description="share of the object's own height")
+    lean: Leans = Field((-1.0, 1.0), description="how far it leans aside, in its own heights")
 
 
 class ReflectionRules(EffectRules):
     """The object upside down below its feet, fading: smooth, wet or polished ground."""
 
-    ranges = frozenset({"strength"})
-    strength: Range = (0.05, 0.35)
+    strength: Shares = (0.05, 0.35)
 
 
 class HarmonyRules(EffectRules):
     """The object's colours moved towards those of the plate around it."""
 
-    ranges = frozenset({"strength"})
-    strength: Range = Field((0.2, 0.8), description="0 as the cutout is, 1 the plate's mean")
+    strength: Shares = Field((0.2, 0.8), description="0 as the cutout is, 1 the plate's mean")
 
 
 class MotionRules(EffectRules):
     """The object moved while the shutter was open: its alpha is smeared too."""
 
-    ranges = frozenset({"length_px"})
-    length_px: Range = (2.0, 9.0)
+    length_px: Ways = (2.0, 9.0)
 
 
 class DefocusRules(EffectRules):
     """The objects out of focus, each with its alpha, before a plate that is not."""
 
-    ranges = frozenset({"sigma_px"})
-    sigma_px: Range = (0.5, 4.0)
+    sigma_px: Sigmas = (0.5, 4.0)
 
 
 class LightRules(EffectRules):
     """The picture's light and white balance are not the plate's."""
 
-    ranges = frozenset({"gain", "channel_gain"})
-    signed = frozenset({"offset"})
-    gain: Range = (0.8, 1.2)
-    channel_gain: Range = (0.95, 1.05)
-    offset: Range = Field((-8.0, 8.0), description="of 255")
+    gain: Factors = (0.8, 1.2)
+    channel_gain: Factors = (0.95, 1.05)
+    offset: SignedLevels = Field((-8.0, 8.0), description="of 255")
 
 
 class PlateMotionRules(EffectRules):
@@ -112,8 +110,9 @@ class RegisteredRules(EffectRules):
     Its motion and the light's change are then not gone, but small.
     """
 
-    ranges = frozenset({"remains"})
-    remains: Range = Field((0.0, 0.15), description="share of the motion and of the light's change")
+    remains: Shares = Field(
+        (0.0, 0.15), description="share of the motion and of the light's change"
+    )
 
 
 class PlainRules(EffectRules):
@@ -131,22 +130,19 @@ class CrowdRules(EffectRules):
 class BlurRules(EffectRules):
     """Picture and plate out of focus, alpha with them."""
 
-    ranges = frozenset({"sigma_px"})
-    sigma_px: Range = (0.4, 1.3)
+    sigma_px: Sigmas = (0.4, 1.3)
 
 
 class RowNoiseRules(EffectRules):
     """Every row a little brighter or darker, as sensors that are read row by row have it."""
 
-    ranges = frozenset({"sigma"})
-    sigma: Range = Field((0.3, 2.0), description="of 255")
+    sigma: Levels = Field((0.3, 2.0), description="of 255")
 
 
 class ResizeRules(EffectRules):
     """Picture and plate were made smaller and larger again on their way."""
 
-    ranges = frozenset({"scale"})
-    scale: Range = (0.4, 0.95)
+    scale: Scales = (0.4, 0.95)
 
 
 class RecolourRules(EffectRules):
@@ -155,10 +151,9 @@ class RecolourRules(EffectRules):
     Their hue is turned by any angle.
     """
 
-    ranges = frozenset({"saturation", "contrast", "gain"})
-    saturation: Range = (0.3, 1.4)
-    contrast: Range = Field((0.5, 1.3), description="about mid-grey")
-    gain: Range = Field((0.5, 1.6), description="of the brightness")
+    saturation: Factors = (0.3, 1.4)
+    contrast: Factors = Field((0.5, 1.3), description="about mid-grey")
+    gain: Factors = Field((0.5, 1.6), description="of the brightness")
 
 
 class ExposureRules(EffectRules):
@@ -168,49 +163,47 @@ class ExposureRules(EffectRules):
     again, and both are clipped alike.
     """
 
-    signed = frozenset({"stops"})
-    stops: Range = (-1.5, 1.5)
+    stops: Stops = (-1.5, 1.5)
 
 
 class SoftPlateRules(EffectRules):
     """The plate is softer than the picture: a mean of many frames, or taken out of focus."""
 
-    ranges = frozenset({"sigma_px"})
-    sigma_px: Range = (0.4, 1.6)
+    sigma_px: Sigmas = (0.4, 1.6)
 
 
-class GroundRules(_Rules):
+class GroundRules(Settings):
     """Objects that stand on the ground of labelled backgrounds, as large as that makes them."""
 
-    ranges = frozenset({"height"})
     share: float = Field(0.0, ge=0, le=1, description="of the samples on ground that is known")
-    height: Range = Field((0.12, 1.25), description="of the object / of the camera above ground")
+    height: Heights = Field((0.12, 1.25), description="of the object / of the camera above ground")
 
 
-class RecipeRules(_Rules):
+class RecipeRules(Settings):
     """What recipes are drawn from; ranges are inclusive.
 
     With ``places = 0`` each sample draws its assets freely. With ``places > 0`` the samples are a
     grid: every cutout on every background, each in both flips, each at ``places`` positions.
     """
 
-    ranges = frozenset({"plate_crop", "long_side_px", "coverage", "jpeg_quality", "noise_sigma"})
     name: str = "training"
     size: int = Field(224, ge=32, le=2048, description="side of the square composite, px")
     flip_probability: float = Field(0.5, ge=0, le=1)
-    plate_crop: Range = Field((0.4, 1.0), description="side of the crop / background's short side")
-    long_side_px: Range = Field((30.0, 200.0), description="of the cutout in the composite")
+    plate_crop: Crops = Field((0.4, 1.0), description="side of the crop / background's short side")
+    long_side_px: Sides = Field((30.0, 200.0), description="of the cutout in the composite")
     off_frame: float = Field(0.2, ge=0, le=0.9, description="largest share of the box off-frame")
-    coverage: Range = Field((0.003, 0.6), description="foreground share of the pixels")
+    coverage: Shares = Field((0.003, 0.6), description="foreground share of the pixels")
     empty_probability: float = Field(0.02, ge=0, le=1, description="composites with no cutout")
     jpeg_probability: float = Field(0.5, ge=0, le=1)
-    jpeg_quality: Range = Field((60.0, 98.0), description="picture and plate encoded apart")
+    jpeg_quality: Qualities = Field((60.0, 98.0), description="picture and plate encoded apart")
     noise_probability: float = Field(0.3, ge=0, le=1)
-    noise_sigma: Range = Field((0.0, 4.0), description="of 255, on picture and plate apart")
+    noise_sigma: Levels = Field((0.0, 4.0), description="of 255, on picture and plate apart")
     labelled_share: float | None = Field(
         0.35, ge=0, le=1, description="of the samples on labelled backgrounds; None: as they come"
     )
-    places: int = Field(0, ge=0, description="positions per cutout, background and flip; 0: free")
+    places: int = Field(
+        0, ge=0, le=1_000_000, description="positions per cutout, background and flip; 0: free"
+    )
     ground: GroundRules = GroundRules()
     crowd: CrowdRules = CrowdRules()
     shadow: ShadowRules = ShadowRules()
@@ -322,15 +315,17 @@ PLANS: Final = {"free": RecipeRules(), "field": FIELD, "prior": PRIOR_WORK}
 """What a dataset can be made by: plain composites, realistic ones, or the prior work's grid."""
 
 
-def plan_rules(plan: str, changes: Path | None = None) -> RecipeRules:
+def plan_rules(plan: str, changes: Path | None = None, size: int | None = None) -> RecipeRules:
     """The rules of a plan.
 
     Args:
         changes: a YAML file with what is to be otherwise, such as ``shadow: {probability: 0}``.
+        size: side of the composites, px, the cutouts in proportion; None leaves both as they are.
 
     Raises:
         ConfigError: there is no plan of that name, or the file is not such a file.
     """
     if plan not in PLANS:
         raise ConfigError(f"a plan of {', '.join(PLANS)}", repr(plan), "choose one of them")
-    return PLANS[plan] if changes is None else PLANS[plan].overlaid(changes)
+    rules = PLANS[plan] if changes is None else PLANS[plan].overlaid(changes)
+    return rules if size is None else rules.at_size(size)

@@ -38,7 +38,7 @@ class DatasetSpec(Settings):
 
     format: Literal["maskdepth-dataset"] = _FORMAT
     version: int = _VERSION
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     rules: RecipeRules = RecipeRules()
     cutouts: tuple[CutoutAsset, ...]
     backgrounds: tuple[BackgroundAsset, ...]
@@ -159,7 +159,7 @@ def load_spec(folder: Path) -> DatasetSpec:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         found = values.get("format"), values.get("version")
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise DatasetError(
             f"a dataset with a readable {SPEC_FILE} at {folder}",
             str(error).splitlines()[0],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from maskdepth.labelling.storage.layout import (
     INDEX_FILE,
+    MANIFEST_FILE,
+    SHARD_FOLDER,
     Encoding,
     Manifest,
     is_materialised,
@@ -24,6 +26,8 @@ from maskdepth.labelling.storage.writer import write_dataset
 
 __all__ = [
     "INDEX_FILE",
+    "MANIFEST_FILE",
+    "SHARD_FOLDER",
     "Encoding",
     "Manifest",
     "ShardReader",

@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
 from multiprocessing.synchronize import Event
 from typing import Any
 
@@ -81,11 +79,8 @@ _held: HeldLock
 
 
 def _start_worker(job: Job, stop: Event, lock: HeldLock) -> None:
-    """Prepare a worker process, which holds the lock of its parent and ends with it."""
+    """Prepare a worker process, which holds the lock of its parent."""
     global _worker, _held
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
     ignore_ctrl_c()
     cv2.setNumThreads(1)
 
@@ -94,12 +89,6 @@ def _start_worker(job: Job, stop: Event, lock: HeldLock) -> None:
             raise Stopped
 
     _worker, _held = Worker(job, check), lock
-
-
-def _end_with(sentinel: int) -> None:
-    """End this process as soon as its parent has: nobody else would end it."""
-    wait([sentinel])
-    os._exit(1)
 
 
 def _call_worker(task: Task, item: Any) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from maskdepth.synthesis.worlds.cutouts import CUTOUT_KINDS, CutoutPicture, render_cutout
 from maskdepth.synthesis.worlds.pack import (
+    SEEDS,
     SamplePack,
     decode_relief,
     encode_relief,
@@ -34,6 +35,7 @@ __all__ = [
     "CUTOUT_KINDS",
     "FAMILIES",
     "SCENES",
+    "SEEDS",
     "STANDING",
     "WITHHELD_FAMILY",
     "CutoutPicture",

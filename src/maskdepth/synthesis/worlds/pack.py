@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.depth import disparity_from_depth, encode_disparity
-from maskdepth.errors import UsageError
+from maskdepth.errors import StorageError, UsageError
 from maskdepth.images import save_png, write_text
 from maskdepth.processes import WorkerPool, ignore_ctrl_c
-from maskdepth.synthesis.assets import SAMPLE_PACK
+from maskdepth.synthesis.assets import SAMPLE_PACK, drawn_in
 from maskdepth.synthesis.worlds.cutouts import CUTOUT_KINDS, render_cutout
 from maskdepth.synthesis.worlds.raycast import Camera, Tracer, trace
 from maskdepth.synthesis.worlds.scenes import FAMILIES, SCENES, render_scene
@@ -28,6 +28,8 @@ from maskdepth.synthesis.worlds.textures import Array
 SCENE_SIZE = (384, 512)  # height, width
 CUTOUT_SIZE = 320
 LICENCE = "CC0-1.0"
+_TABLES = ("licences.csv", "label.json")
+SEEDS = 1 << 40  # of packs
 _SEEDS_A_PACK = 1 << 20
 
 
@@ -148,9 +150,10 @@ def write_sample_pack(
 
     Raises:
         UsageError: a negative count or seed, an unknown family, or none.
-        StorageError: a file cannot be written.
+        StorageError: a file cannot be written, or the folders hold something else than the drawn
+            pictures of these names.
     """
-    if min(scenes, cutouts, seed) < 0 or seed >= 1 << 40:
+    if min(scenes, cutouts, seed) < 0 or seed >= SEEDS:
         raise UsageError(
             "counts of at least 0 and a seed from 0 to 2**40 - 1",
             f"scenes={scenes}, cutouts={cutouts}, seed={seed}",
@@ -163,15 +166,44 @@ def write_sample_pack(
     pack = SamplePack(folder / "cutouts", folder / "backgrounds")
     jobs = _jobs("scene", pack.backgrounds, tuple(families), scenes, seed)
     jobs += _jobs("cutout", pack.cutouts, CUTOUT_KINDS, cutouts, seed)
-    for place in (pack.cutouts, pack.backgrounds):
-        names = [name for _, where, name, _, _ in jobs if where == place]
+    names_in = {
+        place: [name for _, where, name, _, _ in jobs if where == place]
+        for place, count in ((pack.cutouts, cutouts), (pack.backgrounds, scenes))
+        if count or not place.exists()  # else what is there stays
+    }
+    for place, names in names_in.items():
+        _refuse_foreign(place, names)
+    for place, names in names_in.items():
         lines = [f"{name}.png,{SAMPLE_PACK},{LICENCE}\n" for name in names]
         write_text(place / "licences.csv", "file,source,licence\n" + "".join(lines))
     told = _write_items(jobs, tracer, processes)
-    focal = {name: round(share, 6) for name, share in told if share is not None}
-    label = {"kind": "exact", "focal": focal}
-    write_text(pack.backgrounds / "label.json", json.dumps(label, indent=1) + "\n")
+    if pack.backgrounds in names_in:
+        focal = {name: round(share, 6) for name, share in told if share is not None}
+        label = {"kind": "exact", "focal": focal}
+        write_text(pack.backgrounds / "label.json", json.dumps(label, indent=1) + "\n")
     return pack
+
+
+def _refuse_foreign(place: Path, names: Sequence[str]) -> None:
+    """Nobody's own pictures are written over, and no drawn one stays that no table names.
+
+    Raises:
+        StorageError: there is a file in ``place`` that is not one of the drawn pictures of these
+            names.
+    """
+    if not place.is_dir():
+        return
+    drawn = drawn_in(place)
+    for path in sorted(place.iterdir()):
+        if path.name.startswith(".") or path.name in _TABLES:
+            continue
+        stem = path.stem.removesuffix("_disparity").removesuffix("_relief")
+        if f"{stem}.png" not in drawn or stem not in names:
+            raise StorageError(
+                f"nothing but {len(names)} pictures of this pack in {place}",
+                path.name,
+                "choose another folder",
+            )
 
 
 def _write_items(
