@@ -166,7 +166,7 @@ def _inspect_shards(folder: Path, manifest: Manifest) -> tuple[dict[str, Any], l
         if not check_plate(folder, plate)
     ]
     known = {entry["shard"] for entry in listed}
-    faults += [f"{name} is none of this dataset's shards" for name in _tars(folder) - known]
+    faults += [f"{name} is none of this dataset's shards" for name in sorted(_tars(folder) - known)]
     if not (folder / INDEX_FILE).is_file():
         faults.append(f"{INDEX_FILE} is missing")
     elif not _is_parquet(folder / INDEX_FILE):
