@@ -227,6 +227,7 @@ def test_an_empty_pool_is_refused_with_its_remedy() -> None:
         {"long_side": 3}, {"plate_crop": [1.0, 0.5]}, {"off_frame": 2}, {"size": "wide"},
         {"plate_crop": [0, 0]}, {"plate_crop": [0.5, float("inf")]}, {"jpeg_quality": [95, 120]},
         {"long_side_px": [1, float("nan")]}, {"shadow": {"sigma_px": [0, 0]}},
+        {"shadow": {"down_px": [-3, 3]}},
         {"exposure": {"stops": [2000, 2000]}}, {"motion": {"length_px": [1e12, 1e12]}},
         {"resize": {"scale": [1000, 1000]}}, {"light": {"gain": [1, float("inf")]}},
     ],

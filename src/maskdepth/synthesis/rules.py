@@ -38,7 +38,8 @@ Qualities = Annotated[Range, _between(1, 100)]
 Sigmas = Annotated[Range, _between(0, 64)]
 ShadowSigmas = Annotated[Range, _between(0.1, 256)]
 Ways = Annotated[Range, _between(0, 256)]
-Distances = Annotated[Range, _between(-4096, 4096)]
+Distances = Annotated[Range, _between(0, 4096)]
+SignedDistances = Annotated[Range, _between(-4096, 4096)]
 Sides = Annotated[Range, _between(0, 16384)]
 
 
@@ -54,7 +55,7 @@ class ShadowRules(EffectRules):
     strength: Shares = Field((0.2, 0.5), description="share of the light that it takes away")
     sigma_px: ShadowSigmas = (2.0, 6.0)
     down_px: Distances = (3.0, 15.0)
-    sideways_px: Distances = (-15.0, 15.0)
+    sideways_px: SignedDistances = (-15.0, 15.0)
 
 
 class ContactRules(EffectRules):
