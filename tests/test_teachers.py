@@ -203,7 +203,7 @@ def test_the_version_follows_network_and_json(tmp_path: Path) -> None:
         ({"model": "other.onnx"}, "that of other.onnx"),
         ({"colour": "RGB"}, "unknown key 'colour'"),
         ({"std": [0.0, 1.0, 1.0]}, "std and output_scale other than 0"),
-        ({"output_scale": float("nan")}, "finite numbers"),
+        ({"output_scale": float("nan")}, "a finite number for 'output_scale'"),
         ({"range": "10..0.5"}, "a range in"),
     ],
 )

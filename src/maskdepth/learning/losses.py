@@ -54,17 +54,17 @@ class LossWeights(Settings):
         ssim_window: side of SSIM's window in pixels, odd.
     """
 
-    alpha_bce: float = Field(1.0, ge=0, allow_inf_nan=False)
-    alpha_dice: float = Field(0.5, ge=0, allow_inf_nan=False)
-    alpha_l1: float = Field(0.5, ge=0, allow_inf_nan=False)
-    alpha_mse: float = Field(0.0, ge=0, allow_inf_nan=False)
-    disparity_ssim: float = Field(0.0, ge=0, allow_inf_nan=False)
-    disparity_smooth_l1: float = Field(0.0, ge=0, allow_inf_nan=False)
-    disparity_l1: float = Field(1.0, ge=0, allow_inf_nan=False)
-    disparity_mse: float = Field(0.0, ge=0, allow_inf_nan=False)
-    disparity_ssi: float = Field(1.0, ge=0, allow_inf_nan=False)
-    disparity_gradient: float = Field(0.5, ge=0, allow_inf_nan=False)
-    disparity_log: float = Field(0.0, ge=0, allow_inf_nan=False)
+    alpha_bce: float = Field(1.0, ge=0)
+    alpha_dice: float = Field(0.5, ge=0)
+    alpha_l1: float = Field(0.5, ge=0)
+    alpha_mse: float = Field(0.0, ge=0)
+    disparity_ssim: float = Field(0.0, ge=0)
+    disparity_smooth_l1: float = Field(0.0, ge=0)
+    disparity_l1: float = Field(1.0, ge=0)
+    disparity_mse: float = Field(0.0, ge=0)
+    disparity_ssi: float = Field(1.0, ge=0)
+    disparity_gradient: float = Field(0.5, ge=0)
+    disparity_log: float = Field(0.0, ge=0)
     ssim_window: int = Field(7, ge=3, le=63)
 
     @model_validator(mode="after")

@@ -53,12 +53,12 @@ class TrainingConfig(Settings):
     seed: int = Field(default=0, ge=0, lt=2**63)
     batch_size: int = Field(default=16, ge=1)
     optimiser: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = Field(default=3e-3, gt=0, allow_inf_nan=False)
+    learning_rate: float = Field(default=3e-3, gt=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
-    weight_decay: float = Field(default=1e-2, ge=0, allow_inf_nan=False)
+    weight_decay: float = Field(default=1e-2, ge=0)
     warmup: float = Field(default=0.03, ge=0, lt=1)
     schedule: Literal["cosine", "constant"] = "cosine"
-    clip_norm: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    clip_norm: float = Field(default=1.0, ge=0)
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
     losses: LossWeights = DEFAULT
     drop_plate: float = Field(default=0.1, ge=0, le=1)
@@ -66,7 +66,7 @@ class TrainingConfig(Settings):
     mirror: float = Field(default=0.5, ge=0, le=1)
     steps: int | None = Field(default=None, ge=1)
     epochs: int | None = Field(default=None, ge=1)
-    minutes: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    minutes: float | None = Field(default=None, gt=0)
     epoch_size: int | None = Field(default=None, ge=1)
     validate_every_steps: int | None = Field(default=None, ge=1)
     validate_every_seconds: float | None = Field(default=None, gt=0)
