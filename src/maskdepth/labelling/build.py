@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 from maskdepth.errors import DatasetError, StorageError, UsageError
 from maskdepth.images import encode_jpeg, remove_parts, write_bytes
 from maskdepth.labelling.storage import Encoding, Manifest, write_dataset, writer_lock
+from maskdepth.labelling.storage.layout import hash_file
 from maskdepth.labelling.teachers.teacher import Teacher, TeacherOpener
 from maskdepth.synthesis.assets import (
     Asset,
@@ -172,10 +172,10 @@ def _scenes_there(folder: Path) -> list[BackgroundAsset]:
     for asset in scenes:
         for file, expected in ((asset.file, asset.sha256), (asset.disparity, asset.label_sha256)):
             try:
-                content = (folder / str(file)).read_bytes()
+                _, found = hash_file(folder / str(file))
             except OSError:
                 return []
-            if hashlib.sha256(content).hexdigest() != expected:
+            if found != expected:
                 return []
     return scenes
 

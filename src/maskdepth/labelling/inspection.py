@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -195,8 +196,12 @@ def _tars(folder: Path) -> set[str]:
 
 def _is_parquet(path: Path) -> bool:
     """Whether a file begins and ends as Parquet does: it is written as a whole or not at all."""
-    content = path.read_bytes()
-    return len(content) > 2 * len(_PARQUET) and content[:4] == content[-4:] == _PARQUET
+    size = len(_PARQUET)
+    with open(path, "rb") as file:
+        begins = file.read(size) == _PARQUET
+        file.seek(0, os.SEEK_END)
+        file.seek(max(size, file.tell() - size))
+        return begins and file.read() == _PARQUET
 
 
 def _licences(assets: Sequence[Asset]) -> dict[str, int]:
