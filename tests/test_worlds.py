@@ -440,6 +440,25 @@ def test_a_pack_writes_over_nothing_but_itself(
     assert contents(tmp_path) == {**before, "cutouts/mine.png": b"mine"}
 
 
+@pytest.mark.parametrize("name", ["licences.csv", "label.json"])
+def test_a_pack_writes_over_no_table_of_others(tmp_path: Path, name: str) -> None:
+    """A user's licences and labels are an error and stay, be there a picture yet or not."""
+    table = tmp_path / "cutouts" / name
+    table.parent.mkdir()
+    table.write_bytes(b"file,source,licence\ndog.png,my camera,CC-BY-4.0\n")
+    before = contents(tmp_path)
+    with pytest.raises(StorageError, match=name):
+        write_sample_pack(tmp_path, scenes=0, cutouts=1)
+    assert contents(tmp_path) == before
+
+
+def test_a_pack_without_pictures_can_be_added_to(tmp_path: Path) -> None:
+    """The table of no cutouts that an earlier run left is a pack's own."""
+    write_sample_pack(tmp_path, scenes=0, cutouts=0)
+    made = write_sample_pack(tmp_path, scenes=0, cutouts=1)
+    assert len((made.cutouts / "licences.csv").read_text().splitlines()) == 2
+
+
 def test_two_processes_write_a_full_pack(tmp_path: Path) -> None:
     """From eight items on, spawned processes do the work and the pack is complete."""
     made = write_sample_pack(tmp_path, scenes=0, cutouts=8)

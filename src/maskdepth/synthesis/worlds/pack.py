@@ -28,7 +28,9 @@ from maskdepth.synthesis.worlds.textures import Array
 SCENE_SIZE = (384, 512)  # height, width
 CUTOUT_SIZE = 320
 LICENCE = "CC0-1.0"
-_TABLES = ("licences.csv", "label.json")
+_LICENCES = "licences.csv"
+_TABLES = (_LICENCES, "label.json")
+_ROW_END = f",{SAMPLE_PACK},{LICENCE}"
 SEEDS = 1 << 40  # of packs
 _SEEDS_A_PACK = 1 << 20
 
@@ -174,8 +176,8 @@ def write_sample_pack(
     for place, names in names_in.items():
         _refuse_foreign(place, names)
     for place, names in names_in.items():
-        lines = [f"{name}.png,{SAMPLE_PACK},{LICENCE}\n" for name in names]
-        write_text(place / "licences.csv", "file,source,licence\n" + "".join(lines))
+        lines = [f"{name}.png{_ROW_END}\n" for name in names]
+        write_text(place / _LICENCES, "file,source,licence\n" + "".join(lines))
     told = _write_items(jobs, tracer, processes)
     if pack.backgrounds in names_in:
         focal = {name: round(share, 6) for name, share in told if share is not None}
@@ -185,17 +187,18 @@ def write_sample_pack(
 
 
 def _refuse_foreign(place: Path, names: Sequence[str]) -> None:
-    """Nobody's own pictures are written over, and no drawn one stays that no table names.
+    """Nobody's own files are written over, and no drawn picture stays that no table names.
 
     Raises:
-        StorageError: there is a file in ``place`` that is not one of the drawn pictures of these
-            names.
+        StorageError: there is a file in ``place`` that is neither one of the drawn pictures of
+            these names nor a table of nothing but drawn pictures.
     """
     if not place.is_dir():
         return
     drawn = drawn_in(place)
+    tables = _TABLES if _holds_own_table(place) else ()
     for path in sorted(place.iterdir()):
-        if path.name.startswith(".") or path.name in _TABLES:
+        if path.name.startswith(".") or path.name in tables:
             continue
         stem = path.stem.removesuffix("_disparity").removesuffix("_relief")
         if f"{stem}.png" not in drawn or stem not in names:
@@ -204,6 +207,13 @@ def _refuse_foreign(place: Path, names: Sequence[str]) -> None:
                 path.name,
                 "choose another folder",
             )
+
+
+def _holds_own_table(place: Path) -> bool:
+    """Whether the licences in a folder are a pack's, which is the first thing that it writes."""
+    table = place / _LICENCES
+    rows = table.read_bytes().splitlines()[1:] if table.is_file() else [b""]
+    return all(row.endswith(_ROW_END.encode()) for row in rows)
 
 
 def _write_items(
