@@ -38,7 +38,6 @@ __all__ = [
     "Finding",
     "Split",
     "assign_splits",
-    "drawn_in",
     "list_pictures",
     "scan_backgrounds",
     "scan_cutouts",
@@ -373,15 +372,6 @@ def _unique_ids(paths: Sequence[Path]) -> list[str]:
         unambiguous = without if bare[without] == 1 else path.as_posix()
         ids.append(path.stem if stems[path.stem] == 1 else unambiguous)
     return ids
-
-
-def drawn_in(folder: Path) -> set[str]:
-    """Names of the sample pack's pictures in a folder, by its table."""
-    return {
-        name
-        for name, (source, _) in _licences(folder / _LICENCES_FILE).items()
-        if source == SAMPLE_PACK
-    }
 
 
 def _licences(path: Path) -> dict[str, tuple[str | None, str | None]]:

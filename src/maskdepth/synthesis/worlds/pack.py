@@ -18,7 +18,7 @@ from maskdepth.depth import disparity_from_depth, encode_disparity
 from maskdepth.errors import StorageError, UsageError
 from maskdepth.images import save_png, write_text
 from maskdepth.processes import WorkerPool, ignore_ctrl_c
-from maskdepth.synthesis.assets import SAMPLE_PACK, drawn_in
+from maskdepth.synthesis.assets import SAMPLE_PACK
 from maskdepth.synthesis.worlds.cutouts import CUTOUT_KINDS, render_cutout
 from maskdepth.synthesis.worlds.raycast import Camera, Tracer, trace
 from maskdepth.synthesis.worlds.scenes import FAMILIES, SCENES, render_scene
@@ -195,13 +195,14 @@ def _refuse_foreign(place: Path, names: Sequence[str]) -> None:
     """
     if not place.is_dir():
         return
-    drawn = drawn_in(place)
-    tables = _TABLES if _holds_own_table(place) else ()
+    drawn = _drawn_in(place)
+    tables = _TABLES if drawn is not None else ()
+    expected = (drawn or set()).intersection(names)
     for path in sorted(place.iterdir()):
         if path.name.startswith(".") or path.name in tables:
             continue
         stem = path.stem.removesuffix("_disparity").removesuffix("_relief")
-        if f"{stem}.png" not in drawn or stem not in names:
+        if stem not in expected:
             raise StorageError(
                 f"nothing but {len(names)} pictures of this pack in {place}",
                 path.name,
@@ -209,11 +210,17 @@ def _refuse_foreign(place: Path, names: Sequence[str]) -> None:
             )
 
 
-def _holds_own_table(place: Path) -> bool:
-    """Whether the licences in a folder are a pack's, which is the first thing that it writes."""
+def _drawn_in(place: Path) -> set[str] | None:
+    """Names of the pictures in a folder by its table, the first that a pack writes; None: not its.
+
+    A table with a row of anything else is somebody's own, and would be lost.
+    """
     table = place / _LICENCES
     rows = table.read_bytes().splitlines()[1:] if table.is_file() else [b""]
-    return all(row.endswith(_ROW_END.encode()) for row in rows)
+    end = f".png{_ROW_END}".encode()
+    if not all(row.endswith(end) for row in rows):
+        return None
+    return {os.fsdecode(row.removesuffix(end)) for row in rows}
 
 
 def _write_items(
