@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -186,20 +186,26 @@ class _Drawer:
         plate_quality = np.rint(between(u_plate, rules.jpeg_quality)).astype(int)
         noisy = (u_noise < rules.noise_probability) & ~effects.plain
         sigma = np.where(noisy, between(u_sigma, rules.noise_sigma), 0.0)
-        for row in range(high - low):
+        noise_seed = (u_seed * 2**53).astype(np.int64)
+        columns = (
+            background, side, u_x, u_y, jpeg, picture_quality, plate_quality, sigma, noise_seed
+        )  # fmt: skip
+        for row, values in enumerate(_rows(*columns)):
+            place, crop_side, crop_x, crop_y, is_jpeg, *qualities, noise, number = values
+            of_picture, of_plate = qualities if is_jpeg else (None, None)
             yield Recipe(
                 index=low + row,
-                background=pool.backgrounds[background[row]].id,
-                crop_side=float(side[row]),
-                crop_x=float(u_x[row]),
-                crop_y=float(u_y[row]),
+                background=pool.backgrounds[place].id,
+                crop_side=crop_side,
+                crop_x=crop_x,
+                crop_y=crop_y,
                 objects=_far_to_near([each[row] for each in objects if row in each]),
                 stale=stale.get(row),
                 effects=effects.of(row),
-                jpeg_picture=int(picture_quality[row]) if jpeg[row] else None,
-                jpeg_plate=int(plate_quality[row]) if jpeg[row] else None,
-                noise_sigma=float(sigma[row]),
-                noise_seed=int(u_seed[row] * 2**53),
+                jpeg_picture=of_picture,
+                jpeg_plate=of_plate,
+                noise_sigma=noise,
+                noise_seed=number,
             )
 
     def _pick_cutout(self, u_cutout: Array, u_flip: Array) -> tuple[Indices, NDArray[np.bool_]]:
@@ -254,19 +260,22 @@ class _Drawer:
                 scene.background[some], scene.crop[some], attempts[some],
             )  # fmt: skip
             _replace(boxes, np.flatnonzero(on_ground), standing)
+        columns = (
+            rows, cutout[rows], flip[rows], boxes.box, uniforms[rows, 6],
+            np.isnan(boxes.standing[:, 0]), boxes.standing,
+        )  # fmt: skip
         objects = {}
-        for i, row in enumerate(rows):
-            width, height, x, y = map(int, boxes.box[i])
-            contact = boxes.standing[i]
-            objects[int(row)] = Placement(
-                cutout=self.pool.cutouts[cutout[row]].id,
-                flip=bool(flip[row]),
+        for row, which, mirrored, box, nearness, floats, contact in _rows(*columns):
+            width, height, x, y = box
+            objects[row] = Placement(
+                cutout=self.pool.cutouts[which].id,
+                flip=mirrored,
                 width=width,
                 height=height,
                 x=x,
                 y=y,
-                nearness=float(uniforms[row, 6]),
-                standing=None if np.isnan(contact[0]) else Standing(*map(float, contact)),
+                nearness=nearness,
+                standing=None if floats else Standing(*contact),
             )
         return objects
 
@@ -280,6 +289,11 @@ class _Scenes:
     background: Indices
     crop: Array
     grounded: NDArray[np.bool_]
+
+
+def _rows(*columns: NDArray[Any]) -> Iterator[tuple[Any, ...]]:
+    """One sample after another; to take single values from arrays is several times slower."""
+    return zip(*(column.tolist() for column in columns), strict=True)
 
 
 def _replace(boxes: Boxes, places: Indices, others: Boxes) -> None:
