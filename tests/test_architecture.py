@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 
 import maskdepth
+from maskdepth import config
+from maskdepth.cli import options
 
 PACKAGE = Path(maskdepth.__file__).resolve().parent
 
@@ -270,6 +272,11 @@ def test_everything_outside_learning_loads_without_torch() -> None:
         module for module in package.trees if package.top(module) not in {"learning", "__main__"}
     ]
     assert _loaded_after(modules) & LEARNING_ONLY == set()
+
+
+def test_the_command_line_knows_the_largest_seed_of_settings() -> None:
+    """By a number of its own: settings load pydantic."""
+    assert options.LARGEST_SEED == config.LARGEST_SEED
 
 
 def test_the_command_line_loads_nothing_heavy() -> None:

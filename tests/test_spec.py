@@ -180,6 +180,12 @@ def test_a_pool_without_assets_is_refused(folders: tuple[Path, Path], tmp_path: 
         spec.pool(labelled=True)
 
 
+PHOTO = {
+    "id": "a", "file": "a.jpg", "sha256": "0" * 64, "width": 9, "height": 9, "licence": None,
+    "source": None, "split": "train", "group": "a",
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -188,6 +194,8 @@ def test_a_pool_without_assets_is_refused(folders: tuple[Path, Path], tmp_path: 
         ({"colour": "blue"}, "colour"),
         ({"seed": -1}, "seed"),
         ({"cutouts": 3}, "cutouts"),
+        ({"backgrounds": [PHOTO, PHOTO]}, "ids that differ, not 'a' twice"),
+        ({"backgrounds": [{**PHOTO, "file": "a\0.jpg"}]}, "file"),
     ],
 )
 def test_a_spec_of_another_version_or_with_odd_values_is_refused(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Final, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from maskdepth.errors import ConfigError
+
+LARGEST_SEED: Final = 2**63 - 1
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 
 
 class Settings(BaseModel):

@@ -39,7 +39,7 @@ DepthScenes = Annotated[
     int,
     typer.Option(min=0, help="Drawn scenes to learn depth from where no background has a label."),
 ]
-LARGEST_SEED = 2**63 - 1
+LARGEST_SEED = 2**63 - 1  # that of `config`, which would load pydantic for every --help
 Size = Annotated[
     int | None, typer.Option(min=32, help="Side of the composites, px; else the rules', or 224.")
 ]

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from maskdepth.config import Settings
+from maskdepth.config import Seed, Settings
 from maskdepth.errors import ConfigError
 from maskdepth.learning.losses import DEFAULT, PRIOR_WORK, LossWeights
 
@@ -50,7 +50,7 @@ class TrainingConfig(Settings):
     """
 
     preset: str = "small"
-    seed: int = Field(default=0, ge=0, lt=2**63)
+    seed: Seed = 0
     batch_size: int = Field(default=16, ge=1)
     optimiser: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = Field(default=3e-3, gt=0)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import Field
 
@@ -44,6 +44,7 @@ __all__ = [
 ]
 
 Split = Literal["train", "val", "test"]
+FilePath = Annotated[str, Field(pattern=r"^[^\x00]+$")]  # no file's name holds a zero
 
 SAMPLE_PACK: Final = "maskdepth sample pack"
 """The source of drawn pictures in their ``licences.csv``, wherever they have gone since."""
@@ -71,7 +72,7 @@ class Asset(Settings):
     """
 
     id: str
-    file: str
+    file: FilePath
     sha256: str
     width: int = Field(ge=1, le=LARGEST_SIDE)
     height: int = Field(ge=1, le=LARGEST_SIDE)
@@ -93,7 +94,7 @@ class CutoutAsset(Asset):
     """
 
     alpha_share: float = Field(gt=0, le=1)
-    relief: str | None = None
+    relief: FilePath | None = None
     foot: tuple[float, float] = (0.5, 1.0)
 
 
@@ -109,7 +110,7 @@ class BackgroundAsset(Asset):
         origin: whether it is the user's own or the built-in sample pack's.
     """
 
-    disparity: str | None = None
+    disparity: FilePath | None = None
     label: str | None = None
     focal: float | None = Field(None, gt=0)
     ground: tuple[GroundPoint, ...] = ()

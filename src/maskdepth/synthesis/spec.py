@@ -8,9 +8,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import field_validator
 
-from maskdepth.config import Settings
+from maskdepth.config import Seed, Settings
 from maskdepth.errors import ConfigError, DatasetError
 from maskdepth.images import write_text
 from maskdepth.synthesis.assets import Asset, BackgroundAsset, CutoutAsset, Split
@@ -38,10 +38,18 @@ class DatasetSpec(Settings):
 
     format: Literal["maskdepth-dataset"] = _FORMAT
     version: int = _VERSION
-    seed: int = Field(0, ge=0, lt=2**63)
+    seed: Seed = 0
     rules: RecipeRules = RecipeRules()
     cutouts: tuple[CutoutAsset, ...]
     backgrounds: tuple[BackgroundAsset, ...]
+
+    @field_validator("cutouts", "backgrounds")
+    @classmethod
+    def _stand_once(cls, assets: tuple[AnyAsset, ...]) -> tuple[AnyAsset, ...]:
+        twice = [name for name, count in Counter(each.id for each in assets).items() if count > 1]
+        if twice:
+            raise ValueError(f"ids that differ, not {twice[0]!r} twice")
+        return assets
 
     def pool(
         self,
