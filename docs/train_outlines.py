@@ -1,10 +1,11 @@
-"""Train the function that reads outlines, `maskdepth.inference.outline`, on composites.
+"""Train the two functions that read outlines, `maskdepth.inference.outline`, on composites.
 
     python docs/train_outlines.py DATASET MODEL... -o src/maskdepth/inference/outlines.npz
 
 Composites of the dataset's train split are shown to the models in turn, just as prediction would
-show them; what is known of their outlines' pixels is learned from against the exact alpha. Val
-composites of the benchmark tell what it is worth, beside the average that it starts from.
+show them; what is known of their outlines' pixels is learned from against the exact alpha. They
+are shown again for the second function, which has what the first one's alpha shows. Val composites
+of the benchmark tell what it is worth, beside the average that the first one starts from.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -23,16 +25,16 @@ from torch.nn import functional
 
 from maskdepth import Predictor
 from maskdepth.evaluation.tally import render_benchmark
+from maskdepth.inference.neighbourhood import Neighbourhood
 from maskdepth.inference.outline import (
-    AVERAGED,
     FEATURES,
     MAP_RADII,
-    Neighbourhood,
     Reader,
     describe_outline,
-    logit_of,
 )
+from maskdepth.inference.perceptron import Perceptron, logit_of
 from maskdepth.inference.refinement import find_outline, look_about
+from maskdepth.inference.samples import SAMPLE_FEATURES, SAMPLE_RADII, describe_samples
 from maskdepth.labelling.build import Dataset, open_dataset
 from maskdepth.metrics import mask_metrics
 from maskdepth.processes import WorkerPool, end_at_ctrl_c
@@ -58,27 +60,50 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--count", type=int, default=15000, help="composites to learn from")
     parser.add_argument("--steps", type=int, default=12000)
+    parser.add_argument("--first", type=Path, help="take the first function of this reader")
     parser.add_argument("--val", type=int, default=50, help="val composites of each slice")
     parser.add_argument("--processes", type=int, default=1, help="that show composites to models")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     torch.manual_seed(0)
     torch.set_flush_denormal(True)
-    jobs = [
-        (options.dataset, options.models, start, min(start + _CHUNK, options.count))
-        for start in range(0, options.count, _CHUNK)
-    ]
     with WorkerPool(options.processes, end_at_ctrl_c) as pool:
-        told = list(pool.map(collect, *zip(*jobs, strict=True)))
-    features, alpha, weight = (
-        torch.from_numpy(np.concatenate(each)) for each in zip(*told, strict=True)
-    )
-    del told
-    weight = 0.5 + 0.5 * (weight / weight.mean()).clamp(max=5)
-    print(f"{len(alpha)} pixels of {options.count} composites")
-    reader = fit(features, alpha, weight, options.steps)
+        if options.first is None:
+            first = fit(gather(pool, options, None), options.steps)
+        else:
+            first = Reader.load(options.first.read_bytes()).first
+        second = fit(gather(pool, options, first), options.steps)
+    reader = Reader(first, second)
     reader.save(options.out)
     judge(open_dataset(options.dataset), open_models(options.models)[0], reader, options.val)
+
+
+class Pixels(NamedTuple):
+    """N pixels at outlines of composites.
+
+    Attributes:
+        features: float16 (N, F).
+        start: (N,) alpha that is corrected.
+        alpha: (N,) the exact one.
+        weight: (N,) how much each counts.
+    """
+
+    features: NDArray[np.float16]
+    start: Floats
+    alpha: Floats
+    weight: Floats
+
+
+def gather(pool: WorkerPool, options: argparse.Namespace, first: Perceptron | None) -> Pixels:
+    """Pixels of as many composites as wanted, for the first function or for the second."""
+    jobs = [
+        (options.dataset, options.models, first, start, min(start + _CHUNK, options.count))
+        for start in range(0, options.count, _CHUNK)
+    ]
+    told = list(pool.map(collect, *zip(*jobs, strict=True)))
+    pixels = Pixels(*(np.concatenate(each) for each in zip(*told, strict=True)))
+    print(f"{len(pixels.alpha)} pixels of {options.count} composites", flush=True)
+    return pixels
 
 
 def open_models(folders: list[Path]) -> list[Predictor]:
@@ -94,9 +119,9 @@ def known_of(composite: Composite, predictor: Predictor) -> Neighbourhood:
 
 
 def collect(
-    folder: Path, models: list[Path], start: int, stop: int
-) -> tuple[NDArray[np.float16], Floats, Floats]:
-    """Features (N, FEATURES), alpha (N,) and weight (N,) of pixels at outlines of composites."""
+    folder: Path, models: list[Path], first: Perceptron | None, start: int, stop: int
+) -> Pixels:
+    """Pixels of composites ``start`` to ``stop - 1``, as the next function is shown them."""
     cv2.setNumThreads(1)
     dataset = open_dataset(folder)
     spec = dataset.spec
@@ -107,41 +132,50 @@ def collect(
     for recipe, predictor in zip(recipes, itertools.cycle(open_models(models))):
         composite = render(recipe, spec.rules.size, catalogue)
         known = known_of(composite, predictor)
-        places = np.argwhere(find_outline(known.alpha, 1))
+        outline = find_outline(known.alpha, 1)
+        places = np.argwhere(outline)
         taken = random.permutation(places)[:_MOST_PIXELS]
         if not len(taken):
             continue
-        y, x = taken.T
+        place = taken[:, 0], taken[:, 1]
+        features = describe_outline(known, place)
+        corrected = known.averaged[place]
+        if first is not None:
+            said, every = known.alpha.copy(), np.nonzero(outline)
+            said[every] = first.correct(known.averaged[every], describe_outline(known, every))
+            corrected = said[place]
+            more = describe_samples(known, said, outline, place)
+            features = np.concatenate([features, more], axis=1)
         # A Dice counts errors by the object's size.
         share = len(places) / len(taken) / ((composite.alpha > 0.5).sum() + 300)
-        rows.append(
-            (
-                describe_outline(known, y, x).astype(np.float16),
-                composite.alpha[y, x],
-                np.full(len(taken), share, np.float32),
-            )
-        )
-    features, alpha, weight = (np.concatenate(each) for each in zip(*rows, strict=True))
-    return features, alpha, weight
+        weight = np.full(len(taken), share, np.float32)
+        rows.append((features.astype(np.float16), corrected, composite.alpha[place], weight))
+    return Pixels(*(np.concatenate(each) for each in zip(*rows, strict=True)))
 
 
-def fit(features: Tensor, alpha: Tensor, weight: Tensor, steps: int) -> Reader:
-    """Train a perceptron to correct the average's logit; every map is shown in eight turns."""
+def fit(pixels: Pixels, steps: int) -> Perceptron:
+    """Train a perceptron to correct alpha's logit; every square is shown in eight turns."""
+    features = torch.from_numpy(pixels.features)
+    alpha, logits_before = (
+        torch.from_numpy(each) for each in (pixels.alpha, logit_of(pixels.start))
+    )
+    weight = torch.from_numpy(pixels.weight)
+    weight = 0.5 + 0.5 * (weight / weight.mean()).clamp(max=5)
     sample = features[::17].float()
     mean, scale = sample.mean(dim=0), sample.std(dim=0) + 0.05
-    sizes = (FEATURES, *_HIDDEN, 1)
+    sizes = (features.shape[1], *_HIDDEN, 1)
     linear = [nn.Linear(*pair) for pair in itertools.pairwise(sizes)]
     nn.init.zeros_(linear[-1].weight)
+    nn.init.zeros_(linear[-1].bias)
     net = nn.Sequential(linear[0], nn.ReLU(), linear[1], nn.ReLU(), linear[2])
     optimiser = torch.optim.AdamW(net.parameters(), _RATE, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=steps + 1)
-    turns = list(turned_columns())
+    turns = list(turned_columns(features.shape[1]))
     total = 0.0
     for step in range(steps):
         batch = torch.randint(0, len(alpha), (_BATCH,))
         x = features[batch].float()[:, turns[step % len(turns)]]
-        start = torch.from_numpy(logit_of(x[:, AVERAGED].numpy()))
-        logits = start + net((x - mean) / scale)[:, 0]
+        logits = logits_before[batch] + net((x - mean) / scale)[:, 0]
         loss = functional.binary_cross_entropy_with_logits(logits, alpha[batch], weight[batch])
         optimiser.zero_grad()
         loss.backward()
@@ -154,20 +188,26 @@ def fit(features: Tensor, alpha: Tensor, weight: Tensor, steps: int) -> Reader:
     layers = [(each.weight.detach().T, each.bias.detach()) for each in linear]
     first = layers[0][0] / scale[:, None]
     layers[0] = first, layers[0][1] - mean @ first
-    return Reader([(w.contiguous().numpy(), b.numpy()) for w, b in layers])
+    return Perceptron([(w.contiguous().numpy(), b.numpy()) for w, b in layers], sizes[0])
 
 
-def turned_columns() -> Iterator[Tensor]:
+def turned_columns(count: int) -> Iterator[Tensor]:
     """The order of features as the picture's eight turns and mirrors give it."""
+    blocks = [(MAP_RADII, FEATURES), (SAMPLE_RADII, FEATURES + SAMPLE_FEATURES)]
     for turn, flip in itertools.product(range(4), (False, True)):
         columns, first = [], 0
-        for radius in MAP_RADII:
-            side = 2 * radius + 1
-            square = np.arange(first, first + side * side).reshape(side, side)
-            square = np.rot90(square[::-1] if flip else square, turn)
-            columns.append(square.ravel())
-            first += side * side
-        yield torch.from_numpy(np.concatenate([*columns, np.arange(first, FEATURES)]))
+        for radii, end in blocks:
+            if first == count:
+                break
+            for radius in radii:
+                side = 2 * radius + 1
+                square = np.arange(first, first + side * side).reshape(side, side)
+                square = np.rot90(square[::-1] if flip else square, turn)
+                columns.append(square.ravel())
+                first += side * side
+            columns.append(np.arange(first, end))
+            first = end
+        yield torch.from_numpy(np.concatenate(columns))
 
 
 def judge(dataset: Dataset, predictor: Predictor, reader: Reader, count: int) -> None:

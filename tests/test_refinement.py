@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -18,6 +17,7 @@ from maskdepth import Predictor
 from maskdepth.errors import ModelError
 from maskdepth.images import resize
 from maskdepth.inference.model_folder import ModelCard
+from maskdepth.inference.neighbourhood import squares_about
 from maskdepth.inference.outline import (
     AVERAGED,
     FEATURES,
@@ -26,7 +26,9 @@ from maskdepth.inference.outline import (
     describe_outline,
     load_reader,
 )
+from maskdepth.inference.perceptron import Perceptron
 from maskdepth.inference.refinement import decide, find_outline, look_about, refine_alpha
+from maskdepth.inference.samples import SAMPLE_FEATURES, describe_samples, try_colours
 from maskdepth.metrics import mask_metrics
 
 Floats = NDArray[np.float32]
@@ -221,7 +223,7 @@ def test_features_are_squares_about_a_pixel_whose_edges_repeat() -> None:
     picture, plate, alpha = leaf(3, 24)
     known = look_about(picture, plate, guess(alpha))
     rows, columns = np.array([0, 5, 23, 11]), np.array([0, 20, 23, 2])
-    features = describe_outline(known, rows, columns)
+    features = describe_outline(known, (rows, columns))
     assert features.shape == (4, FEATURES)
     shown = {0: known.alpha, 1: known.measured, 4: known.trust}
     for number, values in shown.items():
@@ -237,13 +239,17 @@ def test_features_are_squares_about_a_pixel_whose_edges_repeat() -> None:
     assert np.array_equal(features[:, AVERAGED], known.averaged[rows, columns])
 
 
+def ignorant(inputs: int) -> Perceptron:
+    """One that corrects nothing."""
+    shapes = ((inputs, 4), (4, 1))
+    layers = [(np.zeros(each, np.float32), np.zeros(each[1], np.float32)) for each in shapes]
+    return Perceptron(layers, inputs)
+
+
 def test_a_reader_that_corrects_nothing_leaves_the_average(tmp_path: Path) -> None:
     """Nothing but zeros, saved and loaded: what remains is what it starts from."""
-    layers = [
-        (np.zeros(shape, np.float32), np.zeros(shape[1], np.float32))
-        for shape in ((FEATURES, 4), (4, 1))
-    ]
-    Reader(layers).save(tmp_path / "reader.npz")
+    whole = Reader(ignorant(FEATURES), ignorant(FEATURES + SAMPLE_FEATURES))
+    whole.save(tmp_path / "reader.npz")
     reader = Reader.load((tmp_path / "reader.npz").read_bytes())
     picture, plate, alpha = leaf(1)
     known = look_about(picture, plate, guess(alpha))
@@ -252,31 +258,76 @@ def test_a_reader_that_corrects_nothing_leaves_the_average(tmp_path: Path) -> No
     assert np.allclose(reader.read(known, outline), expected, atol=1e-5)
 
 
-def packed(layers: Sequence[tuple[Floats, Floats]]) -> bytes:
-    """A reader's file, written here."""
+def test_the_colour_counts_that_explains_a_pixel() -> None:
+    """Between two colours of the foreground, no mean of which is the right one."""
+    picture = np.full((9, 9, 3), 50, np.uint8)
+    picture[:, 5:7], picture[:, 7:] = (250, 50, 50), (50, 50, 250)
+    plate = np.full_like(picture, 50)
+    alpha = np.zeros((9, 9), np.float32)
+    alpha[:, 5:] = 1
+    picture[4, 4] = (50, 50, 90)  # a fifth of the further one
+    known = look_about(picture, plate, alpha)
+    place = np.array([4, 4, 4]), np.array([4, 0, 6])
+    best, distance, mean, share = try_colours(known, alpha, place)
+    assert best[0] == pytest.approx(0.2, abs=0.01)
+    assert mean[0] < best[0]
+    assert best[2] == pytest.approx(1, abs=0.01)
+    assert best[1] == known.averaged[4, 0]  # nothing is foreground within reach of it
+    assert share[1] == 0
+    assert distance[1] == 100
+    assert (share[[0, 2]] > 0).all()
+    assert (share <= 1).all()
+
+
+def test_features_of_samples_are_those_of_the_pixels_about() -> None:
+    """Off the outline alpha is what it was; the last two are of the pixel alone."""
+    picture, plate, alpha = leaf(5, 40)
+    said = guess(alpha)
+    known, outline = look_about(picture, plate, said), find_outline(said, 1)
+    place = np.nonzero(outline)
+    features = describe_samples(known, said, outline, place)
+    assert features.shape == (len(place[0]), SAMPLE_FEATURES)
+    best, distance, mean, share = try_colours(known, said, place)
+    by_best, far = said.copy(), np.zeros_like(said)
+    by_best[place], far[place] = best, np.log1p(distance)
+    expected = [squares_about(by_best, place, 2), squares_about(said, place, 2)]
+    expected += [squares_about(far, place, 1), mean[:, None], share[:, None]]
+    assert np.array_equal(features, np.concatenate(expected, axis=1))
+
+
+def packed(reader: Reader, **changes: Floats | None) -> bytes:
+    """A reader's file with some arrays in the place of others, or without them."""
     file = io.BytesIO()
-    weights = {f"weight{number}": layer[0] for number, layer in enumerate(layers)}
-    np.savez(file, **weights, **{f"offset{n}": layer[1] for n, layer in enumerate(layers)})
+    reader_parts = {"first": reader.first, "second": reader.second}
+    arrays = {
+        f"{name}.{kind}{number}": layer[which]
+        for name, part in reader_parts.items()
+        for number, layer in enumerate(part.layers)
+        for which, kind in enumerate(("weight", "offset"))
+    }
+    arrays |= {key.replace("_", "."): value for key, value in changes.items()}
+    np.savez(file, **{key: value for key, value in arrays.items() if value is not None})
     return file.getvalue()
 
 
 def test_a_damaged_reader_is_refused() -> None:
     """Other bytes, half of them, layers that do not fit, and a weight that is no number."""
-    layers = list(load_reader().layers)
-    whole = packed(layers)
-    assert len(Reader.load(whole).layers) == len(layers)
-    broken = np.full_like(layers[0][0], np.nan)
+    reader = load_reader()
+    whole = packed(reader)
+    assert len(Reader.load(whole).first.layers) == len(reader.first.layers)
+    weight, offset = reader.second.layers[0]
+    broken = np.full_like(weight, np.nan)
     array_alone = io.BytesIO()
     np.save(array_alone, broken)
     for content in (
         b"something else",
         whole[: len(whole) // 2],
-        packed(layers[1:]),
-        packed(layers[:-1]),
-        packed([(broken, layers[0][1]), *layers[1:]]),
-        packed([(layers[0][0], layers[0][1][:, None]), *layers[1:]]),
-        packed([(np.full_like(broken, "x", dtype="U1"), layers[0][1]), *layers[1:]]),
-        packed([]),
+        packed(reader, first_weight0=None),
+        packed(reader, second_weight0=weight[:-1]),
+        packed(reader, second_weight2=None),
+        packed(reader, second_weight0=broken),
+        packed(reader, second_offset0=offset[:, None]),
+        packed(reader, second_weight0=np.full_like(broken, "x", dtype="U1")),
         array_alone.getvalue(),
     ):
         with pytest.raises(ModelError, match="install maskdepth again"):

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.inference.outline import Neighbourhood
+from maskdepth.inference.neighbourhood import Neighbourhood
 
 __all__ = ["find_close_up", "loses_foreground"]
 

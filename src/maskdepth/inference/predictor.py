@@ -19,7 +19,7 @@ from maskdepth.inference.backend import OUTPUTS, Backend, OnnxBackend
 from maskdepth.inference.close_up import find_close_up, loses_foreground
 from maskdepth.inference.finding import find_model
 from maskdepth.inference.model_folder import ModelCard, load_model_folder, network_file
-from maskdepth.inference.outline import Neighbourhood
+from maskdepth.inference.neighbourhood import Neighbourhood
 from maskdepth.inference.plate import PlateProfile, is_profile, load_profile
 from maskdepth.inference.prediction import NO_DEPTH, Prediction
 from maskdepth.inference.refinement import look_about, refine_alpha

@@ -27,7 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.images import resize
-from maskdepth.inference.outline import Neighbourhood, dot, load_reader
+from maskdepth.inference.neighbourhood import Neighbourhood, dot
+from maskdepth.inference.outline import load_reader
 
 __all__ = ["decide", "find_outline", "look_about", "refine_alpha"]
 

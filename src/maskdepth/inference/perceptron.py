@@ -1,0 +1,109 @@
+"""Small trained functions: what is known of a pixel in, a correction of its alpha out."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdepth.errors import ModelError
+from maskdepth.images import open_atomic
+
+__all__ = ["Perceptron", "load_perceptrons", "logit_of", "save_perceptrons"]
+
+Floats = NDArray[np.float32]
+
+_REMEDY: Final = "install maskdepth again"
+_ROWS: Final = 16  # of a product: OpenBLAS starts threads from 2**18 multiplications on
+_LEAST: Final = 0.004  # of alpha, and of 1 - alpha, where its logit is taken
+
+
+class Perceptron:
+    """Layers with a rectifier between two, whose last one corrects a logit.
+
+    Args:
+        layers: weights (inputs, outputs) and offsets (outputs,) of each, the last of one output.
+        inputs: how many features the first one takes.
+
+    Raises:
+        ModelError: the layers do not fit one another or the features, or are not finite.
+    """
+
+    def __init__(self, layers: Sequence[tuple[Floats, Floats]], inputs: int) -> None:
+        sizes = [inputs, *(len(offset) for _, offset in layers)]
+        fits = all(
+            weight.shape == pair
+            and offset.shape == pair[1:]
+            and np.isfinite(weight).all()
+            and np.isfinite(offset).all()
+            for (weight, offset), pair in zip(layers, pairwise(sizes), strict=True)
+        )
+        if not fits or sizes[-1] != 1:
+            raise ModelError(
+                f"layers from {inputs} features to one correction",
+                " and ".join(str(weight.shape) for weight, _ in layers) or "none",
+                _REMEDY,
+            )
+        self.layers = tuple(layers)
+        self.inputs = inputs
+
+    def correct(self, alpha: Floats, features: Floats) -> Floats:
+        """Alpha (N,) anew, from alpha (N,) and features (N, inputs)."""
+        # A product of few rows is one thread's: more would fight the network's for the cores.
+        x = np.pad(features, ((0, -len(features) % _ROWS), (0, 0)))
+        x = x.reshape(-1, _ROWS, self.inputs)
+        for weight, offset in self.layers[:-1]:
+            x = np.maximum(x @ weight + offset, 0)
+        weight, offset = self.layers[-1]
+        correction = (x @ weight + offset).ravel()[: len(alpha)]
+        return np.asarray(1 / (1 + np.exp(-logit_of(alpha) - correction)), np.float32)
+
+
+def logit_of(alpha: Floats) -> Floats:
+    """log(alpha / (1 - alpha)), with alpha kept away from 0 and 1."""
+    alpha = np.clip(alpha, _LEAST, 1 - _LEAST)
+    return np.asarray(np.log(alpha / (1 - alpha)), np.float32)
+
+
+def save_perceptrons(path: Path, named: Mapping[str, Perceptron]) -> None:
+    """Write some as a file whose bytes `load_perceptrons` takes."""
+    arrays: dict[str, Any] = {
+        f"{name}.{kind}{number}": values
+        for name, perceptron in named.items()
+        for number, layer in enumerate(perceptron.layers)
+        for kind, values in zip(("weight", "offset"), layer, strict=True)
+    }
+    with open_atomic(path) as file:
+        np.savez(file, **arrays)
+
+
+def load_perceptrons(content: bytes, inputs: Mapping[str, int]) -> dict[str, Perceptron]:
+    """From what `save_perceptrons` wrote: those of these names and numbers of features.
+
+    Raises:
+        ModelError: they are not there, or are damaged.
+    """
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as held:
+            found = {
+                name: [
+                    (
+                        held[f"{name}.weight{n}"].astype(np.float32),
+                        held[f"{name}.offset{n}"].astype(np.float32),
+                    )
+                    for n in range(sum(key.startswith(f"{name}.weight") for key in held.files))
+                ]
+                for name in inputs
+            }
+    # TypeError: an array alone is no archive, and some kinds of values are no numbers.
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
+        raise ModelError(
+            "the layers of an outline reader", f"other bytes ({error})", _REMEDY
+        ) from error
+    return {name: Perceptron(layers, inputs[name]) for name, layers in found.items()}
