@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import pickle
+import signal
 import threading
 import tracemalloc
 from pathlib import Path
@@ -681,6 +682,21 @@ def test_a_catalogue_that_cannot_hold_all_reads_nothing_ahead(
     (backgrounds / "photo_0.jpg").unlink()
     with pytest.raises(DatasetError):
         tight.background("photo_0")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_process_that_forks_while_a_picture_is_asked_for_goes_on(
+    cutouts: Path, backgrounds: Path
+) -> None:
+    """Nobody is there in the child to let go of a lock that another thread held."""
+    catalogue = catalogue_of(cutouts, backgrounds)
+    with catalogue._lock:
+        child = os.fork()
+        if not child:
+            signal.alarm(20)
+            catalogue.background("photo_1")
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_memory_stays_within_the_budget(tmp_path: Path, cutouts: Path) -> None:

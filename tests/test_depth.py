@@ -246,6 +246,24 @@ def test_depth_npy_is_exact(depth_m):
     assert back.dtype == np.float32
 
 
+def _claiming(shape: str) -> bytes:
+    """The header of an array of that shape, and no values."""
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    header += b" " * (-(len(header) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"PK\x03\x04 no archive", b"\x93NUMPY\x01\x00\x10\x00{'descr': '<f4",
+     _claiming("(3000000, 2000000)"), _claiming("(3, (2)"), _claiming("2")],
+)  # fmt: skip
+def test_a_damaged_npy_is_one_error(data):
+    """Whatever NumPy makes of it: odd headers, other archives, more than memory holds."""
+    with pytest.raises(PictureError, match="at here"):
+        depth.decode_depth_npy(data, "here")
+
+
 @given(DEPTHS_M)
 def test_inverse_depth_is_undone(depth_m):
     """depth -> inverse depth -> depth is the identity, sky included; invalid stays invalid."""

@@ -273,6 +273,7 @@ def test_panels_show_the_worst_the_middle_and_the_best(dataset):
         assert found == pytest.approx(panel.figures["dice"])
         assert panel.target_disparity is None
     depth = [panel for panel in panels if panel.group == "depth"]
+    assert len(depth) == 3
     errors = [panel.figures["abs_rel"] for panel in depth]
     assert errors == sorted(errors, reverse=True)
     assert all(panel.target_disparity is not None for panel in depth)

@@ -57,6 +57,12 @@ def depth_of(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(ground + np.zeros((1, width)) + picture[..., 0] / 255, np.float32)
 
 
+def some_flat(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The same, but for every other picture nothing: one depth everywhere."""
+    flat = int(picture[0, 0, 0]) % 2 == 0
+    return np.full(picture.shape[:2], 2, np.float32) if flat else depth_of(picture)
+
+
 def turning(seed: int) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
     """Depth that is upside down for the photo of one seed."""
 
@@ -524,7 +530,7 @@ def test_composites_are_labelled_one_by_one(dataset: Dataset, tmp_path: Path) ->
     """The same pictures as layered ones, with the teacher's disparity of each; it resumes."""
     pytest.importorskip("pyarrow")
     materialise(dataset, 12, shard_size=5, workers=1)
-    teacher = Leveller()
+    teacher = Leveller(look=some_flat)
     with pytest.raises(StorageError, match="the teacher None of the shards"):
         label_composites(dataset, teacher, 12, shard_size=5)
     label_composites(dataset, teacher, 12, output=tmp_path / "taught", shard_size=5)
@@ -543,12 +549,13 @@ def test_composites_are_labelled_one_by_one(dataset: Dataset, tmp_path: Path) ->
             # Of the picture before it was coded, which differs by a little.
             expected = disparity_map(depth_of(taught.image), teacher.info)
             assert np.abs(taught.disparity - expected).mean() < 0.02
+    assert 0 < flagged < 12
     found = inspect_dataset(open_dataset(tmp_path / "taught"))
     assert found["shards"]["flagged"] == flagged
     assert found["shards"]["teacher"]["name"] == "leveller"
     before = contents(tmp_path / "taught")
     (tmp_path / "taught" / "shards" / "train-000001.json").unlink()
-    again = Leveller()
+    again = Leveller(look=some_flat)
     label_composites(dataset, again, 12, output=tmp_path / "taught", shard_size=5)
     assert (again.seen, contents(tmp_path / "taught")) == (5, before)
     with pytest.raises(UsageError, match="a network to label composites"):
@@ -647,6 +654,16 @@ def test_wrong_arguments_are_one_line(
 ) -> None:
     code, _, err = call("label", folders[1], *arguments)
     assert (code, complaint in err, err.count("\n")) == (2, True, 1)
+
+
+@pytest.mark.parametrize("option", ["--all", "--replace", "--force"])
+def test_options_of_backgrounds_are_none_of_composites(
+    dataset: Dataset, call: Callable[..., tuple[int, str, str]], option: str
+) -> None:
+    """What would do nothing is refused."""
+    told = ("--teacher", "sensor", "--per-composite", "3", option)
+    code, _, err = call("label", dataset.folder, *told)
+    assert (code, f"{option} with labels" in err, err.count("\n")) == (2, True, 1)
 
 
 def test_a_run_goes_on_only_with_the_labels_it_began_with(

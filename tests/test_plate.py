@@ -246,6 +246,10 @@ DAMAGES: dict[str, tuple[Any, str]] = {
     "a flipped bit": (
         lambda data: data[:500] + bytes([data[500] ^ 1]) + data[501:], "whole plate profile"
     ),
+    "checksums of nothing": (
+        lambda data: _with_record(data, sha256=["picture.png", "disparity.png"]),
+        "whole plate profile",
+    ),
     "no record": (lambda data: _rewritten(data, profile_json=None), "whole plate profile"),
     "no depth": (lambda data: _rewritten(data, depth_npy=None), "whole plate profile"),
     "a record that is no JSON": (

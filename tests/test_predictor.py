@@ -258,6 +258,15 @@ def test_a_plate_disparity_may_be_a_file_with_invalid_pixels(tmp_path: Path) -> 
     np.testing.assert_allclose(result.disparity, expected, atol=1e-4)
 
 
+def test_a_plate_disparity_of_another_size_is_not_averaged(tmp_path: Path) -> None:
+    """A mean across an edge would be the depth of nothing."""
+    predictor = Predictor.from_pretrained(model_folder(tmp_path / "m", flags_network()))
+    array = np.array([[0.9, np.nan, 0.1], [0.9, np.nan, 0.1]])
+    picture = noise(4, 6, 0)
+    result = predictor.predict(picture, picture, array)
+    assert np.allclose(np.unique(result.disparity.round(4)), [0, 0.1, 0.9])
+
+
 def test_a_plate_disparity_without_a_plate_is_refused(predictor: Predictor) -> None:
     with pytest.raises(UsageError, match="no plate"):
         predictor.predict(noise(4, 4, 0), None, np.zeros((4, 4), np.float32))

@@ -126,6 +126,15 @@ def test_drawn_scenes_are_judged_by_their_disparity(tmp_path: Path) -> None:
     assert result["shop"]["model"]["ordinal_accuracy"] < 0.01
 
 
+@pytest.mark.parametrize(("codes", "got"), [(2000, "one depth everywhere"), (0, "no valid pixel")])
+def test_depth_that_says_nothing_is_named(codes: int, got: str, tmp_path: Path) -> None:
+    """A wall straight ahead has no order of distances, and a map of zeros no distance."""
+    save_png(tmp_path / "wall_1.png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
+    save_png(tmp_path / "wall_1_depth_mm.png", np.full((HEIGHT, WIDTH), codes, np.uint16))
+    with pytest.raises(AssetError, match=f"wall_1_depth_mm.png .* got {got}"):
+        judge_sensor_depth(Fake(bright), tmp_path)
+
+
 def test_a_folder_without_depth_is_refused(tmp_path: Path) -> None:
     """There is nothing to judge without measured depth, or without its picture."""
     with pytest.raises(AssetError, match="_depth_mm"):

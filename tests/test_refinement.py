@@ -144,12 +144,12 @@ def test_what_the_network_hardly_doubts_becomes_certain() -> None:
     assert after[disc(96, 30, 1) == 0].max() < 0.001
 
 
-def test_without_an_outline_nothing_happens() -> None:
-    """An empty mask, and one that fills the picture."""
+def test_without_an_outline_there_is_only_to_decide() -> None:
+    """An empty mask, one that fills the picture, and haze on either."""
     picture = np.zeros((40, 40, 3), np.uint8)
-    for value in (0.0, 1.0):
+    for value, expected in ((0.0, 0.0), (1.0, 1.0), (0.02, 0.0004), (0.98, 0.9996)):
         alpha = np.full((40, 40), value, np.float32)
-        assert np.array_equal(refined(picture, picture, alpha), alpha)
+        assert np.allclose(refined(picture, picture, alpha), expected, atol=1e-4)
 
 
 @settings(deadline=None, max_examples=40)

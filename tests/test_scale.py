@@ -23,7 +23,7 @@ from folders import contents
 from maskdepth.bench import bench_engines
 from maskdepth.errors import DependencyError, MaskdepthError, StorageError, TeacherError, UsageError
 from maskdepth.labelling.build import Dataset, compose_dataset, materialise
-from maskdepth.labelling.storage import ShardReader
+from maskdepth.labelling.storage import ShardReader, cluster
 from maskdepth.labelling.storage.cluster import plan_actors
 from maskdepth.labelling.teachers import Teacher, TeacherOpener, open_teacher, teacher_opener
 from maskdepth.synthesis.rules import RecipeRules
@@ -156,6 +156,11 @@ class Run(threading.Thread):
                     os.kill(writer, signal.SIGCONT)
             time.sleep(0.01)
         raise AssertionError("no shard was met in the middle")
+
+
+def test_nothing_to_do_needs_no_task() -> None:
+    """As where every sample has a plate of its own, and no clean one is left to write."""
+    assert list(cluster._map_on_tasks(None, None, [], 2)) == []
 
 
 @pytest.mark.usefixtures("_ray")

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from folders import contents
-from maskdepth.errors import AssetError, DatasetError, StorageError
+from maskdepth.errors import AssetError, DatasetError, StorageError, UsageError
 from maskdepth.images import save_png, write_text
 from maskdepth.labelling.build import compose_dataset, open_dataset, write_folders
 from maskdepth.synthesis.recipes import sample_recipe
 from maskdepth.synthesis.renderer import render
+from maskdepth.synthesis.rules import RecipeRules
 from maskdepth.synthesis.spec import DatasetSpec, load_spec
 from maskdepth.synthesis.worlds import write_sample_pack
 
@@ -162,6 +163,19 @@ def test_the_prior_works_folders_are_gone_on_with(
     assert (data / "output_image" / "1.jpg").read_bytes() == b"mine"
     with pytest.raises(StorageError, match="only composites 1 to 2"):
         write_folders(dataset, 2)
+
+
+def test_a_grid_has_no_more_composites_than_it_has(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """It would begin again, under the numbers of its first ones."""
+    rules = RecipeRules(places=1, size=64, long_side_px=(10, 60))
+    compose_dataset(*folders, tmp_path / "grid", rules=rules, small=True, depth_scenes=0)
+    dataset = open_dataset(tmp_path / "grid")
+    assert dataset.samples is not None
+    with pytest.raises(UsageError, match=f"at most the {dataset.samples} samples"):
+        write_folders(dataset, dataset.samples + 1)
+    assert not (tmp_path / "grid" / "output_image").exists()
 
 
 def test_no_asset_stands_in_two_splits(folders: tuple[Path, Path], tmp_path: Path) -> None:

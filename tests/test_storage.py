@@ -47,7 +47,7 @@ from maskdepth.images import (
 )
 from maskdepth.labelling.build import Dataset, compose_dataset, materialise
 from maskdepth.labelling.inspection import inspect_dataset, save_sheet
-from maskdepth.labelling.storage import Encoding, ShardReader, writer_lock
+from maskdepth.labelling.storage import Encoding, ShardReader, lock, writer_lock
 from maskdepth.labelling.storage.png import pack_png
 from maskdepth.labelling.storage.samples import pack_members, tar_end
 from maskdepth.synthesis.recipes import sample_recipes
@@ -382,6 +382,7 @@ def test_no_dataset_mixes_png_encoders(said: str | None, make: Make) -> None:
         (lambda text: text.replace('"version":1', '"version":2'), "version 2"),
         (lambda text: text[:50], "other content"),
         (lambda text: "[]", "other content"),
+        (lambda text: "[" * 100_000, "other content"),
         (lambda text: text.replace('"format"', '"fromat"'), "fromat"),
     ],
 )
@@ -440,6 +441,26 @@ def test_a_lock_that_nobody_holds_is_taken_over(text: str, tmp_path: Path) -> No
     with writer_lock(tmp_path):
         assert (tmp_path / ".lock").read_text() == f"{os.getpid()}\n"
     assert not (tmp_path / ".lock").exists()
+
+
+def test_a_writer_that_ends_between_two_looks_is_no_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file is had, but has no name any more; that its process lives on says nothing."""
+    path, seen = tmp_path / ".lock", []
+    path.write_text(f"{os.getppid()}\n")
+
+    def ends_first(descriptor: int) -> bool:
+        if not seen:
+            path.unlink()
+        seen.append(descriptor)
+        return try_lock(descriptor)
+
+    try_lock = lock._try_lock
+    monkeypatch.setattr(lock, "_try_lock", ends_first)
+    with writer_lock(tmp_path):
+        assert path.read_text() == f"{os.getpid()}\n"
+    assert len(seen) == 2
 
 
 def limited(folder: Path, pack: Path, before: str, *more: str) -> subprocess.CompletedProcess[str]:

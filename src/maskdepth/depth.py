@@ -176,8 +176,9 @@ def decode_depth_npy(data: bytes, name: str) -> NDArray[np.float32]:
     remedy = "save it with numpy.save as an array (H, W) of metres"
     try:
         values: Any = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise PictureError(f"a NumPy array at {name}", str(error).splitlines()[0], remedy) from None
+    except Exception as error:  # NumPy raises nearly any type on a damaged header
+        got = (str(error) or type(error).__name__).splitlines()[0]
+        raise PictureError(f"a NumPy array at {name}", got, remedy) from error
     # np.load opens archives of arrays too.
     if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype.kind not in "fiu":
         got = f"{getattr(values, 'dtype', 'an archive')} {getattr(values, 'shape', '')}".rstrip()

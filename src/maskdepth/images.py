@@ -160,7 +160,7 @@ def encode_png(array: NDArray[Any], compression: int | None = None) -> bytes:
         # Naming a filter resets the strategy, and the other way round: the filter is named last.
         options += [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_DEFAULT]
         options += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
-    return cv2.imencode(".png", array, options)[1].tobytes()
+    return _encoded(".png", array, options)
 
 
 def encode_jpeg(array: NDArray[np.uint8], quality: int) -> bytes:
@@ -174,7 +174,18 @@ def encode_jpeg(array: NDArray[np.uint8], quality: int) -> bytes:
     else:
         _check_array(array)
         stored = _as_uint8(cv2.cvtColor(array, cv2.COLOR_RGB2BGR))
-    return cv2.imencode(".jpg", stored, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+    return _encoded(".jpg", stored, [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
+def _encoded(suffix: str, array: NDArray[Any], options: list[int]) -> bytes:
+    done, data = cv2.imencode(suffix, array, options)
+    if not done:
+        raise PictureError(
+            f"a picture that can be written as {suffix}",
+            f"{array.shape[1]}x{array.shape[0]}",
+            "make it smaller",
+        )
+    return data.tobytes()
 
 
 def decode_jpeg(data: bytes) -> NDArray[np.uint8]:

@@ -97,6 +97,11 @@ def label(
         raise UsageError(
             f"--per-composite with --engine {engine}", "none", "leave --engine out: it is quick"
         )
+    if per_composite and (everything or replace or force):
+        option = "--all" if everything else "--replace" if replace else "--force"
+        raise UsageError(
+            f"{option} with labels of backgrounds", "--per-composite too", "leave it out"
+        )
     told: dict[str, Any] = {"kind": kind, "units": units, "licence": licence, "download": download}
     if per_composite:
         opened = open_dataset(source)
@@ -112,6 +117,8 @@ def label(
             notify=say,
         )
         say(f"{per_composite} samples in {manifest.shards} shards -> {output or source}/shards")
+        if as_json:
+            print_json({"samples": manifest.count, "shards": manifest.shards})
         return
     chosen = open_source(teacher, device=device, **told)
     if is_dataset:

@@ -91,8 +91,8 @@ def judge_distance(
         For each of ``plates``: ``median_error`` with a 95 % bootstrap interval over scenes, the
         90th percentile (None where that many have no distance), the share ``within_10_percent``,
         how many objects had no distance (``missed``; they count as infinitely wrong) or a refused
-        calibration (``refused``; they do not count), and the medians with the exact mask, of the
-        plate's own depth in the exact mask (what seeing no object would say), and by family.
+        calibration (``refused``; they do not count), and the medians in what is in both masks, of
+        the plate's own depth in the exact mask (what seeing no object would say), and by family.
 
     Raises:
         UsageError: no scenes, or an unknown family.

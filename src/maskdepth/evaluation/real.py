@@ -181,6 +181,13 @@ def judge_sensor_depth(
                 f"{depth_m.shape[1]}x{depth_m.shape[0]}",
                 "resize it to its picture",
             )
+        known = depth_m[np.isfinite(depth_m)]
+        if not known.size or known.min() == known.max():
+            raise AssetError(
+                f"depth in {label} that differs from place to place",
+                "one depth everywhere" if known.size else "no valid pixel",
+                "leave this picture out",
+            )
         row = {name: _depth_figures(tell(image), depth_m) for name, tell in columns.items()}
         row |= {
             f"other {key}": _depth_figures(other.predict(image).disparity, depth_m)

@@ -11,7 +11,7 @@ from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-from maskdepth.errors import ModelError
+from maskdepth.errors import DatasetError, ModelError
 from maskdepth.images import write_text
 from maskdepth.inference.model_folder import (
     ASSETS_FILE,
@@ -201,7 +201,10 @@ def _assets_of(data: dict[str, Any], datasets: Sequence[Path]) -> tuple[UsedAsse
     """The train split of the dataset whose fingerprint a card's ``data`` tells, if it is here."""
     for dataset in datasets:
         if (dataset / SPEC_FILE).is_file():
-            spec = load_spec(dataset)
+            try:
+                spec = load_spec(dataset)
+            except DatasetError:  # of another version: it may be the one, and cannot tell
+                continue
             if spec.fingerprint == data.get("fingerprint"):
                 return tuple(used_assets(spec))
     return None
@@ -236,7 +239,7 @@ def load_lineage(folder: Path) -> Parent | None:
         told = json.loads(path.read_text(encoding="utf-8"))
         card = ModelCard(**told["card"])
         return Parent(told["model"], told["sha256"], card, () if told["assets_known"] else None)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(f"a readable {path}", first_line(error), "start the run anew") from None
 
 

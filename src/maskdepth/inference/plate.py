@@ -327,6 +327,7 @@ def _parse_record(data: bytes, name: str) -> dict[str, Any]:
         all(type(side) is int and side > 0 for side in (height, width))
         and height * width <= MAX_PIXELS
         and isinstance(record["source"], dict)
+        and isinstance(record["sha256"], dict)
         and set(record["sha256"]) in ({_PICTURE, _DISPARITY}, {_PICTURE, _DEPTH})
         and (record["calibration"] is not None or _DEPTH not in record["sha256"])
     )

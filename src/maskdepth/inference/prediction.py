@@ -77,8 +77,8 @@ class Prediction:
     Attributes:
         image: uint8 (H, W, 3) RGB, the picture as it was read.
         alpha: float32 (H, W) in [0,1].
-        disparity: float32 (H, W) in [0,1], near = 1; NaN everywhere when the model never
-            learned depth.
+        disparity: float32 (H, W) in [0,1], near = 1; where the model never learned depth NaN, or
+            a plate profile's outside the mask.
         plate: uint8 (H, W, 3) RGB as it was compared with the picture, so moved and lit where
             it was registered; or None.
         plate_disparity_used: whether the plate's disparity went in as well.

@@ -351,7 +351,9 @@ def _load_disparity(source: str | os.PathLike[str] | NDArray[Any], size: tuple[i
                 "divide codes by their largest value, or pass the PNG's path",
             )
         values = source.astype(np.float32)
-    return _fit(np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0), size, "plate disparity")
+    _check_aspect(values.shape, size, "plate disparity")
+    values = np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0)
+    return resize_disparity(values, *size)
 
 
 def _to_unit(values: Float) -> Float:

@@ -80,7 +80,7 @@ def refine_alpha(
     size = picture.shape[:2]
     outline = find_outline(alpha, 1)
     if not outline.any():
-        return resize(alpha, *size)
+        return resize(decide(alpha), *size)
     if known is None:
         window = _window_around(outline)
         known = look_about(seen[window], plate_seen[window], alpha[window])

@@ -34,7 +34,7 @@ SYNTHETIC_DEPTH_NOTICE = (
 )
 NO_GROUND_NOTICE = (
     "none of your backgrounds has a disparity label with level ground in it: objects are put "
-    "anywhere in them, and stand on the ground in drawn scenes alone"
+    "anywhere in them, and stand on the ground in drawn scenes alone, if any are mixed in"
 )
 PACK_FOLDER = "sample_pack"
 _QUALITY = 90  # of the files in the prior work's layout
@@ -244,10 +244,7 @@ def materialise(
         DatasetError: a finished shard or a plate was damaged, or an asset changed.
         StorageError: other samples are there already, another run writes there, a full disk.
     """
-    if dataset.samples is not None and count > dataset.samples:
-        raise UsageError(
-            f"at most the {dataset.samples} samples of the plan", str(count), "ask for fewer"
-        )
+    _check_count(dataset, count)
     with writer_lock(dataset.folder) as lock:
         return write_dataset(
             dataset.folder,
@@ -263,6 +260,13 @@ def materialise(
         )
 
 
+def _check_count(dataset: Dataset, count: int) -> None:
+    if dataset.samples is not None and count > dataset.samples:
+        raise UsageError(
+            f"at most the {dataset.samples} samples of the plan", str(count), "ask for fewer"
+        )
+
+
 def write_folders(dataset: Dataset, count: int) -> None:
     """Write the first ``count`` training composites in the prior work's layout.
 
@@ -271,9 +275,14 @@ def write_folders(dataset: Dataset, count: int) -> None:
     A sample without a disparity label has no file in ``output_depth``. Called again after an
     interruption, or with a larger count, it goes on.
 
+    Args:
+        count: of a planned grid, at most all of it.
+
     Raises:
+        UsageError: ``count`` is beyond the planned grid.
         StorageError: one of the four folders holds something else; nothing is overwritten.
     """
+    _check_count(dataset, count)
     expected = {f"{number}.jpg" for number in range(1, count + 1)}
     for target in (dataset.folder / name for name in _PRIOR_FOLDERS):
         remove_parts(target)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -211,6 +213,7 @@ class Catalogue:
         self._cache: OrderedDict[tuple[str, str], _Arrays] = OrderedDict()
         self._held = 0
         self._lock = threading.Lock()
+        _CATALOGUES.add(self)
 
     def _cached(self, key: tuple[str, str], read: Callable[[], _Arrays]) -> _Arrays:
         with self._lock:
@@ -275,6 +278,19 @@ class Catalogue:
         if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
             raise _changed(path, "a file with other content")
         return data
+
+
+# Another thread may hold a lock while a process forks; in the child nobody would let go of it.
+_CATALOGUES: Final[weakref.WeakSet[Catalogue]] = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    for catalogue in list(_CATALOGUES):
+        catalogue._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 def _shrunk(

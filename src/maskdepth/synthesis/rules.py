@@ -30,9 +30,10 @@ Levels = Annotated[Range, _between(0, 255)]
 SignedLevels = Annotated[Range, _between(-255, 255)]
 Factors = Annotated[Range, _between(0, 16)]
 Heights = Annotated[Range, _between(0, 100)]
+ContactHeights = Annotated[Range, _between(0.01, 100)]
 Leans = Annotated[Range, _between(-10, 10)]
 Stops = Annotated[Range, _between(-16, 16)]
-Scales = Annotated[Range, _between(0.02, 4)]
+Scales = Annotated[Range, _between(0.02, 1)]
 Crops = Annotated[Range, _between(0.01, 1)]
 Qualities = Annotated[Range, _between(1, 100)]
 Sigmas = Annotated[Range, _between(0, 64)]
@@ -62,7 +63,7 @@ class ContactRules(EffectRules):
     """A dark, flat, soft shape where the object touches the ground."""
 
     strength: Shares = (0.2, 0.7)
-    height: Heights = Field((0.05, 0.35), description="share of the object's own height")
+    height: ContactHeights = Field((0.05, 0.35), description="share of the object's own height")
     lean: Leans = Field((-1.0, 1.0), description="how far it leans aside, in its own heights")
 
 

@@ -265,6 +265,8 @@ def _map_on_tasks(
     """Results of a worker's method on each item, a Ray task each, in any order."""
     import ray.data
 
+    if not items:
+        return
     outcomes = ray.data.from_items(list(items), override_num_blocks=len(items)).map(
         partial(_work_on, run=run, task=task),
         # More than there are items, and it warns.

@@ -198,7 +198,7 @@ def _load(kind: type[_Record], path: Path, remedy: str) -> _Record:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         version = values.get("version")
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else "a file with other content"
         raise DatasetError(f"a readable record at {path}", reason or str(error), remedy) from None
     if version != _VERSION:

@@ -231,4 +231,4 @@ def _write_items(
     if len(jobs) < 8 or processes == 1:  # a process costs more than it saves
         return [write(job) for job in jobs]
     with scene_pool(processes) as pool:
-        return list(pool.map(write, jobs, chunksize=4))
+        return list(pool.map(write, jobs))
