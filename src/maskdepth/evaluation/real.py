@@ -98,7 +98,7 @@ def judge_frames(
     if len(frames) <= tune:
         raise AssetError(
             f"more than the {tune} frames that are tuned on in {folder}", str(len(frames)),
-            "add frames, or tune on fewer",
+            "add frames, or tune on fewer: `evaluate-frames --tune N`",
         )  # fmt: skip
     plates: dict[str, Callable[[Picture], Picture]] = {
         "difference": lambda _: plate,

@@ -1,11 +1,12 @@
-"""What a small trained function reads from the few pixels about an outline.
+"""What small trained functions read from the few pixels about an outline.
 
 A network with a million weights sees the whole scene, most of it at half the size and less. Where
 an outline runs within a pixel is written in that pixel and its neighbours: in what the network
 said of them, in how far each lies on the way from the plate's colour to the foreground's, and in
 how well these are known. Three layers of a perceptron read it there, for a thousand pixels or two a
-picture, and give the correction of alpha's logit. It knows nothing of a scene, and was trained
-once, on outlines of composites whose alpha is exact (``docs/train_outlines.py``).
+picture, and give the correction of alpha's logit. A second one reads it again, now that it is
+clearer what is foreground for sure (`maskdepth.inference.samples`). They know nothing of a scene,
+and were trained once, on outlines of composites whose alpha is exact (``docs/train_outlines.py``).
 """
 
 from __future__ import annotations

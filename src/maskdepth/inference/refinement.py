@@ -9,9 +9,9 @@ far F and B lie apart. That measurement and the network's alpha are averaged, ea
 its variance.
 
 B is the plate lit as it is beside the outline, so that a shadow it lies in does not count as
-foreground. F and B are smooth: they are looked for at the size the network sees. There a trained
-function of a pixel and its neighbours (`maskdepth.inference.outline`) makes more of the same
-knowledge than the average does; a larger picture is then measured pixel by pixel.
+foreground. F and B are smooth: they are looked for at the size the network sees. There
+trained functions of a pixel and its neighbours (`maskdepth.inference.outline`) make more of the
+same knowledge than the average does; a larger picture is then measured pixel by pixel.
 
 Away from outlines a pixel is foreground or it is not, and a network that says 0.8 means that it is
 in four of five such cases: its alpha is a mean over what may be. There what is likelier counts for
