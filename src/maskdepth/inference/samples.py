@@ -18,7 +18,6 @@ from maskdepth.inference.neighbourhood import (
     MOST_VARIANCE,
     Neighbourhood,
     Places,
-    dot,
     squares_about,
 )
 
@@ -94,39 +93,38 @@ def try_colours(
     """
     most = int(_REACH)
     width = alpha.shape[1] + 2 * most
-    colours = np.pad(known.seen, ((most, most), (most, most), (0, 0))).reshape(-1, 3)
+    # A plane a channel: sums over the last of three axes are slow.
+    planes = [np.pad(known.seen[..., c], most).ravel() for c in range(known.seen.shape[2])]
     sure = np.pad(alpha > _SURE, most).ravel()
     steps = _STEPS @ np.array([width, 1])
-    of_both, told = known.averaged, []
+    averaged, told = known.averaged, [(np.zeros(0, np.float32),) * 4]
     for start in range(0, len(place[0]), _AT_ONCE):
         part = place[0][start : start + _AT_ONCE], place[1][start : start + _AT_ONCE]
-        index = ((part[0] + most) * width + part[1] + most)[:, None] + steps  # (n, K)
-        plate, usable = known.plate[part], sure[index]
-        apart = known.seen[part] - plate  # (n, 3)
-        ways = colours[index] - plate[:, None]  # (n, K, 3)
-        along, length = dot(ways, apart[:, None]), dot(ways, ways)
+        index = (part[0] + most) * width + part[1] + most + steps[:, None]  # (K, n)
+        usable = sure[index]
+        plate = known.plate[part].T  # (3, n)
+        apart = known.seen[part].T - plate
+        ways = [plane[index] - behind for plane, behind in zip(planes, plate, strict=True)]
+        along = sum(way * each for way, each in zip(ways, apart, strict=True))
+        length = sum(way * way for way in ways)
         found = np.clip(along / np.maximum(length, 1), 0, 1)
-        square = dot(apart, apart)[:, None] - 2 * found * along + found * found * length
-        distance = np.sqrt(np.maximum(square, 0)) + _FAR
+        square = (apart * apart).sum(axis=0) + found * (found * length - 2 * along)
+        distance = np.sqrt(np.maximum(square, 0)) + _FAR[:, None]
         distance[~usable] = np.inf
-        first = distance.argmin(axis=1)[:, None]
-        least = np.take_along_axis(distance, first, axis=1)
-        spread = _SPREAD + np.sqrt(np.minimum(known.noise[part], MOST_VARIANCE))
-        count = usable.sum(axis=1)
+        first = distance.argmin(axis=0), np.arange(index.shape[1])
+        count = usable.sum(axis=0)
         some = count > 0
-        least = np.where(some[:, None], least, 0)
-        weight = np.exp((least - distance) / spread[:, None])
-        mean = (weight * found).sum(axis=1) / np.maximum(weight.sum(axis=1), 1)
-        averaged = of_both[part]
+        least = np.where(some, distance[first], 0)
+        spread = _SPREAD + np.sqrt(np.minimum(known.noise[part], MOST_VARIANCE))
+        weight = np.exp((least - distance) / spread)
+        mean = (weight * found).sum(axis=0) / np.maximum(weight.sum(axis=0), 1)
         told.append(
             (
-                np.where(some, np.take_along_axis(found, first, axis=1)[:, 0], averaged),
-                np.where(some, np.minimum(least[:, 0], _WORST), _WORST),
-                np.where(some, mean, averaged),
-                count / len(_STEPS),
+                np.where(some, found[first], averaged[part]),
+                np.where(some, np.minimum(least, _WORST), _WORST).astype(np.float32),
+                np.where(some, mean, averaged[part]),
+                (count / len(_STEPS)).astype(np.float32),
             )
         )
-    best, far, mean, share = (
-        np.concatenate([np.zeros(0), *each]).astype(np.float32) for each in zip(*told, strict=True)
-    )
+    best, far, mean, share = (np.concatenate(each) for each in zip(*told, strict=True))
     return best, far, mean, share
