@@ -23,7 +23,9 @@ from PIL import Image
 from folders import contents
 from maskdepth import cli
 from maskdepth.cli import commands
+from maskdepth.errors import ConfigError
 from maskdepth.images import load_picture, save_png
+from maskdepth.learning.settings import TrainingConfig
 from maskdepth.synthesis.worlds import FAMILIES
 
 FAST = ["--small", "--size", "64", "--depth-scenes", "3", "--count", "3"]
@@ -264,6 +266,28 @@ def test_an_unknown_key_is_named_with_the_known_ones(tmp_path: Path, run: Run) -
     assert done.code == 2
     assert "learning_rat" in done.err
     assert "learning_rate" in done.err
+
+
+@pytest.mark.parametrize("text", ["learning_rate: 0.001\n", "minutes: 5\nlearning_rate: 0.001\n"])
+def test_the_command_line_tells_how_long_whatever_a_file_says(text: str, tmp_path: Path) -> None:
+    """A file of settings may leave it out, or say otherwise."""
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    settings = commands._settings(None, path, 7, None, None, None)
+    assert (settings.steps, settings.minutes, settings.learning_rate) == (7, None, 0.001)
+    settings = commands._settings(None, path, None, 2, None, None)
+    assert (settings.steps, settings.epochs) == (None, 2)
+
+
+def test_an_alias_bomb_is_one_line(tmp_path: Path) -> None:
+    """What is refused is shown in short, and never built whole."""
+    path = tmp_path / "settings.yaml"
+    lines = ["a0: &a0 [1, 1]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 40)]
+    path.write_text("batch_size:\n" + "".join(f"  {line}\n" for line in lines) + "steps: 1\n")
+    with pytest.raises(ConfigError, match="batch_size") as caught:
+        TrainingConfig.load(path)
+    assert len(str(caught.value)) < 2000
 
 
 def test_fit_does_not_touch_an_earlier_model(model: Path, pack: Path, run: Run) -> None:

@@ -742,7 +742,7 @@ def test_the_shipped_model_measures_an_object_that_stands_in_a_drawn_scene(
     once, twice = errors
     assert twice[0] < once[0] < 0.15
     assert twice[1] < once[1] < 0.15
-    assert twice[1] < 0.05
+    assert twice[1] < 0.1
 
 
 def test_wrong_requests_to_judge_are_refused() -> None:

@@ -378,6 +378,8 @@ DAMAGES = {
     "an unknown key": (_edit(extra=1), "unknown extra"),
     "a wrong type": (_edit(training_size="224"), "training_size"),
     "a size of zero": (_edit(fixed_size=0), "fixed_size"),
+    "a size beyond memory": (_edit(fixed_size=30_000), "fixed_size"),
+    "a size beyond numbers": (_edit(training_size=10**400), "training_size"),
     "no network listed": (_edit(sha256={}), "checksums by file name"),
     "a file outside": (_edit(sha256={NETWORK_FILE: "0", "../secret": "0"}), "checksums by file"),
     "a file to be missing": (_edit(sha256={NETWORK_FILE: "0", "a\\b": "0"}), "checksums by file"),
@@ -451,8 +453,9 @@ def test_devices_and_threads_are_checked(tmp_path: Path) -> None:
     folder = model_folder(tmp_path / "m", difference_network())
     with pytest.raises(UsageError, match="auto, cpu, cuda or mps"):
         Predictor.from_pretrained(folder, device="tpu")
-    with pytest.raises(UsageError, match="thread"):
-        Predictor.from_pretrained(folder, threads=0)
+    for threads in (0, 2**31, 1.5):
+        with pytest.raises(UsageError, match=r"1 to \d+ threads"):
+            Predictor.from_pretrained(folder, threads=threads)
     providers = onnxruntime.get_available_providers()
     absent = "mps" if "CoreMLExecutionProvider" not in providers else "cuda"
     with pytest.raises(UsageError, match="--device cpu"):

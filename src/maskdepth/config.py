@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
@@ -39,18 +40,19 @@ class Settings(BaseModel):
             told = first["msg"].removeprefix("Value error, ").removeprefix("expected ")
             raise ConfigError(
                 f"{told[:1].lower()}{told[1:]} for {key!r} in {source}",
-                repr(first["input"])[:80],
+                _SHORT.repr(first["input"]),
                 "mend that value",
             ) from None
 
     @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read settings from a YAML file.
+    def load(cls, path: Path, **given: Any) -> Self:
+        """Read settings from a YAML file; what is ``given`` stands in place of what it says.
 
         Raises:
             ConfigError: the file is missing, is not YAML, or does not validate.
         """
-        return cls.parse(_read_yaml(path), str(path))
+        values = _read_yaml(path)
+        return cls.parse({**values, **given} if isinstance(values, dict) else values, str(path))
 
     def overlaid(self, path: Path) -> Self:
         """A validated copy with the values that a YAML file names, at any depth, in their places.
@@ -64,6 +66,11 @@ class Settings(BaseModel):
         """A validated copy with some values replaced; ``None`` leaves a value as it is."""
         given = {key: value for key, value in changes.items() if value is not None}
         return self.parse({**self.model_dump(), **given}, "the command line")
+
+
+_SHORT: Final = reprlib.Repr()  # builds no more than it shows, of whatever a file holds
+_SHORT.maxlevel = 2
+_SHORT.maxstring = _SHORT.maxother = 80
 
 
 def _read_yaml(path: Path) -> Any:

@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -150,6 +150,8 @@ def predict(
     from maskdepth.inference.predictor import Predictor
     from maskdepth.inference.sources import find_jobs, predict_all
 
+    if source == "-" and sys.stdin is None:
+        raise UsageError("a picture on stdin", "a closed one", "pass the path of a picture")
     stdin = sys.stdin.buffer.read() if source == "-" else None
     jobs = find_jobs(source, plate, stdin=stdin)
     predictor = Predictor.from_pretrained(
@@ -360,12 +362,15 @@ def _settings(
     """The preset's settings, or those of a file, with what the command line says over them."""
     from maskdepth.learning.settings import TrainingConfig, preset_config
 
-    settings = TrainingConfig.load(config) if config else preset_config(preset or "small")
+    lasting = [steps, epochs, minutes].count(None) < 3
+    # A file may leave the duration to the command line, which has the last word in any case.
+    given: dict[str, Any] = {"steps": 1, "epochs": None, "minutes": None} if lasting else {}
+    settings = TrainingConfig.load(config, **given) if config else preset_config(preset or "small")
     if preset not in (None, settings.preset):
         raise UsageError(
             f"--preset as in {config}", f"{preset} and {settings.preset}", "leave one of them out"
         )
-    if [steps, epochs, minutes].count(None) < 3:
+    if lasting:
         settings = settings.lasting(steps=steps, epochs=epochs, minutes=minutes)
     return settings.with_(seed=seed, renderer=renderer)
 

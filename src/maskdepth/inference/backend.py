@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ Float = NDArray[np.float32]
 
 INPUTS = ("picture", "plate", "plate_disparity", "validity")
 OUTPUTS = ("alpha", "disparity")
+_MOST_THREADS = max(64, os.cpu_count() or 1)  # starting thousands takes minutes
 
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -101,8 +103,10 @@ class OnnxBackend:
 def _open_session(path: Path, device: str, threads: int | None) -> Any:
     import onnxruntime
 
-    if threads is not None and threads < 1:
-        raise UsageError("at least 1 thread", str(threads), "leave --threads out for all cores")
+    if threads is not None and (threads != int(threads) or not 1 <= threads <= _MOST_THREADS):
+        raise UsageError(
+            f"1 to {_MOST_THREADS} threads", repr(threads), "leave --threads out for all cores"
+        )
     available = onnxruntime.get_available_providers()
     if device == "auto":
         device = "cuda" if _PROVIDERS["cuda"] in available else "cpu"

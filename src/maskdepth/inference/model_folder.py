@@ -28,6 +28,7 @@ ASSETS_FILE = "assets.csv"
 LOG_FILE = "log.jsonl"
 CARD_FORMAT = "maskdepth-model"
 CARD_VERSION = 1
+_LARGEST_SIDE = 4096  # px; more would fill the memory of most machines
 
 NETWORKS = {"fp32": NETWORK_FILE, "int8": INT8_FILE}
 """The network's file by its precision."""
@@ -199,7 +200,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_size(value: Any) -> bool:
-    return type(value) is int and value >= 1
+    return type(value) is int and 1 <= value <= _LARGEST_SIDE
 
 
 def _is_text(value: Any) -> bool:
@@ -231,8 +232,11 @@ def _is_plain_name(name: str) -> bool:
 
 _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "preset": ("a text", _is_text),
-    "fixed_size": ("a size in pixels or null", lambda value: value is None or _is_size(value)),
-    "training_size": ("a size in pixels", _is_size),
+    "fixed_size": (
+        f"a size of at most {_LARGEST_SIDE} px, or null",
+        lambda value: value is None or _is_size(value),
+    ),
+    "training_size": (f"a size of at most {_LARGEST_SIDE} px", _is_size),
     "depth": ("a text", _is_text),
     "maskdepth": ("a version text", _is_text),
     "sha256": (f"checksums by file name, {NETWORK_FILE} among them,", _are_checksums),

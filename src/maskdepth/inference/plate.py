@@ -298,7 +298,7 @@ def _readable(name: str) -> Iterator[None]:
         ) from None
     except (
         zipfile.BadZipFile, zlib.error, PictureError, ValueError, KeyError, TypeError,
-        NotImplementedError, RuntimeError, EOFError,
+        NotImplementedError, RuntimeError, EOFError, OverflowError,
     ) as error:  # fmt: skip
         reason = error.got if isinstance(error, PictureError) else str(error).splitlines()[:1]
         raise PlateError(

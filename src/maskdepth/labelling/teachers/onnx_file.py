@@ -169,7 +169,7 @@ def _load_facts(path: Path, beside: Path) -> tuple[_Facts, bytes]:
     try:
         text = beside.read_bytes()
         facts = _Facts.parse(json.loads(text), str(beside))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise TeacherError(
             f"a JSON at {beside} that says how to read {path.name}",
