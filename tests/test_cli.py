@@ -189,6 +189,17 @@ def _png(image: Image.Image, **options: object) -> bytes:
     return stream.getvalue()
 
 
+def test_a_report_takes_no_other_json_along(model: Path, tmp_path: Path, run: Run) -> None:
+    """What lies under its name and is no evaluation is somebody's."""
+    (tmp_path / "mine.json").write_text('{"mine": 1}')
+    told = ("--report", tmp_path / "mine.html", "--count", "1")
+    done = run("evaluate", model, model / "dataset", *told)
+    assert done.code == 1
+    assert "mine.json" in done.err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.json"]
+    assert (tmp_path / "mine.json").read_text() == '{"mine": 1}'
+
+
 def test_a_bomb_is_refused_in_one_line(model: Path, tmp_path: Path, run: Run) -> None:
     """20 000 x 20 000 pixels in a small file: refused from the header."""
     bomb = tmp_path / "bomb.png"

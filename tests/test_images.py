@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import struct
 import subprocess
 import sys
@@ -571,14 +572,23 @@ def test_a_symbolic_link_stays_a_link(tmp_path: Path) -> None:
 
 
 def test_places_that_cannot_be_written_raise_storage_errors(tmp_path: Path) -> None:
-    """A file as folder and a folder as file are StorageErrors by name."""
+    """A file as folder, a folder as file and a pipe are StorageErrors by name."""
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
-    for path in (tmp_path / "file" / "a", tmp_path / "folder"):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "file" / "a", tmp_path / "folder", tmp_path / "pipe"):
         with pytest.raises(StorageError) as caught:
             images.write_bytes(path, b"data")
         assert str(path) in str(caught.value)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder", "pipe"]
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+@pytest.mark.parametrize("source", [None, [[1, 2]], 5, bytearray(b"x"), io.BytesIO(b"x")])
+def test_what_is_no_picture_is_named(source: object) -> None:
+    """One error that says what can be passed."""
+    with pytest.raises(PictureError, match=f"got {type(source).__name__}"):
+        images.load_picture(source)
 
 
 def test_missing_folders_are_made(tmp_path: Path) -> None:

@@ -249,8 +249,8 @@ def write_bytes(path: str | os.PathLike[str], data: bytes, *, durable: bool = Fa
         durable: see ``open_atomic``.
 
     Raises:
-        StorageError: a full disk, a folder that cannot be made or written, a folder at ``path``
-            itself.
+        StorageError: a full disk, a folder that cannot be made or written, a folder, a pipe or a
+            device at ``path`` itself.
     """
     with open_atomic(path, durable=durable) as file:
         file.write(data)
@@ -271,6 +271,10 @@ def open_atomic(path: str | os.PathLike[str], *, durable: bool = False) -> Itera
     """
     # Through a symbolic link to its target, as an ordinary write would go.
     target = Path(os.path.realpath(path))
+    if target.exists() and not (target.is_file() or target.is_dir()):
+        raise StorageError(
+            f"a file to write at {os.fspath(path)}", "a pipe or a device", "choose another name"
+        )
     part = target.parent / f".{secrets.token_hex(8)}.part"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -416,7 +420,14 @@ def _name(source: str | os.PathLike[str] | bytes | Image.Image) -> str:
         return f"the {len(source)} bytes given"
     if isinstance(source, Image.Image):
         return "the Pillow image given"
-    return os.fspath(source)
+    try:
+        return os.fspath(source)
+    except TypeError:
+        raise PictureError(
+            "a path, bytes, a Pillow image, or uint8 (H, W, 3) RGB",
+            type(source).__name__,
+            "pass one of them",
+        ) from None
 
 
 def _check_size(image: Image.Image, name: str) -> None:

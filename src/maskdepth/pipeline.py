@@ -13,6 +13,7 @@ import numpy as np
 
 from maskdepth.errors import DatasetError, DependencyError, StorageError, UsageError
 from maskdepth.evaluation import Evidence, evaluate, select_panels
+from maskdepth.evaluation.benchmark import FORMAT as EVALUATION_FORMAT
 from maskdepth.images import save_png, write_text
 from maskdepth.inference.finding import SHIPPED, find_model
 from maskdepth.inference.lineage import load_lineage, load_parent, save_lineage
@@ -253,6 +254,7 @@ def judge_model(
     """
     if report.suffix == ".json":
         raise UsageError("an HTML file for the report", str(report), "end its name in .html")
+    _check_figures(report.with_suffix(".json"))
     predictor = Predictor.from_pretrained(folder)
     card = predictor.card
     known = card.data.get("fingerprint") == dataset.spec.fingerprint
@@ -278,6 +280,23 @@ def judge_model(
         kept = {name: card.metrics[name] for name in ("int8",) if name in card.metrics}
         save_card(folder, replace(card, metrics=_main_figures(evaluation) | kept))
     return evaluation
+
+
+def _check_figures(path: Path) -> None:
+    """A JSON that is no evaluation's is somebody's."""
+    if not path.exists():
+        return
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        own = told["format"] == EVALUATION_FORMAT
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        own = False
+    if not own:
+        raise StorageError(
+            f"no other JSON at {path}, which goes beside the report",
+            "a file that is no evaluation",
+            "choose another name for the report",
+        )
 
 
 def _tell_quarters(notify: Notify) -> Callable[[int, int], None]:
