@@ -28,6 +28,7 @@ from maskdepth.synthesis.rules import (
     RecipeRules,
     RecolourRules,
     RegisteredRules,
+    SkylightRules,
     plan_rules,
 )
 
@@ -299,6 +300,8 @@ def test_the_hard_slice_is_frozen_and_within_its_ranges() -> None:
         assert (recipe.jpeg_picture, recipe.stale, effects.blur_sigma) == (None, None, 0.0)
         frozen += [round(recipe.noise_sigma, 9), recipe.noise_seed]
         values = dataclasses.asdict(effects)
+        # Younger than the benchmark too.
+        assert all(shadow.pop("blueness") == 0.0 for shadow in values["shadows"])
         frozen += [repr(values[name]) for name in HARD_CHOICES]
         # Whatever else there may be is switched off, also what is younger than this benchmark.
         untouched = {name: getattr(NO_EFFECTS, name) for name in HARD_CHOICES}
@@ -330,6 +333,25 @@ def test_rules_for_the_field_draw_every_effect_as_often_as_they_say() -> None:
     }
     for name, share in shares.items():
         assert share == pytest.approx(getattr(FIELD, name).probability, abs=0.03), name
+
+
+def test_shadows_of_a_sample_are_equally_blue_and_move_no_other_draw() -> None:
+    """The sky is one; without it, the same shadows are grey."""
+    pool = make_pool(9, 6, labelled=3)
+    off = FIELD.with_(plain=PlainRules(), skylight=SkylightRules())
+    on = off.with_(skylight=SkylightRules(probability=0.5, blueness=(0.05, 0.2)))
+    blue = []
+    for before, after in zip(
+        sample_recipes(off, pool, 5, 0, 400), sample_recipes(on, pool, 5, 0, 400), strict=True
+    ):
+        shades = {each.blueness for each in after.effects.shadows}
+        assert len(shades) <= 1
+        assert all(each == 0 or 0.05 <= each <= 0.2 for each in shades)
+        blue += [each > 0 for each in shades]
+        grey = tuple(dataclasses.replace(s, blueness=0.0) for s in after.effects.shadows)
+        effects = dataclasses.replace(after.effects, shadows=grey)
+        assert dataclasses.replace(after, effects=effects) == before
+    assert np.mean(blue) == pytest.approx(0.5, abs=0.1)
 
 
 def test_colours_and_exposure_are_drawn_from_their_ranges_and_move_no_other_draw() -> None:

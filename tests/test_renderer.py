@@ -279,6 +279,19 @@ def test_a_shadow_takes_its_share_of_the_light_and_lies_where_it_is_thrown() -> 
     assert (image[24:36, 8:20] == 255).all()
 
 
+def test_a_shadow_under_the_sky_is_bluer_the_deeper_it_is() -> None:
+    """Where green keeps a quarter of its light, red and blue keep powers of it; outside, all do."""
+    card = InMemory(np.full((40, 40, 4), 255, np.uint8), plain(200))
+    shadow = Shadow(strength=0.75, sigma_px=1.0, dx=30.0, dy=0.0, blueness=0.2)
+    recipe = dataclasses.replace(
+        with_object(width=20, height=20, x=4, y=20),
+        effects=dataclasses.replace(NO_EFFECTS, shadows=(shadow,)),
+    )
+    image = render(recipe, SIZE, card).image
+    assert image[30, 44] == pytest.approx([200 * 0.25**1.2, 50, 200 * 0.25**0.8], abs=1.5)
+    assert (image[:10] == 200).all()
+
+
 def test_a_flat_shadow_lies_at_the_feet() -> None:
     """With a tenth of the height, darkness stays near the object's lowest row."""
     card = InMemory(np.full((40, 20, 4), 255, np.uint8), plain(200))

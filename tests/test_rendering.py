@@ -149,11 +149,14 @@ def test_alpha_and_disparity_agree(dataset: Dataset, name: str) -> None:
 
 OUTSIDE = Shadow(strength=0.5, sigma_px=7.0, dx=-9.0, dy=6.0)
 CONTACT = Shadow(strength=0.6, sigma_px=1.5, dx=0.0, dy=0.0, height=0.2, lean=0.4)
+SKYLIT = dataclasses.replace(OUTSIDE, blueness=0.2)
+DEEP = dataclasses.replace(CONTACT, strength=1.0, blueness=0.1)
 GARISH = Recolour(hue_deg=205.0, saturation=1.4, contrast=1.3, gain=1.6)
 DULL = Recolour(hue_deg=80.0, saturation=0.3, contrast=0.5, gain=0.5)
 EACH_EFFECT: list[dict[str, object]] = [
     {"shadows": (OUTSIDE,)},
     {"shadows": (OUTSIDE, CONTACT)},
+    {"shadows": (SKYLIT, DEEP)},
     {"reflection": 0.6},
     {"harmony": 0.9},
     {"motion": (5.0, -3.0)},

@@ -22,6 +22,8 @@ class Shadow:
         dx, dy: how far it lies from the object, px.
         height: of the outline, which shrinks towards its lowest row; 1 leaves it as it is.
         lean: how far its top lies aside, in heights of the object.
+        blueness: where a share m of green's light is left, red has m^(1 + blueness) and blue
+            m^(1 - blueness).
     """
 
     strength: float
@@ -30,6 +32,7 @@ class Shadow:
     dy: float
     height: float = 1.0
     lean: float = 0.0
+    blueness: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,18 +195,22 @@ class EffectColumns:
         self._exposure = applies(rules.exposure) * between(next(u), rules.exposure.stops)
         self._plate_blur = applies(rules.soft_plate) * between(next(u), rules.soft_plate.sigma_px)
         self._defocus = applies(rules.defocus) * between(next(u), rules.defocus.sigma_px)
+        self._blueness = applies(rules.skylight) * between(next(u), rules.skylight.blueness)
 
     def of(self, row: int) -> Effects:
         """The effects of one sample."""
         if self.plain[row]:
             return NO_EFFECTS
         shadows = []
+        blueness = float(self._blueness[row])
         if self._shadow[row, 0] > 0:
-            shadows.append(Shadow(*map(float, self._shadow[row])))
+            strength, sigma_px, dx, dy = map(float, self._shadow[row])
+            shadows.append(Shadow(strength, sigma_px, dx, dy, blueness=blueness))
         if self._contact[row, 0] > 0:
             strength, height, lean = map(float, self._contact[row])
             # The flatter it lies, the nearer to the object it is, and the sharper.
-            shadows.append(Shadow(strength, 1.0 + 6.0 * height, 0.0, 0.0, height, lean * height))
+            lean *= height
+            shadows.append(Shadow(strength, 1.0 + 6.0 * height, 0.0, 0.0, height, lean, blueness))
         recolour = None
         if self._recolours[row]:
             recolour = Recolour(*map(float, self._recolour[row]))

@@ -67,7 +67,14 @@ def cast_shadow(
     dark = blur(np.asarray(dark, np.float32), shadow.sigma_px)
     part = picture[low_y:high_y, low_x:high_x]
     light = cv2.merge([1 - dark] * 3)
+    if shadow.blueness:
+        light = np.maximum(light, 0) ** shadow_powers(np.float32(shadow.blueness))
     part[:] = cv2.multiply(part, light, dtype=cv2.CV_8U)
+
+
+def shadow_powers(blueness: Floats | np.float32) -> Floats:
+    """Powers (..., 3) of what shadows (...) leave of the light, for red, green and blue."""
+    return np.stack([1 + blueness, np.ones_like(blueness), 1 - blueness], axis=-1)
 
 
 def reflect(

@@ -67,6 +67,12 @@ class ContactRules(EffectRules):
     lean: Leans = Field((-1.0, 1.0), description="how far it leans aside, in its own heights")
 
 
+class SkylightRules(EffectRules):
+    """Shadows are lit by the sky alone, which is bluer than the sun: the deeper they are."""
+
+    blueness: Shares = Field((0.0, 0.2), description="see `maskdepth.synthesis.effects.Shadow`")
+
+
 class ReflectionRules(EffectRules):
     """The object upside down below its feet, fading: smooth, wet or polished ground."""
 
@@ -225,6 +231,7 @@ class RecipeRules(Settings):
     exposure: ExposureRules = ExposureRules()
     soft_plate: SoftPlateRules = SoftPlateRules()
     defocus: DefocusRules = DefocusRules()
+    skylight: SkylightRules = SkylightRules()
 
     def at_size(self, size: int) -> Self:
         """The same rules for composites of another side, the cutouts in proportion.

@@ -34,6 +34,7 @@ from maskdepth.synthesis.optics import (
     exposure_gains,
     light_table,
     plate_matrix,
+    shadow_powers,
 )
 
 __all__ = [
@@ -67,7 +68,8 @@ def cast_shadows(pictures: Tensor, layers: Layers, shadows: Sequence[Shadow]) ->
     """Darken each picture by its object's shadow."""
     size, device = pictures.shape[2], pictures.device
     top, bottom, left, right = layers.box.T.astype(np.float64)
-    strength, sigma, dx, dy, flatness, lean = np.array([astuple(shadow) for shadow in shadows]).T
+    columns = np.array([astuple(shadow) for shadow in shadows]).T
+    strength, sigma, dx, dy, flatness, lean, blueness = columns
     height = layers.foot - top
     below = bottom - layers.foot
     reach = np.ceil(SHADOW_REACH * sigma)
@@ -87,7 +89,8 @@ def cast_shadows(pictures: Tensor, layers: Layers, shadows: Sequence[Shadow]) ->
     dark = _shifted(_picked_rows(layers.alpha, row + top[:, None], layers.box), shift)
     dark = dark * send(strength.astype(np.float32), device)[:, None, None]
     dark = _window_blur(dark, sigma, low, length)
-    return _byte(pictures * (1 - dark[:, None]))
+    powers = send(shadow_powers(blueness.astype(np.float32)), device)[:, :, None, None]
+    return _byte(pictures * (1 - dark[:, None]).clamp(min=0) ** powers)
 
 
 def _picked_rows(values: Tensor, row: NDArray[np.float64], box: NDArray[np.int64]) -> Tensor:
