@@ -360,6 +360,14 @@ def _edit(**changes: Any) -> Any:
     return edit
 
 
+def _pipe_at(name: str) -> Any:
+    def edit(folder: Path) -> None:
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+
+    return edit
+
+
 def _without(key: str) -> Any:
     def edit(folder: Path) -> None:
         path = folder / CARD_FILE
@@ -387,6 +395,8 @@ DAMAGES = {
     "a JSON list": (lambda folder: (folder / CARD_FILE).write_text("[]"), "list"),
     "no UTF-8": (lambda folder: (folder / CARD_FILE).write_bytes(b"\xff\xfe\xff"), "readable"),
     "no card": (lambda folder: (folder / CARD_FILE).unlink(), "has none"),
+    "a pipe for a card": (_pipe_at(CARD_FILE), "no regular file"),
+    "a pipe for a network": (_pipe_at(NETWORK_FILE), "no regular file"),
     "no network": (lambda folder: (folder / NETWORK_FILE).unlink(), "missing"),
     "an edited network": (
         lambda folder: (folder / NETWORK_FILE).write_bytes(difference_network() + b"\0"),

@@ -219,6 +219,36 @@ def decode_png(data: bytes) -> NDArray[Any]:
     return cv2.cvtColor(decoded, code)
 
 
+def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
+    """Open a file to read its bytes; pipes and devices are refused, some of which never end.
+
+    Raises:
+        OSError: as ``open``, or it is no regular file.
+    """
+    # Before it is opened: opening a pipe waits for its writer, for ever.
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode):
+        raise OSError("a folder" if stat.S_ISDIR(mode) else "no regular file")
+    return open(path, "rb")
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """All bytes of a file; see ``open_file``."""
+    with open_file(path) as file:
+        return file.read()
+
+
+def read_text(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:
+    """All text of a file, whose lines end in line feeds alone; see ``open_file``.
+
+    Raises:
+        OSError: see ``open_file``.
+        UnicodeDecodeError: it is not in that encoding.
+    """
+    with io.TextIOWrapper(open_file(path), encoding=encoding) as file:
+        return file.read()
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write UTF-8 text atomically; see ``write_bytes``."""
     write_bytes(path, text.encode("utf-8"))
@@ -405,14 +435,11 @@ def _stream(source: str | os.PathLike[str] | bytes, name: str) -> IO[bytes]:
         if not source:
             raise PictureError("the bytes of a picture", "no bytes", _READ_REMEDY)
         return io.BytesIO(source)
-    status = os.stat(source)
-    # Opening a pipe would wait for its writer, for ever.
-    if not stat.S_ISREG(status.st_mode):
-        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
-        raise PictureError(f"a picture file at {name}", kind, "pass the path of a picture file")
-    if status.st_size == 0:
+    file = open_file(source)
+    if os.fstat(file.fileno()).st_size == 0:
+        file.close()
         raise PictureError(f"a picture file at {name}", "an empty file", _READ_REMEDY)
-    return open(source, "rb")
+    return file
 
 
 def _name(source: str | os.PathLike[str] | bytes | Image.Image) -> str:

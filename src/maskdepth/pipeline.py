@@ -14,7 +14,7 @@ import numpy as np
 from maskdepth.errors import DatasetError, DependencyError, StorageError, UsageError
 from maskdepth.evaluation import Evidence, evaluate, select_panels
 from maskdepth.evaluation.benchmark import FORMAT as EVALUATION_FORMAT
-from maskdepth.images import save_png, write_text
+from maskdepth.images import read_text, save_png, write_text
 from maskdepth.inference.finding import SHIPPED, find_model
 from maskdepth.inference.lineage import load_lineage, load_parent, save_lineage
 from maskdepth.inference.model_folder import (
@@ -287,7 +287,7 @@ def _check_figures(path: Path) -> None:
     if not path.exists():
         return
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = json.loads(read_text(path))
         own = told["format"] == EVALUATION_FORMAT
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         own = False
@@ -324,7 +324,7 @@ def _read_log(path: Path) -> list[dict[str, Any]] | None:
     if not path.exists():
         return None
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in read_text(path).splitlines():
         with contextlib.suppress(ValueError):
             rows.append(json.loads(line))
     return rows
