@@ -620,6 +620,38 @@ def test_a_full_disk_leaves_whole_files_only(
         assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize("allowed", range(5))
+def test_a_save_that_failed_can_be_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: int
+) -> None:
+    """No file is left behind without the JSON that tells whose it is."""
+    real, left = os.replace, [allowed]
+
+    def stopped(source: str, target: str) -> None:
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        some_prediction().save(tmp_path, "a")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_predictions_are_replaced(tmp_path: Path) -> None:
+    """By their JSON they are known; whoever asks for none says where to write by himself."""
+    prediction = some_prediction()
+    (tmp_path / "a_alpha.png").write_text("mine")
+    with pytest.raises(StorageError, match=r"a_alpha\.png"):
+        prediction.save(tmp_path, "a")
+    assert [path.name for path in tmp_path.iterdir()] == ["a_alpha.png"]
+    assert (tmp_path / "a_alpha.png").read_text() == "mine"
+    prediction.save(tmp_path, "a", formats=["alpha"])
+    assert (tmp_path / "a_alpha.png").read_bytes() != b"mine"
+    assert prediction.save(tmp_path, "b") == prediction.save(tmp_path, "b")
+
+
 def test_an_output_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("x")
     with pytest.raises(StorageError, match="another output folder"):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Collection, Iterable, Set
+import os
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +31,7 @@ from maskdepth.inference.alignment import Alignment
 from maskdepth.inference.calibration import Calibration
 from maskdepth.inference.model_folder import ModelCard
 from maskdepth.inference.registration import Registration
+from maskdepth.inference.versions import refuse_foreign
 
 FILE_ENDINGS = {
     "alpha": "_alpha.png",
@@ -39,6 +42,9 @@ FILE_ENDINGS = {
     "json": ".json",
 }
 """The files of a prediction: what follows the stem, by format."""
+
+RECORD_FORMAT = "maskdepth-prediction"
+"""What the JSON of a prediction calls itself."""
 
 NO_DEPTH = "none"
 """A card's ``depth`` when the network never learned any."""
@@ -177,6 +183,9 @@ class Prediction:
     ) -> list[Path]:
         """Write the prediction's files, each of them atomically, the JSON last.
 
+        Files of an earlier prediction are replaced, by whose JSON they are known; others are not.
+        Without ``json`` among the formats nothing tells whose they are, and all are replaced.
+
         Args:
             folder: made if it is missing.
             stem: first part of the names; the picture's own, or ``"picture"``, if left out.
@@ -190,7 +199,8 @@ class Prediction:
         Raises:
             UsageError: an unknown format or depth format, a stem with a folder in it, or a file
                 that would overwrite an input; nothing is written then.
-            StorageError: the folder cannot be made or a file not written.
+            StorageError: the folder cannot be made or a file not written, or there is one that is
+                no prediction's.
         """
         target = make_folder(folder)
         if stem is None:
@@ -202,6 +212,19 @@ class Prediction:
         refuse_overwriting(
             paths.values(), file_identities(path for path in inputs if path is not None)
         )
+        refuse_replacing(paths)
+        try:
+            self._write(paths, depth_format)
+        except BaseException:
+            # Without their JSON nothing tells whose they are.
+            if "json" in paths and not paths["json"].exists():
+                for path in paths.values():
+                    with contextlib.suppress(OSError):
+                        Path(os.path.realpath(path)).unlink()
+            raise
+        return list(paths.values())
+
+    def _write(self, paths: dict[str, Path], depth_format: str) -> None:
         if "alpha" in paths:
             save_png(paths["alpha"], _to_8_bit(self.alpha))
         if "disparity" in paths:
@@ -221,14 +244,13 @@ class Prediction:
             write_text(
                 paths["json"], json.dumps(self._record(names, depth_format), indent=2) + "\n"
             )
-        return list(paths.values())
 
     def _record(self, files: dict[str, str], depth_format: str) -> dict[str, Any]:
         """What the JSON says: how to read the files, and where they come from."""
         height, width = self.alpha.shape
         card = self.card
         return {
-            "format": "maskdepth-prediction",
+            "format": RECORD_FORMAT,
             "version": 1,
             "picture": self.source.name if self.source is not None else None,
             "plate": self.plate_source.name if self.plate_source is not None else None,
@@ -347,6 +369,19 @@ def refuse_overwriting(outputs: Iterable[Path], inputs: Set[tuple[int, int]]) ->
                 f"{path}, which is an input",
                 "choose another output folder",
             )
+
+
+def refuse_replacing(paths: Mapping[str, Path]) -> None:
+    """Stop if writing a prediction would replace files that are no prediction's.
+
+    Args:
+        paths: what `output_paths` says, as far as it is written.
+
+    Raises:
+        StorageError: naming the first. Without a JSON nothing tells, and none is raised.
+    """
+    if "json" in paths:
+        refuse_foreign(paths.values(), paths["json"], RECORD_FORMAT)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
