@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 import maskdepth
+from maskdepth.depth import encode_disparity
 from maskdepth.errors import (
     ModelError,
     PictureError,
@@ -524,6 +526,27 @@ def test_a_preview_has_four_panels(height: int, width: int, expected: tuple[int,
 
 
 # Saving
+
+
+@pytest.mark.parametrize(("what", "most"), [("cutout", 12), ("preview", 12), ("disparity", 6)])
+def test_large_pictures_take_little_memory_beside_what_is_made(what: str, most: int) -> None:
+    """No several copies of a whole picture as floating numbers at once."""
+    height, width = 1500, 2000
+    alpha = np.full((height, width), 0.6, np.float32)
+    image = np.full((height, width, 3), 77, np.uint8)
+    prediction = Prediction(image=image, alpha=alpha, disparity=alpha, plate=image)
+    make = {
+        "cutout": prediction.cutout,
+        "preview": prediction.preview,
+        "disparity": lambda: encode_disparity(alpha),
+    }[what]
+    tracemalloc.start()
+    try:
+        make()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < most * height * width  # bytes a pixel
 
 
 def test_saved_files_read_back(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff",
 # Named formats only: Pillow would otherwise also try those that start a program (EPS).
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF")
 _EXIF_ORIENTATION = 0x0112
+_BAND = 2**18  # pixels
 _PART = re.compile(r"\.[0-9a-f]{16}\.part")
 _READ_REMEDY = "check the file, or save it again as PNG or JPEG"
 
@@ -346,6 +347,17 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def bands(height: int, width: int) -> Iterator[slice]:
+    """Rows of a picture, about a quarter of a million pixels at a time.
+
+    What is worked out pixel by pixel then needs little memory beside its result, and stays in the
+    processor's caches.
+    """
+    rows = max(1, _BAND // max(1, width))
+    for top in range(0, height, rows):
+        yield slice(top, min(top + rows, height))
+
+
 def resize(array: _Array, height: int, width: int) -> _Array:
     """Resize (H, W) or (H, W, C): area means where a side shrinks, bilinear where it grows.
 
@@ -388,9 +400,14 @@ def resize_cutout(cutout: NDArray[np.uint8], height: int, width: int) -> NDArray
     """
     if cutout.shape[:2] == (height, width):
         return cutout
-    alpha = cutout[..., 3:].astype(np.float32)
-    colour = resize(cutout[..., :3] * alpha, height, width)
-    alpha = resize(alpha, height, width)
+    # A plane at a time: as floats, a photo's planes together would take half a gigabyte.
+    shrunk = (min(height, cutout.shape[0]), min(width, cutout.shape[1]))
+    planes = [
+        resize(np.multiply(cutout[..., channel], cutout[..., 3], dtype=np.float32), *shrunk)
+        for channel in range(3)
+    ]
+    colour = resize(np.dstack(planes), height, width)
+    alpha = resize(cutout[..., 3:].astype(np.float32), height, width)
     straight = colour / np.maximum(alpha, 1e-6)
     return _as_uint8(np.rint(np.concatenate([np.minimum(straight, 255), alpha], axis=2)))
 

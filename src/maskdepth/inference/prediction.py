@@ -19,6 +19,7 @@ from maskdepth import __version__
 from maskdepth.depth import colourise, encode_depth_mm, encode_depth_npy, encode_disparity
 from maskdepth.errors import UsageError
 from maskdepth.images import (
+    bands,
     make_folder,
     resize,
     resize_cutout,
@@ -142,16 +143,19 @@ class Prediction:
         the colour is the picture's own. Fully transparent pixels are black: they keep nothing
         of the scene.
         """
-        colour = self.image.copy()
-        if self.plate is not None:
-            known = self.alpha >= _MIN_ALPHA
-            alpha = self.alpha[known][:, None]  # (K, 1)
-            background = self.plate[known].astype(np.float32)  # (K, 3)
-            foreground = (self.image[known] - (1 - alpha) * background) / alpha
-            colour[known] = np.clip(np.rint(foreground), 0, 255).astype(np.uint8)
-        opacity = _to_8_bit(self.alpha)
-        colour[opacity == 0] = 0
-        return np.dstack([colour, opacity])
+        cutout = np.empty((*self.alpha.shape, 4), np.uint8)
+        for rows in bands(*self.alpha.shape):
+            whole, colour = self.alpha[rows], self.image[rows].copy()
+            if self.plate is not None:
+                known = whole >= _MIN_ALPHA
+                alpha = whole[known][:, None]  # (K, 1)
+                background = self.plate[rows][known].astype(np.float32)  # (K, 3)
+                foreground = (colour[known] - (1 - alpha) * background) / alpha
+                colour[known] = np.clip(np.rint(foreground), 0, 255).astype(np.uint8)
+            opacity = _to_8_bit(whole)
+            colour[opacity == 0] = 0
+            cutout[rows, :, :3], cutout[rows, :, 3] = colour, opacity
+        return cutout
 
     def preview(self) -> NDArray[np.uint8]:
         """Four panels side by side: picture, cutout over a checkerboard, alpha, disparity.
@@ -159,10 +163,13 @@ class Prediction:
         Returns:
             uint8 (h, 4 w, 3) RGB, each panel's long side at most 640 px.
         """
+        return self._preview(self.cutout())
+
+    def _preview(self, cutout: NDArray[np.uint8]) -> NDArray[np.uint8]:
         height, width = self.alpha.shape
         shrink = min(1.0, _PANEL_SIDE / max(height, width))
         small = (max(1, round(height * shrink)), max(1, round(width * shrink)))
-        cutout = resize_cutout(self.cutout(), *small)
+        cutout = resize_cutout(cutout, *small)
         opacity = cutout[..., 3:].astype(np.float32) / 255
         over_checks = opacity * cutout[..., :3] + (1 - opacity) * _checkerboard(*small)
         panels = [
@@ -234,10 +241,12 @@ class Prediction:
                 write_bytes(paths["depth"], encode_depth_npy(self.depth_m))
             else:
                 save_png(paths["depth"], encode_depth_mm(self.depth_m)[0])
-        if "cutout" in paths:
-            save_png(paths["cutout"], self.cutout())
-        if "preview" in paths:
-            save_jpeg(paths["preview"], self.preview())
+        if "cutout" in paths or "preview" in paths:
+            cutout = self.cutout()
+            if "cutout" in paths:
+                save_png(paths["cutout"], cutout)
+            if "preview" in paths:
+                save_jpeg(paths["preview"], self._preview(cutout))
         if "json" in paths:
             names = {kind: path.name for kind, path in paths.items() if kind != "json"}
             # In ASCII: a file's name need not be valid UTF-8, the JSON has to be.
@@ -393,7 +402,10 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _to_8_bit(alpha: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return np.rint(np.clip(alpha, 0, 1) * 255).astype(np.uint8)
+    codes = np.empty(alpha.shape, np.uint8)
+    for rows in bands(*alpha.shape):
+        codes[rows] = np.rint(np.clip(alpha[rows], 0, 1) * 255)
+    return codes
 
 
 def _checkerboard(height: int, width: int) -> NDArray[np.float32]:
