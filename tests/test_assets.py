@@ -194,14 +194,14 @@ def test_a_background_may_have_any_mode(backgrounds: Path) -> None:
 def test_a_file_without_permission_is_unreadable(cutouts: Path, monkeypatch: Any) -> None:
     """A file that may not be read is a finding, not a crash."""
     secret = cutouts / "cutout_2.png"
-    read = Path.read_bytes
+    real = open
 
-    def refuse(path: Path) -> bytes:
+    def refuse(path: Any, *more: Any, **named: Any) -> Any:
         if path == secret:
             raise PermissionError(13, "Permission denied")
-        return read(path)
+        return real(path, *more, **named)
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr("builtins.open", refuse)
     assets, findings = scan_cutouts(cutouts)
     assert len(assets) == 4
     assert str(findings[0]) == f"{secret}: unreadable (Permission denied), dropped"

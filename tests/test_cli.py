@@ -189,15 +189,32 @@ def _png(image: Image.Image, **options: object) -> bytes:
     return stream.getvalue()
 
 
-def test_a_report_takes_no_other_json_along(model: Path, tmp_path: Path, run: Run) -> None:
-    """What lies under its name and is no evaluation is somebody's."""
-    (tmp_path / "mine.json").write_text('{"mine": 1}')
+@pytest.mark.parametrize("name", ["mine.json", "mine.html"])
+def test_a_report_replaces_none_but_reports(
+    model: Path, tmp_path: Path, run: Run, name: str
+) -> None:
+    """What lies under its name, or its JSON's, and is no evaluation is somebody's."""
+    (tmp_path / name).write_text('{"mine": 1}')
     told = ("--report", tmp_path / "mine.html", "--count", "1")
     done = run("evaluate", model, model / "dataset", *told)
     assert done.code == 1
-    assert "mine.json" in done.err
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.json"]
-    assert (tmp_path / "mine.json").read_text() == '{"mine": 1}'
+    assert name in done.err
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == '{"mine": 1}'
+
+
+@pytest.mark.parametrize("given", [("-o", ""), ("--output=",), ("-o", "out", "--plate", "")])
+def test_an_empty_path_is_refused(
+    given: tuple[str, ...], tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be the current folder, and comes from a script's variable that is not set."""
+    monkeypatch.chdir(tmp_path)
+    save_png(tmp_path / "a.png", np.full((40, 50, 3), 90, np.uint8))
+    done = run("predict", "a.png", *given)
+    assert done.code == 2
+    assert "a value for -" in done.err
+    assert len(done.err.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
 def test_a_bomb_is_refused_in_one_line(model: Path, tmp_path: Path, run: Run) -> None:

@@ -316,6 +316,16 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
         images.load_picture(b"")
 
 
+@pytest.mark.parametrize("read", [images.open_file, images.read_bytes, images.read_text])
+def test_a_pipe_that_nobody_writes_is_not_waited_for(read: Any, tmp_path: Path) -> None:
+    """Opening one would never return; a folder is named as well."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="no regular file"):
+        read(tmp_path / "pipe")
+    with pytest.raises(OSError, match="a folder"):
+        read(tmp_path)
+
+
 def test_a_file_without_permission_is_named(tmp_path: Path, monkeypatch: Any) -> None:
     """No permission to read is a PictureError, also where tests run as root."""
     path = tmp_path / "secret.png"

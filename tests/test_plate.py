@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import sys
 import zipfile
@@ -303,8 +304,10 @@ def test_a_profile_from_before_health_was_measured_is_read(tmp_path: Path) -> No
     assert same(replace(loaded, health=calibrated().health), calibrated())
 
 
-def test_a_missing_profile_and_a_folder_are_named(tmp_path: Path) -> None:
-    for path in (tmp_path / "no.plate", tmp_path):
+def test_what_is_no_file_is_named(tmp_path: Path) -> None:
+    """A missing profile, a folder, and a pipe that nobody writes."""
+    os.mkfifo(tmp_path / "pipe.plate")
+    for path in (tmp_path / "no.plate", tmp_path, tmp_path / "pipe.plate"):
         with pytest.raises(PlateError, match="readable plate profile"):
             load_profile(path)
     with pytest.raises(UsageError, match=r"\.plate"):

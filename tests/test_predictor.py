@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 import maskdepth
+from maskdepth.depth import encode_disparity
 from maskdepth.errors import (
     ModelError,
     PictureError,
@@ -360,6 +362,14 @@ def _edit(**changes: Any) -> Any:
     return edit
 
 
+def _pipe_at(name: str) -> Any:
+    def edit(folder: Path) -> None:
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+
+    return edit
+
+
 def _without(key: str) -> Any:
     def edit(folder: Path) -> None:
         path = folder / CARD_FILE
@@ -387,6 +397,8 @@ DAMAGES = {
     "a JSON list": (lambda folder: (folder / CARD_FILE).write_text("[]"), "list"),
     "no UTF-8": (lambda folder: (folder / CARD_FILE).write_bytes(b"\xff\xfe\xff"), "readable"),
     "no card": (lambda folder: (folder / CARD_FILE).unlink(), "has none"),
+    "a pipe for a card": (_pipe_at(CARD_FILE), "no regular file"),
+    "a pipe for a network": (_pipe_at(NETWORK_FILE), "no regular file"),
     "no network": (lambda folder: (folder / NETWORK_FILE).unlink(), "missing"),
     "an edited network": (
         lambda folder: (folder / NETWORK_FILE).write_bytes(difference_network() + b"\0"),
@@ -516,6 +528,27 @@ def test_a_preview_has_four_panels(height: int, width: int, expected: tuple[int,
 # Saving
 
 
+@pytest.mark.parametrize(("what", "most"), [("cutout", 12), ("preview", 12), ("disparity", 6)])
+def test_large_pictures_take_little_memory_beside_what_is_made(what: str, most: int) -> None:
+    """No several copies of a whole picture as floating numbers at once."""
+    height, width = 1500, 2000
+    alpha = np.full((height, width), 0.6, np.float32)
+    image = np.full((height, width, 3), 77, np.uint8)
+    prediction = Prediction(image=image, alpha=alpha, disparity=alpha, plate=image)
+    make = {
+        "cutout": prediction.cutout,
+        "preview": prediction.preview,
+        "disparity": lambda: encode_disparity(alpha),
+    }[what]
+    tracemalloc.start()
+    try:
+        make()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < most * height * width  # bytes a pixel
+
+
 def test_saved_files_read_back(tmp_path: Path) -> None:
     """Another reader finds the sizes, depths and values that the JSON describes."""
     prediction = some_prediction(source=Path("in/cat.jpg"), plate_source=Path("in/room.png"))
@@ -608,6 +641,38 @@ def test_a_full_disk_leaves_whole_files_only(
         with pytest.raises(StorageError, match="No space left"):
             some_prediction().save(tmp_path, "a")
         assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("allowed", range(5))
+def test_a_save_that_failed_can_be_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: int
+) -> None:
+    """No file is left behind without the JSON that tells whose it is."""
+    real, left = os.replace, [allowed]
+
+    def stopped(source: str, target: str) -> None:
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        some_prediction().save(tmp_path, "a")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_predictions_are_replaced(tmp_path: Path) -> None:
+    """By their JSON they are known; whoever asks for none says where to write by himself."""
+    prediction = some_prediction()
+    (tmp_path / "a_alpha.png").write_text("mine")
+    with pytest.raises(StorageError, match=r"a_alpha\.png"):
+        prediction.save(tmp_path, "a")
+    assert [path.name for path in tmp_path.iterdir()] == ["a_alpha.png"]
+    assert (tmp_path / "a_alpha.png").read_text() == "mine"
+    prediction.save(tmp_path, "a", formats=["alpha"])
+    assert (tmp_path / "a_alpha.png").read_bytes() != b"mine"
+    assert prediction.save(tmp_path, "b") == prediction.save(tmp_path, "b")
 
 
 def test_an_output_folder_that_is_a_file_is_named(tmp_path: Path) -> None:

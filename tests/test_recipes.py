@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import itertools
 import multiprocessing
+import os
 from pathlib import Path
 
 import numpy as np
@@ -256,6 +257,13 @@ def test_yaml_that_cannot_be_read_is_one_error(text: str, tmp_path: Path) -> Non
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match="readable YAML"):
         plan_rules("free", path)
+
+
+def test_settings_come_from_files_alone(tmp_path: Path) -> None:
+    """A pipe that nobody writes would be waited for without end."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="no regular file"):
+        plan_rules("free", tmp_path / "pipe")
 
 
 def test_rules_keep_their_size_unless_another_is_asked_for(tmp_path: Path) -> None:

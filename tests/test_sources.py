@@ -298,6 +298,19 @@ def test_a_second_run_beside_the_pictures_finds_the_same_jobs(tmp_path: Path) ->
     assert predict_all(PREDICTOR, jobs, tmp_path).written == first.written
 
 
+@pytest.mark.parametrize("name", ["a.json", "a_disparity.png", "a_depth.png"])
+def test_files_that_are_no_predictions_are_left_alone(tmp_path: Path, name: str) -> None:
+    """An annotation or a label beside its picture: named before anything is predicted."""
+    jobs = [Job(picture(tmp_path / "a.png"), None, "a"), Job(tmp_path / "a.png", None, "b")]
+    (tmp_path / name).write_text('{"format": "mine"}')
+    summary = predict_all(PREDICTOR, jobs, tmp_path)
+    assert [message for _, message in summary.failures if name in message]
+    assert len(summary.failures) == 1
+    assert (tmp_path / name).read_text() == '{"format": "mine"}'
+    assert sorted(path.name for path in tmp_path.glob("a*")) == sorted(["a.png", name])
+    assert (tmp_path / "b.json").exists()
+
+
 def test_what_concerns_the_whole_run_stops_it(tmp_path: Path) -> None:
     """An unknown format or an impossible output folder is no single picture's failure."""
     jobs = [Job(picture(tmp_path / "a.png"), None, "a")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -296,6 +297,13 @@ def test_an_array_that_is_no_depth_of_its_picture_is_one_line(
     np.save(file, array, allow_pickle=True)
     with pytest.raises(PictureError, match=complaint):
         SensorDepth().load(file, 2, 3)
+
+
+def test_a_pipe_is_no_depth_file(tmp_path: Path) -> None:
+    """One that nobody writes would be waited for without end."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(PictureError, match="no regular file"):
+        SensorDepth().load(tmp_path / "pipe", 2, 3)
 
 
 def test_exact_depth_is_taken_from_a_sample_pack_alone(tmp_path: Path) -> None:

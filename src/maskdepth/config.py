@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from maskdepth.errors import ConfigError
+from maskdepth.images import read_text
 
 LARGEST_SEED: Final = 2**63 - 1
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
@@ -76,7 +77,7 @@ _SHORT.maxstring = _SHORT.maxother = 80
 def _read_yaml(path: Path) -> Any:
     """What a YAML file holds; an empty one holds no settings."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.safe_load(read_text(path))
     # Tags and nesting can raise nearly anything, a date of a 13th month a ValueError.
     except (
         OSError,

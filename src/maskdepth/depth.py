@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.errors import PictureError
+from maskdepth.images import bands
 
 DISPARITY_STEPS = 65534  # codes 1..65535 hold 0..1, code 0 is invalid
 MAX_DEPTH_MM = 65535
@@ -115,13 +116,16 @@ def encode_disparity(disparity: NDArray[Any]) -> NDArray[np.uint16]:
     Args:
         disparity: (H, W); values outside [0,1] are clipped, NaN is invalid.
     """
-    # In place: on maps of a composite's size, making arrays takes longer than computing them.
-    codes = np.multiply(disparity, DISPARITY_STEPS, dtype=np.float64)
-    np.rint(codes, out=codes)
-    codes += 1
-    np.clip(codes, 1, DISPARITY_STEPS + 1, out=codes)
-    codes[np.isnan(codes)] = 0
-    return np.asarray(codes, np.uint16)
+    result = np.empty(disparity.shape, np.uint16)
+    for rows in bands(*disparity.shape):
+        # In place: on maps of a composite's size, making arrays takes longer than computing them.
+        codes = np.multiply(disparity[rows], DISPARITY_STEPS, dtype=np.float64)
+        np.rint(codes, out=codes)
+        codes += 1
+        np.clip(codes, 1, DISPARITY_STEPS + 1, out=codes)
+        codes[np.isnan(codes)] = 0
+        result[rows] = codes
+    return result
 
 
 def decode_disparity(codes: NDArray[np.uint16]) -> NDArray[np.float32]:

@@ -35,6 +35,7 @@ PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff",
 # Named formats only: Pillow would otherwise also try those that start a program (EPS).
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF")
 _EXIF_ORIENTATION = 0x0112
+_BAND = 2**18  # pixels
 _PART = re.compile(r"\.[0-9a-f]{16}\.part")
 _READ_REMEDY = "check the file, or save it again as PNG or JPEG"
 
@@ -219,6 +220,36 @@ def decode_png(data: bytes) -> NDArray[Any]:
     return cv2.cvtColor(decoded, code)
 
 
+def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
+    """Open a file to read its bytes; pipes and devices are refused, some of which never end.
+
+    Raises:
+        OSError: as ``open``, or it is no regular file.
+    """
+    # Before it is opened: opening a pipe waits for its writer, for ever.
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode):
+        raise OSError("a folder" if stat.S_ISDIR(mode) else "no regular file")
+    return open(path, "rb")
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """All bytes of a file; see ``open_file``."""
+    with open_file(path) as file:
+        return file.read()
+
+
+def read_text(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:
+    """All text of a file, whose lines end in line feeds alone; see ``open_file``.
+
+    Raises:
+        OSError: see ``open_file``.
+        UnicodeDecodeError: it is not in that encoding.
+    """
+    with io.TextIOWrapper(open_file(path), encoding=encoding) as file:
+        return file.read()
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write UTF-8 text atomically; see ``write_bytes``."""
     write_bytes(path, text.encode("utf-8"))
@@ -316,6 +347,17 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def bands(height: int, width: int) -> Iterator[slice]:
+    """Rows of a picture, about a quarter of a million pixels at a time.
+
+    What is worked out pixel by pixel then needs little memory beside its result, and stays in the
+    processor's caches.
+    """
+    rows = max(1, _BAND // max(1, width))
+    for top in range(0, height, rows):
+        yield slice(top, min(top + rows, height))
+
+
 def resize(array: _Array, height: int, width: int) -> _Array:
     """Resize (H, W) or (H, W, C): area means where a side shrinks, bilinear where it grows.
 
@@ -358,9 +400,14 @@ def resize_cutout(cutout: NDArray[np.uint8], height: int, width: int) -> NDArray
     """
     if cutout.shape[:2] == (height, width):
         return cutout
-    alpha = cutout[..., 3:].astype(np.float32)
-    colour = resize(cutout[..., :3] * alpha, height, width)
-    alpha = resize(alpha, height, width)
+    # A plane at a time: as floats, a photo's planes together would take half a gigabyte.
+    shrunk = (min(height, cutout.shape[0]), min(width, cutout.shape[1]))
+    planes = [
+        resize(np.multiply(cutout[..., channel], cutout[..., 3], dtype=np.float32), *shrunk)
+        for channel in range(3)
+    ]
+    colour = resize(np.dstack(planes), height, width)
+    alpha = resize(cutout[..., 3:].astype(np.float32), height, width)
     straight = colour / np.maximum(alpha, 1e-6)
     return _as_uint8(np.rint(np.concatenate([np.minimum(straight, 255), alpha], axis=2)))
 
@@ -405,14 +452,11 @@ def _stream(source: str | os.PathLike[str] | bytes, name: str) -> IO[bytes]:
         if not source:
             raise PictureError("the bytes of a picture", "no bytes", _READ_REMEDY)
         return io.BytesIO(source)
-    status = os.stat(source)
-    # Opening a pipe would wait for its writer, for ever.
-    if not stat.S_ISREG(status.st_mode):
-        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
-        raise PictureError(f"a picture file at {name}", kind, "pass the path of a picture file")
-    if status.st_size == 0:
+    file = open_file(source)
+    if os.fstat(file.fileno()).st_size == 0:
+        file.close()
         raise PictureError(f"a picture file at {name}", "an empty file", _READ_REMEDY)
-    return open(source, "rb")
+    return file
 
 
 def _name(source: str | os.PathLike[str] | bytes | Image.Image) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from maskdepth.errors import DatasetError, DependencyError, StorageError, UsageError
 from maskdepth.evaluation import Evidence, evaluate, select_panels
 from maskdepth.evaluation.benchmark import FORMAT as EVALUATION_FORMAT
-from maskdepth.images import save_png, write_text
+from maskdepth.images import read_text, save_png, write_text
 from maskdepth.inference.finding import SHIPPED, find_model
 from maskdepth.inference.lineage import load_lineage, load_parent, save_lineage
 from maskdepth.inference.model_folder import (
@@ -26,6 +26,7 @@ from maskdepth.inference.model_folder import (
     save_card,
 )
 from maskdepth.inference.predictor import Predictor
+from maskdepth.inference.versions import refuse_foreign
 from maskdepth.labelling.build import Dataset, compose_dataset, open_dataset
 from maskdepth.labelling.storage import ShardReader, StoredDisparity
 from maskdepth.labelling.teachers.devices import pick_device
@@ -251,10 +252,14 @@ def judge_model(
         against: other model folders for the same table.
         count: composites a slice.
         evidence: what to judge on beside the slices.
+
+    Raises:
+        UsageError: the report's name ends in .json.
+        StorageError: there is a file in the report's or its JSON's place that no evaluation wrote.
     """
     if report.suffix == ".json":
         raise UsageError("an HTML file for the report", str(report), "end its name in .html")
-    _check_figures(report.with_suffix(".json"))
+    _refuse_foreign_report(report)
     predictor = Predictor.from_pretrained(folder)
     card = predictor.card
     known = card.data.get("fingerprint") == dataset.spec.fingerprint
@@ -282,21 +287,10 @@ def judge_model(
     return evaluation
 
 
-def _check_figures(path: Path) -> None:
-    """A JSON that is no evaluation's is somebody's."""
-    if not path.exists():
-        return
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        own = told["format"] == EVALUATION_FORMAT
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        own = False
-    if not own:
-        raise StorageError(
-            f"no other JSON at {path}, which goes beside the report",
-            "a file that is no evaluation",
-            "choose another name for the report",
-        )
+def _refuse_foreign_report(report: Path) -> None:
+    """Somebody's page or JSON is not written over."""
+    figures = report.with_suffix(".json")
+    refuse_foreign([report, figures], figures, EVALUATION_FORMAT)
 
 
 def _tell_quarters(notify: Notify) -> Callable[[int, int], None]:
@@ -324,7 +318,7 @@ def _read_log(path: Path) -> list[dict[str, Any]] | None:
     if not path.exists():
         return None
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in read_text(path).splitlines():
         with contextlib.suppress(ValueError):
             rows.append(json.loads(line))
     return rows
@@ -373,10 +367,13 @@ def fit(
         The evaluation, or None where a signal ended the training; ``resume`` goes on then.
 
     Raises:
-        StorageError: ``output`` holds a model or a run already and ``resume`` is off.
+        StorageError: ``output`` holds a model or a run already and ``resume`` is off, or a report
+            that no evaluation wrote.
     """
     folder = output / "dataset"
     _check_run(output, resume=resume, start=start)
+    report = output / "report.html"
+    _refuse_foreign_report(report)
     if resume:
         dataset = open_dataset(folder)
     else:
@@ -405,7 +402,7 @@ def fit(
     )
     if interrupted:
         return None
-    return judge_model(output, dataset, report=output / "report.html", count=count, notify=notify)
+    return judge_model(output, dataset, report=report, count=count, notify=notify)
 
 
 def demo(

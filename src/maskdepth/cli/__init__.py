@@ -12,7 +12,7 @@ import typer
 
 from maskdepth.cli.bench import bench_app
 from maskdepth.cli.commands import INTERRUPTED, app
-from maskdepth.errors import DependencyError, MaskdepthError, StorageError
+from maskdepth.errors import DependencyError, MaskdepthError, StorageError, UsageError
 
 __all__ = ["app", "main"]
 
@@ -22,6 +22,7 @@ app.add_typer(bench_app, name="bench")
 def main() -> None:
     """The console script: errors become one line on stderr and an exit code."""
     try:
+        _refuse_empty(sys.argv[1:])
         app()
     except MaskdepthError as error:
         _fail(error)
@@ -45,6 +46,18 @@ def main() -> None:
         _fail(StorageError("files that can be read and written", named, "free or permit them"))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _refuse_empty(arguments: list[str]) -> None:
+    """An empty path would be the current folder, as a variable of a script that is not set."""
+    before = ""
+    for argument in arguments:
+        name, sign, value = argument.partition("=")
+        joined = name.startswith("--") and sign and not value
+        if joined or not argument:
+            option = name if joined else before if before.startswith("-") else "each argument"
+            raise UsageError(f"a value for {option}", "an empty one", "give it, or leave it out")
+        before = argument
 
 
 def _fail(error: MaskdepthError) -> None:

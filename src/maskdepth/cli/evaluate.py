@@ -37,7 +37,11 @@ def evaluate(
     model: ModelFolder,
     dataset: DatasetFolder,
     report: Annotated[
-        Path | None, typer.Option(help="HTML report; a JSON of the same name lies beside it.")
+        Path | None,
+        typer.Option(
+            help="HTML report, else report.html in MODEL; a JSON of the same name lies beside it. "
+            "An earlier report is replaced."
+        ),
     ] = None,
     against: Annotated[
         list[Path] | None, typer.Option(help="Another model folder for the same table.")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from maskdepth.errors import DatasetError, ModelError
-from maskdepth.images import write_text
+from maskdepth.images import read_text, write_text
 from maskdepth.inference.model_folder import (
     ASSETS_FILE,
     WEIGHTS_FILE,
@@ -139,7 +139,7 @@ def load_assets(path: Path) -> tuple[UsedAsset, ...]:
     """
     remedy = "copy the whole model folder again"
     try:
-        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
+        rows = list(csv.reader(io.StringIO(read_text(path))))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ModelError(f"a readable {path}", first_line(error), remedy) from None
     columns = [field.name for field in fields(UsedAsset)]
@@ -236,7 +236,7 @@ def load_lineage(folder: Path) -> Parent | None:
     if not path.exists():
         return None
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = json.loads(read_text(path))
         card = ModelCard(**told["card"])
         return Parent(told["model"], told["sha256"], card, () if told["assets_known"] else None)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

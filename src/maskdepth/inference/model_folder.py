@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from maskdepth.errors import ModelError, UsageError
-from maskdepth.images import write_text
+from maskdepth.images import open_file, read_text, write_text
 from maskdepth.inference.versions import check_version
 
 CARD_FILE = "model.json"
@@ -122,7 +122,7 @@ def read_card(folder: Path) -> ModelCard:
                 f"{folder}, which is {'a file' if folder.exists() else 'not there'}",
                 "make one with `maskdepth fit CUTOUTS BACKGROUNDS -o MODEL` and pass MODEL",
             )
-        text = card_path.read_text(encoding="utf-8")
+        text = read_text(card_path)
     except FileNotFoundError:
         raise ModelError(
             f"a model folder with {CARD_FILE}",
@@ -147,7 +147,7 @@ def save_card(folder: Path, card: ModelCard) -> Path:
 
 def file_checksum(path: Path) -> str:
     """SHA-256 of a file's bytes, hexadecimal; an ``OSError`` is the caller's to explain."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

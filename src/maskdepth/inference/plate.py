@@ -40,6 +40,7 @@ from maskdepth.images import (
     encode_png,
     load_grey16,
     load_picture,
+    open_file,
     resize,
     resize_disparity,
     write_bytes,
@@ -233,7 +234,7 @@ def load_profile(path: str | os.PathLike[str]) -> PlateProfile:
         PlateError: not there, damaged, changed, or of another version.
     """
     name = os.fspath(path)
-    with _readable(name), zipfile.ZipFile(path) as archive:
+    with _readable(name), open_file(path) as file, zipfile.ZipFile(file) as archive:
         record = _parse_record(_member(archive, _PROFILE, _MOST_JSON), name)
         height, width = record["height"], record["width"]
         most = 8 * height * width + _HEADROOM

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Collection, Iterable, Set
+import os
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +19,7 @@ from maskdepth import __version__
 from maskdepth.depth import colourise, encode_depth_mm, encode_depth_npy, encode_disparity
 from maskdepth.errors import UsageError
 from maskdepth.images import (
+    bands,
     make_folder,
     resize,
     resize_cutout,
@@ -29,6 +32,7 @@ from maskdepth.inference.alignment import Alignment
 from maskdepth.inference.calibration import Calibration
 from maskdepth.inference.model_folder import ModelCard
 from maskdepth.inference.registration import Registration
+from maskdepth.inference.versions import refuse_foreign
 
 FILE_ENDINGS = {
     "alpha": "_alpha.png",
@@ -39,6 +43,9 @@ FILE_ENDINGS = {
     "json": ".json",
 }
 """The files of a prediction: what follows the stem, by format."""
+
+RECORD_FORMAT = "maskdepth-prediction"
+"""What the JSON of a prediction calls itself."""
 
 NO_DEPTH = "none"
 """A card's ``depth`` when the network never learned any."""
@@ -136,16 +143,19 @@ class Prediction:
         the colour is the picture's own. Fully transparent pixels are black: they keep nothing
         of the scene.
         """
-        colour = self.image.copy()
-        if self.plate is not None:
-            known = self.alpha >= _MIN_ALPHA
-            alpha = self.alpha[known][:, None]  # (K, 1)
-            background = self.plate[known].astype(np.float32)  # (K, 3)
-            foreground = (self.image[known] - (1 - alpha) * background) / alpha
-            colour[known] = np.clip(np.rint(foreground), 0, 255).astype(np.uint8)
-        opacity = _to_8_bit(self.alpha)
-        colour[opacity == 0] = 0
-        return np.dstack([colour, opacity])
+        cutout = np.empty((*self.alpha.shape, 4), np.uint8)
+        for rows in bands(*self.alpha.shape):
+            whole, colour = self.alpha[rows], self.image[rows].copy()
+            if self.plate is not None:
+                known = whole >= _MIN_ALPHA
+                alpha = whole[known][:, None]  # (K, 1)
+                background = self.plate[rows][known].astype(np.float32)  # (K, 3)
+                foreground = (colour[known] - (1 - alpha) * background) / alpha
+                colour[known] = np.clip(np.rint(foreground), 0, 255).astype(np.uint8)
+            opacity = _to_8_bit(whole)
+            colour[opacity == 0] = 0
+            cutout[rows, :, :3], cutout[rows, :, 3] = colour, opacity
+        return cutout
 
     def preview(self) -> NDArray[np.uint8]:
         """Four panels side by side: picture, cutout over a checkerboard, alpha, disparity.
@@ -153,10 +163,13 @@ class Prediction:
         Returns:
             uint8 (h, 4 w, 3) RGB, each panel's long side at most 640 px.
         """
+        return self._preview(self.cutout())
+
+    def _preview(self, cutout: NDArray[np.uint8]) -> NDArray[np.uint8]:
         height, width = self.alpha.shape
         shrink = min(1.0, _PANEL_SIDE / max(height, width))
         small = (max(1, round(height * shrink)), max(1, round(width * shrink)))
-        cutout = resize_cutout(self.cutout(), *small)
+        cutout = resize_cutout(cutout, *small)
         opacity = cutout[..., 3:].astype(np.float32) / 255
         over_checks = opacity * cutout[..., :3] + (1 - opacity) * _checkerboard(*small)
         panels = [
@@ -177,6 +190,9 @@ class Prediction:
     ) -> list[Path]:
         """Write the prediction's files, each of them atomically, the JSON last.
 
+        Files of an earlier prediction are replaced, by whose JSON they are known; others are not.
+        Without ``json`` among the formats nothing tells whose they are, and all are replaced.
+
         Args:
             folder: made if it is missing.
             stem: first part of the names; the picture's own, or ``"picture"``, if left out.
@@ -190,7 +206,8 @@ class Prediction:
         Raises:
             UsageError: an unknown format or depth format, a stem with a folder in it, or a file
                 that would overwrite an input; nothing is written then.
-            StorageError: the folder cannot be made or a file not written.
+            StorageError: the folder cannot be made or a file not written, or there is one that is
+                no prediction's.
         """
         target = make_folder(folder)
         if stem is None:
@@ -202,6 +219,19 @@ class Prediction:
         refuse_overwriting(
             paths.values(), file_identities(path for path in inputs if path is not None)
         )
+        refuse_replacing(paths)
+        try:
+            self._write(paths, depth_format)
+        except BaseException:
+            # Without their JSON nothing tells whose they are.
+            if "json" in paths and not paths["json"].exists():
+                for path in paths.values():
+                    with contextlib.suppress(OSError):
+                        Path(os.path.realpath(path)).unlink()
+            raise
+        return list(paths.values())
+
+    def _write(self, paths: dict[str, Path], depth_format: str) -> None:
         if "alpha" in paths:
             save_png(paths["alpha"], _to_8_bit(self.alpha))
         if "disparity" in paths:
@@ -211,24 +241,25 @@ class Prediction:
                 write_bytes(paths["depth"], encode_depth_npy(self.depth_m))
             else:
                 save_png(paths["depth"], encode_depth_mm(self.depth_m)[0])
-        if "cutout" in paths:
-            save_png(paths["cutout"], self.cutout())
-        if "preview" in paths:
-            save_jpeg(paths["preview"], self.preview())
+        if "cutout" in paths or "preview" in paths:
+            cutout = self.cutout()
+            if "cutout" in paths:
+                save_png(paths["cutout"], cutout)
+            if "preview" in paths:
+                save_jpeg(paths["preview"], self._preview(cutout))
         if "json" in paths:
             names = {kind: path.name for kind, path in paths.items() if kind != "json"}
             # In ASCII: a file's name need not be valid UTF-8, the JSON has to be.
             write_text(
                 paths["json"], json.dumps(self._record(names, depth_format), indent=2) + "\n"
             )
-        return list(paths.values())
 
     def _record(self, files: dict[str, str], depth_format: str) -> dict[str, Any]:
         """What the JSON says: how to read the files, and where they come from."""
         height, width = self.alpha.shape
         card = self.card
         return {
-            "format": "maskdepth-prediction",
+            "format": RECORD_FORMAT,
             "version": 1,
             "picture": self.source.name if self.source is not None else None,
             "plate": self.plate_source.name if self.plate_source is not None else None,
@@ -349,6 +380,19 @@ def refuse_overwriting(outputs: Iterable[Path], inputs: Set[tuple[int, int]]) ->
             )
 
 
+def refuse_replacing(paths: Mapping[str, Path]) -> None:
+    """Stop if writing a prediction would replace files that are no prediction's.
+
+    Args:
+        paths: what `output_paths` says, as far as it is written.
+
+    Raises:
+        StorageError: naming the first. Without a JSON nothing tells, and none is raised.
+    """
+    if "json" in paths:
+        refuse_foreign(paths.values(), paths["json"], RECORD_FORMAT)
+
+
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
         status = path.stat()
@@ -358,7 +402,10 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _to_8_bit(alpha: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return np.rint(np.clip(alpha, 0, 1) * 255).astype(np.uint8)
+    codes = np.empty(alpha.shape, np.uint8)
+    for rows in bands(*alpha.shape):
+        codes[rows] = np.rint(np.clip(alpha[rows], 0, 1) * 255)
+    return codes
 
 
 def _checkerboard(height: int, width: int) -> NDArray[np.float32]:

@@ -23,6 +23,7 @@ from maskdepth.inference.prediction import (
     file_identities,
     output_paths,
     refuse_overwriting,
+    refuse_replacing,
 )
 from maskdepth.inference.predictor import Predictor
 
@@ -158,6 +159,7 @@ def predict_all(
                 raise job.problem
             paths = output_paths(output, job.stem, formats, depth_format)
             refuse_overwriting(paths.values(), inputs)
+            refuse_replacing(paths)
             plate = None if job.plate is None else read_plate(job.plate)
             prediction = predictor.predict(job.picture, plate)
             prediction = dataclasses.replace(prediction, plate_source=job.plate)

@@ -1,11 +1,14 @@
-"""Which version wrote a file, and that it is this one's to read."""
+"""Who wrote a file: that it is this version's to read, and maskdepth's own to replace."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
-from maskdepth.errors import MaskdepthError
+from maskdepth.errors import MaskdepthError, StorageError
+from maskdepth.images import read_text
 
 
 def check_version(
@@ -31,3 +34,36 @@ def check_version(
             f"version {found!r}"[:80],
             f"use the maskdepth that wrote it ({str(record.get('maskdepth', 'unknown'))[:40]})",
         )
+
+
+def refuse_foreign(outputs: Iterable[Path], record: Path, form: str) -> None:
+    """Stop if writing would replace files that maskdepth did not write.
+
+    Outputs that lie together come with a JSON that says of what format it is: with it they are all
+    taken for maskdepth's own, without it for somebody's.
+
+    Args:
+        outputs: paths about to be written.
+        record: that JSON, one of them.
+        form: the ``"format"`` that it has to have.
+
+    Raises:
+        StorageError: naming the first that is there.
+    """
+    if _has_format(record, form):
+        return
+    for path in outputs:
+        if path.exists():
+            got = "another" if path == record else f"one without its {record.name} of maskdepth"
+            raise StorageError(
+                f"no file but one of maskdepth's own at {path}",
+                got,
+                "choose another output, or move that file away",
+            )
+
+
+def _has_format(path: Path, form: str) -> bool:
+    try:
+        return bool(json.loads(read_text(path))["format"] == form)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return False

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from maskdepth.errors import DatasetError, StorageError, UsageError
-from maskdepth.images import encode_jpeg, remove_parts, write_bytes
+from maskdepth.images import encode_jpeg, read_bytes, remove_parts, write_bytes
 from maskdepth.labelling.storage import Encoding, Manifest, write_dataset, writer_lock
 from maskdepth.labelling.storage.layout import hash_file
 from maskdepth.labelling.teachers.teacher import Teacher, TeacherOpener
@@ -317,7 +317,7 @@ def _write_once(path: Path, content: bytes) -> None:
     """
     if not path.exists():
         write_bytes(path, content)
-    elif path.read_bytes() != content:
+    elif read_bytes(path) != content:
         raise StorageError(
             f"the composite of this dataset at {path}", "another file", "choose another folder"
         )

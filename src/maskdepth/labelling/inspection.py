@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from maskdepth.depth import colourise
 from maskdepth.errors import UsageError
-from maskdepth.images import save_jpeg, save_png
+from maskdepth.images import open_file, save_jpeg, save_png
 from maskdepth.labelling.build import Dataset
 from maskdepth.labelling.storage import (
     INDEX_FILE,
@@ -197,7 +197,7 @@ def _tars(folder: Path) -> set[str]:
 def _is_parquet(path: Path) -> bool:
     """Whether a file begins and ends as Parquet does: it is written as a whole or not at all."""
     size = len(_PARQUET)
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         begins = file.read(size) == _PARQUET
         file.seek(0, os.SEEK_END)
         file.seek(max(size, file.tell() - size))

@@ -23,7 +23,14 @@ from numpy.typing import NDArray
 from maskdepth.config import Settings
 from maskdepth.depth import encode_disparity
 from maskdepth.errors import ConfigError, PictureError
-from maskdepth.images import encode_png, load_picture, write_bytes, write_text
+from maskdepth.images import (
+    encode_png,
+    load_picture,
+    read_bytes,
+    read_text,
+    write_bytes,
+    write_text,
+)
 from maskdepth.labelling.label_checks import Flag, LabelFigures, judge_label
 from maskdepth.labelling.teachers.recorded import RecordedDepth
 from maskdepth.labelling.teachers.teacher import Teacher, TeacherInfo, checked_maps
@@ -173,7 +180,7 @@ def make_labels(
 def load_label_record(path: Path) -> LabelRecord | None:
     """A label's record; None where there is none, or none of this version."""
     try:
-        return LabelRecord.parse(json.loads(path.read_text(encoding="utf-8")), str(path))
+        return LabelRecord.parse(json.loads(read_text(path)), str(path))
     except (OSError, ValueError, ConfigError):
         return None
 
@@ -193,7 +200,7 @@ def describe_teacher(info: TeacherInfo, flags: Iterable[Flag] = ()) -> TeacherLa
 def _load(source: Source, job: LabelJob, force: bool) -> _Loaded | LabelResult:
     """The picture; or its result, where it has a label or cannot be read."""
     try:
-        data = job.picture.read_bytes()
+        data = read_bytes(job.picture)
         digest = hashlib.sha256(data).hexdigest()
         if job.sha256 not in (None, digest):
             return LabelResult(job, failure="changed since the dataset was composed")
@@ -217,7 +224,7 @@ def _cached(source: Source, job: LabelJob, digest: str) -> LabelRecord | None:
     if (record.teacher.name, record.teacher.version) != (source.info.name, source.info.version):
         return None
     try:
-        whole = hashlib.sha256(job.label.read_bytes()).hexdigest() == record.sha256
+        whole = hashlib.sha256(read_bytes(job.label)).hexdigest() == record.sha256
     except OSError:
         return None
     return record if whole else None

@@ -25,7 +25,7 @@ from maskdepth.errors import (
     TrainingError,
     UsageError,
 )
-from maskdepth.images import write_bytes
+from maskdepth.images import open_file, write_bytes
 from maskdepth.learning.model import build_model
 from maskdepth.learning.settings import TrainingConfig
 
@@ -262,7 +262,7 @@ def _read(
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and facts of a file that ``_write`` made."""
     try:
-        with safe_open(str(path), framework="pt", device="cpu") as file:
+        with open_file(path), safe_open(str(path), framework="pt", device="cpu") as file:
             header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
             # The handle is no mapping: only its keys() lists the names.
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from maskdepth.config import Settings
 from maskdepth.errors import AssetError
-from maskdepth.images import PICTURE_SUFFIXES
+from maskdepth.images import PICTURE_SUFFIXES, read_text
 from maskdepth.synthesis.checks import (
     DISPARITY_SUFFIX,
     FOREIGN_SUFFIXES,
@@ -378,7 +378,7 @@ def _unique_ids(paths: Sequence[Path]) -> list[str]:
 def _licences(path: Path) -> dict[str, tuple[str | None, str | None]]:
     """File -> (source, licence) of a table; empty where it is missing or is no such table."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, "utf-8-sig")
         return {
             row["file"]: (row.get("source") or None, row.get("licence") or None)
             for row in csv.DictReader(text.splitlines())

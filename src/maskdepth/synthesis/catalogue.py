@@ -24,6 +24,7 @@ from maskdepth.images import (
     load_grey16,
     load_picture,
     premultiply,
+    read_bytes,
     resize,
     resize_disparity,
 )
@@ -272,7 +273,7 @@ class Catalogue:
     def _content(self, file: str, sha256: str | None) -> bytes:
         path = self._folder / file
         try:
-            data = path.read_bytes()
+            data = read_bytes(path)
         except OSError as error:
             raise _changed(path, error.strerror or str(error)) from error
         if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from maskdepth.depth import decode_disparity
 from maskdepth.errors import PictureError
-from maskdepth.images import NoAlphaError, TooLargeError, load_cutout, load_grey16, load_picture
+from maskdepth.images import (
+    NoAlphaError,
+    TooLargeError,
+    load_cutout,
+    load_grey16,
+    load_picture,
+    read_bytes,
+)
 from maskdepth.synthesis.duplicates import Thumbnail, thumbnail
 from maskdepth.synthesis.ground import GroundPoint, find_ground
 
@@ -164,10 +171,7 @@ def _read(path: Path) -> bytes:
         detail = f"{path.suffix} is not supported: save it as JPEG or PNG"
         raise _UnusableError("unreadable", detail)
     try:
-        # Opening a pipe would wait for its writer, for ever.
-        if path.exists() and not path.is_file():
-            raise _UnusableError("unreadable", "no regular file")
-        return path.read_bytes()
+        return read_bytes(path)
     except OSError as error:
         raise _UnusableError("unreadable", error.strerror or str(error)) from error
 

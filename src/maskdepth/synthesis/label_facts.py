@@ -10,6 +10,7 @@ from pydantic import Field
 
 from maskdepth.config import Settings
 from maskdepth.errors import ConfigError
+from maskdepth.images import read_text
 from maskdepth.synthesis.checks import Finding
 
 LABEL_FILE: Final = "label.json"
@@ -67,7 +68,7 @@ def load_label_facts(place: Path, findings: list[Finding]) -> LabelFacts | None:
     if not path.exists():
         return None
     try:
-        return LabelFacts.parse(json.loads(path.read_text(encoding="utf-8")), str(path))
+        return LabelFacts.parse(json.loads(read_text(path)), str(path))
     except (OSError, ValueError) as error:
         detail = f"{type(error).__name__}: {error}"
     except ConfigError as error:

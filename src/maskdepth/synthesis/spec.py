@@ -12,7 +12,7 @@ from pydantic import field_validator
 
 from maskdepth.config import Seed, Settings
 from maskdepth.errors import ConfigError, DatasetError
-from maskdepth.images import write_text
+from maskdepth.images import read_text, write_text
 from maskdepth.synthesis.assets import Asset, BackgroundAsset, CutoutAsset, Split
 from maskdepth.synthesis.catalogue import MEMORY_MB, Catalogue
 from maskdepth.synthesis.label_facts import TeacherLabel
@@ -165,7 +165,7 @@ def load_spec(folder: Path) -> DatasetSpec:
     """
     path = folder / SPEC_FILE
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_text(path))
         found = values.get("format"), values.get("version")
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise DatasetError(

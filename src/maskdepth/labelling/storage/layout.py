@@ -21,7 +21,7 @@ from pydantic import Field
 
 from maskdepth.config import Settings
 from maskdepth.errors import ConfigError, DatasetError
-from maskdepth.images import write_bytes
+from maskdepth.images import open_file, read_text, write_bytes
 from maskdepth.synthesis.label_facts import TeacherLabel
 
 SHARD_FOLDER: Final = "shards"
@@ -187,7 +187,7 @@ def hash_file(path: Path) -> tuple[int, str]:
         OSError: it cannot be read.
     """
     digest, size = hashlib.sha256(), 0
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
             size += len(chunk)
@@ -196,7 +196,7 @@ def hash_file(path: Path) -> tuple[int, str]:
 
 def _load(kind: type[_Record], path: Path, remedy: str) -> _Record:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_text(path))
         version = values.get("version")
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else "a file with other content"

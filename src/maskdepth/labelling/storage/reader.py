@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from maskdepth.depth import decode_disparity
 from maskdepth.errors import DatasetError, PictureError
-from maskdepth.images import decode_jpeg, decode_png
+from maskdepth.images import decode_jpeg, decode_png, open_file, read_bytes
 from maskdepth.labelling.storage.layout import (
     Manifest,
     PlateFile,
@@ -111,7 +111,7 @@ class ShardReader:
     def _open(self, shard: int) -> IO[bytes]:
         path = shard_path(self._folder, shard)
         try:
-            return open(path, "rb")
+            return open_file(path)
         except OSError as error:
             raise _damaged(path.name, error.strerror or str(error)) from None
 
@@ -144,7 +144,7 @@ class ShardReader:
     def _load_plate(self, file: str) -> NDArray[np.uint8]:
         path = self._folder / file
         try:
-            data = path.read_bytes()
+            data = read_bytes(path)
         except OSError as error:
             raise _damaged(file, error.strerror or str(error)) from None
         if hashlib.sha256(data).hexdigest() != self._checksums.get(file):

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from maskdepth.config import Settings
 from maskdepth.errors import ConfigError, TeacherError
-from maskdepth.images import resize
+from maskdepth.images import read_bytes, resize
 from maskdepth.labelling.teachers.teacher import Kind, TeacherInfo, Units, within_range
 
 _BATCH: Final = 8  # pictures at once, where the network takes any number
@@ -167,7 +167,7 @@ class OnnxTeacher:
 def _load_facts(path: Path, beside: Path) -> tuple[_Facts, bytes]:
     """The JSON, and its bytes."""
     try:
-        text = beside.read_bytes()
+        text = read_bytes(beside)
         facts = _Facts.parse(json.loads(text), str(beside))
     except (OSError, ValueError, RecursionError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
@@ -208,7 +208,7 @@ def _open_session(
             "an ONNX Runtime with CUDA", "one without", "install onnxruntime-gpu, or use the CPU"
         )
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
         # By its path, since weights may lie in a file of their own beside it.
         return ort.InferenceSession(str(path), options, providers=providers), data
     except OSError as error:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from maskdepth.depth import decode_depth_mm, decode_depth_npy, decode_disparity
 from maskdepth.errors import PictureError
-from maskdepth.images import load_grey16
+from maskdepth.images import load_grey16, read_bytes, read_text
 from maskdepth.labelling.teachers.teacher import TeacherInfo
 from maskdepth.synthesis.checks import DISPARITY_SUFFIX
 from maskdepth.synthesis.label_facts import LABEL_FILE
@@ -85,7 +85,7 @@ class ExactDepth:
         """See ``RecordedDepth``."""
         path = picture.with_name(picture.stem + DISPARITY_SUFFIX)
         try:
-            facts = json.loads((picture.parent / LABEL_FILE).read_text(encoding="utf-8"))
+            facts = json.loads(read_text(picture.parent / LABEL_FILE))
             exact = facts["kind"] == EXACT
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -104,7 +104,7 @@ _SENSOR_SUFFIXES: Final = (MILLIMETRES_SUFFIX, METRES_SUFFIX)
 
 def _read(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return read_bytes(file)
     except OSError as error:
         raise PictureError(
             f"a readable file at {file}", error.strerror or str(error), "check it"
