@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -22,6 +21,7 @@ from maskdepth.inference.model_folder import (
     LOG_FILE,
     STATE_FILE,
     WEIGHTS_FILE,
+    load_log,
     read_card,
     save_card,
 )
@@ -255,6 +255,7 @@ def judge_model(
     if report.suffix == ".json":
         raise UsageError("an HTML file for the report", str(report), "end its name in .html")
     _check_figures(report.with_suffix(".json"))
+    log = load_log(folder / LOG_FILE)
     predictor = Predictor.from_pretrained(folder)
     card = predictor.card
     known = card.data.get("fingerprint") == dataset.spec.fingerprint
@@ -275,7 +276,7 @@ def judge_model(
     panels = select_panels(predictor, dataset.spec, dataset.folder, evaluation)
     text = json.dumps(evaluation, indent=1, ensure_ascii=False, allow_nan=False)
     write_text(report.with_suffix(".json"), text + "\n")
-    write_report(report, evaluation, panels, _read_log(folder / LOG_FILE))
+    write_report(report, evaluation, panels, log)
     if known:
         kept = {name: card.metrics[name] for name in ("int8",) if name in card.metrics}
         save_card(folder, replace(card, metrics=_main_figures(evaluation) | kept))
@@ -317,17 +318,6 @@ def _name(model: Path, models: Sequence[Path]) -> str:
     names = [path.resolve().name for path in models]
     own = model.resolve().name
     return own if names.count(own) == 1 else str(model)
-
-
-def _read_log(path: Path) -> list[dict[str, Any]] | None:
-    """The rows of a run's log, but for one that a crash tore; None where there is no log."""
-    if not path.exists():
-        return None
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(ValueError):
-            rows.append(json.loads(line))
-    return rows
 
 
 def _main_figures(evaluation: dict[str, Any]) -> dict[str, Any]:
