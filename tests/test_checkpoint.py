@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,8 +15,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import maskdepth
-from maskdepth.errors import ModelError, StorageError, TrainingError
+from maskdepth.errors import ConfigError, ModelError, StorageError, TrainingError
 from maskdepth.learning.checkpoint import (
+    RunFacts,
     TrainingState,
     capture_tensors,
     load_state,
@@ -48,17 +51,45 @@ def weights(small: nn.Module, tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def state_bytes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("state") / "state.safetensors"
-    save_state(path, TrainingState({"step": 3}, {"a": torch.arange(40.0)}))
+    save_state(path, TrainingState(facts_at(3), {"a": torch.arange(40.0)}))
     return path.read_bytes()
+
+
+def facts_at(step: int, **changes: object) -> RunFacts:
+    """Of a run by the clock, which any number of steps fits into."""
+    values = {
+        "config": {"minutes": 1.0},
+        "fingerprint": "squares",
+        "step": step,
+        "seconds": 4.5,
+        "validated_step": None,
+        "validation": None,
+        "torch": "2",
+        "threads": 1,
+        "processes": 1,
+        "device": "cpu",
+        "precision": "fp32",
+    }
+    return RunFacts.parse({**values, **changes}, "a test")
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    size = int.from_bytes(path.read_bytes()[:8], "little")
+    metadata: dict[str, str] = json.loads(path.read_bytes()[8 : 8 + size])["__metadata__"]
+    return metadata
 
 
 def edit(path: Path, **changes: torch.Tensor | None) -> None:
     """Replace, add or (None) remove tensors of a file, leaving its metadata."""
-    size = int.from_bytes(path.read_bytes()[:8], "little")
-    metadata = json.loads(path.read_bytes()[8 : 8 + size])["__metadata__"]
+    metadata = read_metadata(path)
     tensors = {**load_file(path), **changes}
     kept = {name: value for name, value in tensors.items() if value is not None}
     save_file(kept, path, metadata)
+
+
+def edit_header(path: Path, text: str) -> None:
+    """Replace the JSON that says what a file is, leaving its tensors."""
+    save_file(load_file(path), path, {"maskdepth": text})
 
 
 def test_weights_come_back_as_they_were(small: nn.Module, weights: Path) -> None:
@@ -128,6 +159,89 @@ def test_files_are_not_mistaken_for_each_other(
         load_weights(tmp_path / "foreign")
 
 
+ODD_HEADERS = {
+    "a list": "[1]",
+    "a number": "NaN",
+    "nothing": "null",
+    "deep": "[" * 100_000,
+    "deep and whole": '{"format":' * 400 + "1" + "}" * 400,
+    "long": json.dumps({"format": "x" * 10_000, "version": 1, "facts": {}}),
+    "lines": json.dumps({"format": "a\nb", "version": 1, "facts": {}}),
+    "a true version": '{"format": "maskdepth-KIND", "version": true, "facts": {}}',
+    "a huge version": '{"format": "maskdepth-KIND", "version": 1' + "0" * 5000 + ', "facts": {}}',
+    "no facts": '{"format": "maskdepth-KIND", "version": 1}',
+    "facts of another kind": '{"format": "maskdepth-KIND", "version": 1, "facts": [1]}',
+    "a fact of another kind": '{"format": "maskdepth-KIND", "version": 1, "facts": {"preset": []}}',
+    "a long preset": json.dumps(
+        {"format": "maskdepth-KIND", "version": 1, "facts": {"preset": "x" * 10_000}}
+    ),
+}
+
+
+@pytest.mark.parametrize("header", ODD_HEADERS.values(), ids=ODD_HEADERS)
+def test_an_odd_header_is_refused_in_one_line(
+    header: str, weights: Path, state_bytes: bytes, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    state.write_bytes(state_bytes)
+    edit_header(weights, header.replace("KIND", "weights"))
+    edit_header(state, header.replace("KIND", "state"))
+    with pytest.raises(ModelError) as of_weights:
+        load_weights(weights)
+    with pytest.raises(TrainingError) as of_state:
+        load_state(state)
+    for caught, path in ((of_weights, weights), (of_state, state)):
+        told = str(caught.value)
+        assert str(path) in told
+        assert "\n" not in told
+        assert len(told) < 600
+
+
+LEFT_OUT = object()
+FINE = {(name, "five") for name in ("fingerprint", "torch", "device", "precision")} | {
+    ("validated_step", None),
+    ("validation", None),
+}
+
+
+@pytest.mark.parametrize("key", RunFacts.model_fields)
+def test_a_fact_that_was_edited_is_refused_with_its_file(
+    key: str, state_bytes: bytes, tmp_path: Path
+) -> None:
+    """Left out, or of another type, or out of range."""
+    path = tmp_path / "state.safetensors"
+    path.write_bytes(state_bytes)
+    header: dict[str, Any] = json.loads(read_metadata(path)["maskdepth"])
+    for value in (LEFT_OUT, None, "five", [1], True, math.nan, math.inf, -1, 10**30, 10**400):
+        facts = {**header["facts"], key: value}
+        if value is LEFT_OUT:
+            del facts[key]
+        elif isinstance(value, str | None) and (key, value) in FINE:
+            continue
+        edit_header(path, json.dumps({**header, "facts": facts}))
+        with pytest.raises(TrainingError, match="without --resume") as caught:
+            load_state(path)
+        assert str(path) in str(caught.value)
+        assert key in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"config": {"steps": 2}}, "2 steps"),
+        ({"validated_step": 4}, "steps done"),
+        ({"validation": {"val_loss": math.inf}}, "val_loss"),
+        ({"config": {"steps": 10, "minutes": 1.0}}, "config"),
+        ({"extra": 1}, "extra"),
+    ],
+)
+def test_facts_that_contradict_each_other_are_refused(
+    changes: dict[str, object], named: str
+) -> None:
+    with pytest.raises(ConfigError, match=named):
+        facts_at(3, **changes)
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(share=st.floats(0, 1, exclude_max=True))
 def test_a_state_cut_short_anywhere_is_refused(
@@ -142,7 +256,24 @@ def test_a_state_cut_short_anywhere_is_refused(
 def test_a_state_that_cannot_be_written_leaves_the_former(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError):
-        save_state(tmp_path / "file" / "state", TrainingState({}, {"a": torch.zeros(1)}))
+        save_state(tmp_path / "file" / "state", TrainingState(facts_at(0), {"a": torch.zeros(1)}))
+
+
+def test_weights_that_are_not_finite_are_neither_written_nor_read(
+    small: nn.Module, weights: Path, tmp_path: Path
+) -> None:
+    before = weights.read_bytes()
+    broken = build_model("small")
+    name, weight = next(iter(broken.named_parameters()))
+    for half, value, told in ((False, math.nan, "nan"), (True, 1e5, "inf")):
+        with torch.no_grad():
+            weight.view(-1)[3] = value
+        with pytest.raises(ModelError, match=f"{told} in '{name}'"):
+            save_weights(weights, broken, FACTS, half=half)
+        assert weights.read_bytes() == before
+    edit(weights, **{name: torch.full_like(weight.detach(), math.inf)})
+    with pytest.raises(ModelError, match=f"finite numbers in {weights}"):
+        load_weights(weights)
 
 
 class Net(nn.Module):
@@ -184,14 +315,14 @@ def test_a_restored_state_goes_on_as_the_original(kind: str, tmp_path: Path) -> 
     for seed in range(3):
         take_step(net, optimiser, seed)
     path = tmp_path / "state.safetensors"
-    facts = {"step": 3, "nested": {"words": "naïve", "list": [1, None]}}
+    facts = facts_at(3, fingerprint="naïve", validated_step=2, validation={"val_dice": 0.5})
     save_state(path, TrainingState(facts, capture_tensors(net, average, optimiser)))
     draw = torch.rand(3)
 
     twin, twin_average, twin_optimiser = make(kind, seed=1)
     state = load_state(path)
     assert state.facts == facts
-    restore_tensors(state.tensors, twin, twin_average, twin_optimiser)
+    restore_tensors(state, twin, twin_average, twin_optimiser)
     assert torch.equal(torch.rand(3), draw)
     for seed in range(3, 6):
         take_step(net, optimiser, seed)
@@ -203,9 +334,27 @@ def test_a_restored_state_goes_on_as_the_original(kind: str, tmp_path: Path) -> 
 
 def test_a_state_of_another_network_is_refused() -> None:
     net, average, optimiser = make("adamw", seed=0)
-    tensors = capture_tensors(net, None, optimiser)
+    state = TrainingState(facts_at(0), capture_tensors(net, None, optimiser))
     with pytest.raises(TrainingError, match="ema"):
-        restore_tensors(tensors, net, average, optimiser)
+        restore_tensors(state, net, average, optimiser)
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+def test_a_state_with_a_tensor_missing_added_or_changed_is_refused(kind: str) -> None:
+    """Of the network, of the optimiser's memory, or the random generator's."""
+    net, average, optimiser = make(kind, seed=0)
+    take_step(net, optimiser, 0)
+    tensors = capture_tensors(net, average, optimiser)
+    for name, value in tensors.items():
+        others = [None, value.flatten()[:0], value.double(), value.new_zeros(2, 3)]
+        for other in [*others, torch.zeros_like(value)] if name == "rng" else others:
+            edited = {key: kept for key, kept in tensors.items() if key != name}
+            state = TrainingState(facts_at(1), edited if other is None else {**edited, name: other})
+            with pytest.raises(TrainingError, match=r"rng|random generator|optimiser|model|ema"):
+                restore_tensors(state, *make(kind, seed=0))
+    odd = {**tensors, "optimiser.scale.odd": torch.zeros(1)}
+    with pytest.raises(TrainingError, match=r"1 unexpected \['optimiser.scale.odd'\]"):
+        restore_tensors(TrainingState(facts_at(1), odd), *make(kind, seed=0))
 
 
 def test_nothing_in_the_package_unpickles() -> None:

@@ -32,11 +32,12 @@ from maskdepth.errors import (
     ConfigError,
     DatasetError,
     DependencyError,
+    ModelError,
     NonFiniteLossError,
     StorageError,
     UsageError,
 )
-from maskdepth.learning import journal
+from maskdepth.learning import journal, training
 from maskdepth.learning.checkpoint import load_state
 from maskdepth.learning.feed import CountedBatches, in_order, make_loader
 from maskdepth.learning.losses import Criterion, LossWeights
@@ -411,7 +412,24 @@ def test_a_loss_that_is_not_finite_names_its_samples_and_touches_nothing(tmp_pat
     assert caught.value.indices == [20, 21, 22, 23]
     assert "at step 5" in str(caught.value)
     state = load_state(tmp_path / "state.safetensors")
-    assert state.facts["step"] == 5
+    assert state.facts.step == 5
+    assert all(bool(value.isfinite().all()) for value in state.tensors.values())
+
+
+@pytest.mark.parametrize("every", [1, None], ids=["validated", "not validated"])
+def test_a_run_that_diverges_in_its_last_step_writes_nothing_more(
+    tmp_path: Path, every: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was saved before stays, and there is no network of weights that are not finite."""
+    monkeypatch.setattr(training, "learning_rate_at", lambda _, done: 1e38 if done > 0.9 else 0.05)
+    config = tiny_config(validate_every_steps=every, optimiser="sgd", clip_norm=0.0)
+    with pytest.raises(NonFiniteLossError, match="at step 12") as caught:
+        tiny_train(tmp_path, config)
+    assert len(caught.value.indices) == 4
+    assert not (tmp_path / "model.safetensors").exists()
+    state = load_state(tmp_path / "state.safetensors")
+    # Absurd weights that are still finite may be saved: their losses show it, a moment later.
+    assert state.facts.step in (11, 12)
     assert all(bool(value.isfinite().all()) for value in state.tensors.values())
 
 
@@ -532,6 +550,30 @@ def test_rows_beyond_the_saved_step_are_cut_off(tmp_path: Path) -> None:
     assert rows_of(tmp_path) == [{"step": 2}, {"step": 4}, {"step": 6, "total": None}]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        *('{"step": 4, "tot', "[4]", "null", "4", "{}", "[" * 100_000, '{"total": 1}'),
+        *(f'{{"step": {each}}}' for each in ('"4"', "null", "[4]", "NaN", "-1", "4.5", "1" * 400)),
+        *(f'{{"step": 4, "total": {each}}}' for each in ('"1"', "[]", "Infinity", "1e999")),
+    ],
+    ids=lambda line: line[:20],
+)
+def test_a_damaged_row_of_the_log_is_refused_and_left(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text(f'{{"step": 2}}\n{line}\n{{"step": 6}}\n')
+    before = path.read_bytes()
+    with pytest.raises(ModelError, match=r"in line 2; .* remove the file") as caught:
+        journal.Journal(tmp_path, resumed_step=4)
+    assert str(path) in str(caught.value)
+    assert path.read_bytes() == before
+
+
+def test_a_log_that_is_gone_starts_anew(tmp_path: Path) -> None:
+    journal.Journal(tmp_path, resumed_step=4).write({"step": 6})
+    assert rows_of(tmp_path) == [{"step": 6}]
+
+
 def test_tensorboard_is_asked_for_or_absent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -570,15 +612,23 @@ class KnowsSquares(nn.Module):
 def test_a_network_that_knows_has_dice_one() -> None:
     loader = make_loader(SquareDataset(5), in_order(5, 2), 0, CPU)
     network = KnowsSquares().train()
-    found = validate(network, Criterion(LossWeights()), loader, CPU, lambda: False)
+    found = validate(network, Criterion(LossWeights()), loader, CPU, lambda: False, 0)
     assert found is not None
     assert found.figures["val_dice"] == 1.0
     assert network.training
 
 
+def test_validation_names_the_samples_of_a_loss_that_is_not_finite() -> None:
+    """One batch of several is enough: a mean over the others would hide it."""
+    loader = make_loader(SquareDataset(6, broken=3), in_order(6, 2), 0, CPU)
+    with pytest.raises(NonFiniteLossError, match="val_loss=nan at step 8") as caught:
+        validate(tiny_network(), Criterion(LossWeights()), loader, CPU, lambda: False, 8)
+    assert caught.value.indices == [2, 3]
+
+
 def test_validation_ends_when_told() -> None:
     loader = make_loader(SquareDataset(5), in_order(5, 2), 0, CPU)
-    assert validate(KnowsSquares(), Criterion(LossWeights()), loader, CPU, lambda: True) is None
+    assert validate(KnowsSquares(), Criterion(LossWeights()), loader, CPU, lambda: True, 0) is None
 
 
 def test_a_preview_shows_six_rows_and_a_column_a_sample() -> None:
@@ -718,7 +768,7 @@ def test_a_stopped_process_resumes_to_the_same_bits(
         process.kill()
     assert process.returncode == (-number if number == signal.SIGKILL else 0)
     assert "finished" not in told
-    stopped_at = load_state(tmp_path / "state.safetensors").facts["step"]
+    stopped_at = load_state(tmp_path / "state.safetensors").facts.step
     assert 4 <= stopped_at < 12
     steps: list[int] = []
     tiny_train(

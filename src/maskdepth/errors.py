@@ -122,10 +122,10 @@ class TrainingError(MaskdepthError):
 
 
 class NonFiniteLossError(TrainingError):
-    """A loss became NaN or infinite.
+    """A loss, or a weight that it led to, became NaN or infinite.
 
     Args:
-        losses: the named losses of the step.
+        losses: the named losses of the step, or some of the weights.
         step: the step at which it happened.
         indices: recipe indices of the batch, so that the samples can be rendered again.
     """
@@ -134,7 +134,7 @@ class NonFiniteLossError(TrainingError):
         self.indices = list(indices)
         named = ", ".join(f"{name}={value:g}" for name, value in losses.items())
         super().__init__(
-            "finite losses",
+            "finite losses and weights",
             f"{named} at step {step}, recipe indices {self.indices}",
             "lower the learning rate, or look at these samples of the dataset",
         )

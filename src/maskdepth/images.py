@@ -239,14 +239,17 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
         return file.read()
 
 
-def read_text(path: str | os.PathLike[str], encoding: str = "utf-8") -> str:
+def read_text(path: str | os.PathLike[str], encoding: str = "utf-8", errors: str = "strict") -> str:
     """All text of a file, whose lines end in line feeds alone; see ``open_file``.
+
+    Args:
+        encoding, errors: as ``open`` has them.
 
     Raises:
         OSError: see ``open_file``.
-        UnicodeDecodeError: it is not in that encoding.
+        UnicodeDecodeError: it is not in that encoding, and ``errors`` is strict.
     """
-    with io.TextIOWrapper(open_file(path), encoding=encoding) as file:
+    with io.TextIOWrapper(open_file(path), encoding=encoding, errors=errors) as file:
         return file.read()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,7 +13,7 @@ import numpy as np
 from maskdepth.errors import DatasetError, DependencyError, StorageError, UsageError
 from maskdepth.evaluation import Evidence, evaluate, select_panels
 from maskdepth.evaluation.benchmark import FORMAT as EVALUATION_FORMAT
-from maskdepth.images import read_text, save_png, write_text
+from maskdepth.images import save_png, write_text
 from maskdepth.inference.finding import SHIPPED, find_model
 from maskdepth.inference.lineage import load_lineage, load_parent, save_lineage
 from maskdepth.inference.model_folder import (
@@ -22,6 +21,7 @@ from maskdepth.inference.model_folder import (
     LOG_FILE,
     STATE_FILE,
     WEIGHTS_FILE,
+    load_log,
     read_card,
     save_card,
 )
@@ -260,6 +260,7 @@ def judge_model(
     if report.suffix == ".json":
         raise UsageError("an HTML file for the report", str(report), "end its name in .html")
     _refuse_foreign_report(report)
+    log = load_log(folder / LOG_FILE)
     predictor = Predictor.from_pretrained(folder)
     card = predictor.card
     known = card.data.get("fingerprint") == dataset.spec.fingerprint
@@ -280,7 +281,7 @@ def judge_model(
     panels = select_panels(predictor, dataset.spec, dataset.folder, evaluation)
     text = json.dumps(evaluation, indent=1, ensure_ascii=False, allow_nan=False)
     write_text(report.with_suffix(".json"), text + "\n")
-    write_report(report, evaluation, panels, _read_log(folder / LOG_FILE))
+    write_report(report, evaluation, panels, log)
     if known:
         kept = {name: card.metrics[name] for name in ("int8",) if name in card.metrics}
         save_card(folder, replace(card, metrics=_main_figures(evaluation) | kept))
@@ -311,17 +312,6 @@ def _name(model: Path, models: Sequence[Path]) -> str:
     names = [path.resolve().name for path in models]
     own = model.resolve().name
     return own if names.count(own) == 1 else str(model)
-
-
-def _read_log(path: Path) -> list[dict[str, Any]] | None:
-    """The rows of a run's log, but for one that a crash tore; None where there is no log."""
-    if not path.exists():
-        return None
-    rows = []
-    for line in read_text(path).splitlines():
-        with contextlib.suppress(ValueError):
-            rows.append(json.loads(line))
-    return rows
 
 
 def _main_figures(evaluation: dict[str, Any]) -> dict[str, Any]:

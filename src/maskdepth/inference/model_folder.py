@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -145,6 +146,44 @@ def save_card(folder: Path, card: ModelCard) -> Path:
     return path
 
 
+def load_log(path: Path) -> list[dict[str, Any]] | None:
+    """The rows of a training run's log: each has its ``step``, and numbers or null by name.
+
+    A last line that a crash has torn is left out.
+
+    Returns:
+        None where there is no log.
+
+    Raises:
+        ModelError: the log cannot be read, or a line in it is no row.
+    """
+    if not path.exists():
+        return None
+    remedy = "mend or remove that line, or remove the file: a run goes on without its old rows"
+    try:
+        lines = read_text(path, errors="replace").split("\n")
+    except OSError as error:
+        raise ModelError(f"a readable {path}", first_line(error), "move it away") from None
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            if number == len(lines):
+                break
+            row = None
+        if not _is_row(row):
+            raise ModelError(
+                f"a row of numbers with its step in {path}",
+                f"{line[:60]!r} in line {number}",
+                remedy,
+            )
+        rows.append(row)
+    return rows
+
+
 def file_checksum(path: Path) -> str:
     """SHA-256 of a file's bytes, hexadecimal; an ``OSError`` is the caller's to explain."""
     with open_file(path) as file:
@@ -201,6 +240,19 @@ def _is_count(value: Any) -> bool:
 
 def _is_size(value: Any) -> bool:
     return type(value) is int and 1 <= value <= _LARGEST_SIDE
+
+
+def _is_row(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and _is_count(value.get("step"))
+        and all(each is None or _is_number(each) for each in value.values())
+    )
+
+
+def _is_number(value: Any) -> bool:
+    """Neither NaN nor infinite, nor an integer that no float holds."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def _is_text(value: Any) -> bool:

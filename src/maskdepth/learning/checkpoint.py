@@ -10,13 +10,15 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Final
 
 import torch
+from pydantic import Field, ValidationInfo, field_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from maskdepth.config import Settings
 from maskdepth.errors import (
     ConfigError,
     DatasetError,
@@ -26,12 +28,16 @@ from maskdepth.errors import (
     UsageError,
 )
 from maskdepth.images import open_file, write_bytes
+from maskdepth.inference.model_folder import first_line
+from maskdepth.inference.versions import check_version
 from maskdepth.learning.model import build_model
-from maskdepth.learning.settings import TrainingConfig
+from maskdepth.learning.settings import LARGEST_COUNT, TrainingConfig
 
 __all__ = [
+    "RunFacts",
     "TrainingState",
     "capture_tensors",
+    "find_non_finite",
     "find_state",
     "load_state",
     "load_weights",
@@ -42,6 +48,51 @@ __all__ = [
 
 VERSION = 1
 HEADER = "maskdepth"
+_ANEW: Final = "start the training again in an empty folder, without --resume"
+
+_Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
+_Text = Annotated[str, Field(max_length=200)]
+
+
+class RunFacts(Settings, strict=True):
+    """Where a run was when its state was saved.
+
+    Attributes:
+        config: its settings.
+        fingerprint: of its dataset.
+        step: steps done.
+        seconds: time spent on them.
+        validated_step, validation: the last validation's step and figures; None before the first.
+        torch, threads, processes, device, precision: what besides settings and data decides the
+            last bits of the weights.
+    """
+
+    config: TrainingConfig
+    fingerprint: _Text
+    step: _Count
+    seconds: float = Field(ge=0, le=LARGEST_COUNT)
+    validated_step: _Count | None
+    validation: dict[_Text, float] | None
+    torch: _Text
+    threads: _Count
+    processes: _Count
+    device: _Text
+    precision: _Text
+
+    @field_validator("step")
+    @classmethod
+    def _lies_in_the_run(cls, step: int, info: ValidationInfo) -> int:
+        total = info.data["config"].total_steps if "config" in info.data else None
+        if total is not None and step > total:
+            raise ValueError(f"at most the {total} steps of the run")
+        return step
+
+    @field_validator("validated_step")
+    @classmethod
+    def _was_reached(cls, step: int | None, info: ValidationInfo) -> int | None:
+        if step is not None and step > info.data.get("step", LARGEST_COUNT):
+            raise ValueError("at most the steps done")
+        return step
 
 
 @dataclass(frozen=True)
@@ -49,11 +100,11 @@ class TrainingState:
     """A training run between two steps.
 
     Attributes:
-        facts: whatever JSON holds: step, seconds, settings, the dataset's fingerprint, ...
+        facts: where it was.
         tensors: weights, their average, the optimiser's memory, the random generator.
     """
 
-    facts: dict[str, Any]
+    facts: RunFacts
     tensors: dict[str, Tensor]
 
 
@@ -68,6 +119,7 @@ def save_weights(
             variances of a hundred-thousandth, stays as it is.
 
     Raises:
+        ModelError: a weight is NaN or infinite, as it is or in half precision.
         StorageError: the file cannot be written.
     """
     if "preset" not in metadata:
@@ -77,6 +129,8 @@ def save_weights(
         tensors = {
             name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in tensors.items()
         }
+    remedy = "leave them in full precision" if half else "train the network again"
+    _check_finite(tensors, ModelError, f"for {path}", remedy)
     _write(path, "maskdepth-weights", tensors, dict(metadata))
 
 
@@ -87,21 +141,26 @@ def load_weights(path: Path) -> tuple[nn.Module, dict[str, str]]:
         The network, on the CPU and in evaluation mode, and the file's metadata.
 
     Raises:
-        ModelError: the file is missing, damaged, of another version, of an unknown preset, or
-            does not have exactly the network's tensors.
+        ModelError: the file is missing, damaged, of another version, of an unknown preset, does
+            not have exactly the network's tensors, or has one that is not finite.
     """
     remedy = "train the network again, or use the version of maskdepth that wrote the file"
-    tensors, metadata = _read(path, "maskdepth-weights", ModelError, remedy)
+    tensors, facts = _read(path, "maskdepth-weights", ModelError, remedy)
+    metadata = {name: value for name, value in facts.items() if isinstance(value, str)}
+    if metadata.keys() != facts.keys():
+        odd = min(facts.keys() - metadata.keys())
+        raise ModelError(f"texts in the header of {path}", f"another {odd[:80]!r}", remedy)
     try:
-        model = build_model(str(metadata.get("preset")))
+        model = build_model(metadata.get("preset", "")[:80])
     except ConfigError as error:
         raise ModelError(f"{error.expected} in {path}", error.got, remedy) from None
     tensors = {
         name: tensor.float() if tensor.dtype == torch.float16 else tensor
         for name, tensor in tensors.items()
     }
-    _fill(model.state_dict(), tensors, ModelError, str(path), remedy)
-    return model.eval(), {name: str(value) for name, value in metadata.items()}
+    _check_tensors(model.state_dict(), tensors, ModelError, str(path), remedy)
+    _fill(model.state_dict(), tensors)
+    return model.eval(), metadata
 
 
 def save_state(path: Path, state: TrainingState) -> None:
@@ -110,17 +169,21 @@ def save_state(path: Path, state: TrainingState) -> None:
     Raises:
         StorageError: the file cannot be written.
     """
-    _write(path, "maskdepth-state", state.tensors, state.facts)
+    _write(path, "maskdepth-state", state.tensors, state.facts.model_dump(mode="json"))
 
 
 def load_state(path: Path) -> TrainingState:
     """Read a state.
 
     Raises:
-        TrainingError: the file is missing, damaged or of another version.
+        TrainingError: the file is missing, damaged or of another version, or was edited so that it
+            is none of a run.
     """
-    remedy = "start the training again in an empty folder"
-    tensors, facts = _read(path, "maskdepth-state", TrainingError, remedy)
+    tensors, values = _read(path, "maskdepth-state", TrainingError, _ANEW)
+    try:
+        facts = RunFacts.parse(values, str(path))
+    except ConfigError as error:
+        raise TrainingError(error.expected, error.got, _ANEW) from None
     return TrainingState(facts, tensors)
 
 
@@ -149,18 +212,18 @@ def find_state(
             f"a saved state at {path}", "none", "leave --resume out to start from the beginning"
         )
     state = load_state(path)
-    saved = _flat(state.facts["config"])
+    saved = _flat(state.facts.config.model_dump(mode="json", exclude_unset=True))
     ours = _flat(config.model_dump(mode="json"))
     for key in [*ours, *saved]:
         if saved.get(key) != ours.get(key):
             raise ConfigError(
-                f"{key} = {saved.get(key)!r}, as in the saved run",
+                f"{key} = {saved.get(key)!r}"[:120] + ", as in the saved run",
                 repr(ours.get(key)),
                 "resume with the saved setting, or start another run folder",
             )
-    if state.facts["fingerprint"] != fingerprint:
+    if state.facts.fingerprint != fingerprint:
         raise DatasetError(
-            f"the saved run's dataset, fingerprint {state.facts['fingerprint']!r}",
+            f"the saved run's dataset, fingerprint {state.facts.fingerprint!r}",
             repr(fingerprint),
             "resume with the dataset as it was, or start another run folder",
         )
@@ -186,7 +249,7 @@ def capture_tensors(
 
 
 def restore_tensors(
-    tensors: Mapping[str, Tensor],
+    state: TrainingState,
     model: nn.Module,
     average: nn.Module | None,
     optimiser: torch.optim.Optimizer,
@@ -196,22 +259,38 @@ def restore_tensors(
     Raises:
         TrainingError: the tensors do not belong to these objects.
     """
-    remedy = "resume with the version of maskdepth that saved it, or start again"
-    targets = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors = state.tensors
+    networks = {f"model.{name}": value for name, value in model.state_dict().items()}
     if average is not None:
-        targets |= {f"ema.{name}": value for name, value in average.state_dict().items()}
-    weights = {name: value for name, value in tensors.items() if _is_of_network(name)}
-    _fill(targets, weights, TrainingError, "the saved state", remedy)
+        networks |= {f"ema.{name}": value for name, value in average.state_dict().items()}
+    kept = _kept_memory(optimiser) if state.facts.step > 0 else ()
+    memory = {
+        f"optimiser.{name}.{key}": torch.zeros(()) if key == "step" else parameter
+        for name, parameter in model.named_parameters()
+        for key in kept
+    }
+    expected = {**networks, **memory, "rng": torch.get_rng_state()}
+    _check_tensors(expected, tensors, TrainingError, "the saved state", _ANEW)
+    _fill(networks, tensors)
     for name, parameter in model.named_parameters():
-        prefix = f"optimiser.{name}."
-        memory = optimiser.state[parameter]
-        for key in tensors:
-            if key.startswith(prefix) and "." not in key.removeprefix(prefix):
-                kept = key.removeprefix(prefix)
-                # AdamW counts its steps on the CPU, unless one kernel does all of its work.
-                counted = kept == "step" and not optimiser.defaults.get("fused")
-                memory[kept] = tensors[key] if counted else _placed_like(parameter, tensors[key])
-    torch.set_rng_state(tensors["rng"])
+        for key in kept:
+            value = tensors[f"optimiser.{name}.{key}"]
+            # AdamW counts its steps on the CPU, unless one kernel does all of its work.
+            counted = key == "step" and not optimiser.defaults.get("fused")
+            optimiser.state[parameter][key] = value if counted else _placed_like(parameter, value)
+    try:
+        torch.set_rng_state(tensors["rng"])
+    except RuntimeError as error:
+        raise TrainingError(
+            "a random generator in the saved state", first_line(error), _ANEW
+        ) from None
+
+
+def _kept_memory(optimiser: torch.optim.Optimizer) -> tuple[str, ...]:
+    """What an optimiser remembers of each weight once it has taken a step."""
+    if isinstance(optimiser, torch.optim.AdamW):
+        return ("step", "exp_avg", "exp_avg_sq")
+    return ("momentum_buffer",) if optimiser.defaults["momentum"] else ()
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -221,10 +300,6 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         inner = isinstance(value, dict)
         flat |= _flat(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
     return flat
-
-
-def _is_of_network(name: str) -> bool:
-    return name.startswith(("model.", "ema."))
 
 
 def _placed_like(parameter: Tensor, value: Tensor) -> Tensor:
@@ -268,30 +343,58 @@ def _read(
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise error_class(f"a file at {path}", "there is none", remedy) from None
-    except (OSError, SafetensorError, ValueError) as error:
-        got = f"{str(error).splitlines()[0]}: it is damaged or cut short"
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
+        got = f"{first_line(error)[:200]}: it is damaged or cut short"
         raise error_class(f"a complete safetensors file at {path}", got, remedy) from None
-    found = f"{header.get('format', 'another file')} {header.get('version', '')}".strip()
-    if found != f"{kind} {VERSION}":
-        raise error_class(f"{kind} {VERSION} in {path}", found, remedy)
+    found = header.get("format", "another file") if isinstance(header, dict) else "another header"
+    if found != kind:
+        told = found[:80] if isinstance(found, str) else type(found).__name__
+        raise error_class(f"{kind} in {path}", repr(told), remedy)
+    check_version(header, VERSION, kind, path, error_class)
+    if not isinstance(header.get("facts"), dict):
+        raise error_class(f"a record of facts in {path}", "none", remedy)
+    _check_finite(tensors, error_class, f"in {path}", remedy)
     return tensors, header["facts"]
 
 
-@torch.no_grad()
-def _fill(
-    targets: Mapping[str, Tensor],
+def find_non_finite(tensors: Mapping[str, Tensor]) -> dict[str, float]:
+    """A number that is NaN or infinite of each tensor that has one, by the tensor's name."""
+    odd = {
+        name: value[~value.float().isfinite()]
+        for name, value in tensors.items()
+        if value.is_floating_point()
+    }
+    return {name: float(values[0]) for name, values in odd.items() if len(values)}
+
+
+def _check_finite(
+    tensors: Mapping[str, Tensor],
+    error_class: type[MaskdepthError],
+    place: str,
+    remedy: str,
+) -> None:
+    odd = find_non_finite(tensors)
+    if odd:
+        name = min(odd)
+        got = f"{odd[name]} in {name[:80]!r}, of {len(odd)} such tensors"
+        raise error_class(f"finite numbers {place}", got, remedy)
+
+
+def _check_tensors(
+    expected: Mapping[str, Tensor],
     tensors: Mapping[str, Tensor],
     error_class: type[MaskdepthError],
     source: str,
     remedy: str,
 ) -> None:
-    """Copy tensors over others of exactly the same names, shapes and types."""
-    missing = sorted(targets.keys() - tensors.keys())
-    unexpected = sorted(tensors.keys() - targets.keys())
+    """Refuse tensors that are not of exactly the expected names, shapes and types."""
+    missing = sorted(expected.keys() - tensors.keys())
+    unexpected = sorted(tensors.keys() - expected.keys())
     if missing or unexpected:
-        got = f"{len(missing)} missing {missing[:3]}, {len(unexpected)} unexpected {unexpected[:3]}"
+        told = [name[:80] for name in unexpected[:3]]
+        got = f"{len(missing)} missing {missing[:3]}, {len(unexpected)} unexpected {told}"
         raise error_class(f"exactly the network's tensors in {source}", got, remedy)
-    for name, target in targets.items():
+    for name, target in expected.items():
         value = tensors[name]
         if (value.shape, value.dtype) != (target.shape, target.dtype):
             raise error_class(
@@ -299,5 +402,10 @@ def _fill(
                 f"{tuple(value.shape)} {value.dtype}",
                 remedy,
             )
+
+
+@torch.no_grad()
+def _fill(targets: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
+    """Copy tensors over others of their names."""
     for name, target in targets.items():
         target.copy_(tensors[name])

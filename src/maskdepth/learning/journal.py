@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from maskdepth.errors import DependencyError
 from maskdepth.images import save_png, write_text
-from maskdepth.inference.model_folder import LOG_FILE
+from maskdepth.inference.model_folder import LOG_FILE, load_log
 from maskdepth.learning.settings import TrainingConfig
 from maskdepth.learning.validation import Validation
 
@@ -64,6 +64,7 @@ class Journal:
 
     Raises:
         DependencyError: TensorBoard is asked for and not installed.
+        ModelError: the log of the run that goes on is damaged.
         StorageError: the log cannot be written.
     """
 
@@ -71,9 +72,10 @@ class Journal:
         self, folder: Path, *, resumed_step: int | None = None, tensorboard: bool = False
     ) -> None:
         self._path = folder / LOG_FILE
+        former = load_log(self._path) if resumed_step is not None else None
+        kept = [row for row in former or [] if row["step"] <= (resumed_step or 0)]
         self._board = _open_board(folder / "tensorboard", resumed_step) if tensorboard else None
-        kept = _rows_until(self._path, resumed_step)
-        write_text(self._path, "".join(row + "\n" for row in kept))
+        write_text(self._path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def write(self, row: Mapping[str, float]) -> None:
         """Append a row; it names its ``step``. A value that is no number becomes null."""
@@ -296,21 +298,6 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def _rows_until(path: Path, step: int | None) -> list[str]:
-    """Lines of an earlier part of the run up to a step; a line cut short by a crash is left out."""
-    if step is None or not path.exists():
-        return []
-    kept = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict) and row.get("step", math.inf) <= step:
-            kept.append(line)
-    return kept
 
 
 def _means(rows: list[dict[str, float]]) -> dict[str, float]:

@@ -14,6 +14,7 @@ from maskdepth.learning.losses import DEFAULT, PRIOR_WORK, LossWeights
 __all__ = ["TrainingConfig", "learning_rate_at", "preset_config"]
 
 EPOCH_SIZE = 20_000  # images, where nobody says otherwise
+LARGEST_COUNT = 10**12  # of steps, images or seconds: more than anybody lives to see
 LOWEST_SHARE = 0.01  # of the peak learning rate: a step that moves nothing is wasted time
 
 
@@ -51,7 +52,7 @@ class TrainingConfig(Settings):
 
     preset: str = "small"
     seed: Seed = 0
-    batch_size: int = Field(default=16, ge=1)
+    batch_size: int = Field(default=16, ge=1, le=LARGEST_COUNT)
     optimiser: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = Field(default=3e-3, gt=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
@@ -64,10 +65,10 @@ class TrainingConfig(Settings):
     drop_plate: float = Field(default=0.1, ge=0, le=1)
     drop_plate_disparity: float = Field(default=0.5, ge=0, le=1)
     mirror: float = Field(default=0.5, ge=0, le=1)
-    steps: int | None = Field(default=None, ge=1)
-    epochs: int | None = Field(default=None, ge=1)
-    minutes: float | None = Field(default=None, gt=0)
-    epoch_size: int | None = Field(default=None, ge=1)
+    steps: int | None = Field(default=None, ge=1, le=LARGEST_COUNT)
+    epochs: int | None = Field(default=None, ge=1, le=LARGEST_COUNT)
+    minutes: float | None = Field(default=None, gt=0, le=LARGEST_COUNT)
+    epoch_size: int | None = Field(default=None, ge=1, le=LARGEST_COUNT)
     validate_every_steps: int | None = Field(default=None, ge=1)
     validate_every_seconds: float | None = Field(default=None, gt=0)
     save_every_seconds: float = Field(default=60.0, ge=0)

@@ -15,13 +15,15 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import nn
 
-from maskdepth.errors import DatasetError
+from maskdepth.errors import DatasetError, NonFiniteLossError
 from maskdepth.images import make_folder
 from maskdepth.inference.model_folder import STATE_FILE, WEIGHTS_FILE
 from maskdepth.labelling.teachers.devices import pick_device
 from maskdepth.learning.checkpoint import (
+    RunFacts,
     TrainingState,
     capture_tensors,
+    find_non_finite,
     find_state,
     restore_tensors,
     save_state,
@@ -118,7 +120,8 @@ def train(
             device, and ``dataset`` cannot.
         DatasetError: the saved run had another dataset; ``val_dataset`` is empty.
         TrainingError: the saved state is damaged.
-        NonFiniteLossError: names the samples; nothing of that step is kept.
+        ModelError: the saved run's log is damaged.
+        NonFiniteLossError: names the samples; what was saved before stays as it is.
         DependencyError: TensorBoard is asked for and not installed.
         StorageError: the folder cannot be written.
     """
@@ -143,7 +146,7 @@ def train(
         reporter = _make_reporter(
             config,
             run_folder,
-            None if state is None else int(state.facts["step"]),
+            None if state is None else state.facts.step,
             accelerator,
             tensorboard=tensorboard,
             quiet=quiet,
@@ -182,6 +185,7 @@ class _Run:
         self.saved_step: int | None = None
         self.validated_step: int | None = None
         self.validation: dict[str, float] | None = None
+        self.indices = torch.empty(0, dtype=torch.int64)  # of the last batch
 
     @property
     def seconds(self) -> float:
@@ -243,6 +247,7 @@ class _Run:
             began, waited = time.perf_counter(), feed.waited
             batch = feed.next()
             learning_rate = learning_rate_at(config, progress)
+            self.indices = batch["index"]
             losses = self.learner.step(batch, self.step, learning_rate)
             self.step += 1
             self.reporter.step_done(
@@ -284,6 +289,7 @@ class _Run:
             loader,
             self.accelerator.device,
             lambda: self.stop.requested,
+            self.step,
         )
         if found is None:
             return False
@@ -294,34 +300,41 @@ class _Run:
         return True
 
     def _save(self) -> None:
-        """Write the state: everything that another process needs to go on from here."""
-        facts = {
+        """Write the state: everything that another process needs to go on from here.
+
+        Raises:
+            NonFiniteLossError: the run has diverged; the state before stays.
+        """
+        facts = RunFacts(
+            config=self.config,
+            fingerprint=self.fingerprint,
+            step=self.step,
+            seconds=self.seconds,
+            validated_step=self.validated_step,
+            validation=self.validation,
             **_circumstances(self.accelerator),
-            "config": self.config.model_dump(mode="json"),
-            "fingerprint": self.fingerprint,
-            "step": self.step,
-            "seconds": self.seconds,
-            "validated_step": self.validated_step,
-            "validation": self.validation,
-        }
+        )
         learner = self.learner
         tensors = capture_tensors(learner.network, learner.average, learner.optimiser)
+        odd = find_non_finite(tensors)
+        if odd:
+            raise NonFiniteLossError(dict([*odd.items()][:3]), self.step, self.indices.tolist())
         save_state(self.folder / STATE_FILE, TrainingState(facts, tensors))
         self.saved_step, self.saved_at = self.step, time.monotonic()
 
     def restore(self, state: TrainingState) -> None:
         """Go back to where a state was saved."""
         facts, learner = state.facts, self.learner
-        restore_tensors(state.tensors, learner.network, learner.average, learner.optimiser)
-        self.step = self.saved_step = facts["step"]
-        self.seconds_before = facts["seconds"]
-        self.validated_step = facts["validated_step"]
-        self.validation = facts["validation"]
+        restore_tensors(state, learner.network, learner.average, learner.optimiser)
+        self.step = self.saved_step = facts.step
+        self.seconds_before = facts.seconds
+        self.validated_step = facts.validated_step
+        self.validation = facts.validation
         for name, value in _circumstances(self.accelerator).items():
-            before = facts.get(name, "unknown")
+            before = getattr(facts, name)
             if before != value:
                 self.reporter.note(
-                    f"resumed with {name} {value} instead of {before}: the weights will not be "
+                    f"resumed with {name} {value} instead of {before!r}: the weights will not be "
                     "those of an undisturbed run to the last bit"
                 )
 
@@ -329,7 +342,7 @@ class _Run:
 def _circumstances(accelerator: Accelerator) -> dict[str, Any]:
     """What besides settings and data decides the last bits of the weights."""
     return {
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "threads": torch.get_num_threads(),
         "processes": accelerator.num_processes,
         "device": accelerator.device.type,

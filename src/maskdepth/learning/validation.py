@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from maskdepth.depth import colourise
+from maskdepth.errors import NonFiniteLossError
 from maskdepth.learning.feed import Loader, place
 from maskdepth.metrics import MetricMean, mask_metrics
 
@@ -42,10 +44,14 @@ def validate(
     loader: Loader,
     device: torch.device,
     should_stop: Callable[[], bool],
+    step: int,
 ) -> Validation | None:
     """Judge a network on all samples of a loader, or return None when told to stop.
 
     The network is in evaluation mode meanwhile, and in its former mode afterwards.
+
+    Raises:
+        NonFiniteLossError: a loss is NaN or infinite; names the batch, and ``step``.
     """
     means = MetricMean()
     preview = None
@@ -57,6 +63,9 @@ def validate(
                 return None
             batch = place(cpu_batch, device)
             losses, alpha, disparity = _predict(model, criterion, batch)
+            if not all(math.isfinite(value) for value in losses.values()):
+                named = {f"val_{name}": value for name, value in losses.items()}
+                raise NonFiniteLossError(named, step, cpu_batch["index"].tolist())
             targets = cpu_batch["alpha"].numpy()
             for pred, target in zip(alpha, targets, strict=True):
                 figures = mask_metrics(pred[0], target[0])
