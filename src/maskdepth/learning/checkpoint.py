@@ -24,6 +24,7 @@ from maskdepth.errors import (
     ModelError,
     TrainingError,
     UsageError,
+    first_line,
 )
 from maskdepth.images import write_bytes
 from maskdepth.learning.model import build_model
@@ -269,7 +270,7 @@ def _read(
     except FileNotFoundError:
         raise error_class(f"a file at {path}", "there is none", remedy) from None
     except (OSError, SafetensorError, ValueError) as error:
-        got = f"{str(error).splitlines()[0]}: it is damaged or cut short"
+        got = f"{first_line(error)}: it is damaged or cut short"
         raise error_class(f"a complete safetensors file at {path}", got, remedy) from None
     found = f"{header.get('format', 'another file')} {header.get('version', '')}".strip()
     if found != f"{kind} {VERSION}":
