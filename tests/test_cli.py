@@ -23,7 +23,7 @@ from PIL import Image
 from folders import contents
 from maskdepth import cli
 from maskdepth.cli import commands
-from maskdepth.errors import ConfigError
+from maskdepth.errors import ConfigError, first_line
 from maskdepth.images import load_picture, save_png
 from maskdepth.learning.settings import TrainingConfig
 from maskdepth.synthesis.worlds import FAMILIES
@@ -439,6 +439,15 @@ def test_a_missing_torch_is_one_line_with_the_install_command(tmp_path: Path) ->
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "pip install 'maskdepth[train]'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("a\nb", "a"), ("\n  a\nb", "a"), ("", "OSError"), (" \n", "OSError")],
+)
+def test_what_an_exception_says_is_one_line(text: str, line: str) -> None:
+    """Also where it says nothing, or begins with an empty line."""
+    assert first_line(OSError(text)) == line
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file size limits are POSIX")

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 from skimage.metrics import structural_similarity
 from torchmetrics.functional import mean_absolute_error, mean_squared_error
@@ -83,11 +84,22 @@ def test_boundary_tolerance_grows_with_the_picture():
 
 
 def test_a_mask_that_fills_the_frame_has_no_boundary():
-    """No boundary in both agrees; in one only does not."""
+    """It agrees with itself alone, and not with the empty mask, which has none either."""
     full, half = np.ones((20, 20)), np.ones((20, 20))
     half[:, :10] = 0
     assert metrics.mask_metrics(full, full)["boundary_f"] == 1.0
     assert metrics.mask_metrics(full, half)["boundary_f"] == 0.0
+    assert metrics.mask_metrics(half, full)["boundary_f"] == 0.0
+    assert metrics.mask_metrics(np.zeros((20, 20)), full)["boundary_f"] == 0.0
+
+
+@given(arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=12)))
+def test_every_mask_agrees_with_itself_and_with_no_mask_in_nothing(mask):
+    """All figures are 1 against itself, and 0 for a prediction that is empty."""
+    mask[0, 0] = True
+    alpha = mask.astype(np.float32)
+    assert set(metrics.mask_metrics(alpha, alpha).values()) == {1.0}
+    assert set(metrics.mask_metrics(np.zeros_like(alpha), alpha).values()) == {0.0}
 
 
 def test_an_empty_target_gives_false_positive_area_only():

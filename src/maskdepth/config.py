@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from maskdepth.errors import ConfigError
+from maskdepth.errors import ConfigError, first_line
 from maskdepth.images import read_text
 
 LARGEST_SEED: Final = 2**63 - 1
@@ -89,7 +89,7 @@ def _read_yaml(path: Path) -> Any:
     ) as error:
         raise ConfigError(
             f"a readable YAML file at {path}",
-            f"{type(error).__name__}: {error}".splitlines()[0],
+            f"{type(error).__name__}: {first_line(error)}",
             "check the path and its indentation",
         ) from None
     return {} if values is None else values

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.errors import PictureError
+from maskdepth.errors import PictureError, first_line
 from maskdepth.images import bands
 
 DISPARITY_STEPS = 65534  # codes 1..65535 hold 0..1, code 0 is invalid
@@ -181,7 +181,7 @@ def decode_depth_npy(data: bytes, name: str) -> NDArray[np.float32]:
     try:
         values: Any = np.load(io.BytesIO(data), allow_pickle=False)
     except Exception as error:  # NumPy raises nearly any type on a damaged header
-        got = (str(error) or type(error).__name__).splitlines()[0]
+        got = first_line(error)
         raise PictureError(f"a NumPy array at {name}", got, remedy) from error
     # np.load opens archives of arrays too.
     if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype.kind not in "fiu":

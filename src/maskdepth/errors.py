@@ -47,6 +47,11 @@ class MaskdepthError(Exception):
         return _again, (type(self), self.args), self.__dict__
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what another library's exception says; its type's name if it is silent."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def _again(kind: type[MaskdepthError], args: tuple[Any, ...]) -> MaskdepthError:
     return kind.__new__(kind, *args)
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from maskdepth.errors import PictureError, StorageError
+from maskdepth.errors import PictureError, StorageError, first_line
 
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused, from their header, before anything is decoded."""
@@ -491,12 +491,10 @@ def _too_large(name: str, got: str) -> TooLargeError:
 
 
 def _unreadable(name: str, error: Exception) -> PictureError:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
     if isinstance(error, UnidentifiedImageError):
         reason = "a file of no known picture format, or a damaged one"
-    return PictureError(
-        f"a readable picture at {name}", reason or type(error).__name__, _READ_REMEDY
-    )
+    return PictureError(f"a readable picture at {name}", reason, _READ_REMEDY)
 
 
 def _rgb(image: Image.Image) -> NDArray[np.uint8]:

@@ -34,7 +34,8 @@ def mask_metrics(pred_alpha: NDArray[Any], target_alpha: NDArray[Any]) -> dict[s
     Dice is 2|P&T| / (|P|+|T|) (Dice 1945), IoU |P&T| / |P|T| (Jaccard 1912). Boundary F is the
     harmonic mean of the shares of predicted and target boundary pixels that lie within 2 px (at
     a short side of 224; in proportion elsewhere) of the other boundary: Csurka et al., "What is a
-    good evaluation measure for semantic segmentation?" (BMVC 2013). The frame is no boundary.
+    good evaluation measure for semantic segmentation?" (BMVC 2013). The frame is no boundary;
+    where a mask has none, boundary F is 1 if the two are equal, and else 0.
 
     Args:
         pred_alpha, target_alpha: float (H, W) in [0,1].
@@ -325,7 +326,8 @@ def _boundary_f(pred: NDArray[np.bool_], target: NDArray[np.bool_]) -> float:
     pred_boundary, target_boundary = _inner_boundary(pred), _inner_boundary(target)
     n_pred, n_target = cv2.countNonZero(pred_boundary), cv2.countNonZero(target_boundary)
     if n_pred == 0 or n_target == 0:
-        return float(n_pred == n_target)
+        # Without a boundary a mask is all of the frame or nothing, which do not agree.
+        return float(np.array_equal(pred, target))
     near_target, near_pred = cv2.dilate(target_boundary, disc), cv2.dilate(pred_boundary, disc)
     precision = cv2.countNonZero(cv2.bitwise_and(pred_boundary, near_target)) / n_pred
     recall = cv2.countNonZero(cv2.bitwise_and(target_boundary, near_pred)) / n_target

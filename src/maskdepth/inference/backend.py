@@ -9,8 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.errors import ModelError, UsageError
-from maskdepth.inference.model_folder import first_line
+from maskdepth.errors import ModelError, UsageError, first_line
 
 __all__ = ["INPUTS", "OUTPUTS", "Backend", "OnnxBackend"]
 

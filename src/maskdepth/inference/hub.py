@@ -10,8 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from maskdepth.errors import DependencyError, ModelError, UsageError
-from maskdepth.inference.model_folder import CARD_FILE, ModelCard, check_file, first_line, read_card
+from maskdepth.errors import DependencyError, ModelError, UsageError, first_line
+from maskdepth.inference.model_folder import CARD_FILE, ModelCard, check_file, read_card
 
 _EXTRA: Final = "hub"
 # Two names with a slash, as the hub allows them; a path of more or fewer parts is none.

@@ -11,14 +11,13 @@ from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-from maskdepth.errors import DatasetError, ModelError
+from maskdepth.errors import DatasetError, ModelError, first_line
 from maskdepth.images import read_text, write_text
 from maskdepth.inference.model_folder import (
     ASSETS_FILE,
     WEIGHTS_FILE,
     ModelCard,
     check_file,
-    first_line,
     read_card,
 )
 from maskdepth.inference.prediction import NO_DEPTH

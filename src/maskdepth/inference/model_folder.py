@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from maskdepth.errors import ModelError, UsageError
+from maskdepth.errors import ModelError, UsageError, first_line
 from maskdepth.images import open_file, read_text, write_text
 from maskdepth.inference.versions import check_version
 
@@ -298,8 +298,3 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "metrics": ("a record", _is_record),
     "about": ("a record", _is_record),
 }
-
-
-def first_line(error: Exception) -> str:
-    """An error's first line, for messages of one line."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

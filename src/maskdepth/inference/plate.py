@@ -34,7 +34,7 @@ from maskdepth.depth import (
     encode_depth_npy,
     encode_disparity,
 )
-from maskdepth.errors import PictureError, PlateError, UsageError
+from maskdepth.errors import PictureError, PlateError, UsageError, first_line
 from maskdepth.images import (
     MAX_PIXELS,
     encode_png,
@@ -301,12 +301,8 @@ def _readable(name: str) -> Iterator[None]:
         zipfile.BadZipFile, zlib.error, PictureError, ValueError, KeyError, TypeError,
         NotImplementedError, RuntimeError, EOFError, OverflowError,
     ) as error:  # fmt: skip
-        reason = error.got if isinstance(error, PictureError) else str(error).splitlines()[:1]
-        raise PlateError(
-            f"a whole plate profile at {name}",
-            reason if isinstance(reason, str) else (reason or [type(error).__name__])[0],
-            _REMAKE,
-        ) from None
+        reason = error.got if isinstance(error, PictureError) else first_line(error)
+        raise PlateError(f"a whole plate profile at {name}", reason, _REMAKE) from None
 
 
 def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:

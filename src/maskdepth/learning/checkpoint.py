@@ -26,9 +26,9 @@ from maskdepth.errors import (
     ModelError,
     TrainingError,
     UsageError,
+    first_line,
 )
 from maskdepth.images import open_file, write_bytes
-from maskdepth.inference.model_folder import first_line
 from maskdepth.inference.versions import check_version
 from maskdepth.learning.model import build_model
 from maskdepth.learning.settings import LARGEST_COUNT, TrainingConfig

@@ -15,7 +15,7 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from maskdepth.errors import ModelError
+from maskdepth.errors import ModelError, first_line
 from maskdepth.images import write_bytes
 from maskdepth.inference.backend import INPUTS, OUTPUTS
 from maskdepth.learning.model import find_preset
@@ -73,7 +73,7 @@ def export_onnx(model: nn.Module, preset_name: str, path: Path) -> None:
     except torch.onnx.OnnxExporterError as error:
         raise ModelError(
             "a network that can be traced for ONNX",
-            str(error).splitlines()[0],
+            first_line(error),
             "keep Python control flow on tensor values out of its forward",
         ) from error
     assert program is not None
@@ -148,7 +148,7 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime has no public base of its errors
         raise ModelError(
-            f"an ONNX file at {path}", str(error).splitlines()[0], "export the model again"
+            f"an ONNX file at {path}", first_line(error), "export the model again"
         ) from error
 
 

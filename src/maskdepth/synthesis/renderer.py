@@ -53,9 +53,13 @@ class Composite:
         disparity: (S, S) float32 in [0, 1], near = 1, NaN where unknown; None on a background
             without a label.
         plate_disparity: the same for the plate.
-        object_depth: of each object, where there is a label: ``"standing"`` on the plate's
-            ground; ``"nearer"`` than what it hides; ``"masked"``, having no room in front of the
-            plate, so that its disparity is NaN; or ``"hidden"``, with nothing to be seen of it.
+        object_depth: how each object's part of ``disparity``, where its alpha is above 1/2, came
+            about; one text an object of the recipe, in their order, later ones over earlier ones.
+            ``"standing"``: by its place on the ground, less what is nearer and hides it (perhaps
+            all of it); ``"nearer"``: between the 95th percentile beneath it and 1; ``"masked"``:
+            NaN, since those two lie less than `LEAST_ROOM` apart; ``"hidden"``: it has no part,
+            its box lies outside the frame. Empty where the background has no label, or where
+            ``disparity`` is a teacher's look at the whole picture.
         recipe: what it was rendered from.
     """
 

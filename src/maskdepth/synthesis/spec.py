@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeVar
 from pydantic import field_validator
 
 from maskdepth.config import Seed, Settings
-from maskdepth.errors import ConfigError, DatasetError
+from maskdepth.errors import ConfigError, DatasetError, first_line
 from maskdepth.images import read_text, write_text
 from maskdepth.synthesis.assets import Asset, BackgroundAsset, CutoutAsset, Split
 from maskdepth.synthesis.catalogue import MEMORY_MB, Catalogue
@@ -170,7 +170,7 @@ def load_spec(folder: Path) -> DatasetSpec:
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise DatasetError(
             f"a dataset with a readable {SPEC_FILE} at {folder}",
-            str(error).splitlines()[0],
+            first_line(error),
             "make one with `maskdepth compose CUTOUTS BACKGROUNDS -o DATASET`",
         ) from None
     if found != (_FORMAT, _VERSION):

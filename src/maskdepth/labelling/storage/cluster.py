@@ -29,7 +29,7 @@ from typing import Any, Final
 
 import cv2
 
-from maskdepth.errors import DependencyError, MaskdepthError, StorageError, UsageError
+from maskdepth.errors import DependencyError, MaskdepthError, StorageError, UsageError, first_line
 from maskdepth.images import write_bytes
 from maskdepth.labelling.storage.lock import HeldLock
 from maskdepth.labelling.storage.work import Job, Task, Work, Worker
@@ -153,7 +153,7 @@ def ray_session(workers: int | None = None) -> Iterator[None]:
             raise
         raise UsageError(
             f"a Ray cluster at RAY_ADDRESS={address}",
-            str(error).splitlines()[0],
+            first_line(error),
             "start it with `ray start --head`, mend RAY_ADDRESS, or unset it to use this machine",
         ) from None
     try:

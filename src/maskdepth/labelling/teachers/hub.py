@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.errors import DependencyError, TeacherError
+from maskdepth.errors import DependencyError, TeacherError, first_line
 from maskdepth.labelling.teachers.devices import pick_device
 from maskdepth.labelling.teachers.known import Facts
 from maskdepth.labelling.teachers.teacher import TeacherInfo
@@ -77,13 +77,13 @@ class TransformersTeacher:
         except ImportError as error:
             raise TeacherError(
                 f"a network in {folder} whose image processor does without torchvision",
-                str(error).strip().splitlines()[0],
+                first_line(error),
                 "take another network",
             ) from None
         except Exception as error:  # transformers raises nearly any type on what is no model.
             raise TeacherError(
                 f"a depth network of the transformers library in {folder}",
-                (str(error).strip() or type(error).__name__).splitlines()[0],
+                first_line(error),
                 "check the folder, or download it again",
             ) from error
         self._info = TeacherInfo(
@@ -125,7 +125,7 @@ class TransformersTeacher:
         except Exception as error:  # torch's errors have no common base of their own.
             raise TeacherError(
                 f"{self._info.name} to take {len(sizes)} pictures",
-                (str(error).strip() or type(error).__name__).splitlines()[0],
+                first_line(error),
                 "free some memory, or take another network",
             ) from error
         return [np.asarray(each.cpu().numpy(), np.float32) for each in found]
@@ -223,7 +223,7 @@ def find_folder(hub_id: str, *, download: bool) -> Path:
                 "they are not all there" + (", and HF_HUB_OFFLINE is set" if offline else ""),
                 f"{remedy}, or name a folder that holds them",
             ) from error
-        got = (str(error).strip() or type(error).__name__).splitlines()[0]
+        got = first_line(error)
         raise TeacherError(
             f"to download {hub_id}", got, "check the id and the connection"
         ) from None

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from maskdepth.config import Settings
-from maskdepth.errors import ConfigError, TeacherError
+from maskdepth.errors import ConfigError, TeacherError, first_line
 from maskdepth.images import read_bytes, resize
 from maskdepth.labelling.teachers.teacher import Kind, TeacherInfo, Units, within_range
 
@@ -129,7 +129,7 @@ class OnnxTeacher:
         except Exception as error:  # ONNX Runtime's errors have no common base of their own.
             raise TeacherError(
                 f"{self._info.name} to take {len(pictures)} pictures of {self._input.size}",
-                str(error).splitlines()[0],
+                first_line(error),
                 "mend the JSON beside it, or free some memory",
             ) from error
         found = _planes(np.asarray(raw), self._layout, len(pictures))
@@ -170,7 +170,7 @@ def _load_facts(path: Path, beside: Path) -> tuple[_Facts, bytes]:
         text = read_bytes(beside)
         facts = _Facts.parse(json.loads(text), str(beside))
     except (OSError, ValueError, RecursionError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        reason = (error.strerror if isinstance(error, OSError) else None) or first_line(error)
         raise TeacherError(
             f"a JSON at {beside} that says how to read {path.name}",
             reason,
@@ -215,7 +215,7 @@ def _open_session(
         got = error.strerror or str(error)
         raise TeacherError(f"an ONNX file at {path}", got, "check the path") from None
     except Exception as error:  # ONNX Runtime's errors have no common base of their own.
-        got = str(error).splitlines()[0]
+        got = first_line(error)
         raise TeacherError(f"a usable ONNX file at {path}", got, "export it again") from error
 
 
