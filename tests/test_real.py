@@ -96,6 +96,35 @@ def test_frames_that_cannot_be_judged_are_named(frames: Path) -> None:
         judge_frames(Fake(bright), frames, tune=2)
 
 
+def test_frames_that_take_no_part_are_counted_and_the_first_is_named(frames: Path) -> None:
+    """One without ground truth, two of whose ground truth no pixel is judged."""
+    whole = judge_frames(Fake(bright), frames, tune=2)
+    assert whole["left_out"] == []
+    picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    for number in (6, 7, 8):
+        save_png(frames / f"in{number:06d}.png", picture)
+    for number in (6, 8):
+        save_png(frames / f"gt{number:06d}.png", np.full((HEIGHT, WIDTH), 85, np.uint8))
+    partly = judge_frames(Fake(bright), frames, tune=2)
+    assert partly["left_out"] == [
+        {"frames": 1, "first": "in000007.png", "why": "no ground truth"},
+        {"frames": 2, "first": "gt000006.png", "why": "no pixel of the ground truth is judged"},
+    ]
+    assert {**partly, "left_out": [], "mog2": None} == {**whole, "mog2": None}
+
+
+def test_frames_without_foreground_are_refused(frames: Path) -> None:
+    """A score of nothing found where nothing is would be no score."""
+    for number in (0, 1):
+        save_png(frames / f"gt{number:06d}.png", np.zeros((HEIGHT, WIDTH), np.uint8))
+    with pytest.raises(AssetError, match="frames that are tuned on"):
+        judge_frames(Fake(bright), frames, tune=2)
+    for number in (3, 4, 5):
+        save_png(frames / f"gt{number:06d}.png", np.zeros((HEIGHT, WIDTH), np.uint8))
+    with pytest.raises(AssetError, match="frames that are judged"):
+        judge_frames(Fake(bright), frames, tune=3)
+
+
 def test_measured_depth_judges_order_and_distance(tmp_path: Path) -> None:
     """The true disparity is perfect in any scale; a wall that leans back has no gradient."""
     _, columns = np.mgrid[:HEIGHT, :WIDTH]
