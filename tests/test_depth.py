@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -251,6 +253,15 @@ def _claiming(shape: str) -> bytes:
     header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".encode()
     header += b" " * (-(len(header) + 11) % 64) + b"\n"
     return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+
+
+@pytest.mark.filterwarnings("error")
+def test_depth_beyond_what_float32_holds_is_sky():
+    """Without a word from NumPy."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([[2.0, 1e300, -1e300]]))
+    found = depth.decode_depth_npy(buffer.getvalue(), "here")
+    np.testing.assert_array_equal(found, [[2.0, np.inf, np.nan]])
 
 
 @pytest.mark.parametrize(

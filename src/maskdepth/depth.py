@@ -187,7 +187,9 @@ def decode_depth_npy(data: bytes, name: str) -> NDArray[np.float32]:
     if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype.kind not in "fiu":
         got = f"{getattr(values, 'dtype', 'an archive')} {getattr(values, 'shape', '')}".rstrip()
         raise PictureError(f"numbers of shape (H, W) at {name}", got, remedy)
-    depth_m = values.astype(np.float32)
+    # What is further away than float32 can say is sky.
+    with np.errstate(over="ignore"):
+        depth_m = values.astype(np.float32)
     depth_m[~(depth_m > 0)] = np.nan
     return depth_m
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from maskdepth.depth import fit_scale_shift, inverse_depth
 from maskdepth.errors import PlateError
+from maskdepth.inference.health import finite
 
 LEAST_DIFFERENCE: Final = 0.05
 """Of the points' disparities: below it the scale between them is noise."""
@@ -27,6 +28,9 @@ _CUT: Final = 2.5  # sigma, beyond which a point is left out
 _ALWAYS_KEPT: Final = 0.5  # of the likely error: nobody measures better than that
 
 Floats = NDArray[np.float64]
+
+
+_MAY_BE_UNKNOWN: Final = ("fitted_m", "error")
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,18 @@ class FittedPoint:
     error: float | None
     used: bool
 
+    @classmethod
+    def parse(cls, values: dict[str, Any]) -> FittedPoint:
+        """See ``Calibration.parse``."""
+        told = {each.name: values[each.name] for each in fields(cls)}
+        used = told.pop("used")
+        for name, value in told.items():
+            if not (value is None and name in _MAY_BE_UNKNOWN):
+                finite(value)
+        if any(isinstance(value, str) for value in told.values()) or not isinstance(used, bool):
+            raise TypeError("a point that is not one")
+        return cls(**told, used=used)
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -78,6 +94,21 @@ class Calibration:
     shift: float
     method: str
     points: tuple[FittedPoint, ...] = ()
+
+    @classmethod
+    def parse(cls, values: dict[str, Any]) -> Calibration:
+        """What ``as_json`` gave, after a way through JSON; other keys are left alone.
+
+        Raises:
+            TypeError, ValueError, KeyError: it is something else.
+        """
+        scale, shift = finite(values["scale"]), finite(values["shift"])
+        if scale <= 0:
+            raise ValueError("a calibration without a positive scale")
+        points = tuple(FittedPoint.parse(point) for point in values["points"])
+        if not (points and any(each.used for each in points)):
+            raise ValueError("a calibration without points")
+        return cls(scale, shift, str(values["method"]), points)
 
     def inverse_depth(self, disparity: NDArray[Any]) -> Floats:
         """float64 (H, W) 1/metres of a plate's disparity; may be negative, NaN where invalid."""

@@ -70,11 +70,11 @@ class PlateHealth:
             value = values[each.name]
             if isinstance(value, list):
                 low, high = value
-                figures[each.name] = _finite(low), _finite(high)
+                figures[each.name] = finite(low), finite(high)
             elif value is None and each.name == "depth_range_m":
                 figures[each.name] = None
             else:
-                figures[each.name] = _finite(value)
+                figures[each.name] = finite(value)
         return cls(**figures)
 
     def describe(self) -> str:
@@ -162,7 +162,8 @@ def _range(values: NDArray[np.float32]) -> tuple[float, float] | None:
     return round(float(low), 4), round(float(high), 4)
 
 
-def _finite(value: Any) -> float:
+def finite(value: Any) -> float:
+    """A number that was read from JSON, which may hold NaN; else a ValueError or TypeError."""
     if not math.isfinite(number := float(value)):
         raise ValueError("a figure that is no number")
     return number

@@ -45,7 +45,7 @@ from maskdepth.images import (
     resize_disparity,
     write_bytes,
 )
-from maskdepth.inference.calibration import Calibration, FittedPoint, KnownPoint, calibrate
+from maskdepth.inference.calibration import Calibration, KnownPoint, calibrate
 from maskdepth.inference.health import PlateHealth, measure_health
 from maskdepth.inference.registration import Registration
 from maskdepth.inference.versions import check_version
@@ -59,6 +59,7 @@ _DISPARITY: Final = "disparity.png"
 _DEPTH: Final = "depth.npy"
 _PROFILE: Final = "profile.json"
 _REMAKE: Final = "make it anew with `maskdepth plate`"
+_NEAREST_M, _FARTHEST_M = 1e-6, 1e6  # that the nearest pixel of a plate can be
 _MOST_JSON: Final = 1 << 20  # bytes
 _HEADROOM: Final = 1 << 16  # bytes that a picture's file may have beside its samples
 _TIME: Final = (1980, 1, 1, 0, 0, 0)  # of every member, so that the same profile is the same file
@@ -254,7 +255,7 @@ def load_profile(path: str | os.PathLike[str]) -> PlateProfile:
         else:
             disparity = decode_disparity(load_grey16(members[_DISPARITY]))
             _check_map(picture, disparity, "disparity")
-            calibration = _parse_calibration(record["calibration"])
+            calibration = _parse_calibration(record["calibration"], disparity)
             profile = PlateProfile(picture, disparity, None, calibration, record["source"])
         health = record.get("health")
         profile = replace(profile, health=health and PlateHealth.parse(health))
@@ -333,11 +334,13 @@ def _parse_record(data: bytes, name: str) -> dict[str, Any]:
     return record
 
 
-def _parse_calibration(values: dict[str, Any] | None) -> Calibration | None:
+def _parse_calibration(
+    values: dict[str, Any] | None, disparity: NDArray[np.float32]
+) -> Calibration | None:
     if values is None:
         return None
-    scale, shift = float(values["scale"]), float(values["shift"])
-    if not (np.isfinite([scale, shift]).all() and scale > 0):
-        raise ValueError("a calibration without a positive scale")
-    points = tuple(FittedPoint(**point) for point in values["points"])
-    return Calibration(scale, shift, str(values["method"]), points)
+    calibration = Calibration.parse(values)
+    nearest = float(np.nanmax(calibration.inverse_depth(disparity)))
+    if not 1 / _FARTHEST_M <= nearest <= 1 / _NEAREST_M:
+        raise ValueError(f"a calibration by which the nearest pixel is at {nearest:.3g} 1/m")
+    return calibration
