@@ -199,6 +199,17 @@ def test_a_changed_int8_network_is_refused(released: Path, tmp_path: Path) -> No
         Predictor.from_pretrained(copy, precision="int8")
 
 
+def test_no_copy_is_made_of_weights_that_are_not_the_cards(released: Path, tmp_path: Path) -> None:
+    """Figures and assets in the card would be those of another network."""
+    folder = tmp_path / "model"
+    shutil.copytree(released, folder)
+    export_model(folder, tmp_path / "half", half=True)
+    shutil.copyfile(tmp_path / "half" / "model.safetensors", folder / "model.safetensors")
+    with pytest.raises(ModelError, match=r"model\.safetensors with checksum .* has changed"):
+        export_model(folder, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
 def test_a_copy_replaces_a_copy_but_no_other_folder(
     run: Path, released: Path, tmp_path: Path
 ) -> None:

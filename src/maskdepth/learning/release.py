@@ -30,6 +30,7 @@ from maskdepth.inference.model_folder import (
     NETWORK_FILE,
     WEIGHTS_FILE,
     ModelCard,
+    check_file,
     file_checksum,
     read_card,
     save_card,
@@ -184,6 +185,8 @@ def release_model(
     """
     _check_replaceable(output, folder)
     card = read_card(folder)
+    # Its figures and its assets are those of the weights that it lists.
+    check_file(folder, WEIGHTS_FILE, card)
     if calibration is not None:
         datasets = (*datasets, calibration.folder)
     assets, complete = complete_assets(folder, card, datasets)
