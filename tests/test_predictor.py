@@ -528,6 +528,19 @@ def test_a_preview_has_four_panels(height: int, width: int, expected: tuple[int,
 # Saving
 
 
+@pytest.mark.parametrize("value", [None, 5, b"x", []])
+def test_what_is_no_path_is_refused_with_what_it_is(value: Any, tmp_path: Path) -> None:
+    """An output folder, a stem, a model."""
+    with pytest.raises(UsageError, match="path of an output folder"):
+        some_prediction().save(value)
+    if value is not None:
+        with pytest.raises(UsageError, match="path of a model folder"):
+            maskdepth.Predictor.from_pretrained(value)
+        with pytest.raises(UsageError, match="a stem"):
+            some_prediction().save(tmp_path, stem=value)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(("what", "most"), [("cutout", 12), ("preview", 12), ("disparity", 6)])
 def test_large_pictures_take_little_memory_beside_what_is_made(what: str, most: int) -> None:
     """No several copies of a whole picture as floating numbers at once."""

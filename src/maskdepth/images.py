@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from maskdepth.errors import PictureError, StorageError, first_line
+from maskdepth.errors import PictureError, StorageError, UsageError, first_line
 
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused, from their header, before anything is decoded."""
@@ -258,13 +258,25 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
+def as_path(value: str | os.PathLike[str], what: str) -> Path:
+    """A path that a caller of the API gave for ``what``.
+
+    Raises:
+        UsageError: it is something else, such as None.
+    """
+    if not isinstance(value, (str, os.PathLike)):
+        raise UsageError(f"the path of {what}", repr(value)[:80], "pass a text or a pathlib.Path")
+    return Path(value)
+
+
 def make_folder(folder: str | os.PathLike[str]) -> Path:
     """Make an output folder and those above it.
 
     Raises:
         StorageError: it cannot be made, or is a file.
+        UsageError: no path.
     """
-    path = Path(folder)
+    path = as_path(folder, "an output folder")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

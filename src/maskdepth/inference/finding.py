@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from maskdepth.errors import WeightsNotShippedError
+from maskdepth.images import as_path
 from maskdepth.inference.hub import fetch_model, is_hub_id
 from maskdepth.inference.model_folder import CARD_FILE
 
@@ -29,13 +30,14 @@ def find_model(
     Raises:
         WeightsNotShippedError: the package's own, where the installation lacks it.
         ModelError: a hub id whose files are not to be had.
+        UsageError: no path, nor any text.
         DependencyError: a hub id, and huggingface_hub is not installed.
     """
     if model is None or model == SHIPPED:
         return shipped_folder()
     if isinstance(model, str) and is_hub_id(model) and not Path(model).exists():
         return fetch_model(model, [CARD_FILE, *files], download=download)
-    return Path(model)
+    return as_path(model, "a model folder")
 
 
 def shipped_folder() -> Path:
