@@ -16,9 +16,10 @@ from maskdepth.metrics import MASK_THRESHOLD
 from maskdepth.synthesis.renderer import Composite
 
 DISC: Final = "centred_disc"
-_MEDIAN_SIDES: Final = (1, 3, 5, 7, 9, 11)  # px
+MEDIAN_SIDES: Final = (1, 3, 5, 7, 9, 11)  # px
 
 Picture = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
 Levels = Callable[[Composite], Picture]
 
 
@@ -54,28 +55,59 @@ class Baseline:
         }
 
 
+class ThresholdSearch:
+    """Dice of every threshold and median filter, over pictures that are taken one by one.
+
+    Args:
+        sides: of the median filters, px.
+        pooled: judge all pixels together, which is F1; otherwise the mean over pictures, each of
+            which has foreground.
+    """
+
+    def __init__(self, sides: Sequence[int] = MEDIAN_SIDES, *, pooled: bool = False) -> None:
+        self._sides = tuple(sides)
+        self._pooled = pooled
+        self._scores = np.zeros((len(self._sides), 256))
+        self._weights = np.zeros_like(self._scores)
+
+    def add(self, levels: Picture, target: Mask, judged: Mask | None = None) -> None:
+        """Take one picture.
+
+        Args:
+            levels: uint8 (H, W), not filtered.
+            target: bool (H, W), the foreground.
+            judged: bool (H, W), the pixels that count; all if left out.
+        """
+        for row, side in enumerate(self._sides):
+            values = cv2.medianBlur(levels, side)
+            hits, claimed, true = _counts_by_threshold(values, target, judged)
+            # Dice is the ratio of these two.
+            agreeing, sizes = 2 * hits, claimed + true
+            self._scores[row] += agreeing if self._pooled else agreeing / sizes
+            self._weights[row] += sizes if self._pooled else 1
+
+    def best(self) -> tuple[int, int, float]:
+        """Threshold, side of the median filter, and their Dice; of equals the smallest."""
+        table = self._scores / np.maximum(self._weights, 1)
+        row, threshold = divmod(int(table.argmax()), table.shape[1])
+        return threshold, self._sides[row], float(table.max())
+
+
 def tune_baselines(composites: Iterable[Composite], names: Sequence[str]) -> dict[str, Baseline]:
     """Threshold and median filter of best mean Dice, by name; none where nothing has a mask."""
-    tables = {name: np.zeros((len(_MAPS[name][1]), 256)) for name in names}
+    searches = {name: ThresholdSearch(_MAPS[name][1]) for name in names}
     judged = 0
     for composite in composites:
         mask = composite.alpha > MASK_THRESHOLD
         if not mask.any():
             continue
         judged += 1
-        for name in names:
-            levels, sides = _MAPS[name]
-            values = levels(composite)
-            for row, side in enumerate(sides):
-                tables[name][row] += _dice_by_threshold(cv2.medianBlur(values, side), mask)
+        for name, search in searches.items():
+            levels, _ = _MAPS[name]
+            search.add(levels(composite), mask)
     if judged == 0:
         return {}
-    found = {}
-    for name, table in tables.items():
-        row, threshold = divmod(int(table.argmax()), table.shape[1])
-        side = _MAPS[name][1][row]
-        found[name] = Baseline(name, threshold, side, float(table.max()) / judged)
-    return found
+    return {name: Baseline(name, *search.best()) for name, search in searches.items()}
 
 
 def predict_nothing(composite: Composite) -> NDArray[np.float32]:
@@ -85,7 +117,12 @@ def predict_nothing(composite: Composite) -> NDArray[np.float32]:
 
 def filtered_difference(picture: Picture, plate: Picture, median_px: int) -> Picture:
     """uint8 (H, W): |picture - plate|, the largest of the channels, median-filtered."""
-    return np.asarray(cv2.medianBlur(_largest_difference(picture, plate), median_px), np.uint8)
+    return np.asarray(cv2.medianBlur(largest_difference(picture, plate), median_px), np.uint8)
+
+
+def largest_difference(picture: Picture, plate: Picture) -> Picture:
+    """uint8 (H, W): |picture - plate|, the largest of the channels."""
+    return np.ascontiguousarray(cv2.absdiff(picture, plate).max(axis=2), np.uint8)
 
 
 def vertical_gradient(height: int, width: int) -> NDArray[np.float32]:
@@ -98,16 +135,12 @@ def registered(picture: Picture, plate: Picture) -> Picture:
     return register_plate(picture, plate).move_picture(plate)
 
 
-def _largest_difference(picture: Picture, plate: Picture) -> Picture:
-    return np.ascontiguousarray(cv2.absdiff(picture, plate).max(axis=2), np.uint8)
-
-
 def _difference(composite: Composite) -> Picture:
-    return _largest_difference(composite.image, composite.plate)
+    return largest_difference(composite.image, composite.plate)
 
 
 def _registered_difference(composite: Composite) -> Picture:
-    return _largest_difference(composite.image, registered(composite.image, composite.plate))
+    return largest_difference(composite.image, registered(composite.image, composite.plate))
 
 
 def _centred_disc(composite: Composite) -> Picture:
@@ -122,19 +155,21 @@ def _centrality(size: int) -> Picture:
     return np.asarray(255 - np.rint(255 * away), np.uint8)
 
 
-def _dice_by_threshold(values: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Dice of ``values > t`` for t = 0..255, from two histograms."""
-    inside = np.bincount(values[mask], minlength=256)
-    everywhere = np.bincount(values.ravel(), minlength=256)
-    hits = inside.sum() - np.cumsum(inside)
-    claimed = everywhere.sum() - np.cumsum(everywhere)
-    return np.asarray(2 * hits / (claimed + inside.sum()), np.float64)
+def _counts_by_threshold(
+    values: NDArray[Any], target: Mask, judged: Mask | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """Hits and claimed pixels of ``values > t`` for t = 0..255, and the pixels of the target."""
+    counted = values.ravel() if judged is None else values[judged]
+    inside = np.bincount(values[target if judged is None else target & judged], minlength=256)
+    everywhere = np.bincount(counted, minlength=256)
+    true = int(inside.sum())
+    return true - np.cumsum(inside), everywhere.sum() - np.cumsum(everywhere), true
 
 
 # Each map with the median filters that are tried on it.
 _MAPS: Final[dict[str, tuple[Levels, tuple[int, ...]]]] = {
-    "difference": (_difference, _MEDIAN_SIDES),
-    "difference_registered": (_registered_difference, _MEDIAN_SIDES),
+    "difference": (_difference, MEDIAN_SIDES),
+    "difference_registered": (_registered_difference, MEDIAN_SIDES),
     DISC: (_centred_disc, (1,)),
 }
 BASELINES: Final = tuple(_MAPS)

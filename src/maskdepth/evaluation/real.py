@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +20,13 @@ from maskdepth.depth import (
     disparity_from_depth,
 )
 from maskdepth.errors import AssetError, PictureError
-from maskdepth.evaluation.baselines import filtered_difference, registered, vertical_gradient
+from maskdepth.evaluation.baselines import (
+    ThresholdSearch,
+    filtered_difference,
+    largest_difference,
+    registered,
+    vertical_gradient,
+)
 from maskdepth.evaluation.depths import teacher_disparity
 from maskdepth.images import PICTURE_SUFFIXES, load_grey16, load_picture
 from maskdepth.inference.prediction import NO_DEPTH
@@ -32,7 +38,6 @@ from maskdepth.synthesis.checks import DISPARITY_SUFFIX
 # CDnet's grey levels (Goyette et al., "changedetection.net", CVPR workshops 2012).
 _FOREGROUND: Final = 255
 _BACKGROUND: Final = (0, 50)  # background, and shadows on it
-_MEDIAN_SIDES: Final = (1, 3, 5, 7, 9)  # px
 _DEPTH_SUFFIX: Final = "_depth_mm.png"
 _FIGURES: Final = ("abs_rel", "delta1", "ordinal_accuracy")
 
@@ -54,11 +59,11 @@ class _Counts:
         self.true += int((target & judged).sum())
 
     def summary(self) -> dict[str, float]:
-        """Pooled F1, precision and recall; 0 where nothing is claimed or there."""
+        """Pooled F1, precision and recall; 0 where nothing is claimed."""
         return {
-            "f1": 2 * self.hits / max(self.claimed + self.true, 1),
+            "f1": 2 * self.hits / (self.claimed + self.true),
             "precision": self.hits / max(self.claimed, 1),
-            "recall": self.hits / max(self.true, 1),
+            "recall": self.hits / self.true,
         }
 
 
@@ -67,6 +72,18 @@ class _Frame:
     picture: NDArray[np.uint8]
     target: Mask
     judged: Mask
+
+
+@dataclass(frozen=True)
+class _LeftOut:
+    """Frames that are not used, the first of them, and why."""
+
+    frames: int
+    first: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.frames} with {self.why}, first {self.first}"
 
 
 def judge_frames(
@@ -89,17 +106,28 @@ def judge_frames(
         are), ``no_plate`` (the model, of the frame alone), ``difference`` and
         ``difference_registered`` (|frame - plate|, before and after registration, each with what
         was ``tuned``) and ``mog2`` (OpenCV's background subtraction, which sees all frames in their
-        order but no plate), and the number of ``frames``.
+        order but no plate), and the number of ``frames``. ``left_out`` tells, for each reason
+        ``why``, how many ``frames`` take no part at all, and the ``first``: those without ground
+        truth, and those of whose ground truth no pixel is judged.
 
     Raises:
-        AssetError: a file is missing, or there are no frames left to judge.
+        AssetError: a file is missing, there are no frames left to judge, or no foreground in those
+            that are tuned on or in those that are judged.
     """
-    frames, plate = _load_frames(folder)
+    frames, plate, left_out = _load_frames(folder)
     if len(frames) <= tune:
         raise AssetError(
-            f"more than the {tune} frames that are tuned on in {folder}", str(len(frames)),
+            f"more than the {tune} frames that are tuned on in {folder}",
+            "; ".join([str(len(frames)), *map(str, left_out)]),
             "add frames, or tune on fewer: `evaluate-frames --tune N`",
-        )  # fmt: skip
+        )
+    for part, what in ((frames[:tune], "tuned on"), (frames[tune:], "judged")):
+        if not any(frame.target.any() for frame in part):
+            raise AssetError(
+                f"foreground ({_FOREGROUND}) in the ground truth of the frames that are {what}",
+                f"none in the {len(part)} of {folder}",
+                "add frames that have some, or choose others to tune on: `--tune N`",
+            )
     plates: dict[str, Callable[[Picture], Picture]] = {
         "difference": lambda _: plate,
         "difference_registered": lambda picture: registered(picture, plate),
@@ -130,7 +158,7 @@ def judge_frames(
     for name, (threshold, side) in tuned.items():
         result[name]["tuned"] = {"threshold": threshold, "median_px": side, "on": tune}
     result["others"] = {key: counts[f"other {key}"].summary() for key in others or {}}
-    return result | {"frames": len(frames) - tune}
+    return result | {"frames": len(frames) - tune, "left_out": [asdict(each) for each in left_out]}
 
 
 def judge_sensor_depth(
@@ -241,9 +269,9 @@ def _find_picture(folder: Path, stem: str) -> Path:
     return found[0]
 
 
-def _load_frames(folder: Path) -> tuple[list[_Frame], NDArray[np.uint8]]:
+def _load_frames(folder: Path) -> tuple[list[_Frame], NDArray[np.uint8], list[_LeftOut]]:
     plate = load_picture(_find_picture(folder, "plate"))
-    frames = []
+    frames, unjudged = [], []
     for path in sorted(folder.glob("gt*.png")):
         picture = load_picture(_find_picture(folder, f"in{path.stem.removeprefix('gt')}"))
         levels = load_picture(path)[..., 0]
@@ -254,23 +282,29 @@ def _load_frames(folder: Path) -> tuple[list[_Frame], NDArray[np.uint8]]:
                 "resize them",
             )
         target = levels == _FOREGROUND
-        frames.append(_Frame(picture, target, target | np.isin(levels, _BACKGROUND)))
-    return frames, plate
+        judged = target | np.isin(levels, _BACKGROUND)
+        if judged.any():
+            frames.append(_Frame(picture, target, judged))
+        else:
+            unjudged.append(path.name)
+    left_out = {
+        "no ground truth": [
+            path.name
+            for path in sorted(folder.glob("in[0-9]*"))
+            if path.suffix.lower() in PICTURE_SUFFIXES
+            and not (folder / f"gt{path.stem.removeprefix('in')}.png").exists()
+        ],
+        "no judged pixel in the ground truth": unjudged,
+    }
+    found = [_LeftOut(len(names), names[0], why) for why, names in left_out.items() if names]
+    return frames, plate, found
 
 
 def _tune(frames: list[_Frame], plate: Callable[[Picture], Picture]) -> tuple[int, int]:
     """Threshold and median filter of the best pooled F1, with the plate of each picture."""
-    plates = [plate(frame.picture) for frame in frames]
-    best = (-1.0, 0, 0)
-    for side in _MEDIAN_SIDES:
-        inside, everywhere = np.zeros(256, np.int64), np.zeros(256, np.int64)
-        for frame, beneath in zip(frames, plates, strict=True):
-            values = filtered_difference(frame.picture, beneath, side)
-            inside += np.bincount(values[frame.target & frame.judged], minlength=256)
-            everywhere += np.bincount(values[frame.judged], minlength=256)
-        hits = inside.sum() - np.cumsum(inside)
-        claimed = everywhere.sum() - np.cumsum(everywhere)
-        f1 = 2 * hits / np.maximum(claimed + inside.sum(), 1)
-        threshold = int(f1.argmax())
-        best = max(best, (float(f1[threshold]), threshold, side))
-    return best[1], best[2]
+    search = ThresholdSearch(pooled=True)
+    for frame in frames:
+        levels = largest_difference(frame.picture, plate(frame.picture))
+        search.add(levels, frame.target, frame.judged)
+    threshold, side, _ = search.best()
+    return threshold, side
