@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from maskdepth.depth import disparity_from_depth, encode_depth_mm, encode_disparity
 from maskdepth.errors import AssetError, PictureError
 from maskdepth.evaluation import judge_frames, judge_sensor_depth
+from maskdepth.evaluation.baselines import MEDIAN_SIDES, ThresholdSearch
 from maskdepth.images import save_png
 from maskdepth.inference.prediction import Prediction
 
@@ -96,33 +98,62 @@ def test_frames_that_cannot_be_judged_are_named(frames: Path) -> None:
         judge_frames(Fake(bright), frames, tune=2)
 
 
-def test_frames_that_take_no_part_are_counted_and_the_first_is_named(frames: Path) -> None:
-    """One without ground truth, two of whose ground truth no pixel is judged."""
-    whole = judge_frames(Fake(bright), frames, tune=2)
-    assert whole["left_out"] == []
-    picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    for number in (6, 7, 8):
-        save_png(frames / f"in{number:06d}.png", picture)
-    for number in (6, 8):
-        save_png(frames / f"gt{number:06d}.png", np.full((HEIGHT, WIDTH), 85, np.uint8))
-    partly = judge_frames(Fake(bright), frames, tune=2)
-    assert partly["left_out"] == [
-        {"frames": 1, "first": "in000007.png", "why": "no ground truth"},
-        {"frames": 2, "first": "gt000006.png", "why": "no pixel of the ground truth is judged"},
+def test_frames_that_take_no_part_are_counted(frames: Path) -> None:
+    """Those without ground truth and those of which nothing is judged, and the first of each."""
+    before = judge_frames(Fake(bright), frames, tune=2)
+    assert before["left_out"] == []
+    for number in (7, 8):
+        save_png(frames / f"in{number:06d}.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    save_png(frames / "in000009.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    save_png(frames / "gt000009.png", np.full((HEIGHT, WIDTH), 85, np.uint8))
+    (frames / "index.png").write_bytes(b"")
+    after = judge_frames(Fake(bright), frames, tune=2)
+    assert after["left_out"] == [
+        {"frames": 2, "first": "in000007.png", "why": "no ground truth"},
+        {"frames": 1, "first": "gt000009.png", "why": "no judged pixel in the ground truth"},
     ]
-    assert {**partly, "left_out": [], "mog2": None} == {**whole, "mog2": None}
+    assert after | {"left_out": []} == before
 
 
-def test_frames_without_foreground_are_refused(frames: Path) -> None:
-    """A score of nothing found where nothing is would be no score."""
-    for number in (0, 1):
+def test_ground_truth_that_judges_nothing_is_refused(frames: Path) -> None:
+    """Nothing within the region, or no foreground to be found, gives no score."""
+    save_png(frames / "gt000000.png", np.zeros((HEIGHT, WIDTH), np.uint8))
+    with pytest.raises(AssetError, match="tuned on"):
+        judge_frames(Fake(bright), frames, tune=1)
+    for number in range(1, 6):
         save_png(frames / f"gt{number:06d}.png", np.zeros((HEIGHT, WIDTH), np.uint8))
-    with pytest.raises(AssetError, match="frames that are tuned on"):
-        judge_frames(Fake(bright), frames, tune=2)
-    for number in (3, 4, 5):
-        save_png(frames / f"gt{number:06d}.png", np.zeros((HEIGHT, WIDTH), np.uint8))
-    with pytest.raises(AssetError, match="frames that are judged"):
-        judge_frames(Fake(bright), frames, tune=3)
+    save_png(frames / "gt000000.png", np.full((HEIGHT, WIDTH), 255, np.uint8))
+    with pytest.raises(AssetError, match="judged; got none in the 5"):
+        judge_frames(Fake(bright), frames, tune=1)
+    for number in range(6):
+        save_png(frames / f"gt{number:06d}.png", np.full((HEIGHT, WIDTH), 85, np.uint8))
+    with pytest.raises(AssetError, match=r"got 0; 6 with no judged pixel .* first gt000000\.png"):
+        judge_frames(Fake(bright), frames, tune=1)
+
+
+def test_pooled_tuning_finds_the_best_of_all_settings() -> None:
+    """Every median filter and threshold tried one by one on judged pixels is no better."""
+    random = np.random.default_rng(0)
+    samples = [
+        tuple(random.integers(0, high, (24, 30)).astype(kind) for high, kind in kinds)
+        for kinds in [((256, np.uint8), (2, np.bool_), (2, np.bool_))] * 2
+    ]
+    search = ThresholdSearch(pooled=True)
+    for sample in samples:
+        search.add(*sample)
+    scores = {}
+    for side in MEDIAN_SIDES:
+        smooth = [cv2.medianBlur(levels, side) for levels, _, _ in samples]
+        for level in range(256):
+            hits = claimed = true = 0
+            for values, (_, target, judged) in zip(smooth, samples, strict=True):
+                hits += int(((values > level) & target & judged).sum())
+                claimed += int(((values > level) & judged).sum())
+                true += int((target & judged).sum())
+            scores[level, side] = 2 * hits / (claimed + true)
+    level, side, found = search.best()
+    assert found == pytest.approx(max(scores.values()))
+    assert scores[level, side] == pytest.approx(found)
 
 
 def test_measured_depth_judges_order_and_distance(tmp_path: Path) -> None:

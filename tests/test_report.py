@@ -147,6 +147,7 @@ def make_evidence(evaluation, name="rig", reason="no plate"):
                 "mog2": pooled,
                 "others": {name: pooled},
                 "frames": 20,
+                "left_out": [{"frames": 7, "first": "in000003.jpg", "why": "no ground truth"}],
             }
         },
         "sensor_depth": {
@@ -347,7 +348,14 @@ def test_evidence_has_a_section_each(tmp_path, evaluation):
     text = read(tmp_path, evaluation | make_evidence(evaluation))
     assert [title for title in titles if f"<h2>{title}" in text] == list(titles)
     words = Reader(text).text
-    for fact in ("first 33 composites", "0.871", "over 44/255, median 9 px", "0.234", "40 drawn"):
+    for fact in (
+        "first 33 composites",
+        "0.871",
+        "over 44/255, median 9 px",
+        "0.234",
+        "40 drawn",
+        "7 frames left out",
+    ):
         assert fact in words
     assert "other: rig" in words
 

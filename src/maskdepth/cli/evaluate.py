@@ -27,9 +27,12 @@ _NO_FILES = "name a network: what is judged has no depth files"
 
 def show_scores(evaluation: dict[str, Any], report: Path) -> None:
     """The main figures on stderr, and where the rest is."""
-    from maskdepth.report import score_table
+    from maskdepth.report import left_out_lines, score_table
 
     say(score_table(evaluation))
+    for name, found in (evaluation["frames"] or {}).items():
+        for line in left_out_lines(found):
+            say(f"{name}: {line}")
     say(f"report -> {report}")
 
 
@@ -105,11 +108,18 @@ def evaluate_frames(
     frames: Annotated[Path, typer.Argument(help="in*.jpg, gt*.png and plate.png, as in CDnet.")],
     tune: Annotated[int, typer.Option(min=1, help="First frames that tune the baseline.")] = 20,
 ) -> None:
-    """Judge a model's masks on real frames of a fixed camera, beside two baselines."""
+    """Judge a model's masks on real frames of a fixed camera, beside two baselines.
+
+    Frames without ground truth, or with none that is judged, are left out and counted.
+    """
     from maskdepth.evaluation import judge_frames
     from maskdepth.inference.predictor import Predictor
+    from maskdepth.report import left_out_lines
 
-    print_json(judge_frames(Predictor.from_pretrained(model), frames, tune=tune))
+    found = judge_frames(Predictor.from_pretrained(model), frames, tune=tune)
+    for line in left_out_lines(found):
+        say(line)
+    print_json(found)
 
 
 def evaluate_depth(

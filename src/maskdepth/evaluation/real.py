@@ -83,7 +83,7 @@ class _LeftOut:
     why: str
 
     def __str__(self) -> str:
-        return f"{self.frames} left out: {self.why}, the first is {self.first}"
+        return f"{self.frames} with {self.why}, first {self.first}"
 
 
 def judge_frames(
@@ -294,7 +294,7 @@ def _load_frames(folder: Path) -> tuple[list[_Frame], NDArray[np.uint8], list[_L
             if path.suffix.lower() in PICTURE_SUFFIXES
             and not (folder / f"gt{path.stem.removeprefix('in')}.png").exists()
         ],
-        "no pixel of the ground truth is judged": unjudged,
+        "no judged pixel in the ground truth": unjudged,
     }
     found = [_LeftOut(len(names), names[0], why) for why, names in left_out.items() if names]
     return frames, plate, found

@@ -333,11 +333,8 @@ def output_paths(
     Raises:
         UsageError: an unknown format or depth format, or a stem with a folder in it.
     """
-    if (
-        not isinstance(stem, str)
-        or stem in ("", ".", "..")
-        or any(sign in stem for sign in "/\\\0")
-    ):
+    told: object = stem  # whatever a caller passed
+    if not isinstance(told, str) or told in ("", ".", "..") or set(told) & set("/\\\0"):
         raise UsageError(
             "a stem without a folder in it", repr(stem), "name the folder apart from the stem"
         )

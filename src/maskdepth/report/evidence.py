@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from maskdepth.report.charts import Series, legend, line_chart
 from maskdepth.report.tables import depth_tables, number, plain_table
+from maskdepth.report.text import left_out_lines
 
 # name in the evaluation: (style of its line, name in the report); the first is drawn last
 _COLUMNS: Final = {
@@ -155,6 +156,7 @@ def _frames(name: str, found: Mapping[str, Any]) -> str:
     caption = (
         f"“{name}”: {found['frames']} frames; the {tuned['on']} before them tuned the thresholds "
         f"(|frame − plate| over {tuned['threshold']}/255, median {tuned['median_px']} px)."
+        f"{''.join(f' {line}.' for line in left_out_lines(found))}"
     )
     figures = ("f1", "precision", "recall")
     return plain_table(

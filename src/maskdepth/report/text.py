@@ -32,6 +32,14 @@ def score_table(evaluation: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def left_out_lines(found: Mapping[str, Any]) -> list[str]:
+    """What takes no part in the figures of a folder of real frames, a line for each reason."""
+    return [
+        f"{each['frames']} frames left out: {each['why']}; the first is {each['first']}"
+        for each in found["left_out"]
+    ]
+
+
 def _mask_line(name: str, row: str, summary: Mapping[str, Any]) -> str:
     interval = (summary["interval"] or {}).get("dice")
     span = f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "-"
