@@ -337,6 +337,7 @@ def test_rules_for_the_field_draw_every_effect_as_often_as_they_say() -> None:
         "row_noise": np.mean([each.row_noise > 0 for each in effects]),
         "recolour": np.mean([each.recolour is not None for each in effects]),
         "exposure": np.mean([each.exposure != 0 for each in effects]),
+        "skylight": np.mean([each.shadows[0].blueness > 0 for each in effects if each.shadows]),
         "crowd": np.mean([len(recipe.objects) > 1 for recipe in recipes]),
     }
     for name, share in shares.items():

@@ -317,6 +317,7 @@ FIELD: Final = RecipeRules(
     exposure=ExposureRules(probability=0.2),
     soft_plate=SoftPlateRules(probability=0.25),
     defocus=DefocusRules(probability=0.1),
+    skylight=SkylightRules(probability=0.5),
 )
 """What lies between a plate and a picture in the field: light, motion, shadows, noise, codecs."""
 
