@@ -20,7 +20,13 @@ from numpy.typing import NDArray
 
 import maskdepth
 from maskdepth import Predictor
-from maskdepth.errors import ModelError, StorageError, UsageError, WeightsNotShippedError
+from maskdepth.errors import (
+    DatasetError,
+    ModelError,
+    StorageError,
+    UsageError,
+    WeightsNotShippedError,
+)
 from maskdepth.inference.lineage import complete_assets, find_assets, load_parent, used_assets
 from maskdepth.inference.model_folder import ModelCard, load_model_folder, read_card
 from maskdepth.inference.outline import READER_FILE
@@ -311,6 +317,23 @@ def test_a_model_without_a_list_gets_it_from_its_dataset(
     assert not (tmp_path / "copy" / "assets.csv").exists()
     assert export_model(old, tmp_path / "copy", datasets=[dataset.folder]).assets_complete
     assert (tmp_path / "copy" / "assets.csv").read_bytes() == (released / "assets.csv").read_bytes()
+
+
+def test_a_dataset_that_adds_nothing_to_the_list_is_refused(
+    released: Path, dataset: Dataset, child: tuple[Path, Dataset], tmp_path: Path
+) -> None:
+    """One that is not there, one that is not needed, one that the model has never seen."""
+    old = tmp_path / "old"
+    shutil.copytree(released, old)
+    make_old(old)
+    for model, named, error in (
+        (released, tmp_path / "nope", DatasetError),
+        (released, dataset.folder, UsageError),
+        (old, child[1].folder, UsageError),
+    ):
+        with pytest.raises(error, match=str(named)):
+            export_model(model, tmp_path / "copy", datasets=[named])
+    assert not (tmp_path / "copy").exists()
 
 
 def test_what_a_parent_did_not_say_is_found_in_its_dataset(

@@ -87,9 +87,7 @@ class Contender:
         return OnnxBackend(file, "cpu", threads), card
 
 
-def find_contenders(
-    models: Sequence[Path], *, seed: bool = True
-) -> tuple[list[Contender], list[str]]:
+def find_contenders(models: Sequence[Path]) -> tuple[list[Contender], list[str]]:
     """Every way there is here to predict with these models, the first model's ONNX first.
 
     Returns:
@@ -111,7 +109,7 @@ def find_contenders(
             missing.append(f"{model.name} has no int8 network")
         if torch and (model / WEIGHTS_FILE).is_file():
             found.append(Contender(model, TORCH, "fp32", card.fixed_size))
-    if torch and seed:
+    if torch:
         found.append(Contender(None, TORCH, "fp32", _SEED_SIDE))
     found.append(Contender(None, DIFFERENCE, "uint8", None))
     missing += [] if torch else ["torch is not installed"]

@@ -31,7 +31,6 @@ def bench_predict(
     runs: int = 50,
     threads: int | None = None,
     memory: bool = True,
-    seed: bool = True,
 ) -> dict[str, Any]:
     """Latency and peak memory, one picture at a time, of all ways there are here to predict.
 
@@ -47,7 +46,6 @@ def bench_predict(
         runs: timed runs of each; at least 10 of those that take long.
         threads: CPU threads, all cores if left out.
         memory: also measure memory, each in a process of its own.
-        seed: whether the ``seed`` preset takes part.
 
     Returns:
         ``networks``: the networks alone, on a pair with the plate's disparity, those of one fixed
@@ -66,7 +64,7 @@ def bench_predict(
         raise UsageError("1 or more runs and threads", f"{runs} and {threads}", "mend that number")
     named = models or [SHIPPED]
     folders = [find_model(model, download=False) for model in named]
-    contenders, missing = find_contenders(folders, seed=seed)
+    contenders, missing = find_contenders(folders)
     result: dict[str, Any] = {"networks": [], "predictors": []}
     for part, rows in result.items():
         for height, width in sizes:

@@ -6,7 +6,7 @@ import dataclasses
 import glob
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -74,7 +74,6 @@ def find_jobs(
     plate: str | None = None,
     *,
     stdin: bytes | None = None,
-    exclude: Collection[Path] = (),
 ) -> list[Job]:
     """The pictures a source stands for, in the order of their names, each with its plate.
 
@@ -87,7 +86,6 @@ def find_jobs(
         plate: a picture or plate profile for all, or a folder with one of the same stem for each;
             where that is missing, the job carries the problem.
         stdin: the bytes of a picture, for the source ``"-"``.
-        exclude: folders whose pictures do not count, such as the output folder.
 
     Raises:
         UsageError: no picture there, a missing or unreadable folder, a plate that is not
@@ -105,7 +103,7 @@ def find_jobs(
     if plates.folder is not None and _same(source, plates.folder):
         raise UsageError("plates apart from the pictures", f"{source} for both", "give two folders")
     found = _list_folder(Path(source)) if _exists(source) else _list_pattern(source)
-    unwanted = [folder.resolve() for folder in exclude] + plates.paths()
+    unwanted = plates.paths()
     pictures = [
         path
         for path in _pictures(found)
@@ -129,9 +127,7 @@ def predict_all(
     jobs: Sequence[Job],
     output: Path = DEFAULT_OUTPUT,
     *,
-    formats: Collection[str] | None = None,
     depth_format: str = "png",
-    progress: Callable[[Job], None] | None = None,
 ) -> Summary:
     """Predict and save every job; one that fails is noted and the rest go on.
 
@@ -139,14 +135,13 @@ def predict_all(
         predictor: the model.
         jobs: what `find_jobs` found.
         output: the folder for all files, made if it is missing.
-        formats, depth_format: as in `Prediction.save`.
-        progress: called after each job, failed or not.
+        depth_format: as in `Prediction.save`.
 
     Raises:
-        UsageError: an unknown format.
+        UsageError: an unknown depth format.
         StorageError: the output folder cannot be made.
     """
-    check_formats(formats or (), depth_format)
+    check_formats((), depth_format)
     make_folder(output)
     inputs = file_identities(
         path for job in jobs for path in (job.picture, job.plate) if isinstance(path, Path)
@@ -157,19 +152,15 @@ def predict_all(
         try:
             if job.problem is not None:
                 raise job.problem
-            paths = output_paths(output, job.stem, formats, depth_format)
+            paths = output_paths(output, job.stem, depth_format=depth_format)
             refuse_overwriting(paths.values(), inputs)
             refuse_replacing(paths)
             plate = None if job.plate is None else read_plate(job.plate)
             prediction = predictor.predict(job.picture, plate)
             prediction = dataclasses.replace(prediction, plate_source=job.plate)
-            summary.written += prediction.save(
-                output, job.stem, formats=formats, depth_format=depth_format
-            )
+            summary.written += prediction.save(output, job.stem, depth_format=depth_format)
         except MaskdepthError as error:
             summary.failures.append((job.name, str(error)))
-        if progress is not None:
-            progress(job)
     return summary
 
 

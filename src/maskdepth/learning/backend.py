@@ -17,16 +17,14 @@ Float = NDArray[np.float32]
 
 
 class TorchBackend:
-    """A network run eagerly; see ``maskdepth.inference.backend.Backend``.
+    """A network run eagerly on the CPU; see ``maskdepth.inference.backend.Backend``.
 
     Args:
         model: of ``maskdepth.learning.model``; it stays as it is.
-        device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
     """
 
-    def __init__(self, model: nn.Module, device: str = "cpu") -> None:
-        self._device = torch.device(device)
-        self._network = PredictForward(copy.deepcopy(model)).to(self._device).eval()
+    def __init__(self, model: nn.Module) -> None:
+        self._network = PredictForward(copy.deepcopy(model)).to("cpu").eval()
 
     @torch.inference_mode()
     def run(
@@ -34,8 +32,8 @@ class TorchBackend:
     ) -> tuple[Float, Float]:
         """Predict a batch; see `Backend.run`."""
         given = (picture, plate, plate_disparity, validity)
-        alpha, disparity = self._network(*(torch.from_numpy(x).to(self._device) for x in given))
-        return alpha.cpu().numpy(), disparity.cpu().numpy()
+        alpha, disparity = self._network(*(torch.from_numpy(x) for x in given))
+        return alpha.numpy(), disparity.numpy()
 
 
 def use_threads(threads: int | None) -> None:

@@ -11,13 +11,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
 from maskdepth.errors import ModelError, first_line
 from maskdepth.images import write_bytes
-from maskdepth.inference.backend import INPUTS, OUTPUTS
+from maskdepth.inference.backend import INPUTS, OUTPUTS, OnnxBackend
 from maskdepth.learning.model import find_preset
 
 __all__ = ["OPSET", "PredictForward", "check_parity", "export_onnx"]
@@ -104,17 +103,14 @@ def check_parity(
         ModelError: the file cannot be loaded, or differs by more than ``tolerance``.
     """
     fixed = find_preset(preset_name).fixed_size
-    session = _session(path)
+    backend = OnnxBackend(path)
     prepared = _prepared(model)
     largest = 0.0
     for height, width in sizes if fixed is None else [(fixed, fixed)]:
         inputs = _example(height, width)
         with torch.no_grad():
             expected = prepared(*inputs)
-        feed = dict(zip(INPUTS, (tensor.numpy() for tensor in inputs), strict=True))
-        met = session.run(
-            list(OUTPUTS), {node.name: feed[node.name] for node in session.get_inputs()}
-        )
+        met = backend.run(*(tensor.numpy() for tensor in inputs))
         for name, ours, theirs in zip(OUTPUTS, expected, met, strict=True):
             difference = float(np.abs(ours.numpy() - theirs).max())
             if not difference <= tolerance:  # NaN is a difference too
@@ -141,15 +137,6 @@ def _example(height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         torch.rand(_BATCH, 1, height, width, generator=random),
         torch.tensor([[1.0, 1.0], [0.0, 0.0]]),
     )
-
-
-def _session(path: Path) -> onnxruntime.InferenceSession:
-    try:
-        return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the runtime has no public base of its errors
-        raise ModelError(
-            f"an ONNX file at {path}", first_line(error), "export the model again"
-        ) from error
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from typing import Any, Final
 from torch import nn
 
 from maskdepth import __version__
-from maskdepth.errors import ModelError, StorageError
+from maskdepth.errors import ModelError, StorageError, UsageError
 from maskdepth.images import make_folder
 from maskdepth.inference.lineage import (
     Parent,
@@ -44,6 +44,7 @@ from maskdepth.learning.model import PRESETS, build_model, count_weights
 from maskdepth.learning.quantisation import compare_networks, quantise_network
 from maskdepth.synthesis.label_facts import TeacherLabel
 from maskdepth.synthesis.rules import BENCHMARK_SEED, BENCHMARK_V1
+from maskdepth.synthesis.spec import load_spec
 
 __all__ = ["Release", "draft_card", "release_model", "starting_network", "write_networks"]
 
@@ -181,15 +182,25 @@ def release_model(
 
     Raises:
         ModelError: the folder lacks its weights, or its files have changed.
+        DatasetError: one of ``datasets`` is none.
+        UsageError: one of ``datasets`` says nothing that is not known without it.
         StorageError: ``output`` holds something else, or cannot be written.
     """
     _check_replaceable(output, folder)
     card = read_card(folder)
     # Its figures and its assets are those of the weights that it lists.
     check_file(folder, WEIGHTS_FILE, card)
-    if calibration is not None:
-        datasets = (*datasets, calibration.folder)
-    assets, complete = complete_assets(folder, card, datasets)
+    known = [*datasets, *([] if calibration is None else [calibration.folder])]
+    assets, complete = complete_assets(folder, card, known)
+    for each in datasets:
+        load_spec(each)  # what is no dataset is told so
+        others = [one for one in known if one != each]
+        if complete_assets(folder, card, others) == (assets, complete):
+            raise UsageError(
+                f"as --dataset what {folder} was trained on and does not list itself",
+                f"{each}, which adds nothing",
+                "leave it out",
+            )
     about = card.about | {"training_data": TRAINING_DATA}
     about |= {} if licence is None else {"licence": licence}
     about |= {"limits": list(limits)} if limits else {}

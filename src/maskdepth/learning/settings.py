@@ -111,15 +111,13 @@ class TrainingConfig(Settings):
         steps: int | None = None,
         epochs: int | None = None,
         minutes: float | None = None,
-        epoch_size: int | None = None,
     ) -> Self:
         """A copy of another duration, with nothing left of this one's but its epoch's size.
 
         Raises:
             ConfigError: not exactly one of ``steps``, ``epochs`` and ``minutes`` is given.
         """
-        if epochs is not None and epoch_size is None:
-            epoch_size = self.epoch_size or EPOCH_SIZE
+        epoch_size = None if epochs is None else self.epoch_size or EPOCH_SIZE
         duration = {"steps": steps, "epochs": epochs, "minutes": minutes, "epoch_size": epoch_size}
         return self.parse({**self.model_dump(), **duration}, "the duration")
 

@@ -79,7 +79,6 @@ class OnnxTeacher:
     Args:
         path: the ONNX file, with a JSON of the same stem beside it.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        threads: CPU threads, all cores if left out.
 
     Raises:
         TeacherError: a file is missing or unreadable, or the two do not fit each other.
@@ -89,11 +88,10 @@ class OnnxTeacher:
         self,
         path: Path,
         device: Literal["auto", "cpu", "cuda"] = "auto",
-        threads: int | None = None,
     ) -> None:
         beside = path.with_suffix(".json")
         facts, text = _load_facts(path, beside)
-        self._session, data = _open_session(path, device, threads)
+        self._session, data = _open_session(path, device)
         self._facts = facts
         self._input = _fitting_input(self._session, facts, beside)
         _check_output(self._session, facts, beside)
@@ -193,12 +191,9 @@ def _load_facts(path: Path, beside: Path) -> tuple[_Facts, bytes]:
     return facts, text
 
 
-def _open_session(
-    path: Path, device: str, threads: int | None
-) -> tuple[ort.InferenceSession, bytes]:
+def _open_session(path: Path, device: str) -> tuple[ort.InferenceSession, bytes]:
     options = ort.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is raised
-    options.intra_op_num_threads = threads or 0
     provider = "CUDAExecutionProvider"
     providers = ["CPUExecutionProvider"]
     if device != "cpu" and provider in ort.get_available_providers():
