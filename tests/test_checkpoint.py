@@ -347,6 +347,8 @@ def test_a_state_with_a_tensor_missing_added_or_changed_is_refused(kind: str) ->
     tensors = capture_tensors(net, average, optimiser)
     for name, value in tensors.items():
         others = [None, value.flatten()[:0], value.double(), value.new_zeros(2, 3)]
+        if name.endswith("momentum_buffer"):  # all that is remembered of a weight: see below
+            others = others[1:]
         for other in [*others, torch.zeros_like(value)] if name == "rng" else others:
             edited = {key: kept for key, kept in tensors.items() if key != name}
             state = TrainingState(facts_at(1), edited if other is None else {**edited, name: other})
@@ -355,6 +357,22 @@ def test_a_state_with_a_tensor_missing_added_or_changed_is_refused(kind: str) ->
     odd = {**tensors, "optimiser.scale.odd": torch.zeros(1)}
     with pytest.raises(TrainingError, match=r"1 unexpected \['optimiser.scale.odd'\]"):
         restore_tensors(TrainingState(facts_at(1), odd), *make(kind, seed=0))
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+def test_a_weight_that_no_loss_asked_for_has_no_memory_and_needs_none(kind: str) -> None:
+    """As depth's have none where only masks are learned: such a run goes on too."""
+    net, average, optimiser = make(kind, seed=0)
+    unused = next(net.parameters())
+    unused.requires_grad_(False)
+    take_step(net, optimiser, 0)
+    unused.requires_grad_(True)
+    state = TrainingState(facts_at(1), capture_tensors(net, average, optimiser))
+    twin, twin_average, twin_optimiser = make(kind, seed=1)
+    restore_tensors(state, twin, twin_average, twin_optimiser)
+    first, *others = twin.parameters()
+    assert first not in twin_optimiser.state
+    assert all(each in twin_optimiser.state for each in others)
 
 
 def test_nothing_in_the_package_unpickles() -> None:

@@ -264,15 +264,21 @@ def restore_tensors(
     if average is not None:
         networks |= {f"ema.{name}": value for name, value in average.state_dict().items()}
     kept = _kept_memory(optimiser) if state.facts.step > 0 else ()
+    # A weight that no loss asks for, such as depth's where only masks are learned, leaves none.
+    remembered = [
+        (name, parameter)
+        for name, parameter in model.named_parameters()
+        if any(f"optimiser.{name}.{key}" in tensors for key in kept)
+    ]
     memory = {
         f"optimiser.{name}.{key}": torch.zeros(()) if key == "step" else parameter
-        for name, parameter in model.named_parameters()
+        for name, parameter in remembered
         for key in kept
     }
     expected = {**networks, **memory, "rng": torch.get_rng_state()}
     _check_tensors(expected, tensors, TrainingError, "the saved state", _ANEW)
     _fill(networks, tensors)
-    for name, parameter in model.named_parameters():
+    for name, parameter in remembered:
         for key in kept:
             value = tensors[f"optimiser.{name}.{key}"]
             # AdamW counts its steps on the CPU, unless one kernel does all of its work.
