@@ -25,7 +25,7 @@ PACKAGE = Path(maskdepth.__file__).resolve().parent
 
 # In this order: a room imports from itself and from the rooms before it.
 ROOMS: dict[str, frozenset[str]] = {
-    "ground": frozenset({"errors", "images", "depth", "metrics", "config", "processes"}),
+    "ground": frozenset({"errors", "files", "images", "depth", "metrics", "config", "processes"}),
     "synthesis": frozenset({"synthesis"}),
     "labelling": frozenset({"labelling"}),
     "inference": frozenset({"inference"}),

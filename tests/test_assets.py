@@ -20,14 +20,7 @@ from PIL import Image
 
 from maskdepth.depth import encode_disparity
 from maskdepth.errors import AssetError, DatasetError
-from maskdepth.images import (
-    load_cutout,
-    load_picture,
-    premultiply,
-    resize,
-    save_jpeg,
-    save_png,
-)
+from maskdepth.images import load_cutout, load_picture, premultiply, resize, save_jpeg, save_png
 from maskdepth.synthesis.assets import (
     BackgroundAsset,
     CutoutAsset,

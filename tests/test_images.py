@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import stat
 import struct
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from maskdepth import images
-from maskdepth.errors import PictureError, StorageError
+from maskdepth.errors import PictureError
 
 
 def drawn(height: int = 48, width: int = 64, channels: int = 3) -> NDArray[np.uint8]:
@@ -316,16 +315,6 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
         images.load_picture(b"")
 
 
-@pytest.mark.parametrize("read", [images.open_file, images.read_bytes, images.read_text])
-def test_a_pipe_that_nobody_writes_is_not_waited_for(read: Any, tmp_path: Path) -> None:
-    """Opening one would never return; a folder is named as well."""
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OSError, match="no regular file"):
-        read(tmp_path / "pipe")
-    with pytest.raises(OSError, match="a folder"):
-        read(tmp_path)
-
-
 def test_a_file_without_permission_is_named(tmp_path: Path, monkeypatch: Any) -> None:
     """No permission to read is a PictureError, also where tests run as root."""
     path = tmp_path / "secret.png"
@@ -558,42 +547,6 @@ def test_other_bytes_are_no_jpeg(data: bytes) -> None:
         images.decode_jpeg(data)
 
 
-def test_files_are_replaced_whole_and_keep_ordinary_permissions(tmp_path: Path) -> None:
-    """Writing replaces a file, leaves nothing else behind, and heeds the umask."""
-    path = tmp_path / "note.txt"
-    images.write_text(path, "grün")
-    images.write_text(path, "blau\n")
-    plain = tmp_path / "plain"
-    plain.touch()
-    assert path.read_bytes() == b"blau\n"
-    assert path.stat().st_mode == plain.stat().st_mode
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["note.txt", "plain"]
-
-
-def test_a_symbolic_link_stays_a_link(tmp_path: Path) -> None:
-    """Writing through a link changes its target."""
-    (tmp_path / "elsewhere").mkdir()
-    target = tmp_path / "elsewhere" / "target.txt"
-    link = tmp_path / "link.txt"
-    link.symlink_to(target)
-    images.write_text(link, "text")
-    assert link.is_symlink()
-    assert target.read_text() == "text"
-
-
-def test_places_that_cannot_be_written_raise_storage_errors(tmp_path: Path) -> None:
-    """A file as folder, a folder as file and a pipe are StorageErrors by name."""
-    (tmp_path / "file").touch()
-    (tmp_path / "folder").mkdir()
-    os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "file" / "a", tmp_path / "folder", tmp_path / "pipe"):
-        with pytest.raises(StorageError) as caught:
-            images.write_bytes(path, b"data")
-        assert str(path) in str(caught.value)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder", "pipe"]
-    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
-
-
 @pytest.mark.parametrize("source", [None, [[1, 2]], 5, bytearray(b"x"), io.BytesIO(b"x")])
 def test_what_is_no_picture_is_named(source: object) -> None:
     """One error that says what can be passed."""
@@ -601,56 +554,11 @@ def test_what_is_no_picture_is_named(source: object) -> None:
         images.load_picture(source)
 
 
-def test_missing_folders_are_made(tmp_path: Path) -> None:
-    """The folders above a new file need not exist."""
-    images.write_text(tmp_path / "new" / "er" / "file.txt", "text")
-    assert (tmp_path / "new" / "er" / "file.txt").read_text() == "text"
-
-
 def test_a_name_as_long_as_the_file_system_allows_can_be_written(tmp_path: Path) -> None:
     """The temporary name is no longer than the final one may be."""
     path = tmp_path / ("n" * 251 + ".png")
     images.save_png(path, drawn())
     assert np.array_equal(images.load_picture(path), drawn())
-
-
-@pytest.mark.parametrize("size", [200_000, 20_000_000])
-def test_a_full_disk_leaves_the_old_file_as_it_was(size: int, tmp_path: Path) -> None:
-    """When the data do not fit, StorageError is raised and nothing half-written stays."""
-    (tmp_path / "old.bin").write_bytes(b"old")
-    script = f"""
-        import pathlib, resource, signal, sys
-        from maskdepth import images
-        from maskdepth.errors import StorageError
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-        for name in ("old.bin", "new.bin"):
-            try:
-                images.write_bytes(pathlib.Path(sys.argv[1]) / name, bytes({size}))
-            except StorageError as error:
-                print(error)
-    """
-    run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert run.stdout.count("File too large") == 2
-    assert (tmp_path / "old.bin").read_bytes() == b"old"
-    assert [p.name for p in tmp_path.iterdir()] == ["old.bin"]
-
-
-def test_an_interrupt_while_writing_leaves_nothing_behind(tmp_path: Path, monkeypatch: Any) -> None:
-    """Ctrl-C during a write removes the temporary file."""
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "replace", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        images.write_bytes(tmp_path / "file", b"data")
-    assert list(tmp_path.iterdir()) == []
 
 
 # Resizing
@@ -710,29 +618,3 @@ def test_importing_images_is_cheap() -> None:
     code = "import sys, maskdepth.images; print({'torch', 'scipy'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
-
-
-def test_leftovers_of_killed_writers_are_removed_and_nothing_else(tmp_path: Path) -> None:
-    """Only hidden files of the very form that our writer makes."""
-    kept = ["picture.png", ".part", ".0123.part", ".0123456789abcdef.partial", "a.part"]
-    for name in [*kept, ".0123456789abcdef.part"]:
-        (tmp_path / name).write_bytes(b"x")
-    images.remove_parts(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == set(kept)
-
-
-def test_a_file_being_written_is_seen_only_when_it_is_whole(tmp_path: Path) -> None:
-    """Until then what was there stays, and its part has the form that is cleaned up."""
-    path = tmp_path / "file"
-    path.write_bytes(b"old")
-    with images.open_atomic(path, durable=True) as file:
-        file.write(b"new")
-        file.flush()
-        assert path.read_bytes() == b"old"
-        assert len(list(tmp_path.iterdir())) == 2
-        part = next(found for found in tmp_path.iterdir() if found != path)
-    assert path.read_bytes() == b"new"
-    assert list(tmp_path.iterdir()) == [path]
-    part.write_bytes(b"n")
-    images.remove_parts(tmp_path)
-    assert list(tmp_path.iterdir()) == [path]

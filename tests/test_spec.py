@@ -11,7 +11,8 @@ import pytest
 
 from folders import contents
 from maskdepth.errors import AssetError, DatasetError, StorageError, UsageError
-from maskdepth.images import save_png, write_text
+from maskdepth.files import write_text
+from maskdepth.images import save_png
 from maskdepth.labelling.build import compose_dataset, open_dataset, write_folders
 from maskdepth.synthesis.recipes import sample_recipe
 from maskdepth.synthesis.renderer import render

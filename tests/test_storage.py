@@ -37,14 +37,8 @@ from maskdepth.errors import (
     StorageError,
     UsageError,
 )
-from maskdepth.images import (
-    decode_jpeg,
-    decode_png,
-    encode_jpeg,
-    encode_png,
-    load_picture,
-    write_text,
-)
+from maskdepth.files import write_text
+from maskdepth.images import decode_jpeg, decode_png, encode_jpeg, encode_png, load_picture
 from maskdepth.labelling.build import Dataset, compose_dataset, materialise
 from maskdepth.labelling.inspection import inspect_dataset, save_sheet
 from maskdepth.labelling.storage import Encoding, ShardReader, lock, writer_lock

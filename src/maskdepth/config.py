@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from maskdepth.errors import ConfigError, first_line
-from maskdepth.images import read_text
+from maskdepth.files import read_text
 
 LARGEST_SEED: Final = 2**63 - 1
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]

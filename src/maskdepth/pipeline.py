@@ -13,7 +13,8 @@ import numpy as np
 from maskdepth.errors import DatasetError, DependencyError, StorageError, UsageError
 from maskdepth.evaluation import Evidence, evaluate, select_panels
 from maskdepth.evaluation.benchmark import FORMAT as EVALUATION_FORMAT
-from maskdepth.images import save_png, write_text
+from maskdepth.files import write_text
+from maskdepth.images import save_png
 from maskdepth.inference.finding import SHIPPED, find_model
 from maskdepth.inference.lineage import load_lineage, load_parent, save_lineage
 from maskdepth.inference.model_folder import (

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from maskdepth.errors import WeightsNotShippedError
-from maskdepth.images import as_path
+from maskdepth.files import as_path
 from maskdepth.inference.hub import fetch_model, is_hub_id
 from maskdepth.inference.model_folder import CARD_FILE
 

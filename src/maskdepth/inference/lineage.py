@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from maskdepth.errors import DatasetError, ModelError, first_line
-from maskdepth.images import read_text, write_text
+from maskdepth.files import read_text, write_text
 from maskdepth.inference.model_folder import (
     ASSETS_FILE,
     WEIGHTS_FILE,

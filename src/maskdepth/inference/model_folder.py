@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from maskdepth.errors import ModelError, UsageError, first_line
-from maskdepth.images import open_file, read_text, write_text
+from maskdepth.files import open_file, read_text, write_text
 from maskdepth.inference.versions import check_version
 
 CARD_FILE = "model.json"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.errors import ModelError
-from maskdepth.images import open_atomic
+from maskdepth.files import open_atomic
 
 __all__ = ["Perceptron", "load_perceptrons", "logit_of", "save_perceptrons"]
 

@@ -35,15 +35,14 @@ from maskdepth.depth import (
     encode_disparity,
 )
 from maskdepth.errors import PictureError, PlateError, UsageError, first_line
+from maskdepth.files import open_file, write_bytes
 from maskdepth.images import (
     MAX_PIXELS,
     encode_png,
     load_grey16,
     load_picture,
-    open_file,
     resize,
     resize_disparity,
-    write_bytes,
 )
 from maskdepth.inference.calibration import Calibration, KnownPoint, calibrate
 from maskdepth.inference.health import PlateHealth, measure_health

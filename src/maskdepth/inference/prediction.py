@@ -18,16 +18,8 @@ from numpy.typing import NDArray
 from maskdepth import __version__
 from maskdepth.depth import colourise, encode_depth_mm, encode_depth_npy, encode_disparity
 from maskdepth.errors import UsageError
-from maskdepth.images import (
-    bands,
-    make_folder,
-    resize,
-    resize_cutout,
-    save_jpeg,
-    save_png,
-    write_bytes,
-    write_text,
-)
+from maskdepth.files import make_folder, write_bytes, write_text
+from maskdepth.images import bands, resize, resize_cutout, save_jpeg, save_png
 from maskdepth.inference.alignment import Alignment
 from maskdepth.inference.calibration import Calibration
 from maskdepth.inference.model_folder import ModelCard

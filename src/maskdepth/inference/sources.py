@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.errors import MaskdepthError, PictureError, UsageError
-from maskdepth.images import PICTURE_SUFFIXES, load_picture, make_folder
+from maskdepth.files import make_folder
+from maskdepth.images import PICTURE_SUFFIXES, load_picture
 from maskdepth.inference.plate import PlateProfile, is_profile, load_profile
 from maskdepth.inference.prediction import (
     FILE_ENDINGS,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from maskdepth.errors import MaskdepthError, StorageError
-from maskdepth.images import read_text
+from maskdepth.files import read_text
 
 
 def check_version(

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from maskdepth.errors import DatasetError, StorageError, UsageError
-from maskdepth.images import encode_jpeg, read_bytes, remove_parts, write_bytes
+from maskdepth.files import read_bytes, remove_parts, write_bytes
+from maskdepth.images import encode_jpeg
 from maskdepth.labelling.storage import Encoding, Manifest, write_dataset, writer_lock
 from maskdepth.labelling.storage.layout import hash_file
 from maskdepth.labelling.teachers.teacher import Teacher, TeacherOpener

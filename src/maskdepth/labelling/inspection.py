@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from maskdepth.depth import colourise
 from maskdepth.errors import UsageError
-from maskdepth.images import open_file, save_jpeg, save_png
+from maskdepth.files import open_file
+from maskdepth.images import save_jpeg, save_png
 from maskdepth.labelling.build import Dataset
 from maskdepth.labelling.storage import (
     INDEX_FILE,

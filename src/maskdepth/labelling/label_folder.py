@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from maskdepth.errors import AssetError, StorageError
-from maskdepth.images import make_folder, remove_parts, write_text
+from maskdepth.files import make_folder, remove_parts, write_text
 from maskdepth.labelling.label_run import LabelRun, Notify, kind_of, name_of, refuse_useless
 from maskdepth.labelling.label_sheet import save_label_sheet
 from maskdepth.labelling.labels import (

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from maskdepth.errors import AssetError, StorageError, UsageError
-from maskdepth.images import remove_parts
+from maskdepth.files import remove_parts
 from maskdepth.labelling.build import Dataset, materialise, refuse_another
 from maskdepth.labelling.label_run import LabelRun, Notify, kind_of, name_of, refuse_useless
 from maskdepth.labelling.label_sheet import save_label_sheet

@@ -28,7 +28,7 @@ from maskdepth.errors import (
     UsageError,
     first_line,
 )
-from maskdepth.images import open_file, write_bytes
+from maskdepth.files import open_file, write_bytes
 from maskdepth.inference.versions import check_version
 from maskdepth.learning.model import build_model
 from maskdepth.learning.settings import LARGEST_COUNT, TrainingConfig

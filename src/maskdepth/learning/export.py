@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from maskdepth.errors import ModelError, first_line
-from maskdepth.images import write_bytes
+from maskdepth.files import write_bytes
 from maskdepth.inference.backend import INPUTS, OUTPUTS, OnnxBackend
 from maskdepth.learning.model import find_preset
 

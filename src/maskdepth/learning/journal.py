@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from maskdepth.errors import DependencyError
-from maskdepth.images import save_png, write_text
+from maskdepth.files import write_text
+from maskdepth.images import save_png
 from maskdepth.inference.model_folder import LOG_FILE, load_log
 from maskdepth.learning.settings import TrainingConfig
 from maskdepth.learning.validation import Validation

@@ -13,7 +13,7 @@ from torch import nn
 
 from maskdepth import __version__
 from maskdepth.errors import ModelError, StorageError, UsageError
-from maskdepth.images import make_folder
+from maskdepth.files import make_folder
 from maskdepth.inference.lineage import (
     Parent,
     complete_assets,

@@ -16,7 +16,7 @@ from accelerate.state import AcceleratorState
 from torch import nn
 
 from maskdepth.errors import DatasetError, NonFiniteLossError
-from maskdepth.images import make_folder
+from maskdepth.files import make_folder
 from maskdepth.inference.model_folder import STATE_FILE, WEIGHTS_FILE
 from maskdepth.labelling.teachers.devices import pick_device
 from maskdepth.learning.checkpoint import (

@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from maskdepth.images import write_text
+from maskdepth.files import write_text
 from maskdepth.report.evidence import evidence_sections
 from maskdepth.report.figures import PanelView, curves, panel_figure
 from maskdepth.report.tables import (

@@ -16,7 +16,8 @@ from pydantic import Field
 
 from maskdepth.config import Settings
 from maskdepth.errors import AssetError
-from maskdepth.images import PICTURE_SUFFIXES, read_text
+from maskdepth.files import read_text
+from maskdepth.images import PICTURE_SUFFIXES
 from maskdepth.synthesis.checks import (
     DISPARITY_SUFFIX,
     FOREIGN_SUFFIXES,

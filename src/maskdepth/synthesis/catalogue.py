@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from maskdepth.depth import decode_disparity
 from maskdepth.errors import DatasetError, PictureError
+from maskdepth.files import read_bytes
 from maskdepth.images import (
     load_cutout,
     load_grey16,
     load_picture,
     premultiply,
-    read_bytes,
     resize,
     resize_disparity,
 )

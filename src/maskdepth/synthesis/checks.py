@@ -13,14 +13,8 @@ from numpy.typing import NDArray
 
 from maskdepth.depth import decode_disparity
 from maskdepth.errors import PictureError
-from maskdepth.images import (
-    NoAlphaError,
-    TooLargeError,
-    load_cutout,
-    load_grey16,
-    load_picture,
-    read_bytes,
-)
+from maskdepth.files import read_bytes
+from maskdepth.images import NoAlphaError, TooLargeError, load_cutout, load_grey16, load_picture
 from maskdepth.synthesis.duplicates import Thumbnail, thumbnail
 from maskdepth.synthesis.ground import GroundPoint, find_ground
 

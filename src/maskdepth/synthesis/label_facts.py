@@ -10,7 +10,7 @@ from pydantic import Field
 
 from maskdepth.config import Settings
 from maskdepth.errors import ConfigError
-from maskdepth.images import read_text
+from maskdepth.files import read_text
 from maskdepth.synthesis.checks import Finding
 
 LABEL_FILE: Final = "label.json"

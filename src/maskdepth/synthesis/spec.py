@@ -12,7 +12,7 @@ from pydantic import field_validator
 
 from maskdepth.config import Seed, Settings
 from maskdepth.errors import ConfigError, DatasetError, first_line
-from maskdepth.images import read_text, write_text
+from maskdepth.files import read_text, write_text
 from maskdepth.synthesis.assets import Asset, BackgroundAsset, CutoutAsset, Split
 from maskdepth.synthesis.catalogue import MEMORY_MB, Catalogue
 from maskdepth.synthesis.label_facts import TeacherLabel

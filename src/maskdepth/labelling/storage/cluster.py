@@ -30,7 +30,7 @@ from typing import Any, Final
 import cv2
 
 from maskdepth.errors import DependencyError, MaskdepthError, StorageError, UsageError, first_line
-from maskdepth.images import write_bytes
+from maskdepth.files import write_bytes
 from maskdepth.labelling.storage.lock import HeldLock
 from maskdepth.labelling.storage.work import Job, Task, Work, Worker
 from maskdepth.labelling.teachers.teacher import TeacherOpener

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from maskdepth.errors import DependencyError
-from maskdepth.images import open_atomic
+from maskdepth.files import open_atomic
 from maskdepth.labelling.storage.layout import (
     INDEX_FILE,
     SPLIT,

@@ -21,7 +21,7 @@ from pydantic import Field
 
 from maskdepth.config import Settings
 from maskdepth.errors import ConfigError, DatasetError
-from maskdepth.images import open_file, read_text, write_bytes
+from maskdepth.files import open_file, read_text, write_bytes
 from maskdepth.synthesis.label_facts import TeacherLabel
 
 SHARD_FOLDER: Final = "shards"

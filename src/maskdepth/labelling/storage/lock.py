@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from maskdepth.errors import StorageError
-from maskdepth.images import make_folder
+from maskdepth.files import make_folder
 
 if sys.platform != "win32":
     import fcntl

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from maskdepth.depth import decode_disparity
 from maskdepth.errors import DatasetError, PictureError
-from maskdepth.images import decode_jpeg, decode_png, open_file, read_bytes
+from maskdepth.files import open_file, read_bytes
+from maskdepth.images import decode_jpeg, decode_png
 from maskdepth.labelling.storage.layout import (
     Manifest,
     PlateFile,

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
 from maskdepth.errors import DatasetError
-from maskdepth.images import encode_png, open_atomic, remove_parts, write_bytes
+from maskdepth.files import open_atomic, remove_parts, write_bytes
+from maskdepth.images import encode_png
 from maskdepth.labelling.label_checks import judge_label
 from maskdepth.labelling.labels import describe_teacher
 from maskdepth.labelling.storage.layout import (

@@ -17,7 +17,8 @@ from pydantic import Field
 
 from maskdepth.config import Settings
 from maskdepth.errors import ConfigError, TeacherError, first_line
-from maskdepth.images import read_bytes, resize
+from maskdepth.files import read_bytes
+from maskdepth.images import resize
 from maskdepth.labelling.teachers.teacher import Kind, TeacherInfo, Units, within_range
 
 _BATCH: Final = 8  # pictures at once, where the network takes any number

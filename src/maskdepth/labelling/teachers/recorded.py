@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from maskdepth.depth import decode_depth_mm, decode_depth_npy, decode_disparity
 from maskdepth.errors import PictureError
-from maskdepth.images import load_grey16, read_bytes, read_text
+from maskdepth.files import read_bytes, read_text
+from maskdepth.images import load_grey16
 from maskdepth.labelling.teachers.teacher import TeacherInfo
 from maskdepth.synthesis.checks import DISPARITY_SUFFIX
 from maskdepth.synthesis.label_facts import LABEL_FILE

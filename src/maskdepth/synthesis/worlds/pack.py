@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from maskdepth.depth import disparity_from_depth, encode_disparity
 from maskdepth.errors import StorageError, UsageError
-from maskdepth.images import save_png, write_text
+from maskdepth.files import write_text
+from maskdepth.images import save_png
 from maskdepth.processes import WorkerPool, ignore_ctrl_c
 from maskdepth.synthesis.assets import SAMPLE_PACK
 from maskdepth.synthesis.worlds.cutouts import CUTOUT_KINDS, render_cutout
