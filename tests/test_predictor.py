@@ -656,6 +656,26 @@ def test_a_full_disk_leaves_whole_files_only(
         assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_what_stops_a_save_leaves_the_files_of_an_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder never has an alpha of one picture beside the preview of another."""
+    some_prediction().save(tmp_path, "a")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    other = some_prediction(alpha=1 - some_prediction().alpha)
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("maskdepth.inference.prediction.encode_jpeg", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            other.save(tmp_path, "a")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    other.save(tmp_path, "a")
+    assert (tmp_path / "a_alpha.png").read_bytes() != before[tmp_path / "a_alpha.png"]
+
+
 @pytest.mark.parametrize("allowed", range(5))
 def test_a_save_that_failed_can_be_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: int

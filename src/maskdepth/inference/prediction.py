@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from maskdepth import __version__
 from maskdepth.depth import colourise, encode_depth_mm, encode_depth_npy, encode_disparity
 from maskdepth.errors import UsageError
-from maskdepth.files import make_folder, write_bytes, write_text
-from maskdepth.images import bands, resize, resize_cutout, save_jpeg, save_png
+from maskdepth.files import make_folder, open_atomic
+from maskdepth.images import bands, encode_jpeg, encode_png, resize, resize_cutout
 from maskdepth.inference.alignment import Alignment
 from maskdepth.inference.calibration import Calibration
 from maskdepth.inference.model_folder import ModelCard
@@ -50,6 +50,7 @@ _NEAREST_PERCENT = 2
 # Below this alpha the foreground's colour is a small difference divided by a small number.
 _MIN_ALPHA = 0.05
 _PANEL_SIDE = 640
+_PREVIEW_QUALITY = 90
 _CHECK_SIDE = 16
 _CHECK_GREYS = (150, 200)
 
@@ -180,7 +181,7 @@ class Prediction:
         formats: Collection[str] | None = None,
         depth_format: str = "png",
     ) -> list[Path]:
-        """Write the prediction's files, each of them atomically, the JSON last.
+        """Write the prediction's files; they take their places once all are whole, the JSON last.
 
         Files of an earlier prediction are replaced, by whose JSON they are known; others are not.
         Without ``json`` among the formats nothing tells whose they are, and all are replaced.
@@ -224,27 +225,32 @@ class Prediction:
         return list(paths.values())
 
     def _write(self, paths: dict[str, Path], depth_format: str) -> None:
-        if "alpha" in paths:
-            save_png(paths["alpha"], _to_8_bit(self.alpha))
-        if "disparity" in paths:
-            save_png(paths["disparity"], encode_disparity(self.disparity))
-        if "depth" in paths and self.depth_m is not None:
-            if depth_format == "npy":
-                write_bytes(paths["depth"], encode_depth_npy(self.depth_m))
-            else:
-                save_png(paths["depth"], encode_depth_mm(self.depth_m)[0])
-        if "cutout" in paths or "preview" in paths:
-            cutout = self.cutout()
-            if "cutout" in paths:
-                save_png(paths["cutout"], cutout)
-            if "preview" in paths:
-                save_jpeg(paths["preview"], self._preview(cutout))
-        if "json" in paths:
-            names = {kind: path.name for kind, path in paths.items() if kind != "json"}
-            # In ASCII: a file's name need not be valid UTF-8, the JSON has to be.
-            write_text(
-                paths["json"], json.dumps(self._record(names, depth_format), indent=2) + "\n"
-            )
+        names = {kind: path.name for kind, path in paths.items() if kind != "json"}
+        with contextlib.ExitStack() as whole:
+            # All take their places once all are written, in the opposite order: the JSON last.
+            files = {
+                kind: whole.enter_context(open_atomic(path))
+                for kind, path in reversed(paths.items())
+            }
+            if "alpha" in files:
+                files["alpha"].write(encode_png(_to_8_bit(self.alpha)))
+            if "disparity" in files:
+                files["disparity"].write(encode_png(encode_disparity(self.disparity)))
+            if "depth" in files and self.depth_m is not None:
+                if depth_format == "npy":
+                    files["depth"].write(encode_depth_npy(self.depth_m))
+                else:
+                    files["depth"].write(encode_png(encode_depth_mm(self.depth_m)[0]))
+            if "cutout" in files or "preview" in files:
+                cutout = self.cutout()
+                if "cutout" in files:
+                    files["cutout"].write(encode_png(cutout))
+                if "preview" in files:
+                    files["preview"].write(encode_jpeg(self._preview(cutout), _PREVIEW_QUALITY))
+            if "json" in files:
+                # In ASCII: a file's name need not be valid UTF-8, the JSON has to be.
+                record = json.dumps(self._record(names, depth_format), indent=2) + "\n"
+                files["json"].write(record.encode("ascii"))
 
     def _record(self, files: dict[str, str], depth_format: str) -> dict[str, Any]:
         """What the JSON says: how to read the files, and where they come from."""
