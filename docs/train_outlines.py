@@ -176,7 +176,7 @@ def fit(pixels: Pixels, steps: int) -> Perceptron:
         batch = torch.randint(0, len(alpha), (_BATCH,))
         x = features[batch].float()[:, turns[step % len(turns)]]
         logits = logits_before[batch] + net((x - mean) / scale)[:, 0]
-        loss = functional.binary_cross_entropy_with_logits(logits, alpha[batch], weight[batch])
+        loss = outline_loss(logits, alpha[batch], weight[batch])
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -189,6 +189,16 @@ def fit(pixels: Pixels, steps: int) -> Perceptron:
     first = layers[0][0] / scale[:, None]
     layers[0] = first, layers[0][1] - mean @ first
     return Perceptron([(w.contiguous().numpy(), b.numpy()) for w, b in layers], sizes[0])
+
+
+def outline_loss(logits: Tensor, alpha: Tensor, weight: Tensor) -> Tensor:
+    """What alpha errs by, absolutely: its best answer is the median of what alpha may be.
+
+    A little cross-entropy keeps gradients where alpha is sure and wrong.
+    """
+    error = (weight * (logits.sigmoid() - alpha).abs()).mean()
+    entropy = functional.binary_cross_entropy_with_logits(logits, alpha, weight)
+    return 2 * error + 0.2 * entropy
 
 
 def turned_columns(count: int) -> Iterator[Tensor]:
