@@ -41,7 +41,9 @@ from maskdepth.learning import journal, training
 from maskdepth.learning.checkpoint import load_state
 from maskdepth.learning.feed import CountedBatches, in_order, make_loader
 from maskdepth.learning.losses import Criterion, LossWeights
-from maskdepth.learning.optimisation import Learner, make_optimiser, update_average
+from maskdepth.learning.model import build_model
+from maskdepth.learning.muon import Muon
+from maskdepth.learning.optimisation import Learner, make_optimisers, update_average
 from maskdepth.learning.settings import TrainingConfig, learning_rate_at, preset_config
 from maskdepth.learning.training import TrainingProgress, TrainingResult, train
 from maskdepth.learning.validation import render_preview, validate
@@ -303,16 +305,29 @@ def test_a_clipped_step_is_no_longer_than_the_norm_allows() -> None:
     assert math.sqrt(sum(float(m.square().sum()) for m in moved)) == pytest.approx(0.01, rel=1e-3)
 
 
-def test_weight_decay_spares_biases_and_norms() -> None:
+@pytest.mark.parametrize("name", ["muon", "adamw", "sgd"])
+def test_weight_decay_spares_biases_and_norms(name: str) -> None:
     network = tiny_network()
-    decayed = {
-        id(p)
-        for group in make_optimiser(network, tiny_config()).param_groups
-        for p in group["params"]
-        if group["weight_decay"] > 0
-    }
+    groups = [
+        group
+        for optimiser in make_optimisers(network, tiny_config(optimiser=name))
+        for group in optimiser.param_groups
+    ]
+    moved = [id(p) for group in groups for p in group["params"]]
+    assert sorted(moved) == sorted(id(p) for p in network.parameters())
+    decayed = {id(p) for group in groups for p in group["params"] if group["weight_decay"] > 0}
     names = {name for name, p in network.named_parameters() if id(p) in decayed}
     assert names == {"features.weight", "values.weight"}
+
+
+def test_muon_moves_what_a_norm_follows_and_adamw_the_rest() -> None:
+    network = build_model("small")
+    muon, adamw = make_optimisers(network, tiny_config(optimiser="muon"))
+    assert (type(muon), type(adamw)) == (Muon, torch.optim.AdamW)
+    moved = {id(p) for group in adamw.param_groups for p in group["params"]}
+    names = {name for name, p in network.named_parameters() if id(p) in moved and p.dim() > 1}
+    last = {"alpha.offset_and_gains.weight", "disparity.value.weight"}
+    assert names == {*last, "context.weight"}
 
 
 def test_the_average_forgets_its_start_and_follows_batch_norms() -> None:

@@ -7,7 +7,7 @@ file that appears whole cannot disagree with itself, whenever the process dies.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -231,18 +231,18 @@ def find_state(
 
 
 def capture_tensors(
-    model: nn.Module, average: nn.Module | None, optimiser: torch.optim.Optimizer
+    model: nn.Module, average: nn.Module | None, optimisers: Sequence[torch.optim.Optimizer]
 ) -> dict[str, Tensor]:
     """Everything training has learned, by name: ``model.*``, ``ema.*``, ``optimiser.*``, ``rng``.
 
-    The optimiser's memory is named after the weight it belongs to, so that it does not depend on
+    The optimisers' memory is named after the weight it belongs to, so that it does not depend on
     the order or the grouping of the weights.
     """
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     if average is not None:
         tensors |= {f"ema.{name}": value for name, value in average.state_dict().items()}
-    for name, memory in _memories(model, optimiser):
-        for key, value in memory.items():
+    for name, parameter, optimiser in _kept_by(model, optimisers):
+        for key, value in optimiser.state.get(parameter, {}).items():
             if isinstance(value, Tensor):  # SGD without momentum keeps a None
                 tensors[f"optimiser.{name}.{key}"] = value
     return tensors | {"rng": torch.get_rng_state()}
@@ -252,7 +252,7 @@ def restore_tensors(
     state: TrainingState,
     model: nn.Module,
     average: nn.Module | None,
-    optimiser: torch.optim.Optimizer,
+    optimisers: Sequence[torch.optim.Optimizer],
 ) -> None:
     """Put back what ``capture_tensors`` took, into objects made in the same way.
 
@@ -263,27 +263,24 @@ def restore_tensors(
     networks = {f"model.{name}": value for name, value in model.state_dict().items()}
     if average is not None:
         networks |= {f"ema.{name}": value for name, value in average.state_dict().items()}
-    kept = _kept_memory(optimiser) if state.facts.step > 0 else ()
-    # A weight that no loss asks for, such as depth's where only masks are learned, leaves none.
-    remembered = [
-        (name, parameter)
-        for name, parameter in model.named_parameters()
-        if any(f"optimiser.{name}.{key}" in tensors for key in kept)
-    ]
-    memory = {
-        f"optimiser.{name}.{key}": torch.zeros(()) if key == "step" else parameter
-        for name, parameter in remembered
-        for key in kept
+    memory: dict[str, tuple[Tensor, torch.optim.Optimizer, str]] = {}
+    for name, parameter, optimiser in _kept_by(model, optimisers):
+        kept = _kept_memory(optimiser) if state.facts.step > 0 else ()
+        # A weight that no loss asks for, such as depth's where only masks are learned, leaves none.
+        if any(f"optimiser.{name}.{key}" in tensors for key in kept):
+            memory |= {f"optimiser.{name}.{key}": (parameter, optimiser, key) for key in kept}
+    shapes = {
+        name: torch.zeros(()) if key == "step" else parameter
+        for name, (parameter, _, key) in memory.items()
     }
-    expected = {**networks, **memory, "rng": torch.get_rng_state()}
+    expected = {**networks, **shapes, "rng": torch.get_rng_state()}
     _check_tensors(expected, tensors, TrainingError, "the saved state", _ANEW)
     _fill(networks, tensors)
-    for name, parameter in remembered:
-        for key in kept:
-            value = tensors[f"optimiser.{name}.{key}"]
-            # AdamW counts its steps on the CPU, unless one kernel does all of its work.
-            counted = key == "step" and not optimiser.defaults.get("fused")
-            optimiser.state[parameter][key] = value if counted else _placed_like(parameter, value)
+    for name, (weight, optimiser, key) in memory.items():
+        value = tensors[name]
+        # AdamW counts its steps on the CPU, unless one kernel does all of its work.
+        counted = key == "step" and not optimiser.defaults.get("fused")
+        optimiser.state[weight][key] = value if counted else _placed_like(weight, value)
     try:
         torch.set_rng_state(tensors["rng"])
     except RuntimeError as error:
@@ -316,12 +313,19 @@ def _placed_like(parameter: Tensor, value: Tensor) -> Tensor:
     return placed.copy_(value)  # the memory layout of the weight, not of the file
 
 
-def _memories(
-    model: nn.Module, optimiser: torch.optim.Optimizer
-) -> Iterator[tuple[str, dict[str, Any]]]:
+def _kept_by(
+    model: nn.Module, optimisers: Sequence[torch.optim.Optimizer]
+) -> Iterator[tuple[str, nn.Parameter, torch.optim.Optimizer]]:
+    """Each weight that is learned, with its name and the optimiser that moves it."""
+    movers = {
+        parameter: optimiser
+        for optimiser in optimisers
+        for group in optimiser.param_groups
+        for parameter in group["params"]
+    }
     for name, parameter in model.named_parameters():
-        if parameter in optimiser.state:
-            yield name, optimiser.state[parameter]
+        if parameter in movers:
+            yield name, parameter, movers[parameter]
 
 
 def _storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -8,11 +8,13 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from maskdepth.errors import ModelError, first_line
 from maskdepth.files import write_bytes
@@ -60,7 +62,7 @@ def export_onnx(model: nn.Module, preset_name: str, path: Path) -> None:
     try:
         with _silence():
             program = torch.onnx.export(
-                _prepared(model),
+                _fold_norms(_prepared(model)),
                 _example(height, width),
                 input_names=list(INPUTS),
                 output_names=list(OUTPUTS),
@@ -126,6 +128,19 @@ def check_parity(
 def _prepared(model: nn.Module) -> PredictForward:
     """A copy for the processor, in float32 and evaluation mode."""
     return PredictForward(copy.deepcopy(model)).to("cpu", torch.float32).eval()
+
+
+def _fold_norms(network: nn.Module) -> nn.Module:
+    """Put each batch norm into the convolution before it, in place.
+
+    The exporter comes to the same graph, and takes a quarter longer to take the norms apart.
+    """
+    for module in list(network.modules()):
+        for (name, layer), (norm_name, norm) in pairwise(list(module.named_children())):
+            if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, name, fuse_conv_bn_eval(layer, norm))
+                setattr(module, norm_name, nn.Identity())
+    return network
 
 
 def _example(height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

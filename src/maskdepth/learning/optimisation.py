@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from maskdepth.errors import NonFiniteLossError
 from maskdepth.learning.losses import Criterion
+from maskdepth.learning.muon import Muon
 from maskdepth.learning.settings import TrainingConfig
 
-__all__ = ["Learner", "make_optimiser", "update_average"]
+__all__ = ["Learner", "make_optimisers", "update_average"]
 
 
 class Learner:
@@ -22,7 +23,7 @@ class Learner:
     Attributes:
         network: the network itself, without what accelerate wraps around it.
         average: the running average of its weights and statistics, or None.
-        optimiser: see ``make_optimiser``.
+        optimisers: see ``make_optimisers``.
         criterion: outputs and batch to named losses.
     """
 
@@ -33,7 +34,7 @@ class Learner:
         self.network = network.to(accelerator.device).train()
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = _make_average(network) if config.ema_decay > 0 else None
-        self.optimiser = make_optimiser(network, config)
+        self.optimisers = make_optimisers(network, config)
         self.criterion = Criterion(config.losses).to(accelerator.device)
         self._config = config
         self._accelerator = accelerator
@@ -63,13 +64,14 @@ class Learner:
             NonFiniteLossError: a loss or the gradient is NaN or infinite; the weights are as they
                 were before.
         """
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate
         outputs = self._wrapped(
             batch["picture"], batch["plate"], batch["plate_disparity"], batch["validity"]
         )
         losses = self.criterion(outputs, batch)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         self._accelerator.backward(losses["total"])
         figures = {name: value.detach() for name, value in losses.items()}
         if self._config.clip_norm > 0:
@@ -81,28 +83,48 @@ class Learner:
         named = dict(zip(figures, values, strict=True))
         if not all(math.isfinite(value) for value in values):
             raise NonFiniteLossError(named, step, batch["index"].tolist())
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            optimiser.step()
         if self.average is not None:
             update_average(self.average, self.network, step, self._config.ema_decay)
         return named
 
 
-def make_optimiser(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov and Hutter 2019) or SGD with momentum.
+def make_optimisers(network: nn.Module, config: TrainingConfig) -> list[torch.optim.Optimizer]:
+    """Muon for what is normalised afterwards and AdamW for the rest; or one of these for all.
 
+    What is normalised are layers without a bias: the size of their weights does not matter, only
+    the direction, and Muon's steps are of one length. AdamW is that of Loshchilov and Hutter 2019.
     Weight decay leaves biases and norms alone: pulling a norm's scale towards 0 only fights the
     learning rate.
     """
     parameters = [p for p in network.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    if config.optimiser == "adamw":
-        # One kernel for all weights: hundreds of small ones take a GPU longer than the arithmetic.
-        fused = all(parameter.device.type == "cuda" for parameter in parameters)
-        return torch.optim.AdamW(groups, lr=config.learning_rate, fused=fused or None)
-    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
+    normalised = {
+        id(layer.weight)
+        for layer in network.modules()
+        if isinstance(layer, (nn.Conv2d, nn.Linear)) and layer.bias is None
+    }
+    if config.optimiser != "muon":
+        normalised.clear()
+    by_muon = [p for p in parameters if id(p) in normalised]
+    others = [p for p in parameters if id(p) not in normalised]
+    rate, decay = config.learning_rate, config.weight_decay
+    optimisers: list[torch.optim.Optimizer] = []
+    if by_muon:
+        optimisers.append(Muon(by_muon, rate, config.momentum, decay))
+    if others:
+        groups = [
+            {"params": [p for p in others if p.dim() > 1], "weight_decay": decay},
+            {"params": [p for p in others if p.dim() <= 1], "weight_decay": 0.0},
+        ]
+        if config.optimiser == "sgd":
+            optimisers.append(torch.optim.SGD(groups, lr=rate, momentum=config.momentum))
+        else:
+            # One kernel for all weights: hundreds of small ones take a GPU longer than the
+            # arithmetic.
+            fused = all(p.device.type == "cuda" for p in others) or None
+            optimisers.append(torch.optim.AdamW(groups, lr=rate, fused=fused))
+    return optimisers
 
 
 @torch.no_grad()

@@ -26,7 +26,9 @@ class TrainingConfig(Settings):
         seed: of the initial weights; the composites have their own, in the dataset spec.
         batch_size: images a step, over all processes together.
         learning_rate: the peak, after the warm-up.
-        momentum: for "sgd" only.
+        optimiser: "muon" turns matrices of weights by Muon and the rest by AdamW; see
+            ``maskdepth.learning.optimisation``.
+        momentum: of "muon" and "sgd".
         weight_decay: on weights of convolutions and linear layers, not on biases and norms.
         warmup: share of the run over which the learning rate rises.
         clip_norm: the gradient's largest norm; 0 does not clip.
@@ -53,9 +55,9 @@ class TrainingConfig(Settings):
     preset: str = "small"
     seed: Seed = 0
     batch_size: int = Field(default=16, ge=1, le=LARGEST_COUNT)
-    optimiser: Literal["adamw", "sgd"] = "adamw"
+    optimiser: Literal["muon", "adamw", "sgd"] = "muon"
     learning_rate: float = Field(default=3e-3, gt=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1)
+    momentum: float = Field(default=0.95, ge=0, lt=1)
     weight_decay: float = Field(default=1e-2, ge=0)
     warmup: float = Field(default=0.03, ge=0, lt=1)
     schedule: Literal["cosine", "constant"] = "cosine"

@@ -315,7 +315,7 @@ class _Run:
             **_circumstances(self.accelerator),
         )
         learner = self.learner
-        tensors = capture_tensors(learner.network, learner.average, learner.optimiser)
+        tensors = capture_tensors(learner.network, learner.average, learner.optimisers)
         odd = find_non_finite(tensors)
         if odd:
             raise NonFiniteLossError(dict([*odd.items()][:3]), self.step, self.indices.tolist())
@@ -325,7 +325,7 @@ class _Run:
     def restore(self, state: TrainingState) -> None:
         """Go back to where a state was saved."""
         facts, learner = state.facts, self.learner
-        restore_tensors(state, learner.network, learner.average, learner.optimiser)
+        restore_tensors(state, learner.network, learner.average, learner.optimisers)
         self.step = self.saved_step = facts.step
         self.seconds_before = facts.seconds
         self.validated_step = facts.validated_step
