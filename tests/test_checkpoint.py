@@ -296,8 +296,9 @@ def make(kind: str, *, seed: int) -> tuple[Net, Net, list[torch.optim.Optimizer]
     net, average = Net().to(memory_format=torch.channels_last), Net()
     if kind == "fused":
         net, average = net.to("cuda"), average.to("cuda")
-    name = "adamw" if kind == "fused" else kind
-    config = preset_config("small").model_copy(update={"optimiser": name, "learning_rate": 0.1})
+    kinds = {"fused": {"optimiser": "adamw"}, "plain": {"optimiser": "muon", "momentum": 0.0}}
+    changes = {"learning_rate": 0.1, **kinds.get(kind, {"optimiser": kind})}
+    config = preset_config("small").model_copy(update=changes)
     return net, average, make_optimisers(net, config)
 
 
@@ -312,7 +313,9 @@ def take_step(net: Net, optimisers: Sequence[torch.optim.Optimizer], seed: int) 
 NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
-@pytest.mark.parametrize("kind", ["muon", "adamw", "sgd", pytest.param("fused", marks=NEEDS_CUDA)])
+@pytest.mark.parametrize(
+    "kind", ["muon", "plain", "adamw", "sgd", pytest.param("fused", marks=NEEDS_CUDA)]
+)
 def test_a_restored_state_goes_on_as_the_original(kind: str, tmp_path: Path) -> None:
     net, average, optimisers = make(kind, seed=0)
     for seed in range(3):

@@ -293,7 +293,9 @@ def _kept_memory(optimiser: torch.optim.Optimizer) -> tuple[str, ...]:
     """What an optimiser remembers of each weight once it has taken a step."""
     if isinstance(optimiser, torch.optim.AdamW):
         return ("step", "exp_avg", "exp_avg_sq")
-    return ("momentum_buffer",) if optimiser.defaults["momentum"] else ()
+    if isinstance(optimiser, torch.optim.SGD) and not optimiser.defaults["momentum"]:
+        return ()
+    return ("momentum_buffer",)
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

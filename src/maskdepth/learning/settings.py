@@ -26,8 +26,8 @@ class TrainingConfig(Settings):
         seed: of the initial weights; the composites have their own, in the dataset spec.
         batch_size: images a step, over all processes together.
         learning_rate: the peak, after the warm-up.
-        optimiser: "muon" turns matrices of weights by Muon and the rest by AdamW; see
-            ``maskdepth.learning.optimisation``.
+        optimiser: "muon" is Muon for the weights that a norm follows, AdamW for the rest; the
+            others are for all.
         momentum: of "muon" and "sgd".
         weight_decay: on weights of convolutions and linear layers, not on biases and norms.
         warmup: share of the run over which the learning rate rises.
