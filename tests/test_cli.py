@@ -58,7 +58,6 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         captured = capsys.readouterr()
         return Outcome(code, captured.out, captured.err)
 
-    monkeypatch.setenv("MASKDEPTH_QUIET", "0")  # undone afterwards, also what --quiet sets
     return call
 
 
@@ -411,10 +410,18 @@ def test_a_stopped_fit_says_how_to_go_on_and_does(pack: Path, tmp_path: Path) ->
 
 
 def test_quiet_says_nothing_but_errors(pack: Path, tmp_path: Path, run: Run) -> None:
-    """--quiet leaves stderr empty on success."""
-    arguments = ("compose", pack / "cutouts", pack / "backgrounds", "--small", "-o", tmp_path / "a")
-    done = run("--quiet", *arguments, "--depth-scenes", "0")
+    """--quiet leaves stderr empty on success, and the next command of the process speaks again."""
+    arguments = (
+        "compose",
+        pack / "cutouts",
+        pack / "backgrounds",
+        "--small",
+        "--depth-scenes",
+        "0",
+    )
+    done = run("--quiet", *arguments, "-o", tmp_path / "a")
     assert (done.code, done.err) == (0, "")
+    assert run(*arguments, "-o", tmp_path / "b").err
 
 
 def test_version_is_the_packages(run: Run) -> None:
@@ -502,7 +509,6 @@ def test_an_interrupted_run_goes_on_without_its_start(
     written: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A run that has started knows its parent, and --resume beside --from is refused."""
-    monkeypatch.setenv("MASKDEPTH_QUIET", "0")  # undone afterwards, also what --quiet sets
     monkeypatch.setattr(sys, "argv", ["maskdepth", "train", "data", *written, "-o", "run"])
     with pytest.raises(typer.Exit):
         commands._stop("--resume")

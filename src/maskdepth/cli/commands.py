@@ -80,6 +80,7 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notices.")] = False,
     _version: Annotated[
         bool,
@@ -88,9 +89,10 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    if quiet:
+    if quiet and not is_quiet():
         # The environment, so that loader workers and child processes are quiet too.
         os.environ["MASKDEPTH_QUIET"] = "1"
+        context.call_on_close(lambda: os.environ.pop("MASKDEPTH_QUIET", None))
 
 
 @app.command()
