@@ -104,10 +104,9 @@ def make_optimisers(network: nn.Module, config: TrainingConfig) -> list[torch.op
         for layer in network.modules()
         if isinstance(layer, (nn.Conv2d, nn.Linear)) and layer.bias is None
     }
-    if config.optimiser != "muon":
-        normalised.clear()
-    by_muon = [p for p in parameters if id(p) in normalised]
-    others = [p for p in parameters if id(p) not in normalised]
+    ours = normalised if config.optimiser == "muon" else set()
+    by_muon = [p for p in parameters if id(p) in ours]
+    others = [p for p in parameters if id(p) not in ours]
     rate, decay = config.learning_rate, config.weight_decay
     optimisers: list[torch.optim.Optimizer] = []
     if by_muon:
