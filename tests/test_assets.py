@@ -31,6 +31,7 @@ from maskdepth.synthesis.assets import (
 )
 from maskdepth.synthesis.catalogue import Catalogue
 from maskdepth.synthesis.checks import alpha_box
+from maskdepth.synthesis.duplicates import Thumbnail, near_duplicates
 
 
 def drawn_photo(seed: int, height: int = 96, width: int = 128) -> NDArray[np.uint8]:
@@ -212,8 +213,9 @@ def test_other_files_are_not_assets(backgrounds: Path) -> None:
     """Labels, tables, notes and hidden files are neither assets nor findings."""
     for name in ("photo_0_disparity.png", "photo_0_depth_mm.png", "x_relief.png"):
         save_png(backgrounds / name, encode_disparity(RAMP))
-    for name in ("licences.csv", "label.json", "Thumbs.db", "._photo_0.jpg", "notes.txt"):
+    for name in ("label.json", "Thumbs.db", "._photo_0.jpg", "notes.txt"):
         (backgrounds / name).write_text('{"kind": "exact"}')
+    (backgrounds / "licences.csv").write_text("file,source,licence\n")
     (backgrounds / ".trash").mkdir()
     save_jpeg(backgrounds / ".trash" / "gone.jpg", drawn_photo(5))
     assets, findings = scan_backgrounds(backgrounds)
@@ -380,6 +382,49 @@ def test_near_duplicates_are_kept_in_one_group(backgrounds: Path, how: str) -> N
     assert ("mirrored" in findings[0].detail) == (how == "mirrored")
 
 
+def test_many_alike_pictures_are_told_of_one_by_one() -> None:
+    """A line a picture and not a pair; chains of pairs hold a group together."""
+    noise = np.random.default_rng(0)
+    base, other = (noise.integers(0, 256, (16, 16, 3)).astype(np.float32) for _ in range(2))
+    steps = [base + (other - base) * share for share in (0, 1, 0.2, 0.4, 0.6, 0.8)]
+    chain = [Thumbnail(step.astype(np.float32), 0.0) for step in steps]
+    groups, pairs = near_duplicates(chain)
+    assert groups == [0] * 6
+    assert len(pairs) == 4  # all but the first two, which are alike by the others alone
+    groups, pairs = near_duplicates(chain[:2] + chain[:1] * 600)
+    assert groups == [0, 1] + [0] * 600
+    assert [(pair.first, pair.second) for pair in pairs] == [(0, place) for place in range(2, 602)]
+
+
+def test_files_whose_names_nest_have_ids_of_their_own(backgrounds: Path) -> None:
+    """A converter's x.png.png has the stem that x.png has as its whole name."""
+    for seed, name in enumerate(("x.png", "x.png.png", "x.bmp"), start=20):
+        Image.fromarray(drawn_photo(seed)).save(backgrounds / name)
+    ids = [asset.id for asset in scan_backgrounds(backgrounds)[0]]
+    assert len(set(ids)) == len(ids) == 8
+
+
+def test_linked_folders_are_looked_into_once(backgrounds: Path, tmp_path: Path) -> None:
+    """Also where a link leads back to where it lies."""
+    save_png(tmp_path / "elsewhere" / "far.png", drawn_photo(30))
+    (backgrounds / "a link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (backgrounds / "again").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (backgrounds / "round").symlink_to(backgrounds, target_is_directory=True)
+    assets, findings = scan_backgrounds(backgrounds)
+    assert [asset.id for asset in assets if "photo" not in asset.id] == ["far"]
+    assert (len(assets), findings) == (6, [])
+
+
+@pytest.mark.parametrize(
+    "table", [b"file;source;licence\n", "file,licence\né,CC0".encode("cp1252")]
+)
+def test_a_table_of_licences_that_cannot_be_read_is_told(backgrounds: Path, table: bytes) -> None:
+    (backgrounds / "licences.csv").write_bytes(table)
+    assets, findings = scan_backgrounds(backgrounds)
+    assert [(f.problem, f.dropped) for f in findings] == [("licences unusable", False)]
+    assert {asset.licence for asset in assets} == {None}
+
+
 def test_a_mirrored_cutout_is_a_near_duplicate(cutouts: Path) -> None:
     """Cutouts are compared by colour and shape, whatever hides behind alpha 0."""
     mirrored = drawn_cutout(1)[:, ::-1].copy()
@@ -487,8 +532,16 @@ def test_an_empty_split_says_what_to_do() -> None:
     with pytest.raises(AssetError, match="--small"):
         assign_splits(few)
     for small in (False, True):
-        with pytest.raises(AssetError, match="add more assets"):
+        with pytest.raises(AssetError, match=r"3 cutouts .* got 2 among 3; add cutouts"):
             assign_splits(made_assets([0, 1, 2]), small=small)
+
+
+def test_frames_of_one_camera_are_trained_on() -> None:
+    """With exact shares a group of more than half of all is never held out."""
+    for lone in range(2, 40):
+        split = assign_splits(made_assets([0] * 9 + [lone, lone + 50]), small=True)
+        assert [asset.split for asset in split[:9]] == ["train"] * 9
+        assert {asset.split for asset in split[9:]} == {"val", "test"}
 
 
 def test_assets_survive_json(cutouts: Path, backgrounds: Path) -> None:

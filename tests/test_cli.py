@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -202,6 +203,16 @@ def test_a_report_replaces_none_but_reports(
     assert (tmp_path / name).read_text() == '{"mine": 1}'
 
 
+def test_a_report_that_cannot_be_written_is_told_before_judging(
+    model: Path, tmp_path: Path, run: Run
+) -> None:
+    (tmp_path / "file").touch()
+    done = run("evaluate", model, model / "dataset", "--report", tmp_path / "file" / "r.html")
+    assert done.code == 1
+    assert "judged" not in done.err
+    assert len(done.err.splitlines()) == 1
+
+
 @pytest.mark.parametrize("given", [("-o", ""), ("--output=",), ("-o", "out", "--plate", "")])
 def test_an_empty_path_is_refused(
     given: tuple[str, ...], tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
@@ -324,6 +335,26 @@ def test_fit_does_not_touch_an_earlier_model(model: Path, pack: Path, run: Run) 
     assert done.code == 1
     assert "--resume" in done.err
     assert {path: path.stat().st_mtime_ns for path in model.rglob("*")} == before
+
+
+def test_fit_does_not_touch_a_model_without_weights(
+    model: Path, tmp_path: Path, pack: Path, run: Run
+) -> None:
+    """A model may have travelled without them."""
+    for name in ("model.json", "model.onnx"):
+        shutil.copy(model / name, tmp_path)
+    before = contents(tmp_path)
+    done = run("fit", pack / "cutouts", pack / "backgrounds", "-o", tmp_path, "--steps", "6", *FAST)
+    assert (done.code, contents(tmp_path)) == (1, before)
+
+
+def test_a_run_goes_on_with_the_rules_it_began_with(model: Path, pack: Path, run: Run) -> None:
+    """Another size or plan is not passed over in silence."""
+    before = contents(model)
+    told = ("fit", pack / "cutouts", pack / "backgrounds", "-o", model, "--resume")
+    done = run(*told, "--plan", "field")
+    assert (done.code, "the run began" in done.err) == (2, True)
+    assert contents(model) == before
 
 
 def test_export_makes_the_network_anew_from_its_weights(

@@ -192,6 +192,15 @@ def test_a_transparent_colour_counts_as_alpha(tmp_path: Path) -> None:
     assert cutout[0, 0].tolist() == [*array[0, 0].tolist(), 255]
 
 
+def test_a_transparent_level_of_sixteen_bits_counts_as_alpha(tmp_path: Path) -> None:
+    """Colours keep their high byte, as of any 16-bit picture."""
+    levels = np.arange(0, 65_536, 4096, dtype=np.uint16).reshape(4, 4)
+    Image.fromarray(levels).save(tmp_path / "key.png", transparency=int(levels[2, 1]))
+    cutout = images.load_cutout(tmp_path / "key.png")
+    assert np.argwhere(cutout[..., 3] == 0).tolist() == [[2, 1]]
+    assert (cutout[..., 0] == levels >> 8).all()
+
+
 def test_alpha_is_dropped_with_straight_colours_kept(tmp_path: Path) -> None:
     """The colour of a transparent pixel is the stored one, whatever its alpha."""
     array = drawn(channels=4)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -461,6 +463,61 @@ def test_labels_of_others_are_not_overwritten(folders: tuple[Path, Path], tmp_pa
     (tmp_path / "told" / "label.json").write_text('{"kind": "exact"}')
     with pytest.raises(StorageError, match=r"no label\.json in"):
         label_folder(folders[1], Leveller(), tmp_path / "told")
+
+
+def test_a_users_sheet_and_records_are_not_overwritten(folders: tuple[Path, Path]) -> None:
+    """They may be called as ours are."""
+    for name in ("label_sheet.jpg", "photo_1_disparity.json"):
+        mine = folders[1] / name
+        mine.write_text('{"mine": 1}')
+        with pytest.raises(StorageError, match=re.escape(name)):
+            label_folder(folders[1], Leveller(), folders[1])
+        assert mine.read_text() == '{"mine": 1}'
+        mine.unlink()
+
+
+def test_a_teachers_label_does_not_become_a_sensors(folders: tuple[Path, Path]) -> None:
+    """What label.json says holds for every label beside it, also those that a run leaves alone."""
+    label_folder(folders[1], Leveller(), folders[1])
+    np.save(folders[1] / "photo_0_depth.npy", depth_of(photo(0)))
+    before = contents(folders[1])
+    with pytest.raises(StorageError, match=r"photo_1_disparity\.png by leveller"):
+        label_folder(folders[1], SensorDepth(), folders[1], replace=True)
+    assert contents(folders[1]) == before
+
+
+def test_a_folder_without_a_single_label_is_labelled_again(folders: tuple[Path, Path]) -> None:
+    """At night nothing is seen; the same run twice is the same."""
+    save_png(folders[1] / "night" / "black.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    for _ in range(2):
+        run = label_folder(folders[1], Leveller(look=some_flat), folders[1])
+        assert "night/black.png" in run.flagged
+
+
+def test_a_teacher_that_says_nothing_takes_no_label_away(folders: tuple[Path, Path]) -> None:
+    label_folder(folders[1], Leveller(), folders[1])
+    before = contents(folders[1])
+    with pytest.raises(TeacherError, match="nothing was labelled"):
+        label_folder(
+            folders[1], other(lambda seen: np.ones(seen.shape[:2])), folders[1], replace=True
+        )
+    assert contents(folders[1]) == before
+
+
+def test_names_that_are_not_utf8_and_nested_records_are_no_tracebacks(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The picture is named as a failure; a record of a hundred thousand brackets is none."""
+    Path(os.fsdecode(os.fsencode(folders[1]) + b"/caf\xe9.jpg")).write_bytes(
+        (folders[1] / "photo_0.jpg").read_bytes()
+    )
+    run = label_folder(folders[1], Leveller(), tmp_path / "labels")
+    assert list(run.failures.values()) == ["its name is not UTF-8: rename it"]
+    (tmp_path / "labels" / "photo_0_disparity.json").write_text("[" * 200_000)
+    with pytest.raises(StorageError, match="another program"):
+        label_folder(folders[1], Leveller(), tmp_path / "labels")
+    (folders[1] / "label.json").write_text("[" * 200_000)
+    assert ExactDepth().find(folders[1] / "photo_0.jpg") is None
 
 
 def test_an_unreadable_picture_is_named_and_the_rest_is_labelled(

@@ -127,6 +127,7 @@ BAD_POINTS = {
     "nan place": ([point(5), KnownPoint(float("nan"), 2, 2.0)], "inside the plate"),
     "behind": ([point(5), KnownPoint(4, 50, -2.0)], "behind the camera"),
     "zero": ([point(5), KnownPoint(4, 50, 0.0)], "distance above 0"),
+    "nowhere near": ([point(5), KnownPoint(4, 50, 1e-320)], "1e-06 to 1e[+]06 m"),
     "endless": ([point(5), KnownPoint(4, 50, float("inf"))], "distance above 0"),
     "alike": ([point(30), point(32), point(33)], "at least 0.05"),
     "swapped": ([KnownPoint(4, 5, 1.0), KnownPoint(4, 55, 9.0)], "positive scale"),
@@ -602,6 +603,16 @@ def test_a_folder_may_hold_profiles(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "a_depth.png").is_file()
     assert [Path(name).name for name, _ in summary.failures] == ["b.png"]
     assert "whole plate profile" in summary.failures[0][1]
+
+
+def test_a_picture_beside_a_profile_is_one_plate_too_many(tmp_path: Path) -> None:
+    """Which of the two is meant is not guessed, whatever the picture is called."""
+    Image.fromarray(picture()).save(tmp_path / "a.png")
+    (tmp_path / "plates").mkdir()
+    Image.fromarray(picture()).save(tmp_path / "plates" / "a.png")
+    save_profile(tmp_path / "plates" / "a.plate", calibrated())
+    (job,) = find_jobs(str(tmp_path / "a.png"), str(tmp_path / "plates"))
+    assert "a.plate and a.png" in str(job.problem) or "a.png and a.plate" in str(job.problem)
 
 
 # The command line

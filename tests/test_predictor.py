@@ -607,6 +607,20 @@ def test_metric_depth_is_saved_in_millimetres(tmp_path: Path) -> None:
     assert some_prediction().save(tmp_path, "b", formats=["depth"]) == []
 
 
+def test_no_depth_of_another_prediction_stays(tmp_path: Path) -> None:
+    """A file of an earlier one's depth goes; a file that no prediction names stays."""
+    metric = some_prediction(depth_m=np.full((20, 30), 1.25, np.float32))
+    metric.save(tmp_path, "a")
+    metric.save(tmp_path, "a", depth_format="npy")
+    assert [path.name for path in tmp_path.glob("a_depth*")] == ["a_depth.npy"]
+    metric.save(tmp_path, "a", formats=["alpha", "json"])
+    assert (tmp_path / "a_depth.npy").exists()  # nobody asked about depth
+    metric.save(tmp_path, "a")
+    (tmp_path / "a_depth.npy").write_text("mine")
+    some_prediction().save(tmp_path, "a")
+    assert [path.name for path in tmp_path.glob("a_depth*")] == ["a_depth.npy"]
+
+
 def test_names_and_formats_are_checked(tmp_path: Path) -> None:
     prediction = some_prediction()
     with pytest.raises(UsageError, match="matte"):

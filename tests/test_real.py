@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from maskdepth.depth import disparity_from_depth, encode_depth_mm, encode_disparity
-from maskdepth.errors import AssetError, PictureError
+from maskdepth.errors import AssetError, ModelError, PictureError
 from maskdepth.evaluation import judge_frames, judge_sensor_depth
 from maskdepth.evaluation.baselines import MEDIAN_SIDES, ThresholdSearch
 from maskdepth.images import save_png
@@ -23,6 +23,8 @@ HEIGHT, WIDTH = 40, 50
 
 class Fake:
     """A predictor that answers with a function of picture and plate."""
+
+    card = SimpleNamespace(depth="exact")
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer
@@ -193,6 +195,29 @@ def test_depth_that_says_nothing_is_named(codes: int, got: str, tmp_path: Path) 
     save_png(tmp_path / "wall_1_depth_mm.png", np.full((HEIGHT, WIDTH), codes, np.uint16))
     with pytest.raises(AssetError, match=f"wall_1_depth_mm.png .* got {got}"):
         judge_sensor_depth(Fake(bright), tmp_path)
+
+
+def test_pictures_are_found_and_grouped_by_whatever_name(tmp_path: Path) -> None:
+    """Cameras write .JPG; a picture called "all" does not count twice."""
+    depth_m = np.tile(np.linspace(5, 1, HEIGHT, dtype=np.float32)[:, None], (1, WIDTH))
+    for stem, suffix in (("all_1", ".JPG"), ("x_1", ".png")):
+        cv2.imwrite(str(tmp_path / f"{stem}{suffix}"), np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
+        save_png(tmp_path / f"{stem}_depth_mm.png", encode_depth_mm(depth_m)[0])
+    truth = disparity_from_depth(depth_m)
+    found = judge_sensor_depth(Fake(lambda *_: truth), tmp_path)
+    assert {group: row["pictures"] for group, row in found.items()} == {"all": 2, "all_": 1, "x": 1}
+    with pytest.raises(ModelError, match="masks alone"):
+        judge_sensor_depth(FakeWithCard(lambda *_: truth, "none"), tmp_path)
+
+
+def test_frames_come_in_the_order_of_their_numbers(frames: Path) -> None:
+    """With as many digits or not, the first ones are those that are tuned on."""
+    padded = judge_frames(Fake(bright), frames, tune=2)
+    for number in range(6):
+        for kind in ("in", "gt"):
+            name = frames / f"{kind}{number:06d}.png"
+            name.rename(frames / f"{kind}{number + 7}.png")
+    assert judge_frames(Fake(bright), frames, tune=2) == padded
 
 
 def test_a_folder_without_depth_is_refused(tmp_path: Path) -> None:

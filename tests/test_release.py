@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 import maskdepth
+from folders import contents
 from maskdepth import Predictor
 from maskdepth.errors import (
     DatasetError,
@@ -224,6 +225,11 @@ def test_a_copy_replaces_a_copy_but_no_other_folder(
     shutil.copytree(released, target)
     export_model(run, target)
     assert {path.name for path in target.iterdir()} == WHOLE - {"model.int8.onnx"}
+    inventory = tmp_path / "mine" / "assets.csv"
+    inventory.parent.mkdir()
+    inventory.write_text("my,inventory")
+    with pytest.raises(StorageError, match=r"one with assets\.csv"):
+        export_model(run, inventory.parent)
     (target / "thesis.tex").touch()
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(StorageError, match="thesis"):
@@ -231,6 +237,33 @@ def test_a_copy_replaces_a_copy_but_no_other_folder(
     with pytest.raises(StorageError, match="besides"):
         export_model(run, run)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_copy_may_go_to_the_current_folder_or_through_a_link(
+    run: Path, released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older copy there is replaced, and stays where that fails."""
+    target = tmp_path / "model"
+    shutil.copytree(released, target)
+    monkeypatch.chdir(target)
+    export_model(run, Path())
+    assert {path.name for path in target.iterdir()} == WHOLE - {"model.int8.onnx"}
+    (tmp_path / "link").symlink_to(target)
+    before = contents(target)
+    rename = Path.rename
+
+    def fail(self: Path, place: Path) -> Path:
+        if self.suffix == ".part":
+            raise OSError(28, "No space left on device")
+        return rename(self, place)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", fail)
+        with pytest.raises(OSError, match="No space"):
+            export_model(run, tmp_path / "link")
+    assert contents(target) == before
+    export_model(run, tmp_path / "link")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "model"]
 
 
 def test_a_copy_in_half_precision_is_half_as_large_and_agrees_with_itself(

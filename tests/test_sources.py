@@ -59,6 +59,21 @@ def names(jobs: list[Job]) -> list[str]:
 # Finding
 
 
+def test_a_plate_that_is_a_circle_of_links_fails_each_picture(tmp_path: Path) -> None:
+    picture(tmp_path / "in" / "a.png")
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    jobs = find_jobs(str(tmp_path / "in"), str(tmp_path / "loop.png"))
+    assert len(predict_all(PREDICTOR, jobs, tmp_path / "out").failures) == 1
+
+
+def test_a_name_too_long_for_its_outputs_fails_alone(tmp_path: Path) -> None:
+    for name in ("a.png", f"{'b' * 245}.png", "c.png"):
+        picture(tmp_path / "in" / name)
+    summary = predict_all(PREDICTOR, find_jobs(str(tmp_path / "in")), tmp_path / "out")
+    assert [Path(name).name[0] for name, _ in summary.failures] == ["b"]
+    assert {path.name[0] for path in (tmp_path / "out").iterdir()} == {"a", "c"}
+
+
 def test_a_single_picture_is_one_job(tmp_path: Path) -> None:
     path = picture(tmp_path / "cat.JPG")
     assert find_jobs(str(path)) == [Job(path, None, "cat")]

@@ -575,6 +575,19 @@ def test_a_dataset_without_shards_is_inspected_as_well(make: Make, tmp_path: Pat
     assert np.abs(sheets[0].astype(int) - sheets[1]).max() <= 2
     with one_line(UsageError, ".png or .jpg"):
         save_sheet(plain, tmp_path / "sheet.gif", stored=False)
+    plate = next((stored.folder / "plates").iterdir())
+    for path in (stored.folder / stored.spec.cutouts[0].file, plate):
+        before = path.read_bytes()
+        with one_line(UsageError, "apart from the dataset"):
+            save_sheet(stored, path, stored=False)
+        assert path.read_bytes() == before
+
+
+def test_a_reader_goes_to_other_processes(make: Make) -> None:
+    """As loaders that are spawned take it along."""
+    reader = ShardReader(make().folder)
+    again = pickle.loads(pickle.dumps(reader))
+    np.testing.assert_array_equal(again[3].plate, reader[3].plate)
 
 
 # The page

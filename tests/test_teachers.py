@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -185,6 +186,20 @@ def test_the_version_follows_network_and_json(tmp_path: Path) -> None:
     first = open_teacher(str(path)).info
     assert open_teacher(str(path)).info == first
     assert open_teacher(str(write_network(path, output_scale=2.0))).info.version != first.version
+
+
+def test_the_version_follows_weights_in_a_file_of_their_own(tmp_path: Path) -> None:
+    """As exporters write large networks; the ONNX file itself is then the same."""
+    path, name = write_network(tmp_path / "net.onnx"), f"{'w' * 200}.data"
+    network = onnx.load(path)
+    onnx.external_data_helper.set_external_data(network.graph.initializer[0], location=name)
+    onnx.save(network, path)
+    before, weights = open_teacher(str(path)).info.version, tmp_path / name
+    weights.write_bytes(np.array([0.25, 0.5, 0.25], np.float32).tobytes())
+    assert open_teacher(str(path)).info.version != before
+    weights.unlink()
+    with pytest.raises(TeacherError, match=r"net\.onnx"):
+        open_teacher(str(path))
 
 
 @pytest.mark.parametrize(

@@ -88,13 +88,18 @@ def load_cutout(source: str | os.PathLike[str] | bytes) -> NDArray[np.uint8]:
                 f"mode {image.mode}, which has none",
                 "cut the foreground out and save it as RGBA PNG",
             )
+        if image.mode.startswith("I;16"):  # of which one level is transparent
+            alpha = np.where(np.asarray(image) == image.info["transparency"], 0, 255)
+            return _turned(np.dstack([_rgb(image), alpha.astype(np.uint8)]), image)
         # From "La" and "RGBa", premultiplied, only this order leads to straight colours.
         straight = image.convert("LA") if image.mode == "La" else image
         return _turned(np.asarray(straight.convert("RGBA")), image)
 
 
 def load_grey16(source: str | os.PathLike[str] | bytes) -> NDArray[np.uint16]:
-    """Load a 16-bit grey picture (a disparity or depth file) as uint16 (H, W), never turned.
+    """Load a 16-bit grey picture (a disparity or depth file) as uint16 (H, W).
+
+    A PNG is never turned, whatever its EXIF orientation; a TIFF is, as Pillow reads it.
 
     Raises:
         PictureError: as ``load_picture``, or the file is not 16-bit grey.

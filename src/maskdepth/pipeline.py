@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +14,16 @@ import numpy as np
 from maskdepth.errors import DatasetError, DependencyError, StorageError, UsageError
 from maskdepth.evaluation import Evidence, evaluate, select_panels
 from maskdepth.evaluation.benchmark import FORMAT as EVALUATION_FORMAT
-from maskdepth.files import write_text
+from maskdepth.files import make_folder, write_text
 from maskdepth.images import save_png
 from maskdepth.inference.finding import SHIPPED, find_model
 from maskdepth.inference.lineage import load_lineage, load_parent, save_lineage
 from maskdepth.inference.model_folder import (
     ASSETS_FILE,
+    CARD_FILE,
+    INT8_FILE,
     LOG_FILE,
+    NETWORK_FILE,
     STATE_FILE,
     WEIGHTS_FILE,
     load_log,
@@ -105,6 +109,7 @@ def train_model(
         raise DependencyError(error.name or "torch", "train") from None
 
     spec = dataset.spec
+    workers = count_workers(config.workers, pick_device(device))
     model = None
     if start is not None:
         place = find_model(start if start == SHIPPED else Path(start))
@@ -114,7 +119,6 @@ def train_model(
     elif not resume or not (output / ASSETS_FILE).exists():
         save_lineage(output, spec, None)
     parent = load_lineage(output)
-    workers = count_workers(config.workers, pick_device(device))
     catalogue = training_catalogue(spec, dataset.folder, workers)
     samples = CompositeDataset(
         spec.rules,
@@ -180,9 +184,10 @@ def _check_run(output: Path, *, resume: bool, start: str | None) -> None:
         raise UsageError("--from or --resume", "both", "leave --from out: the run has started")
     if resume and not (output / STATE_FILE).exists():
         raise StorageError(f"a run to resume in {output}", "none", "leave --resume out")
-    if not resume and any((output / name).exists() for name in (STATE_FILE, WEIGHTS_FILE)):
+    held = (STATE_FILE, WEIGHTS_FILE, NETWORK_FILE, INT8_FILE, CARD_FILE)
+    if not resume and any((output / name).exists() for name in held):
         raise StorageError(
-            f"no earlier run in {output}", "one", "choose another folder, or pass --resume"
+            f"no earlier run or model in {output}", "one", "choose another folder, or pass --resume"
         )
 
 
@@ -260,7 +265,7 @@ def judge_model(
     """
     if report.suffix == ".json":
         raise UsageError("an HTML file for the report", str(report), "end its name in .html")
-    _refuse_foreign_report(report)
+    _check_report(report)
     log = load_log(folder / LOG_FILE)
     predictor = Predictor.from_pretrained(folder)
     card = predictor.card
@@ -289,10 +294,19 @@ def judge_model(
     return evaluation
 
 
-def _refuse_foreign_report(report: Path) -> None:
-    """Somebody's page or JSON is not written over."""
+def _check_report(report: Path) -> None:
+    """Somebody's page or JSON is not written over, and a file can be made there.
+
+    To be called before anything is judged, which may take an hour.
+    """
     figures = report.with_suffix(".json")
     refuse_foreign([report, figures], figures, EVALUATION_FORMAT)
+    folder = make_folder(report.parent)
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        got = error.strerror or str(error)
+        raise StorageError(f"to write {report}", got, "choose another --report") from None
 
 
 def _tell_quarters(notify: Notify) -> Callable[[int, int], None]:
@@ -364,9 +378,10 @@ def fit(
     folder = output / "dataset"
     _check_run(output, resume=resume, start=start)
     report = output / "report.html"
-    _refuse_foreign_report(report)
+    _check_report(report)
     if resume:
         dataset = open_dataset(folder)
+        _refuse_other_rules(dataset, config.preset, size, plan, rules)
     else:
         dataset = compose_dataset(
             cutouts,
@@ -394,6 +409,20 @@ def fit(
     if interrupted:
         return None
     return judge_model(output, dataset, report=report, count=count, notify=notify)
+
+
+def _refuse_other_rules(
+    dataset: Dataset, preset: str, size: int | None, plan: str | None, changes: Path | None
+) -> None:
+    """A run that goes on does so with its own rules; other ones are not passed over."""
+    if (size, plan, changes) == (None, None, None):
+        return
+    if training_rules(preset, size, plan, changes) != dataset.spec.rules:
+        raise UsageError(
+            f"the size, plan and rules of {dataset.folder}, with which the run began",
+            "others",
+            "leave them out, or begin anew in another folder",
+        )
 
 
 def demo(

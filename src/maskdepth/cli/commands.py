@@ -293,9 +293,11 @@ def inspect(
 ) -> None:
     """Say what a dataset holds, and check its shards against their checksums."""
     from maskdepth.labelling.build import open_dataset
-    from maskdepth.labelling.inspection import describe, inspect_dataset, save_sheet
+    from maskdepth.labelling.inspection import check_sheet, describe, inspect_dataset, save_sheet
 
     opened = open_dataset(dataset)
+    if sheet:
+        check_sheet(opened, sheet)
     found = inspect_dataset(opened)
     if as_json:
         print_json(found)

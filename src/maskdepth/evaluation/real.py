@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -19,7 +20,7 @@ from maskdepth.depth import (
     depth_from_disparity_aligned,
     disparity_from_depth,
 )
-from maskdepth.errors import AssetError, PictureError
+from maskdepth.errors import AssetError, ModelError, PictureError
 from maskdepth.evaluation.baselines import (
     ThresholdSearch,
     filtered_difference,
@@ -41,8 +42,12 @@ _BACKGROUND: Final = (0, 50)  # background, and shadows on it
 _DEPTH_SUFFIX: Final = "_depth_mm.png"
 _FIGURES: Final = ("abs_rel", "delta1", "ordinal_accuracy")
 
+ALL_PICTURES: Final = "all"
+"""The group of all pictures with measured depth."""
+
 Picture = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
+_DepthRow = dict[str, dict[str, float]]  # figures by whose disparity it is
 
 
 @dataclass
@@ -188,6 +193,7 @@ def judge_sensor_depth(
 
     Raises:
         AssetError: there is no such pair.
+        ModelError: the model never learned depth.
     """
     able = {key: other for key, other in (others or {}).items() if other.card.depth != NO_DEPTH}
     columns: dict[str, Callable[[Picture], NDArray[np.float32]]] = {
@@ -196,7 +202,10 @@ def judge_sensor_depth(
     }
     if teacher is not None:
         columns["teacher"] = lambda image: teacher_disparity(teacher, image)
-    rows: dict[str, list[dict[str, dict[str, float]]]] = defaultdict(list)
+    if predictor.card.depth == NO_DEPTH:
+        raise ModelError("a model that learned depth", "one of masks alone", "choose another")
+    every: list[_DepthRow] = []
+    rows: dict[str, list[_DepthRow]] = defaultdict(list)
     labels = [*folder.glob(f"*{_DEPTH_SUFFIX}"), *folder.glob(f"*{DISPARITY_SUFFIX}")]
     for label in sorted(labels):
         stem = label.name.removesuffix(_DEPTH_SUFFIX).removesuffix(DISPARITY_SUFFIX)
@@ -221,9 +230,11 @@ def judge_sensor_depth(
             f"other {key}": _depth_figures(other.predict(image).disparity, depth_m)
             for key, other in able.items()
         }
-        rows[stem.rpartition("_")[0] or stem].append(row)
-        rows["all"].append(row)
-    if not rows:
+        group = stem.rpartition("_")[0] or stem
+        # What is called so itself must not pass for the mean over all.
+        rows[f"{group}_" if group == ALL_PICTURES else group].append(row)
+        every.append(row)
+    if not every:
         raise AssetError(
             f"pictures with {_DEPTH_SUFFIX} or {DISPARITY_SUFFIX} beside them in {folder}",
             "none",
@@ -233,11 +244,11 @@ def judge_sensor_depth(
         group: {"pictures": len(each)}
         | {name: _means(each, name) for name in columns}
         | {"others": {key: _means(each, f"other {key}") for key in able}}
-        for group, each in sorted(rows.items())
+        for group, each in sorted((rows | {ALL_PICTURES: every}).items())
     }
 
 
-def _means(rows: list[dict[str, dict[str, float]]], name: str) -> dict[str, float]:
+def _means(rows: list[_DepthRow], name: str) -> dict[str, float]:
     return {figure: float(np.mean([row[name][figure] for row in rows])) for figure in _FIGURES}
 
 
@@ -260,19 +271,19 @@ def _load_depth(label: Path) -> NDArray[np.float32]:
 
 def _find_picture(folder: Path, stem: str) -> Path:
     found = [
-        folder / f"{stem}{suffix}"
-        for suffix in sorted(PICTURE_SUFFIXES)
-        if (folder / f"{stem}{suffix}").is_file()
+        path
+        for path in folder.glob(f"{glob.escape(stem)}.*")
+        if path.stem == stem and path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
     ]
     if not found:
         raise AssetError(f"a picture {stem} in {folder}", "none", "put it beside its label")
-    return found[0]
+    return min(found)
 
 
 def _load_frames(folder: Path) -> tuple[list[_Frame], NDArray[np.uint8], list[_LeftOut]]:
     plate = load_picture(_find_picture(folder, "plate"))
     frames, unjudged = [], []
-    for path in sorted(folder.glob("gt*.png")):
+    for path in sorted(folder.glob("gt*.png"), key=_frame_order):
         picture = load_picture(_find_picture(folder, f"in{path.stem.removeprefix('gt')}"))
         levels = load_picture(path)[..., 0]
         if not picture.shape[:2] == levels.shape == plate.shape[:2]:
@@ -298,6 +309,12 @@ def _load_frames(folder: Path) -> tuple[list[_Frame], NDArray[np.uint8], list[_L
     }
     found = [_LeftOut(len(names), names[0], why) for why, names in left_out.items() if names]
     return frames, plate, found
+
+
+def _frame_order(path: Path) -> tuple[int, str]:
+    """Frame 2 before frame 10, whether or not their numbers have as many digits."""
+    number = path.stem.removeprefix("gt")
+    return int(number) if number.isdecimal() else -1, path.name
 
 
 def _tune(frames: list[_Frame], plate: Callable[[Picture], Picture]) -> tuple[int, int]:

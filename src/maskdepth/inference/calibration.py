@@ -18,6 +18,9 @@ from maskdepth.inference.health import finite
 LEAST_DIFFERENCE: Final = 0.05
 """Of the points' disparities: below it the scale between them is noise."""
 
+NEAREST_M: Final = 1e-6
+FARTHEST_M: Final = 1e6
+"""Between them is whatever a plate can show."""
 _REACH: Final = 0.01  # of the long side: half of the window a point's disparity is the median of
 _MOST_POINTS: Final = 100  # all pairs of them are tried
 # What is thought of as wrong: of a distance, relative; of a plate's disparity.
@@ -191,6 +194,12 @@ def _disparity_at(disparity: NDArray[np.float32], point: KnownPoint) -> float:
             f"a distance above 0 m at {where}",
             f"{point.depth_m:g} m, which is {_place(point.depth_m)}",
             "measure from the camera to the point",
+        )
+    if not NEAREST_M <= point.depth_m <= FARTHEST_M:
+        raise PlateError(
+            f"a distance of {NEAREST_M:g} to {FARTHEST_M:g} m at {where}",
+            f"{point.depth_m:g} m",
+            "measure in metres",
         )
     if not (-0.5 <= point.x < width - 0.5 and -0.5 <= point.y < height - 0.5):
         raise PlateError(

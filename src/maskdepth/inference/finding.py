@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from importlib.resources import files as package_files
 from pathlib import Path
@@ -35,7 +36,7 @@ def find_model(
     """
     if model is None or model == SHIPPED:
         return shipped_folder()
-    if isinstance(model, str) and is_hub_id(model) and not Path(model).exists():
+    if isinstance(model, str) and is_hub_id(model) and not os.path.lexists(model):
         return fetch_model(model, [CARD_FILE, *files], download=download)
     return as_path(model, "a model folder")
 

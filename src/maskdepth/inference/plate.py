@@ -44,7 +44,13 @@ from maskdepth.images import (
     resize,
     resize_disparity,
 )
-from maskdepth.inference.calibration import Calibration, KnownPoint, calibrate
+from maskdepth.inference.calibration import (
+    FARTHEST_M,
+    NEAREST_M,
+    Calibration,
+    KnownPoint,
+    calibrate,
+)
 from maskdepth.inference.health import PlateHealth, measure_health
 from maskdepth.inference.registration import Registration
 from maskdepth.inference.versions import check_version
@@ -58,7 +64,6 @@ _DISPARITY: Final = "disparity.png"
 _DEPTH: Final = "depth.npy"
 _PROFILE: Final = "profile.json"
 _REMAKE: Final = "make it anew with `maskdepth plate`"
-_NEAREST_M, _FARTHEST_M = 1e-6, 1e6  # that the nearest pixel of a plate can be
 _MOST_JSON: Final = 1 << 20  # bytes
 _HEADROOM: Final = 1 << 16  # bytes that a picture's file may have beside its samples
 _TIME: Final = (1980, 1, 1, 0, 0, 0)  # of every member, so that the same profile is the same file
@@ -340,6 +345,6 @@ def _parse_calibration(
         return None
     calibration = Calibration.parse(values)
     nearest = float(np.nanmax(calibration.inverse_depth(disparity)))
-    if not 1 / _FARTHEST_M <= nearest <= 1 / _NEAREST_M:
+    if not 1 / FARTHEST_M <= nearest <= 1 / NEAREST_M:
         raise ValueError(f"a calibration by which the nearest pixel is at {nearest:.3g} 1/m")
     return calibration

@@ -24,7 +24,7 @@ from maskdepth.inference.alignment import Alignment
 from maskdepth.inference.calibration import Calibration
 from maskdepth.inference.model_folder import ModelCard
 from maskdepth.inference.registration import Registration
-from maskdepth.inference.versions import refuse_foreign
+from maskdepth.inference.versions import load_own, refuse_foreign
 
 FILE_ENDINGS = {
     "alpha": "_alpha.png",
@@ -184,6 +184,7 @@ class Prediction:
         """Write the prediction's files; they take their places once all are whole, the JSON last.
 
         Files of an earlier prediction are replaced, by whose JSON they are known; others are not.
+        Its depth is removed where this one has none, or has it in another format.
         Without ``json`` among the formats nothing tells whose they are, and all are replaced.
 
         Args:
@@ -209,8 +210,9 @@ class Prediction:
         if self.depth_m is None:
             paths.pop("depth", None)
         inputs = (self.source, self.plate_source, self.plate_disparity_source)
+        stale = _stale_depth(target, stem, paths) if formats is None or "depth" in formats else []
         refuse_overwriting(
-            paths.values(), file_identities(path for path in inputs if path is not None)
+            [*paths.values(), *stale], file_identities(path for path in inputs if path is not None)
         )
         refuse_replacing(paths)
         try:
@@ -222,6 +224,8 @@ class Prediction:
                     with contextlib.suppress(OSError):
                         Path(os.path.realpath(path)).unlink()
             raise
+        for path in stale:
+            path.unlink(missing_ok=True)
         return list(paths.values())
 
     def _write(self, paths: dict[str, Path], depth_format: str) -> None:
@@ -390,6 +394,18 @@ def refuse_replacing(paths: Mapping[str, Path]) -> None:
     """
     if "json" in paths:
         refuse_foreign(paths.values(), paths["json"], RECORD_FORMAT)
+
+
+def _stale_depth(folder: Path, stem: str, paths: Mapping[str, Path]) -> list[Path]:
+    """The file of an earlier prediction's depth, if another's files would leave it as it is."""
+    record = load_own(paths["json"], RECORD_FORMAT) if "json" in paths else None
+    files = record.get("files") if record is not None else None
+    earlier = files.get("depth") if isinstance(files, dict) else None
+    places = [
+        output_paths(folder, stem, ("depth",), depth_format)["depth"]
+        for depth_format in _DEPTH_CODINGS
+    ]
+    return [path for path in places if path.name == earlier and path not in paths.values()]
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -108,7 +108,7 @@ def find_jobs(
     pictures = [
         path
         for path in _pictures(found)
-        if not _is_output(path) and not _lies_in(path.resolve(), unwanted)
+        if not _is_output(path) and not _lies_in(_real(path), unwanted)
     ]
     if not pictures:
         got = f"{len(found)} other files" if found else "no files"
@@ -191,7 +191,7 @@ class _Plates:
 
     def paths(self) -> list[Path]:
         """The file or folder, resolved, to be kept from being taken for pictures."""
-        return [path.resolve() for path in (self._file, self.folder) if path is not None]
+        return [_real(path) for path in (self._file, self.folder) if path is not None]
 
     def of(self, picture: Path) -> Path | None:
         """The picture's plate: in a folder, the one of its name, else the only one of its stem.
@@ -203,7 +203,9 @@ class _Plates:
             partners = [] if self._file is None else [self._file]
         else:
             partners = self._by_stem.get(picture.stem, [])
-            partners = [path for path in partners if path.name == picture.name] or partners
+            same = [path for path in partners if path.name == picture.name]
+            if not any(map(is_profile, partners)):  # beside a profile a picture is one too many
+                partners = same or partners
             if len(partners) != 1:
                 raise PictureError(
                     f"one plate named {picture.stem!r} in {self.folder}",
@@ -258,7 +260,11 @@ def _lies_in(path: Path, places: Iterable[Path]) -> bool:
     return any(path == place or place in path.parents for place in places)
 
 
-# Of what is out of reach, os.path says False where Path raises PermissionError.
+# Of what is out of reach or a circle of links, os.path has an answer where Path raises.
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
 
 
 def _is_file(path: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -50,10 +51,10 @@ def refuse_foreign(outputs: Iterable[Path], record: Path, form: str) -> None:
     Raises:
         StorageError: naming the first that is there.
     """
-    if _has_format(record, form):
+    if load_own(record, form) is not None:
         return
     for path in outputs:
-        if path.exists():
+        if os.path.lexists(path):  # which a name that is too long does not
             got = "another" if path == record else f"one without its {record.name} of maskdepth"
             raise StorageError(
                 f"no file but one of maskdepth's own at {path}",
@@ -62,8 +63,10 @@ def refuse_foreign(outputs: Iterable[Path], record: Path, form: str) -> None:
             )
 
 
-def _has_format(path: Path, form: str) -> bool:
+def load_own(path: Path, form: str) -> dict[str, Any] | None:
+    """A JSON that says it is of a format, whose other keys are not to be trusted; else None."""
     try:
-        return bool(json.loads(read_text(path))["format"] == form)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return False
+        record = json.loads(read_text(path))
+        return record if isinstance(record, dict) and record.get("format") == form else None
+    except (OSError, ValueError, RecursionError):
+        return None

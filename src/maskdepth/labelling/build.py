@@ -281,9 +281,15 @@ def write_folders(dataset: Dataset, count: int) -> None:
 
     Raises:
         UsageError: ``count`` is beyond the planned grid.
-        StorageError: one of the four folders holds something else; nothing is overwritten.
+        StorageError: one of the four folders holds something else; nothing is overwritten; or
+            another run writes there.
     """
     _check_count(dataset, count)
+    with writer_lock(dataset.folder):
+        _write_folders(dataset, count)
+
+
+def _write_folders(dataset: Dataset, count: int) -> None:
     expected = {f"{number}.jpg" for number in range(1, count + 1)}
     for target in (dataset.folder / name for name in _PRIOR_FOLDERS):
         remove_parts(target)

@@ -19,6 +19,7 @@ from maskdepth.labelling.build import Dataset
 from maskdepth.labelling.storage import (
     INDEX_FILE,
     MANIFEST_FILE,
+    PLATE_FOLDER,
     SHARD_FOLDER,
     Manifest,
     ShardReader,
@@ -127,18 +128,38 @@ def save_sheet(dataset: Dataset, path: Path, *, stored: bool) -> None:
         stored: take them from the shards, which must be whole, rather than render them.
 
     Raises:
-        UsageError: another suffix.
+        UsageError: see ``check_sheet``.
         DatasetError: an asset or a sample is damaged.
         StorageError: it cannot be written.
     """
-    suffix = path.suffix.lower()
-    if suffix not in {".png", ".jpg", ".jpeg"}:
-        raise UsageError("a file name ending in .png or .jpg", str(path), "choose such a name")
+    check_sheet(dataset, path)
     rows = [_panels(*sample) for sample in _samples(dataset, stored)]
     # Two samples a row keep the sheet about as wide as it is high.
     pairs = [np.hstack(rows[start : start + 2]) for start in range(0, len(rows) - 1, 2)]
     sheet = np.vstack(pairs or rows)
-    (save_png if suffix == ".png" else save_jpeg)(path, sheet)
+    (save_png if path.suffix.lower() == ".png" else save_jpeg)(path, sheet)
+
+
+def check_sheet(dataset: Dataset, path: Path) -> None:
+    """Refuse a place for a contact sheet, before shards are read for minutes.
+
+    Raises:
+        UsageError: another suffix than .png, .jpg and .jpeg, or a picture of the dataset.
+    """
+    if path.suffix.lower() not in {".png", ".jpg", ".jpeg"}:
+        raise UsageError("a file name ending in .png or .jpg", str(path), "choose such a name")
+    spec, place = dataset.spec, os.path.realpath(path)
+    held = {
+        os.path.realpath(dataset.folder / file)
+        for asset in (*spec.cutouts, *spec.backgrounds)
+        for field in ("file", "relief", "disparity")
+        if (file := getattr(asset, field, None)) is not None
+    }
+    plates = os.path.realpath(dataset.folder / PLATE_FOLDER)
+    if place in held or Path(place).parent == Path(plates):
+        raise UsageError(
+            "a contact sheet apart from the dataset's pictures", str(path), "choose another name"
+        )
 
 
 def _inspect_shards(folder: Path, manifest: Manifest) -> tuple[dict[str, Any], list[str]]:

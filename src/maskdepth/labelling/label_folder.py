@@ -19,12 +19,14 @@ from maskdepth.labelling.labels import (
     describe_teacher,
     load_label_record,
     make_labels,
+    record_path,
+    remove_unlabelled,
 )
 from maskdepth.labelling.storage import writer_lock
 from maskdepth.labelling.teachers.recorded import RecordedDepth
 from maskdepth.synthesis.assets import list_pictures
 from maskdepth.synthesis.checks import DISPARITY_SUFFIX
-from maskdepth.synthesis.label_facts import LABEL_FILE, LABEL_SHEET
+from maskdepth.synthesis.label_facts import LABEL_FILE, LABEL_SHEET, load_label_facts
 
 
 def label_folder(
@@ -58,15 +60,21 @@ def label_folder(
     jobs = [_beside(path, top, output) for path in found]
     _refuse_clashes(jobs)
     with writer_lock(output):
+        sheet = output / LABEL_SHEET
+        if sheet.exists() and not any(load_label_record(job.record) for job in jobs):
+            raise StorageError(
+                f"no {LABEL_SHEET} in {output} of other labels", "one", "choose another -o folder"
+            )
         for place in sorted({job.label.parent for job in jobs}):
             remove_parts(place)
             _refuse_foreign(place, [job for job in jobs if job.label.parent == place], source,
                             replace=replace)  # fmt: skip
         results = make_labels(source, jobs, force=force, notify=notify)
         refuse_useless(source, results)
+        remove_unlabelled(results)
         _write_facts(source, results)
-        sheet = save_label_sheet(results, output / LABEL_SHEET)
-    return LabelRun(name_of(source), tuple(results), output, sheet, None)
+        shown = save_label_sheet(results, sheet)
+    return LabelRun(name_of(source), tuple(results), output, shown, None)
 
 
 def _beside(picture: Path, top: Path, output: Path) -> LabelJob:
@@ -90,28 +98,40 @@ def _refuse_clashes(jobs: Sequence[LabelJob]) -> None:
 def _refuse_foreign(
     place: Path, jobs: Sequence[LabelJob], source: Source, *, replace: bool
 ) -> None:
-    """Nothing is overwritten but what this teacher made, or any teacher with ``replace``."""
+    """Nothing is overwritten but what this teacher made, or any teacher with ``replace``.
+
+    A `LABEL_FILE` speaks for all labels beside it: those of pictures that get none now have to be
+    this teacher's too.
+    """
     mine = name_of(source) if isinstance(source, RecordedDepth) else source.info.version
-    for job in jobs:
-        record = load_label_record(job.record)
-        if record is None and job.label.exists():
-            raise StorageError(
-                f"no label at {job.label} that another program made",
-                "one",
-                "choose another -o folder",
-            )
-        theirs = record and {record.teacher.version, record.teacher.name}
-        if theirs and mine not in theirs and not replace:
+    ours = {job.label for job in jobs}
+    for label in sorted({*ours, *place.glob(f"*{DISPARITY_SUFFIX}")}):
+        record = load_label_record(record_path(label))
+        if record is None:
+            for path in (label, record_path(label)):
+                if path.exists():
+                    raise StorageError(
+                        f"no {path.name} in {place} that another program made",
+                        "one",
+                        "choose another -o folder",
+                    )
+            continue
+        theirs = {record.teacher.version, record.teacher.name}
+        if mine not in theirs and not (replace and label in ours):
             raise StorageError(
                 f"no labels of another teacher in {place}",
-                " ".join(sorted(theirs)),
-                "choose another -o folder, or pass --replace",
+                f"{label.name} by {' '.join(sorted(theirs))}",
+                "choose another -o folder, or pass --replace"
+                if label in ours
+                else "choose another -o folder, or remove it",
             )
-    facts = place / LABEL_FILE
-    if facts.exists() and not any(load_label_record(job.record) for job in jobs):
-        raise StorageError(
-            f"no {LABEL_FILE} in {place} of other labels", "one", "choose another -o folder"
-        )
+    if (place / LABEL_FILE).exists() and not any(load_label_record(job.record) for job in jobs):
+        facts = load_label_facts(place, [])
+        teacher = facts.teacher.version if facts and facts.teacher else facts and facts.kind
+        if teacher != mine:
+            raise StorageError(
+                f"no {LABEL_FILE} in {place} of other labels", "one", "choose another -o folder"
+            )
 
 
 def _write_facts(source: Source, results: Sequence[LabelResult]) -> None:

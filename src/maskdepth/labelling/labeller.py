@@ -12,7 +12,13 @@ from maskdepth.files import remove_parts
 from maskdepth.labelling.build import Dataset, materialise, refuse_another
 from maskdepth.labelling.label_run import LabelRun, Notify, kind_of, name_of, refuse_useless
 from maskdepth.labelling.label_sheet import save_label_sheet
-from maskdepth.labelling.labels import LabelJob, LabelResult, Source, make_labels
+from maskdepth.labelling.labels import (
+    LabelJob,
+    LabelResult,
+    Source,
+    make_labels,
+    remove_unlabelled,
+)
 from maskdepth.labelling.storage import Manifest, is_materialised, writer_lock
 from maskdepth.labelling.teachers.recorded import RecordedDepth
 from maskdepth.labelling.teachers.teacher import TeacherOpener
@@ -71,6 +77,7 @@ def label_dataset(
             remove_parts(below)
         results = make_labels(source, jobs, force=force, notify=notify)
         refuse_useless(source, results)
+        remove_unlabelled(results)
         sheet = save_label_sheet(results, place / LABEL_SHEET)
         if any(result.failure for result in results):
             return LabelRun(name_of(source), tuple(results), place, sheet, None)

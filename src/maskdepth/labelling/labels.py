@@ -61,7 +61,12 @@ class LabelJob:
     @property
     def record(self) -> Path:
         """The record's file."""
-        return self.label.with_suffix(".json")
+        return record_path(self.label)
+
+
+def record_path(label: Path) -> Path:
+    """Where the record of a label lies."""
+    return label.with_suffix(".json")
 
 
 class LabelRecord(Settings):
@@ -135,7 +140,7 @@ def make_labels(
     """Label pictures, but for those that this very teacher has labelled already.
 
     Every label is written as soon as it is made, so that an interrupted run goes on. A map with
-    nothing valid or nothing but one value in it is not written.
+    nothing valid or nothing but one value in it is not written; see ``remove_unlabelled``.
 
     Args:
         force: make all labels anew.
@@ -171,11 +176,19 @@ def make_labels(
     return [done[job] for job in jobs]
 
 
+def remove_unlabelled(results: Iterable[LabelResult]) -> None:
+    """Remove labels from before where the source has nothing to say of their picture now."""
+    for result in results:
+        if result.record is None and result.teacher is not None:
+            for stale in (result.job.record, result.job.label):
+                stale.unlink(missing_ok=True)
+
+
 def load_label_record(path: Path) -> LabelRecord | None:
     """A label's record; None where there is none, or none of this version."""
     try:
         return LabelRecord.parse(json.loads(read_text(path)), str(path))
-    except (OSError, ValueError, ConfigError):
+    except (OSError, ValueError, RecursionError, ConfigError):
         return None
 
 
@@ -194,6 +207,7 @@ def describe_teacher(info: TeacherInfo, flags: Iterable[Flag] = ()) -> TeacherLa
 def _load(source: Source, job: LabelJob, force: bool) -> _Loaded | LabelResult:
     """The picture; or its result, where it has a label or cannot be read."""
     try:
+        str(job.picture).encode()
         data = read_bytes(job.picture)
         digest = hashlib.sha256(data).hexdigest()
         if job.sha256 not in (None, digest):
@@ -204,6 +218,8 @@ def _load(source: Source, job: LabelJob, force: bool) -> _Loaded | LabelResult:
         return _Loaded(job, digest, load_picture(data))
     except OSError as error:
         return LabelResult(job, failure=error.strerror or str(error))
+    except UnicodeEncodeError:  # neither a record nor a spec can name it
+        return LabelResult(job, failure="its name is not UTF-8: rename it")
     except PictureError as error:
         return LabelResult(job, failure=error.got)
 
@@ -252,8 +268,6 @@ def _finish(
     job, measured = item.job, isinstance(source, RecordedDepth)
     disparity, flags, figures = judge_label(item.picture, values, info)
     if figures is None:
-        for stale in (job.record, job.label):
-            stale.unlink(missing_ok=True)
         return LabelResult(job, describe_teacher(info, flags), measured=measured)
     if measured:
         flags = ()  # it is what it is

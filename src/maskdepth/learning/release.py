@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -206,6 +207,7 @@ def release_model(
     about |= {"limits": list(limits)} if limits else {}
     counted = {"assets": count_assets(assets), "assets_complete": complete}
     card = replace(card, about=about, data=card.data | counted)
+    output = Path(os.path.realpath(output))  # "." and links have no name to take
     make_folder(output.parent)
     part = Path(tempfile.mkdtemp(prefix=f".{output.name}-", suffix=".part", dir=output.parent))
     try:
@@ -221,12 +223,24 @@ def release_model(
         if INT8_FILE not in read_card(part).sha256:
             (part / INT8_FILE).unlink(missing_ok=True)
         part.chmod(0o755)  # temporary folders are their owner's alone
-        if output.exists():
-            shutil.rmtree(output)
-        part.replace(output)
+        _take_place(part, output)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return result
+
+
+def _take_place(folder: Path, place: Path) -> None:
+    """Rename a folder to where an older one may lie, which stays there if that fails."""
+    older = folder.with_suffix(".old")
+    if place.exists():
+        place.rename(older)
+    try:
+        folder.rename(place)
+    except BaseException:
+        if older.exists():
+            older.rename(place)
+        raise
+    shutil.rmtree(older, ignore_errors=True)
 
 
 def _check_replaceable(output: Path, folder: Path) -> None:
@@ -237,7 +251,13 @@ def _check_replaceable(output: Path, folder: Path) -> None:
         return
     if not output.is_dir():
         raise StorageError(f"a folder at {output}", "a file", "choose another folder")
-    others = {path.name for path in output.iterdir()} - {CARD_FILE, *_FILES}
+    names = {path.name for path in output.iterdir()}
+    others = names - {CARD_FILE, *_FILES}
+    if names and not others:
+        try:
+            read_card(output)
+        except ModelError:
+            others = names
     if others:
         raise StorageError(
             f"no folder at {output}, or a clean model folder to replace",

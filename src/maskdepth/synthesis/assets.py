@@ -15,9 +15,9 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from pydantic import Field
 
 from maskdepth.config import Settings
-from maskdepth.errors import AssetError
+from maskdepth.errors import AssetError, first_line
 from maskdepth.files import read_text
-from maskdepth.images import PICTURE_SUFFIXES
+from maskdepth.images import MAX_PIXELS, PICTURE_SUFFIXES
 from maskdepth.synthesis.checks import (
     DISPARITY_SUFFIX,
     FOREIGN_SUFFIXES,
@@ -27,7 +27,7 @@ from maskdepth.synthesis.checks import (
     check_background,
     check_cutout,
 )
-from maskdepth.synthesis.duplicates import connected, near_duplicates
+from maskdepth.synthesis.duplicates import near_duplicates
 from maskdepth.synthesis.ground import GroundPoint
 from maskdepth.synthesis.label_facts import LABEL_SHEET, TeacherLabel, load_label_facts
 
@@ -49,7 +49,7 @@ FilePath = Annotated[str, Field(pattern=r"^[^\x00]+$")]  # no file's name holds 
 
 SAMPLE_PACK: Final = "maskdepth sample pack"
 """The source of drawn pictures in their ``licences.csv``, wherever they have gone since."""
-LARGEST_SIDE: Final = 1 << 20  # px; no picture that can be read has more
+LARGEST_SIDE: Final = MAX_PIXELS  # px; no picture that can be read has more
 _LICENCES_FILE: Final = "licences.csv"
 _LABEL_SUFFIXES: Final = (DISPARITY_SUFFIX, RELIEF_SUFFIX, "_depth_mm.png")
 _SPLIT_SALT: Final = "maskdepth-split-v1"
@@ -156,7 +156,7 @@ def scan_cutouts(folder: Path, *, strict: bool = False) -> tuple[list[CutoutAsse
             relief=item.label.file if item.label else None,
             foot=item.foot,
         )
-        for common, item in _described(folder, kept)
+        for common, item in _described(folder, kept, findings)
     ]
     return assets, findings
 
@@ -185,7 +185,7 @@ def scan_backgrounds(
     labelled = sorted({path.parent for path, item, _ in kept if item.label})
     told = {place: load_label_facts(place, findings) for place in labelled}
     assets = []
-    for common, item in _described(folder, kept):
+    for common, item in _described(folder, kept, findings):
         asset = BackgroundAsset(**common, ground=item.ground, origin=origin)
         if item.label:
             asset = asset.model_copy(update={"disparity": item.label.file})
@@ -199,23 +199,27 @@ def assign_splits(assets: Iterable[_AnyAsset], small: bool = False) -> list[_Any
     """Copies of the assets, each with its split: about 70 % train, 15 % val, 15 % test.
 
     A group's split follows from its content alone, so that neither new names nor other files
-    move what is there.
+    move what is there; but for near-duplicates of it, which can move their whole group.
 
     Args:
         assets: of one kind.
         small: take exact shares of the groups instead, ordered by the same hash, so that three
-            groups are enough. New files may then move others.
+            groups are enough; but a group of more than half of the assets, such as the frames of
+            one camera, is trained on. New files may then move others.
 
     Raises:
         AssetError: a split would be empty.
     """
     assets = list(assets)
-    groups = sorted({asset.group for asset in assets}, key=_position)
+    kind = "cutouts" if any(isinstance(asset, CutoutAsset) for asset in assets) else "backgrounds"
+    members = Counter(asset.group for asset in assets)
+    most = len(assets) / 2 if small else len(assets)
+    groups = sorted(members, key=lambda group: (members[group] > most, _position(group)))
     if len(groups) < 3:
         raise AssetError(
-            "at least 3 assets that are not near-duplicates, one for each of train, val and test",
-            str(len(groups)),
-            "add more assets",
+            f"at least 3 {kind} that are not near-duplicates, one for each of train, val and test",
+            f"{len(groups)} among {len(assets)}",
+            f"add {kind} that look otherwise",
         )
     held_out = max(1, round(_HELD_OUT_SHARE * len(groups)))
     splits = {
@@ -226,9 +230,9 @@ def assign_splits(assets: Iterable[_AnyAsset], small: bool = False) -> list[_Any
     empty = [name for name in ("train", "val", "test") if name not in sizes]
     if empty:
         raise AssetError(
-            f"assets in each of train, val and test among {len(groups)} that differ",
+            f"{kind} in each of train, val and test among {len(groups)} that differ",
             f"none in {' and '.join(empty)}",
-            "pass --small, or add more assets",
+            f"pass --small, or add more {kind}",
         )
     return [asset.model_copy(update={"split": splits[asset.group]}) for asset in assets]
 
@@ -287,14 +291,13 @@ def _checked(check: Callable[[Path], Checked | Finding], path: Path) -> Checked 
 
 
 def _grouped(kept: Sequence[tuple[Path, Checked]]) -> tuple[list[str], list[Finding]]:
-    """The group of each file, and a finding for each pair of near-duplicates."""
-    pairs = near_duplicates([item.thumb for _, item in kept])
+    """The group of each file, and a finding for each that is like an earlier one."""
+    roots, pairs = near_duplicates([item.thumb for _, item in kept])
     findings = []
     for pair in pairs:
         how = "a mirrored near-copy of" if pair.mirrored else "nearly the same as"
         detail = f"{how} {kept[pair.first][0]}, both go into one split"
         findings.append(Finding(str(kept[pair.second][0]), "near-duplicate", detail, False))
-    roots = connected(len(kept), pairs)
     smallest: dict[int, str] = {}
     for root, (_, item) in zip(roots, kept, strict=True):
         smallest[root] = min(smallest.get(root, item.sha256), item.sha256)
@@ -303,6 +306,8 @@ def _grouped(kept: Sequence[tuple[Path, Checked]]) -> tuple[list[str], list[Find
 
 def list_pictures(folder: Path, kind: str) -> list[Path]:
     """Absolute paths of the pictures in a folder and below, without labels and hidden files.
+
+    Links to folders are followed.
 
     Args:
         kind: what they are called in the error, ``"backgrounds"``.
@@ -319,21 +324,35 @@ def list_pictures(folder: Path, kind: str) -> list[Path]:
         raise AssetError(f"a readable folder at {error.filename}", reason, "let it be read")
 
     found = []
-    for place, below, names in os.walk(folder.absolute(), onerror=refuse):
-        below[:] = [name for name in below if not name.startswith(".")]
-        found += [
-            Path(place) / name
-            for name in names
-            if not name.startswith(".")
-            and not name.lower().endswith(_LABEL_SUFFIXES)
-            and name != LABEL_SHEET
-            and Path(name).suffix.lower() in PICTURE_SUFFIXES | FOREIGN_SUFFIXES
-        ]
+    tops: list[Path] = [folder.absolute()]
+    seen: set[str] = set()
+    for top in tops:  # which grow: what links lead to comes after all that lies here, and once
+        for at, below, names in os.walk(top, onerror=refuse):
+            place, real = Path(at), os.path.realpath(at)
+            if real in seen:
+                below.clear()
+                continue
+            seen.add(real)
+            below[:] = sorted(name for name in below if not name.startswith("."))
+            tops += [place / name for name in below if (place / name).is_symlink()]
+            found += [place / name for name in names if _is_picture(name)]
     return sorted(found, key=Path.as_posix)
 
 
-def _described(folder: Path, kept: Sequence[_Kept]) -> Iterator[tuple[dict[str, Any], Checked]]:
-    """The fields that all assets have, with ids and licences looked up."""
+def _is_picture(name: str) -> bool:
+    """Whether a file's name is that of a picture, neither hidden nor that of a label."""
+    return (
+        not name.startswith(".")
+        and not name.lower().endswith(_LABEL_SUFFIXES)
+        and name != LABEL_SHEET
+        and Path(name).suffix.lower() in PICTURE_SUFFIXES | FOREIGN_SUFFIXES
+    )
+
+
+def _described(
+    folder: Path, kept: Sequence[_Kept], findings: list[Finding]
+) -> Iterator[tuple[dict[str, Any], Checked]]:
+    """The fields that all assets have, with ids and licences looked up; perhaps findings more."""
     top = folder.absolute()
     ids = _unique_ids([path.relative_to(top) for path, _, _ in kept])
     tables: dict[Path, dict[str, tuple[str | None, str | None]]] = {}
@@ -342,7 +361,7 @@ def _described(folder: Path, kept: Sequence[_Kept]) -> Iterator[tuple[dict[str, 
         # The nearest table that names the file counts, up to the one above the folder.
         for place in path.parents:
             if place not in tables:
-                tables[place] = _licences(place / _LICENCES_FILE)
+                tables[place] = _licences(place / _LICENCES_FILE, findings)
             entry = tables[place].get(path.relative_to(place).as_posix())
             if entry is not None:
                 source, licence = entry
@@ -373,17 +392,28 @@ def _unique_ids(paths: Sequence[Path]) -> list[str]:
         without = path.with_suffix("").as_posix()
         unambiguous = without if bare[without] == 1 else path.as_posix()
         ids.append(path.stem if stems[path.stem] == 1 else unambiguous)
+    while twice := {name for name, count in Counter(ids).items() if count > 1}:
+        # A whole name can be another's stem: of x.png, x.jpg and x.png.png.
+        ids = [
+            path.as_posix() if name in twice else name
+            for path, name in zip(paths, ids, strict=True)
+        ]
     return ids
 
 
-def _licences(path: Path) -> dict[str, tuple[str | None, str | None]]:
+def _licences(path: Path, findings: list[Finding]) -> dict[str, tuple[str | None, str | None]]:
     """File -> (source, licence) of a table; empty where it is missing or is no such table."""
+    if not path.exists():
+        return {}
     try:
-        text = read_text(path, "utf-8-sig")
+        table = csv.DictReader(read_text(path, "utf-8-sig").splitlines())
+        if "file" not in (table.fieldnames or ()):
+            raise csv.Error("its first line does not name file,source,licence with commas")
         return {
             row["file"]: (row.get("source") or None, row.get("licence") or None)
-            for row in csv.DictReader(text.splitlines())
+            for row in table
             if row.get("file")
         }
-    except (OSError, UnicodeDecodeError, csv.Error):
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        findings.append(Finding(str(path), "licences unusable", first_line(error), False))
         return {}

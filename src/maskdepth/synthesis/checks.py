@@ -31,6 +31,7 @@ Problem = Literal[
     "duplicate",
     "near-duplicate",
     "label unusable",
+    "licences unusable",
 ]
 
 DISPARITY_SUFFIX: Final = "_disparity.png"

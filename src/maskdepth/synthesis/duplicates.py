@@ -1,4 +1,8 @@
-"""Near-duplicates: pictures so alike that they must not stand in two splits."""
+"""Near-duplicates: pictures so alike that they must not stand in two splits.
+
+Of a thousand frames of one camera every two are alike. So what is remembered grows with the
+pictures and not with their pairs.
+"""
 
 from __future__ import annotations
 
@@ -46,22 +50,28 @@ def thumbnail(picture: NDArray[np.uint8]) -> Thumbnail:
     """The thumbnail of uint8 (H, W, 3) RGB, or of (H, W, 4) straight RGBA over mid-grey."""
     height, width = picture.shape[:2]
     if picture.shape[2] == 4:
-        alpha = picture[..., 3:].astype(np.float32) / 255
-        small = resize(alpha * picture[..., :3] + (1 - alpha) * _MID_GREY, SIDE, SIDE)
+        alpha = picture[..., 3].astype(np.float32) / 255
+        # A plane at a time: floats of all four channels are sixteen bytes a pixel and more.
+        planes = (alpha * picture[..., c] + (1 - alpha) * _MID_GREY for c in range(3))
+        small = np.stack([resize(plane, SIDE, SIDE) for plane in planes], axis=2)
     else:
         small = resize(picture, SIDE, SIDE).astype(np.float32)
     return Thumbnail(small.astype(np.float32), float(np.log(width / height)))
 
 
-def near_duplicates(thumbnails: Sequence[Thumbnail]) -> list[Pair]:
-    """All pairs that are alike, as they are or mirrored.
+def near_duplicates(thumbnails: Sequence[Thumbnail]) -> tuple[list[int], list[Pair]]:
+    """What is alike, as it is or mirrored.
 
     The distance of two thumbnails is the root mean square of their difference divided by that
     of their two spreads (standard deviations around each one's mean colour): 0 for equal
     pictures, about 1.4 for unrelated ones.
+
+    Returns:
+        For each place the smallest one of its group, which chains of pairs hold together; and
+        each place that is like an earlier one, with the earliest of these, in order.
     """
     if not thumbnails:
-        return []
+        return [], []
     pixels = np.stack([thumb.pixels for thumb in thumbnails])
     aspects = np.array([thumb.log_aspect for thumb in thumbnails])
     spread = np.sqrt(((pixels - pixels.mean((1, 2), keepdims=True)) ** 2).mean((1, 2, 3)))
@@ -70,7 +80,8 @@ def near_duplicates(thumbnails: Sequence[Thumbnail]) -> list[Pair]:
     plain = pixels.reshape(len(pixels), -1).astype(np.float64)
     mirrored = pixels[:, :, ::-1].reshape(len(pixels), -1).astype(np.float64)
     squares = (plain**2).sum(axis=1)
-    pairs: list[Pair] = []
+    places = np.arange(len(plain))
+    groups, pairs = places.copy(), []
     for start in range(0, len(plain), _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
         sums = squares[rows, None] + squares[None]
@@ -79,24 +90,12 @@ def near_duplicates(thumbnails: Sequence[Thumbnail]) -> list[Pair]:
         turned = (sums - 2 * plain[rows] @ mirrored.T) / scale
         alike = np.minimum(straight, turned) <= MAX_DISTANCE**2
         alike &= np.abs(aspects[rows, None] - aspects[None]) <= MAX_LOG_ASPECT
-        for row, second in np.argwhere(alike).tolist():
-            if start + row < second:
-                flipped = bool(turned[row, second] < straight[row, second])
-                pairs.append(Pair(start + row, second, flipped))
-    return pairs
-
-
-def connected(count: int, pairs: Sequence[Pair]) -> list[int]:
-    """Groups by union-find: for each of ``count`` places the smallest place of its group."""
-    parents = list(range(count))
-
-    def root(place: int) -> int:
-        while parents[place] != place:
-            parents[place] = parents[parents[place]]
-            place = parents[place]
-        return place
-
-    for pair in pairs:
-        low, high = sorted((root(pair.first), root(pair.second)))
-        parents[high] = low
-    return [root(place) for place in range(count)]
+        for row, second in enumerate(places[rows]):
+            earlier = np.flatnonzero(alike[row, :second])
+            if len(earlier):
+                first = int(earlier[0])
+                flipped = bool(turned[row, first] < straight[row, first])
+                pairs.append(Pair(first, int(second), flipped))
+                joined = np.unique(groups[np.append(earlier, second)])
+                groups[np.isin(groups, joined)] = joined[0]
+    return groups.tolist(), pairs

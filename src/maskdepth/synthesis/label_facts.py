@@ -69,7 +69,7 @@ def load_label_facts(place: Path, findings: list[Finding]) -> LabelFacts | None:
         return None
     try:
         return LabelFacts.parse(json.loads(read_text(path)), str(path))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         detail = f"{type(error).__name__}: {error}"
     except ConfigError as error:
         detail = str(error)

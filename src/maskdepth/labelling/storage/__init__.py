@@ -5,6 +5,7 @@ from __future__ import annotations
 from maskdepth.labelling.storage.layout import (
     INDEX_FILE,
     MANIFEST_FILE,
+    PLATE_FOLDER,
     SHARD_FOLDER,
     Encoding,
     Manifest,
@@ -27,6 +28,7 @@ from maskdepth.labelling.storage.writer import write_dataset
 __all__ = [
     "INDEX_FILE",
     "MANIFEST_FILE",
+    "PLATE_FOLDER",
     "SHARD_FOLDER",
     "Encoding",
     "Manifest",

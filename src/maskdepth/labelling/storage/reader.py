@@ -80,6 +80,16 @@ class ShardReader:
                     "run the same `maskdepth compose ... --materialise` again to finish it",
                 )
         self._checksums = {plate.file: plate.sha256 for plate in self.manifest.plates}
+        self._forget()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_plate"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    def _forget(self) -> None:
         self._plate = lru_cache(maxsize=_PLATES_IN_MEMORY)(self._load_plate)
 
     def __len__(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +18,16 @@ from pydantic import Field
 
 from maskdepth.config import Settings
 from maskdepth.errors import ConfigError, TeacherError, first_line
-from maskdepth.files import read_bytes
+from maskdepth.files import open_file, read_bytes
 from maskdepth.images import resize
 from maskdepth.labelling.teachers.teacher import Kind, TeacherInfo, Units, within_range
 
 _BATCH: Final = 8  # pictures at once, where the network takes any number
 _VERSION_LENGTH: Final = 16
+_CHUNK: Final = 2**20
+# How protocol buffers write a tensor's `external_data` entry (onnx.proto): a key of 8 bytes, then
+# the length of the value in one byte or two, seven bits each, the lower ones first.
+_LOCATION: Final = re.compile(rb"\x0a\x08location\x12([\x80-\xff]?)([\x00-\x7f])")
 _TYPES: Final = {
     "tensor(uint8)": "uint8",
     "tensor(float16)": "float16",
@@ -97,7 +102,7 @@ class OnnxTeacher:
         self._input = _fitting_input(self._session, facts, beside)
         _check_output(self._session, facts, beside)
         self._layout = _parsed(_OUTPUT, facts.output, "output", beside)[1]
-        digest = hashlib.sha256(data + text).hexdigest()
+        digest = _digest(path, data, text)
         self._info = TeacherInfo(
             name=path.stem,
             version=digest[:_VERSION_LENGTH],
@@ -213,6 +218,27 @@ def _open_session(path: Path, device: str) -> tuple[ort.InferenceSession, bytes]
     except Exception as error:  # ONNX Runtime's errors have no common base of their own.
         got = first_line(error)
         raise TeacherError(f"a usable ONNX file at {path}", got, "export it again") from error
+
+
+def _digest(path: Path, data: bytes, text: bytes) -> str:
+    """SHA-256 of an ONNX file, its JSON, and the files that hold tensors for it, if any do.
+
+    Raises:
+        TeacherError: one of these cannot be read.
+    """
+    digest, names = hashlib.sha256(data + text), set()
+    for found in _LOCATION.finditer(data):
+        length = int.from_bytes(found[1]) % 128 + (found[2][0] << (7 * len(found[1])))
+        names.add(os.fsdecode(data[found.end() : found.end() + length]))
+    for name in sorted(names):
+        try:
+            with open_file(path.parent / name) as file:
+                while chunk := file.read(_CHUNK):
+                    digest.update(chunk)
+        except OSError as error:
+            got = error.strerror or str(error)
+            raise TeacherError(f"a file {name} beside {path}", got, "copy it there") from None
+    return digest.hexdigest()
 
 
 def _fitting_input(session: ort.InferenceSession, facts: _Facts, beside: Path) -> _Input:

@@ -88,7 +88,7 @@ class ExactDepth:
         try:
             facts = json.loads(read_text(picture.parent / LABEL_FILE))
             exact = facts["kind"] == EXACT
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, RecursionError, KeyError, TypeError):
             return None
         return path if exact and path.is_file() else None
 

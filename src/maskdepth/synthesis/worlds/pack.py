@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -231,5 +232,10 @@ def _write_items(
     write = partial(_write_item, tracer=tracer)
     if len(jobs) < 8 or processes == 1:  # a process costs more than it saves
         return [write(job) for job in jobs]
-    with scene_pool(processes) as pool:
-        return list(pool.map(write, jobs))
+    try:
+        with scene_pool(processes) as pool:
+            return list(pool.map(write, jobs))
+    except BrokenProcessPool:
+        raise StorageError(
+            "drawing processes that live", "one that died", "free some memory and start again"
+        ) from None
