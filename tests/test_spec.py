@@ -11,8 +11,9 @@ import pytest
 
 from folders import contents
 from maskdepth.errors import AssetError, DatasetError, StorageError, UsageError
+from maskdepth.evaluation.masks import mask_origin
 from maskdepth.files import write_text
-from maskdepth.images import save_png
+from maskdepth.images import resize, save_png
 from maskdepth.labelling.build import compose_dataset, open_dataset, write_folders
 from maskdepth.synthesis.recipes import sample_recipe
 from maskdepth.synthesis.renderer import render
@@ -110,6 +111,34 @@ def test_a_refused_dataset_stays_as_it_is(folders: tuple[Path, Path], tmp_path: 
     next((data / "sample_pack" / "backgrounds").glob("*0.png")).write_bytes(b"spoilt")
     compose_dataset(*folders, data, small=True, depth_scenes=4)
     assert contents(data) == before
+
+
+def test_plates_of_one_camera_are_trained_on_and_scenes_held_out(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Ten frames of one place are one picture to whoever splits; a notice says what follows."""
+    blocks = np.random.default_rng(1).integers(40, 200, (6, 8, 3)).astype(np.uint8)
+    plate = resize(blocks, 90, 120)
+    for frame in range(10):
+        lit = np.clip(plate * (0.9 + 0.02 * frame), 0, 255).astype(np.uint8)
+        save_png(tmp_path / "plates" / f"{frame}.png", lit)
+    notices: list[str] = []
+    found = compose_dataset(
+        folders[0],
+        tmp_path / "plates",
+        tmp_path / "data",
+        small=True,
+        depth_scenes=6,
+        notify=notices.append,
+    )
+    own = [asset.split for asset in found.spec.backgrounds if asset.origin == "user"]
+    drawn = {asset.split for asset in found.spec.backgrounds if asset.origin == "sample"}
+    assert (own, drawn) == (["train"] * 10, {"train", "val", "test"})
+    assert "your 10 backgrounds count as 1" in notices[0]
+    assert mask_origin(found.spec) is None
+    assert mask_origin(compose(folders, tmp_path / "other")) == "user"
+    with pytest.raises(AssetError, match=r"3 backgrounds .* got 1 among 10"):
+        compose((folders[0], tmp_path / "plates"), tmp_path / "none")
 
 
 def test_a_dataset_among_its_own_pictures_is_refused(

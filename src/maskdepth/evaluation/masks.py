@@ -79,8 +79,9 @@ def judge_masks(
 
 
 def mask_origin(spec: DatasetSpec) -> str | None:
-    """Whose backgrounds masks are judged on: the user's, as long as there are any."""
-    return "user" if any(asset.origin == "user" for asset in spec.backgrounds) else None
+    """Whose backgrounds masks are judged on: the user's, where any are held out; else all."""
+    held = {asset.split for asset in spec.backgrounds if asset.origin == "user"}
+    return "user" if {"val", "test"} <= held else None
 
 
 def _judge(

@@ -37,7 +37,12 @@ NO_GROUND_NOTICE = (
     "none of your backgrounds has a disparity label with level ground in it: objects are put "
     "anywhere in them, and stand on the ground in drawn scenes alone, if any are mixed in"
 )
+ALIKE_NOTICE = (
+    "your {count} backgrounds count as {groups}, for they look alike: all are trained on, and "
+    "masks are judged on drawn scenes; to be judged on your own, add photos of other places"
+)
 PACK_FOLDER = "sample_pack"
+_LEAST_GROUPS = 3  # of backgrounds that differ, for each split one
 _QUALITY = 90  # of the files in the prior work's layout
 _PRIOR_FOLDERS = ("output_image", "output_bg", "output_mask", "output_depth")
 
@@ -99,7 +104,8 @@ def compose_dataset(
         folder: the dataset, created where needed.
         small: split by hash rank, so that a handful of assets fills every split.
         strict: stop at the first asset that the check drops.
-        depth_scenes: sample-pack scenes to mix in where no background has a disparity label.
+        depth_scenes: sample-pack scenes to mix in where no background has a disparity label, or
+            where all are of one camera or two: then these are trained on, and the scenes held out.
         notify: receives one line where something deserves the user's attention.
 
     Raises:
@@ -121,7 +127,15 @@ def compose_dataset(
     cutout_assets, cutout_findings = scan_cutouts(cutouts, strict=strict)
     background_assets, background_findings = scan_backgrounds(backgrounds, strict=strict)
     cutout_assets = assign_splits(cutout_assets, small=small)
-    background_assets = assign_splits(background_assets, small=small)
+    groups = len({asset.group for asset in background_assets})
+    alike = groups < _LEAST_GROUPS and depth_scenes > 0
+    if alike:
+        notify(ALIKE_NOTICE.format(count=len(background_assets), groups=groups))
+        background_assets = [
+            each.model_copy(update={"split": "train"}) for each in background_assets
+        ]
+    else:
+        background_assets = assign_splits(background_assets, small=small)
     rules = rules or RecipeRules()
     if rules.ground.share and not any(asset.ground for asset in background_assets):
         notify(NO_GROUND_NOTICE)
@@ -134,8 +148,10 @@ def compose_dataset(
             cutouts=tuple(cutout_assets),
             backgrounds=tuple(background_assets),
         )
-        if depth_scenes and not any(asset.disparity for asset in background_assets):
-            notify(SYNTHETIC_DEPTH_NOTICE)
+        labelled = any(asset.disparity for asset in background_assets)
+        if depth_scenes and (alike or not labelled):
+            if not labelled:
+                notify(SYNTHETIC_DEPTH_NOTICE)
             refuse_another(folder, spec, to_draw=depth_scenes)
             scenes = _drawn_scenes(folder, depth_scenes, seed, background_assets)
             spec = spec.model_copy(update={"backgrounds": (*spec.backgrounds, *scenes)})

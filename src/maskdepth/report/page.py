@@ -120,11 +120,14 @@ def _verdict(cell: Mapping[str, Any], difference: Mapping[str, Any]) -> str:
 
 
 def _masks(evaluation: Mapping[str, Any]) -> str:
-    tables = "".join(mask_table(name, table) for name, table in evaluation["masks"].items())
+    masks = evaluation["masks"]
+    tables = "".join(mask_table(name, table) for name, table in masks.items())
+    own = all(table["backgrounds_of"] == "user" for table in masks.values())
+    whose = "" if own else " No photo was held out: unseen backgrounds are drawn scenes."
     return (
         "<section><h2>Masks and alpha</h2><p>Seen assets are those the network was trained on. "
         "What it will do with new objects in front of new backgrounds is the first row; for a "
-        "fixed camera whose background was among the training photos, it is the second.</p>"
+        f"fixed camera whose background was among the training photos, it is the second.{whose}</p>"
         f"{tables}</section>"
     )
 
