@@ -44,7 +44,9 @@ HEADER = """\
 What `maskdepth evaluate` and `maskdepth bench` say of one model. Unless a table says otherwise,
 masks are judged on cutouts and backgrounds that no network has been trained on, pasted by frozen
 recipes; brackets hold 95 % intervals over assets, with near-duplicates kept together. Thresholds of
-baselines are tuned on the validation split.
+baselines are tuned on the validation split. *After registration*: the plate is first aligned to the
+picture and lit like it. *Tuned here*: the threshold is tuned anew for that very disturbance, which
+no user can do.
 """
 COLUMNS = {
     "model": "**this model**",

@@ -163,9 +163,15 @@ def limits(evaluation: Mapping[str, Any], bench: Mapping[str, Any] | None) -> It
             "are not to be set beside those of a full run."
         )
     if not evaluation.get("trained_on_this_dataset", True):
+        learned = evaluation.get("held_out_but_learned")
         yield (
-            "The model was trained on another dataset: what is seen and unseen is this one's, and "
-            "what it calls unseen may have been trained on."
+            "The model was trained on another dataset, and seen and unseen are this one's. By the "
+            + (
+                "list of its assets it has learned from "
+                f"{learned or 'none'} of what is held out here, compared by checksum."
+                if learned is not None
+                else "model's own word it is not known whether it has learned from any of it."
+            )
         )
     yield (
         "Composites are cutouts pasted on photos. The slices and curves hold what we thought of; a "

@@ -17,7 +17,7 @@ from maskdepth.evaluation.benchmark import FORMAT as EVALUATION_FORMAT
 from maskdepth.files import make_folder, write_text
 from maskdepth.images import save_png
 from maskdepth.inference.finding import SHIPPED, find_model
-from maskdepth.inference.lineage import load_lineage, load_parent, save_lineage
+from maskdepth.inference.lineage import load_assets, load_lineage, load_parent, save_lineage
 from maskdepth.inference.model_folder import (
     ASSETS_FILE,
     CARD_FILE,
@@ -26,6 +26,7 @@ from maskdepth.inference.model_folder import (
     NETWORK_FILE,
     STATE_FILE,
     WEIGHTS_FILE,
+    ModelCard,
     load_log,
     read_card,
     save_card,
@@ -40,6 +41,7 @@ from maskdepth.synthesis.label_facts import TeacherLabel
 from maskdepth.synthesis.recipes import sample_recipe
 from maskdepth.synthesis.renderer import render
 from maskdepth.synthesis.rules import BENCHMARK_SEED, BENCHMARK_V1, RecipeRules, plan_rules
+from maskdepth.synthesis.spec import DatasetSpec
 from maskdepth.synthesis.worlds import write_sample_pack
 
 if TYPE_CHECKING:
@@ -270,8 +272,13 @@ def judge_model(
     predictor = Predictor.from_pretrained(folder)
     card = predictor.card
     known = card.data.get("fingerprint") == dataset.spec.fingerprint
+    learned = _held_out_but_learned(folder, card, dataset.spec)
     if not known:
-        notify(f"{folder} was trained on another dataset: 'seen' and 'unseen' are this one's")
+        told = "it does not say whether" if learned is None else f"{learned} of them"
+        notify(
+            f"{folder} was trained on another dataset: 'seen' and 'unseen' are this one's; what is "
+            f"held out here, and it has learned from: {told}"
+        )
     others = {_name(path, against): Predictor.from_pretrained(path) for path in against}
     notify(f"judging on {count} composites a slice")
     evaluation = evaluate(
@@ -284,6 +291,7 @@ def judge_model(
         progress=_tell_quarters(notify),
     )
     evaluation["trained_on_this_dataset"] = known
+    evaluation["held_out_but_learned"] = learned
     panels = select_panels(predictor, dataset.spec, dataset.folder, evaluation)
     text = json.dumps(evaluation, indent=1, ensure_ascii=False, allow_nan=False)
     write_text(report.with_suffix(".json"), text + "\n")
@@ -292,6 +300,16 @@ def judge_model(
         kept = {name: card.metrics[name] for name in ("int8",) if name in card.metrics}
         save_card(folder, replace(card, metrics=_main_figures(evaluation) | kept))
     return evaluation
+
+
+def _held_out_but_learned(folder: Path, card: ModelCard, spec: DatasetSpec) -> int | None:
+    """Assets of val and test that a model lists among its own; None where it does not list all."""
+    path = folder / ASSETS_FILE
+    if not path.exists() or not card.data.get("assets_complete"):
+        return None
+    listed = {asset.sha256 for asset in load_assets(path)}
+    assets = (*spec.cutouts, *spec.backgrounds)
+    return sum(asset.split != "train" and asset.sha256 in listed for asset in assets)
 
 
 def _check_report(report: Path) -> None:
