@@ -170,7 +170,7 @@ def load_record(folder: Path, shard: int) -> ShardRecord:
         DatasetError: there is none, or it is damaged.
     """
     path = record_path(folder, shard)
-    remedy = "run the same `maskdepth compose ... --materialise` again to finish it"
+    remedy = "run the command that writes them again to finish them"
     return _load(ShardRecord, path, f"remove {path.name} if it is there, and {remedy}")
 
 

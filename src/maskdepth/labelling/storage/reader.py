@@ -77,7 +77,7 @@ class ShardReader:
                 raise DatasetError(
                     f"{expected} samples in {shard_path(folder, shard).name}",
                     str(len(record.samples)),
-                    "run the same `maskdepth compose ... --materialise` again to finish it",
+                    "run the command that writes them again to finish them",
                 )
         self._checksums = {plate.file: plate.sha256 for plate in self.manifest.plates}
         self._forget()
@@ -220,6 +220,6 @@ def _damaged(what: str, got: str) -> DatasetError:
     return DatasetError(
         f"{what} as it was written",
         got,
-        "remove the damaged file (with a shard, its .json) and run the same "
-        "`maskdepth compose ... --materialise` again",
+        "remove the damaged file (with a shard, its .json) and run the command that wrote it "
+        "again: `compose ... --materialise`, or `label ... --per-composite`",
     )
