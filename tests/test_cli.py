@@ -416,7 +416,7 @@ def test_a_stopped_fit_says_how_to_go_on_and_does(pack: Path, tmp_path: Path) ->
     folder = tmp_path / "model"
     call = [*command("fit", pack / "cutouts", pack / "backgrounds", "-o", folder), *FAST]
     settings = tmp_path / "settings.yaml"
-    settings.write_text("steps: 60\nlog_every_steps: 1\nbatch_size: 2\n")
+    settings.write_text("steps: 30\nlog_every_steps: 1\nbatch_size: 2\n")
     call += ["--config", str(settings)]
     process = subprocess.Popen(call, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 90
@@ -436,7 +436,7 @@ def test_a_stopped_fit_says_how_to_go_on_and_does(pack: Path, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     assert (folder / "model.onnx").exists()
     card = json.loads((folder / "model.json").read_text())
-    assert card["training"]["steps"] == 60
+    assert card["training"]["steps"] == 30
     assert card["metrics"]["clean"]["pictures"] == 3
 
 
