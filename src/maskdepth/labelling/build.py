@@ -16,6 +16,7 @@ from maskdepth.labelling.storage import Encoding, Manifest, write_dataset, write
 from maskdepth.labelling.storage.layout import hash_file
 from maskdepth.labelling.teachers.teacher import Teacher, TeacherOpener
 from maskdepth.synthesis.assets import (
+    LEAST_GROUPS,
     Asset,
     BackgroundAsset,
     Finding,
@@ -42,7 +43,6 @@ ALIKE_NOTICE = (
     "masks are judged on drawn scenes; to be judged on your own, add photos of other places"
 )
 PACK_FOLDER = "sample_pack"
-_LEAST_GROUPS = 3  # of backgrounds that differ, for each split one
 _QUALITY = 90  # of the files in the prior work's layout
 _PRIOR_FOLDERS = ("output_image", "output_bg", "output_mask", "output_depth")
 
@@ -128,7 +128,7 @@ def compose_dataset(
     background_assets, background_findings = scan_backgrounds(backgrounds, strict=strict)
     cutout_assets = assign_splits(cutout_assets, small=small)
     groups = len({asset.group for asset in background_assets})
-    alike = groups < _LEAST_GROUPS and depth_scenes > 0
+    alike = groups < LEAST_GROUPS and depth_scenes > 0
     if alike:
         notify(ALIKE_NOTICE.format(count=len(background_assets), groups=groups))
         background_assets = [

@@ -32,6 +32,7 @@ from maskdepth.synthesis.ground import GroundPoint
 from maskdepth.synthesis.label_facts import LABEL_SHEET, TeacherLabel, load_label_facts
 
 __all__ = [
+    "LEAST_GROUPS",
     "SAMPLE_PACK",
     "Asset",
     "BackgroundAsset",
@@ -50,6 +51,8 @@ FilePath = Annotated[str, Field(pattern=r"^[^\x00]+$")]  # no file's name holds 
 SAMPLE_PACK: Final = "maskdepth sample pack"
 """The source of drawn pictures in their ``licences.csv``, wherever they have gone since."""
 LARGEST_SIDE: Final = MAX_PIXELS  # px; no picture that can be read has more
+LEAST_GROUPS: Final = 3
+"""Of assets that differ: one for each split."""
 _LICENCES_FILE: Final = "licences.csv"
 _LABEL_SUFFIXES: Final = (DISPARITY_SUFFIX, RELIEF_SUFFIX, "_depth_mm.png")
 _SPLIT_SALT: Final = "maskdepth-split-v1"
@@ -215,9 +218,10 @@ def assign_splits(assets: Iterable[_AnyAsset], small: bool = False) -> list[_Any
     members = Counter(asset.group for asset in assets)
     most = len(assets) / 2 if small else len(assets)
     groups = sorted(members, key=lambda group: (members[group] > most, _position(group)))
-    if len(groups) < 3:
+    if len(groups) < LEAST_GROUPS:
         raise AssetError(
-            f"at least 3 {kind} that are not near-duplicates, one for each of train, val and test",
+            f"at least {LEAST_GROUPS} {kind} that are not near-duplicates, one for each of train, "
+            "val and test",
             f"{len(groups)} among {len(assets)}",
             f"add {kind} that look otherwise",
         )
