@@ -25,7 +25,9 @@ PACKAGE = Path(maskdepth.__file__).resolve().parent
 
 # In this order: a room imports from itself and from the rooms before it.
 ROOMS: dict[str, frozenset[str]] = {
-    "ground": frozenset({"errors", "files", "images", "depth", "metrics", "config", "processes"}),
+    "ground": frozenset(
+        {"errors", "files", "images", "depth", "metrics", "config", "devices", "processes"}
+    ),
     "synthesis": frozenset({"synthesis"}),
     "labelling": frozenset({"labelling"}),
     "inference": frozenset({"inference"}),
@@ -48,8 +50,9 @@ SURFACE_ARROWS = {
 LEARNING_ONLY = frozenset(
     {"torch", "accelerate", "safetensors", "torchmetrics", "onnx", "onnxscript"}
 )
-# Networks of others, which are imported when one is asked for.
-TEACHERS = "labelling.teachers"
+# Where torch is imported once it is asked for: by networks of others, and to see which devices
+# there are.
+WITH_TORCH_LATE = ("labelling.teachers.", "devices")
 # What cli may import at module level, beside the standard library: packages, and our own modules.
 CLI_PACKAGES = frozenset({"typer"})
 CLI_MODULES = frozenset({"", "errors", "cli"})
@@ -200,7 +203,7 @@ class Package:
         for module, one in self._all():
             if self.top(module) == "learning" or one.typing:
                 continue
-            if one.late and module.startswith(f"{self.name}.{TEACHERS}."):
+            if one.late and module.removeprefix(f"{self.name}.").startswith(WITH_TORCH_LATE):
                 continue
             if one.target.partition(".")[0] in LEARNING_ONLY:
                 yield f"{module}:{one.line}: {one.target} outside learning"

@@ -17,7 +17,8 @@ from maskdepth.bench.compose import PillowPictures, render_with_pillow
 from maskdepth.bench.contenders import find_contenders
 from maskdepth.bench.predict import measure_memory
 from maskdepth.errors import UsageError
-from maskdepth.inference.model_folder import ModelCard, file_checksum, save_card
+from maskdepth.files import file_checksum
+from maskdepth.inference.model_folder import ModelCard, save_card
 from maskdepth.labelling.build import Dataset, compose_dataset
 from maskdepth.learning.arithmetic import count_training_flops
 from maskdepth.learning.checkpoint import save_weights

@@ -20,9 +20,10 @@ import pytest
 import yaml
 from onnx import TensorProto, helper
 
+from maskdepth.files import file_checksum
 from maskdepth.images import save_png
 from maskdepth.inference.finding import find_model, is_hub_id
-from maskdepth.inference.model_folder import ModelCard, file_checksum, save_card
+from maskdepth.inference.model_folder import ModelCard, save_card
 from maskdepth.inference.model_page import model_page
 
 HUB_ID = "someone/park-model"

@@ -627,3 +627,14 @@ def test_importing_images_is_cheap() -> None:
     code = "import sys, maskdepth.images; print({'torch', 'scipy'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+def test_a_grid_leaves_no_cell_out() -> None:
+    cells = [np.full((2, 3, 3), number, np.uint8) for number in range(5)]
+    found = images.grid(cells, 2)
+    assert found.shape == (6, 6, 3)
+    for number, cell in enumerate(cells):
+        row, column = divmod(number, 2)
+        place = np.s_[2 * row : 2 * row + 2, 3 * column : 3 * column + 3]
+        np.testing.assert_array_equal(found[place], cell)
+    assert (found[4:, 3:] == 255).all()

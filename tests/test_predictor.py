@@ -31,12 +31,12 @@ from maskdepth.errors import (
     StorageError,
     UsageError,
 )
+from maskdepth.files import file_checksum
 from maskdepth.inference.backend import OnnxBackend
 from maskdepth.inference.model_folder import (
     CARD_FILE,
     NETWORK_FILE,
     ModelCard,
-    file_checksum,
     load_model_folder,
     read_card,
     save_card,
@@ -523,6 +523,17 @@ def test_a_preview_has_four_panels(height: int, width: int, expected: tuple[int,
     assert (panels[0] == 77).all()
     assert (panels[1] == 77).all()
     assert (panels[2] == 255).all()
+
+
+def test_a_preview_shows_what_is_unknown_and_no_more() -> None:
+    """Holes in depth stay as small as they are where the preview shrinks it."""
+    random = np.random.default_rng(0)
+    disparity = np.full((1280, 960), 0.5, np.float32)
+    disparity[random.random(disparity.shape) < 0.05] = np.nan
+    image = np.full((*disparity.shape, 3), 77, np.uint8)
+    shown = Prediction(image=image, alpha=np.nan_to_num(disparity), disparity=disparity).preview()
+    grey = (np.ptp(np.split(shown, 4, axis=1)[3], axis=2) == 0).mean()
+    assert 0.03 < grey < 0.07
 
 
 # Saving

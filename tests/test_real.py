@@ -188,6 +188,17 @@ def test_drawn_scenes_are_judged_by_their_disparity(tmp_path: Path) -> None:
     assert result["shop"]["model"]["ordinal_accuracy"] < 0.01
 
 
+def test_a_nearly_flat_wall_has_no_order_to_judge(tmp_path: Path) -> None:
+    """No two of its pixels differ enough to say which is nearer, and distance is judged still."""
+    codes = np.full((HEIGHT, WIDTH), 2000, np.uint16)
+    codes[:, WIDTH // 2 :] = 2010
+    save_png(tmp_path / "wall_1.png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
+    save_png(tmp_path / "wall_1_depth_mm.png", codes)
+    result = judge_sensor_depth(Fake(bright), tmp_path)
+    assert result["wall"]["model"]["abs_rel"] < 0.01
+    assert "ordinal_accuracy" not in result["all"]["model"]
+
+
 @pytest.mark.parametrize(("codes", "got"), [(2000, "one depth everywhere"), (0, "no valid pixel")])
 def test_depth_that_says_nothing_is_named(codes: int, got: str, tmp_path: Path) -> None:
     """A wall straight ahead has no order of distances, and a map of zeros no distance."""

@@ -238,6 +238,14 @@ def test_wrong_rules_are_refused(values: dict[str, object]) -> None:
         RecipeRules.parse(values, "rules.yaml")
 
 
+def test_an_unknown_key_is_told_the_keys_of_its_own_part() -> None:
+    with pytest.raises(ConfigError) as caught:
+        RecipeRules.parse({"shadow": {"probabilty": 0.5}}, "rules.yaml")
+    assert "'shadow.probabilty'" in caught.value.got
+    assert "probability, strength" in caught.value.remedy
+    assert "plate_crop" not in caught.value.remedy
+
+
 def test_a_range_that_is_refused_is_named_with_its_bounds() -> None:
     """What was given, where, and between what it has to lie."""
     with pytest.raises(ConfigError) as caught:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -200,6 +201,17 @@ def test_the_version_follows_weights_in_a_file_of_their_own(tmp_path: Path) -> N
     weights.unlink()
     with pytest.raises(TeacherError, match=r"net\.onnx"):
         open_teacher(str(path))
+
+
+def test_a_device_that_onnx_runtime_lacks_is_refused(tmp_path: Path) -> None:
+    """And an unknown one, rather than to run on another in silence."""
+    path = str(write_network(tmp_path / "net.onnx"))
+    with pytest.raises(UsageError, match="auto, cpu, cuda or mps"):
+        open_teacher(path, device="banana")
+    providers = onnxruntime.get_available_providers()
+    absent = "mps" if "CoreMLExecutionProvider" not in providers else "cuda"
+    with pytest.raises(UsageError, match="--device cpu"):
+        open_teacher(path, device=absent)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
@@ -34,9 +35,11 @@ class Settings(BaseModel):
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"]) or "the top level"
             if first["type"] == "extra_forbidden":
-                known = ", ".join(cls.model_fields)
+                known = ", ".join(_fields(cls, first["loc"][:-1]))
                 raise ConfigError(
-                    f"only known keys in {source}", f"unknown key {key!r}", f"use one of: {known}"
+                    f"only known keys in {source}",
+                    f"unknown key {key!r}",
+                    f"use one of: {known}" if known else "remove it",
                 ) from None
             told = first["msg"].removeprefix("Value error, ").removeprefix("expected ")
             raise ConfigError(
@@ -72,6 +75,21 @@ class Settings(BaseModel):
 _SHORT: Final = reprlib.Repr()  # builds no more than it shows, of whatever a file holds
 _SHORT.maxlevel = 2
 _SHORT.maxstring = _SHORT.maxother = 80
+
+
+def _fields(owner: Any, keys: tuple[int | str, ...]) -> Iterable[str]:
+    """The fields that lie below some keys of a settings class; none where there is no such class.
+
+    Keys may name what is no field, as pydantic names the member of a union that it tried.
+    """
+    for key in keys:
+        field = owner.model_fields.get(key) if _is_settings(owner) else None
+        owner = field.annotation if field is not None else None
+    return owner.model_fields if _is_settings(owner) else ()
+
+
+def _is_settings(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Settings)
 
 
 def _read_yaml(path: Path) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
 import re
@@ -34,6 +35,12 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """All bytes of a file; see ``open_file``."""
     with open_file(path) as file:
         return file.read()
+
+
+def file_checksum(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file's bytes, hexadecimal; see ``open_file``."""
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_text(path: str | os.PathLike[str], encoding: str = "utf-8", errors: str = "strict") -> str:

@@ -12,7 +12,7 @@ import io
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO, Any, TypeVar
 
 import cv2
@@ -260,6 +260,13 @@ def resize_disparity(
     )
 
 
+def shrink_disparity(disparity: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Shrink (H, W) so that its longer side has ``side`` px at most; see ``resize_disparity``."""
+    scale = min(1.0, side / max(disparity.shape))
+    height, width = (max(1, round(length * scale)) for length in disparity.shape)
+    return resize_disparity(disparity, height, width)
+
+
 def premultiply(cutout: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Straight RGBA uint8 (H, W, 4) as colour times alpha and alpha, float32 in [0, 255]."""
     alpha = cutout[..., 3:].astype(np.float32)
@@ -284,6 +291,14 @@ def resize_cutout(cutout: NDArray[np.uint8], height: int, width: int) -> NDArray
     alpha = resize(cutout[..., 3:].astype(np.float32), height, width)
     straight = colour / np.maximum(alpha, 1e-6)
     return _as_uint8(np.rint(np.concatenate([np.minimum(straight, 255), alpha], axis=2)))
+
+
+def grid(cells: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
+    """Cells of one size (h, w, 3) in rows of ``columns``, the last one filled up with white."""
+    missing = [np.full_like(cells[0], 255)] * (-len(cells) % columns)
+    full = [*cells, *missing]
+    rows = [np.hstack(full[at : at + columns]) for at in range(0, len(full), columns)]
+    return np.asarray(np.vstack(rows), np.uint8)
 
 
 @contextlib.contextmanager

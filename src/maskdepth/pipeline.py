@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from maskdepth.devices import pick_device
 from maskdepth.errors import DatasetError, DependencyError, StorageError, UsageError
 from maskdepth.evaluation import Evidence, evaluate, select_panels
 from maskdepth.evaluation.benchmark import FORMAT as EVALUATION_FORMAT
@@ -35,7 +36,6 @@ from maskdepth.inference.predictor import Predictor
 from maskdepth.inference.versions import refuse_foreign
 from maskdepth.labelling.build import Dataset, compose_dataset, open_dataset
 from maskdepth.labelling.storage import ShardReader, StoredDisparity
-from maskdepth.labelling.teachers.devices import pick_device
 from maskdepth.report import write_report
 from maskdepth.synthesis.label_facts import TeacherLabel
 from maskdepth.synthesis.recipes import sample_recipe

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from maskdepth.bench.setting import describe_machine, peak_memory_mb, sample_dataset
-from maskdepth.labelling.teachers.devices import pick_device
+from maskdepth.devices import pick_device
 from maskdepth.processes import WorkerPool, end_at_ctrl_c
 from maskdepth.synthesis.catalogue import Catalogue
 from maskdepth.synthesis.recipes import Recipe, sample_recipes

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from maskdepth.bench.setting import describe_machine, sample_dataset
+from maskdepth.files import file_checksum
 from maskdepth.labelling.build import Dataset, materialise
 from maskdepth.labelling.storage import INDEX_FILE
 from maskdepth.labelling.storage.cluster import ray_session
 from maskdepth.labelling.storage.engines import ENGINES
 from maskdepth.labelling.storage.index import write_index
-from maskdepth.labelling.storage.layout import hash_file, load_manifest, record_path, shard_path
+from maskdepth.labelling.storage.layout import load_manifest, record_path, shard_path
 from maskdepth.synthesis.rules import RecipeRules
 
 
@@ -145,10 +146,10 @@ def _processes() -> Iterator[tuple[int, list[str]]]:
             yield int(path.parent.name), path.read_text().rpartition(")")[2].split()
 
 
-def _contents(folder: Path) -> dict[str, tuple[int, str]]:
-    """Size and checksum of every file of a dataset, by its path there."""
+def _contents(folder: Path) -> dict[str, str]:
+    """Checksum of every file of a dataset, by its path there."""
     return {
-        path.relative_to(folder).as_posix(): hash_file(path)
+        path.relative_to(folder).as_posix(): file_checksum(path)
         for path in folder.rglob("*")
         if path.is_file()
     }

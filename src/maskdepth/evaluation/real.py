@@ -33,7 +33,7 @@ from maskdepth.images import PICTURE_SUFFIXES, load_grey16, load_picture
 from maskdepth.inference.prediction import NO_DEPTH
 from maskdepth.inference.predictor import Predictor
 from maskdepth.labelling.teachers import Teacher
-from maskdepth.metrics import MASK_THRESHOLD, depth_metrics, disparity_metrics
+from maskdepth.metrics import MASK_THRESHOLD, MetricMean, depth_metrics, disparity_metrics
 from maskdepth.synthesis.checks import DISPARITY_SUFFIX
 
 # CDnet's grey levels (Goyette et al., "changedetection.net", CVPR workshops 2012).
@@ -189,7 +189,8 @@ def judge_sensor_depth(
         For each group of pictures (the stem before its last underscore) and ``all`` (the mean over
         pictures): the number of ``pictures``, and ``abs_rel``, ``delta1`` and ``ordinal_accuracy``
         of ``model``, of a ``vertical_gradient``, of the ``teacher`` if there is one, and of
-        ``others`` by name.
+        ``others`` by name; ``ordinal_accuracy`` over the pictures that have pairs to order, absent
+        where none has.
 
     Raises:
         AssetError: there is no such pair.
@@ -249,7 +250,10 @@ def judge_sensor_depth(
 
 
 def _means(rows: list[_DepthRow], name: str) -> dict[str, float]:
-    return {figure: float(np.mean([row[name][figure] for row in rows])) for figure in _FIGURES}
+    means = MetricMean()
+    for row in rows:
+        means.add(row[name])
+    return means.mean()
 
 
 def _depth_figures(
@@ -259,7 +263,7 @@ def _depth_figures(
     aligned = depth_from_disparity_aligned(disparity, depth_m, valid)
     target = disparity_from_depth(depth_m)
     figures = depth_metrics(aligned, depth_m, valid) | disparity_metrics(disparity, target, valid)
-    return {name: figures[name] for name in _FIGURES}
+    return {name: figures[name] for name in _FIGURES if name in figures}
 
 
 def _load_depth(label: Path) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from maskdepth.devices import pick_providers
 from maskdepth.errors import ModelError, UsageError, first_line
 
 __all__ = ["INPUTS", "OUTPUTS", "Backend", "OnnxBackend"]
@@ -18,12 +19,6 @@ Float = NDArray[np.float32]
 INPUTS = ("picture", "plate", "plate_disparity", "validity")
 OUTPUTS = ("alpha", "disparity")
 _MOST_THREADS = max(64, os.cpu_count() or 1)  # starting thousands takes minutes
-
-_PROVIDERS = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "mps": "CoreMLExecutionProvider",
-}
 
 
 class Backend(Protocol):
@@ -106,24 +101,12 @@ def _open_session(path: Path, device: str, threads: int | None) -> Any:
         raise UsageError(
             f"1 to {_MOST_THREADS} threads", repr(threads), "leave --threads out for all cores"
         )
-    available = onnxruntime.get_available_providers()
-    if device == "auto":
-        device = "cuda" if _PROVIDERS["cuda"] in available else "cpu"
-    if device not in _PROVIDERS:
-        raise UsageError("a device: auto, cpu, cuda or mps", repr(device), "use --device auto")
-    provider = _PROVIDERS[device]
-    if provider not in available:
-        raise UsageError(
-            f"an ONNX Runtime with {provider}",
-            f"one with {', '.join(available)}",
-            "use --device cpu, or install an ONNX Runtime for that device",
-        )
+    providers = pick_providers(device)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
     # Between two runs its threads would keep a core busy that registration and outlines need.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     options.log_severity_level = 3  # stderr is for our own words; errors still show
-    providers = list(dict.fromkeys([provider, _PROVIDERS["cpu"]]))
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
     # ONNX Runtime's errors have no common base of their own.

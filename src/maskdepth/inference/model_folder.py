@@ -8,7 +8,6 @@ the checks are worth.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from maskdepth.errors import ModelError, UsageError, first_line
-from maskdepth.files import open_file, read_text, write_text
+from maskdepth.files import file_checksum, read_text, write_text
 from maskdepth.inference.versions import check_version
 
 CARD_FILE = "model.json"
@@ -182,12 +181,6 @@ def load_log(path: Path) -> list[dict[str, Any]] | None:
             )
         rows.append(row)
     return rows
-
-
-def file_checksum(path: Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal; an ``OSError`` is the caller's to explain."""
-    with open_file(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_file(folder: Path, name: str, card: ModelCard) -> None:

@@ -19,7 +19,14 @@ from maskdepth import __version__
 from maskdepth.depth import colourise, encode_depth_mm, encode_depth_npy, encode_disparity
 from maskdepth.errors import UsageError
 from maskdepth.files import make_folder, open_atomic
-from maskdepth.images import bands, encode_jpeg, encode_png, resize, resize_cutout
+from maskdepth.images import (
+    bands,
+    encode_jpeg,
+    encode_png,
+    resize,
+    resize_cutout,
+    resize_disparity,
+)
 from maskdepth.inference.alignment import Alignment
 from maskdepth.inference.calibration import Calibration
 from maskdepth.inference.model_folder import ModelCard
@@ -169,7 +176,7 @@ class Prediction:
             resize(self.image, *small),
             np.rint(over_checks).astype(np.uint8),
             cv2.cvtColor(cutout[..., 3], cv2.COLOR_GRAY2RGB),
-            colourise(resize(self.disparity, *small)),
+            colourise(resize_disparity(self.disparity, *small)),
         ]
         return np.asarray(np.hstack(panels), np.uint8)
 

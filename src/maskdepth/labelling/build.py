@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from maskdepth.errors import DatasetError, StorageError, UsageError
-from maskdepth.files import read_bytes, remove_parts, write_bytes
+from maskdepth.files import file_checksum, read_bytes, remove_parts, write_bytes
 from maskdepth.images import encode_jpeg
 from maskdepth.labelling.storage import Encoding, Manifest, write_dataset, writer_lock
-from maskdepth.labelling.storage.layout import hash_file
 from maskdepth.labelling.teachers.teacher import Teacher, TeacherOpener
 from maskdepth.synthesis.assets import (
     LEAST_GROUPS,
@@ -189,7 +188,7 @@ def _scenes_there(folder: Path) -> list[BackgroundAsset]:
     for asset in scenes:
         for file, expected in ((asset.file, asset.sha256), (asset.disparity, asset.label_sha256)):
             try:
-                _, found = hash_file(folder / str(file))
+                found = file_checksum(folder / str(file))
             except OSError:
                 return []
             if found != expected:

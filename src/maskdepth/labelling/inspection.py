@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from maskdepth.depth import colourise
 from maskdepth.errors import UsageError
 from maskdepth.files import open_file
-from maskdepth.images import save_jpeg, save_png
+from maskdepth.images import grid, save_jpeg, save_png
 from maskdepth.labelling.build import Dataset
 from maskdepth.labelling.storage import (
     INDEX_FILE,
@@ -134,9 +134,7 @@ def save_sheet(dataset: Dataset, path: Path, *, stored: bool) -> None:
     """
     check_sheet(dataset, path)
     rows = [_panels(*sample) for sample in _samples(dataset, stored)]
-    # Two samples a row keep the sheet about as wide as it is high.
-    pairs = [np.hstack(rows[start : start + 2]) for start in range(0, len(rows) - 1, 2)]
-    sheet = np.vstack(pairs or rows)
+    sheet = grid(rows, min(2, len(rows)))  # two a row: about as wide as it is high
     (save_png if path.suffix.lower() == ".png" else save_jpeg)(path, sheet)
 
 

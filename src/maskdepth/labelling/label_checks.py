@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.images import resize, resize_disparity
+from maskdepth.images import resize, shrink_disparity
 from maskdepth.labelling.teachers.teacher import TeacherInfo, disparity_map
 
 Flag = Literal[
@@ -146,7 +146,7 @@ def vertical_order(disparity: NDArray[np.float32]) -> float:
     0 where there is too little to say. A camera that looks ahead sees ground below and what is
     far above it; depth taken for disparity turns this round.
     """
-    small = _shrunk(disparity)
+    small = shrink_disparity(disparity, _SIDE)
     rows = np.flatnonzero(np.isfinite(small).mean(axis=1) >= _LEAST_VALID)
     if len(rows) < 3:
         return 0.0
@@ -162,7 +162,7 @@ def edge_agreement(picture: NDArray[np.uint8], disparity: NDArray[np.float32]) -
     The mean of the picture's gradient there over its mean everywhere; 1 is what chance gives,
     and what is returned where either has no edges.
     """
-    small = _shrunk(disparity)
+    small = shrink_disparity(disparity, _SIDE)
     height, width = small.shape
     grey = cv2.cvtColor(resize(picture, height, width), cv2.COLOR_RGB2GRAY).astype(np.float32)
     # A few pixels of reach: a network's edges are soft and not quite in place.
@@ -180,9 +180,3 @@ def edge_agreement(picture: NDArray[np.uint8], disparity: NDArray[np.float32]) -
 def _gradient(values: NDArray[Any]) -> NDArray[np.float32]:
     across = cv2.Sobel(values, cv2.CV_32F, 1, 0)
     return np.hypot(across, cv2.Sobel(values, cv2.CV_32F, 0, 1)).astype(np.float32)
-
-
-def _shrunk(disparity: NDArray[np.float32]) -> NDArray[np.float32]:
-    scale = min(1.0, _SIDE / max(disparity.shape))
-    height, width = (max(1, round(side * scale)) for side in disparity.shape)
-    return resize_disparity(disparity, height, width)

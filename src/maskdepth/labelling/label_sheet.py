@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.depth import colourise, decode_disparity
-from maskdepth.images import load_grey16, load_picture, resize, resize_disparity, save_jpeg
+from maskdepth.images import grid, load_grey16, load_picture, resize, resize_disparity, save_jpeg
 from maskdepth.labelling.labels import LabelResult
 
 _MOST: Final = 36
@@ -35,10 +35,7 @@ def save_label_sheet(results: Sequence[LabelResult], path: Path) -> Path | None:
     shown = flagged + [others[number * len(others) // room] for number in range(room)]
     if not shown:
         return None
-    cells = [_cell(result) for result in shown]
-    cells += [np.full_like(cells[0], 255)] * (-len(cells) % _COLUMNS)
-    rows = [np.hstack(cells[at : at + _COLUMNS]) for at in range(0, len(cells), _COLUMNS)]
-    save_jpeg(path, np.vstack(rows))
+    save_jpeg(path, grid([_cell(result) for result in shown], _COLUMNS))
     return path
 
 

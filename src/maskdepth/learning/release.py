@@ -14,7 +14,7 @@ from torch import nn
 
 from maskdepth import __version__
 from maskdepth.errors import ModelError, StorageError, UsageError
-from maskdepth.files import make_folder
+from maskdepth.files import file_checksum, make_folder
 from maskdepth.inference.lineage import (
     Parent,
     complete_assets,
@@ -32,7 +32,6 @@ from maskdepth.inference.model_folder import (
     WEIGHTS_FILE,
     ModelCard,
     check_file,
-    file_checksum,
     read_card,
     save_card,
 )

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maskdepth.labelling.teachers.devices import pick_device
+from maskdepth.devices import pick_device
 from maskdepth.synthesis.worlds.forms import Arithmetic, by_form
 from maskdepth.synthesis.worlds.raycast import Camera, windows
 from maskdepth.synthesis.worlds.shapes import Shape

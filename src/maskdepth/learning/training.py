@@ -15,10 +15,10 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import nn
 
+from maskdepth.devices import pick_device
 from maskdepth.errors import DatasetError, NonFiniteLossError
 from maskdepth.files import make_folder
 from maskdepth.inference.model_folder import STATE_FILE, WEIGHTS_FILE
-from maskdepth.labelling.teachers.devices import pick_device
 from maskdepth.learning.checkpoint import (
     RunFacts,
     TrainingState,

@@ -172,7 +172,7 @@ def _sensor(name: str, found: Mapping[str, Any]) -> str:
             f"“{name}”, {group}: {each['pictures']} pictures.",
             ["", "AbsRel ↓", "δ1 ↑", "Order ↑"],
             [
-                [text, *(number(row[figure]) for figure in _SENSOR_FIGURES)]
+                [text, *(number(row.get(figure)) for figure in _SENSOR_FIGURES)]
                 for text, row in _sensor_rows(each).items()
             ],
         )

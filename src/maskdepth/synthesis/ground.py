@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from maskdepth.images import shrink_disparity
+
 GroundPoint = tuple[float, float, float, float]
 """x and y as shares of the background's width and height; the disparity there; and its rows below
 the horizon as a share of the height, which is what one camera height looks like there."""
@@ -40,7 +42,7 @@ def find_ground(disparity: NDArray[np.float32]) -> tuple[GroundPoint, ...]:
     Returns:
         At most 32 points; none where too little of the picture looks like ground.
     """
-    small = _shrunk(disparity)
+    small = shrink_disparity(disparity, _SIDE).astype(np.float64)
     height, width = small.shape
     value, across, down, residual = _planes(small)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -75,15 +77,6 @@ def find_ground(disparity: NDArray[np.float32]) -> tuple[GroundPoint, ...]:
         axis=1,
     )
     return tuple(tuple(round(float(part), 5) for part in point) for point in points)  # type: ignore[misc]
-
-
-def _shrunk(disparity: NDArray[np.float32]) -> NDArray[np.float64]:
-    scale = min(1.0, _SIDE / max(disparity.shape))
-    height, width = (max(1, round(side * scale)) for side in disparity.shape)
-    small = cv2.resize(
-        np.ascontiguousarray(disparity), (width, height), interpolation=cv2.INTER_NEAREST_EXACT
-    )
-    return np.asarray(small, np.float64)
 
 
 def _planes(disparity: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:

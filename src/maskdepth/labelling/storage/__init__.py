@@ -9,6 +9,8 @@ from maskdepth.labelling.storage.layout import (
     SHARD_FOLDER,
     Encoding,
     Manifest,
+    check_plate,
+    check_shard,
     is_materialised,
     load_manifest,
     load_record,
@@ -19,8 +21,6 @@ from maskdepth.labelling.storage.reader import (
     ShardReader,
     StoredDisparity,
     StoredSample,
-    check_plate,
-    check_shard,
 )
 from maskdepth.labelling.storage.samples import per_composite_label
 from maskdepth.labelling.storage.writer import write_dataset

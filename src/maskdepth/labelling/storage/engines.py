@@ -7,7 +7,7 @@ from typing import Final
 
 from maskdepth.errors import UsageError
 from maskdepth.labelling.storage.cluster import ray_engine
-from maskdepth.labelling.storage.local import local_engine, taught_engine
+from maskdepth.labelling.storage.local import local_engine
 from maskdepth.labelling.storage.work import Engine
 from maskdepth.labelling.teachers.teacher import Teacher, TeacherOpener
 
@@ -26,7 +26,8 @@ def find_engine(name: str, teacher: Teacher | TeacherOpener | None = None) -> En
     if teacher is None:
         return ENGINES[name]
     if name == "local":
-        return taught_engine(teacher.open() if isinstance(teacher, TeacherOpener) else teacher)
+        opened = teacher.open() if isinstance(teacher, TeacherOpener) else teacher
+        return partial(local_engine, teacher=opened)
     if not isinstance(teacher, TeacherOpener):
         raise UsageError(
             f"a teacher that the engine {name} can open in other processes",

@@ -12,7 +12,6 @@ the same builds of OpenCV and deflate, and CPU family): that is what lets an int
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Final, Literal, TypeVar
@@ -21,7 +20,7 @@ from pydantic import Field
 
 from maskdepth.config import Settings
 from maskdepth.errors import ConfigError, DatasetError
-from maskdepth.files import open_file, read_text, write_bytes
+from maskdepth.files import file_checksum, read_text, write_bytes
 from maskdepth.synthesis.label_facts import TeacherLabel
 
 SHARD_FOLDER: Final = "shards"
@@ -30,7 +29,6 @@ MANIFEST_FILE: Final = "manifest.json"
 INDEX_FILE: Final = "index.parquet"
 SPLIT: Final = "train"
 _VERSION: Final = 1
-_CHUNK: Final = 1 << 20
 
 _Record = TypeVar("_Record", "Manifest", "ShardRecord")
 
@@ -180,18 +178,24 @@ def save_record(path: Path, record: Manifest | ShardRecord) -> None:
     write_bytes(path, f"{text}\n".encode(), durable=True)
 
 
-def hash_file(path: Path) -> tuple[int, str]:
-    """Size and SHA-256 of a file.
+def check_shard(folder: Path, manifest: Manifest, shard: int) -> str:
+    """What a shard is: ``complete``, ``unfinished`` (or not begun), or ``damaged``."""
+    path = shard_path(folder, shard)
+    if not path.exists() or not path.with_suffix(".json").exists():
+        return "unfinished"
+    try:
+        record = load_record(folder, shard)
+    except DatasetError:
+        return "damaged"
+    if len(record.samples) != len(manifest.numbers(shard)):
+        return "unfinished"
+    return "complete" if file_checksum(path) == record.sha256 else "damaged"
 
-    Raises:
-        OSError: it cannot be read.
-    """
-    digest, size = hashlib.sha256(), 0
-    with open_file(path) as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-            size += len(chunk)
-    return size, digest.hexdigest()
+
+def check_plate(folder: Path, plate: PlateFile) -> bool:
+    """Whether a stored plate is there as it was written."""
+    path = folder / plate.file
+    return path.is_file() and file_checksum(path) == plate.sha256
 
 
 def _load(kind: type[_Record], path: Path, remedy: str) -> _Record:

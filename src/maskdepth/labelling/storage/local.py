@@ -15,23 +15,30 @@ import cv2
 
 from maskdepth.errors import StorageError
 from maskdepth.labelling.storage.lock import HeldLock
-from maskdepth.labelling.storage.work import Engine, Job, Stopped, Task, Work, Worker
+from maskdepth.labelling.storage.work import Job, Stopped, Task, Work, Worker
 from maskdepth.labelling.teachers.teacher import Teacher
 from maskdepth.processes import WorkerPool, ignore_ctrl_c
 
 
 @contextlib.contextmanager
 def local_engine(
-    job: Job, lock: HeldLock, workers: int | None, notify: Callable[[str], None]
+    job: Job,
+    lock: HeldLock,
+    workers: int | None,
+    notify: Callable[[str], None],
+    teacher: Teacher | None = None,
 ) -> Iterator[Work]:
     """Processes, one a core unless ``workers`` says otherwise; an ``Engine``.
+
+    A teacher is shown every composite, in this process alone: a network uses all cores by itself,
+    and is in memory once.
 
     Raises:
         StorageError: a worker process was killed.
     """
     processes = min(workers or os.cpu_count() or 1, job.manifest().shards)
-    if processes == 1:
-        alone = Worker(job)
+    if teacher is not None or processes == 1:
+        alone = Worker(job, teacher=teacher)
         yield lambda task, items: (getattr(alone, task)(item) for item in items)
         return
     stop = multiprocessing.get_context("spawn").Event()
@@ -56,22 +63,6 @@ def local_engine(
             "one that was killed, perhaps for want of memory",
             "run this again with fewer --workers; what was finished is kept",
         ) from None
-
-
-def taught_engine(teacher: Teacher) -> Engine:
-    """An ``Engine`` that shows every composite to a teacher, in this process alone.
-
-    A network uses all cores by itself, and is in memory once.
-    """
-
-    @contextlib.contextmanager
-    def run(
-        job: Job, lock: HeldLock, workers: int | None, notify: Callable[[str], None]
-    ) -> Iterator[Work]:
-        alone = Worker(job, teacher=teacher)
-        yield lambda task, items: (getattr(alone, task)(item) for item in items)
-
-    return run
 
 
 _worker: Worker

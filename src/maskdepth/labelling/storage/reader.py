@@ -19,10 +19,8 @@ from maskdepth.files import open_file, read_bytes
 from maskdepth.images import decode_jpeg, decode_png
 from maskdepth.labelling.storage.layout import (
     Manifest,
-    PlateFile,
     ShardRecord,
     Span,
-    hash_file,
     load_manifest,
     load_record,
     sample_key,
@@ -179,26 +177,6 @@ class StoredDisparity(Sequence[NDArray[np.float32]]):
     def __getitem__(self, number: Any) -> Any:
         """That of the sample of a number; see ``ShardReader``."""
         return self._reader[number].disparity
-
-
-def check_shard(folder: Path, manifest: Manifest, shard: int) -> str:
-    """What a shard is: ``complete``, ``unfinished`` (or not begun), or ``damaged``."""
-    path = shard_path(folder, shard)
-    if not path.exists() or not path.with_suffix(".json").exists():
-        return "unfinished"
-    try:
-        record = load_record(folder, shard)
-    except DatasetError:
-        return "damaged"
-    if len(record.samples) != len(manifest.numbers(shard)):
-        return "unfinished"
-    return "complete" if hash_file(path) == (record.bytes, record.sha256) else "damaged"
-
-
-def check_plate(folder: Path, plate: PlateFile) -> bool:
-    """Whether a stored plate is there as it was written."""
-    path = folder / plate.file
-    return path.is_file() and hash_file(path) == (plate.bytes, plate.sha256)
 
 
 def _read_span(file: IO[bytes], span: Span, place: str) -> bytes:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
 from maskdepth.errors import DatasetError
-from maskdepth.files import open_atomic, remove_parts, write_bytes
+from maskdepth.files import file_checksum, open_atomic, remove_parts, write_bytes
 from maskdepth.images import encode_png
 from maskdepth.labelling.label_checks import judge_label
 from maskdepth.labelling.labels import describe_teacher
@@ -27,8 +27,7 @@ from maskdepth.labelling.storage.layout import (
     PlateFile,
     ShardRecord,
     Span,
-    hash_file,
-    load_record,
+    check_shard,
     record_path,
     save_record,
     shard_path,
@@ -138,7 +137,7 @@ class Worker:
             plate = PlateFile(file=file, background=background, bytes=len(data), sha256=digest)
             if not path.exists():
                 write_bytes(path, data, durable=True)
-            elif hash_file(path) != (len(data), digest):
+            elif file_checksum(path) != digest:
                 raise DatasetError(
                     f"{path} as it was written", "other content", "remove it, and run this again"
                 )
@@ -151,16 +150,15 @@ class Worker:
         job = self._job
         numbers = job.manifest().numbers(shard)
         path, beside = shard_path(job.folder, shard), record_path(job.folder, shard)
-        if path.exists() and beside.exists():
-            record = load_record(job.folder, shard)
-            if len(record.samples) == len(numbers):
-                if hash_file(path) != (record.bytes, record.sha256):
-                    raise DatasetError(
-                        f"{path} as it was written",
-                        "other content",
-                        f"remove it and {beside.name}, and run this again",
-                    )
-                return
+        state = check_shard(job.folder, job.manifest(), shard)
+        if state == "damaged":
+            raise DatasetError(
+                f"{path} as it was written",
+                "other content",
+                f"remove it and {beside.name}, and run this again",
+            )
+        if state == "complete":
+            return
         # Not begun, not finished (it has no record), or finished when fewer samples were asked for.
         whole, spans, offset, self._flagged = hashlib.sha256(), [], 0, 0
         with open_atomic(path, durable=True) as file:

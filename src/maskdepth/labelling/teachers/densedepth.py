@@ -17,7 +17,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from maskdepth.devices import pick_device
 from maskdepth.errors import TeacherError
+from maskdepth.files import file_checksum
 from maskdepth.images import resize
 from maskdepth.labelling.teachers.densedepth_network import (
     EPSILON,
@@ -26,7 +28,6 @@ from maskdepth.labelling.teachers.densedepth_network import (
     DenseDepthNetwork,
     layer_shapes,
 )
-from maskdepth.labelling.teachers.devices import pick_device
 from maskdepth.labelling.teachers.keras_h5 import described_layers, read_keras_file
 from maskdepth.labelling.teachers.known import UNKNOWN
 from maskdepth.labelling.teachers.teacher import TeacherInfo
@@ -93,7 +94,7 @@ class DenseDepth:
         self._pixels = math.prod(_TRAINED_AT[max_depth_m])
         self._max_depth_m = max_depth_m
         low, high = _VALUES
-        self._info = TeacherInfo(
+        self.info = TeacherInfo(
             name=names[max_depth_m],
             version=_version(Path(path), max_depth_m, align_corners),
             kind="depth",
@@ -102,11 +103,6 @@ class DenseDepth:
             size=None,
             licence=licence,
         )
-
-    @property
-    def info(self) -> TeacherInfo:
-        """What it is."""
-        return self._info
 
     def predict(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         """Depth of each picture, float32 (H, W) metres within ``info.range``."""
@@ -137,10 +133,8 @@ def working_size(height: int, width: int, pixels: int) -> tuple[int, int]:
 
 def _version(path: Path, max_depth_m: float, align_corners: bool) -> str:
     """Changes with the weights and with everything around them that decides the map."""
-    with open(path, "rb") as file:
-        weights = hashlib.file_digest(file, "sha256").hexdigest()
     around = f"{_REVISION} {max_depth_m:g} {align_corners:d}"
-    return hashlib.sha256(f"{around} {weights}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{around} {file_checksum(path)}".encode()).hexdigest()[:16]
 
 
 def _check_description(description: Any, path: Path) -> frozenset[str]:

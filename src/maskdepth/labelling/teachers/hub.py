@@ -13,14 +13,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from maskdepth.devices import pick_device
 from maskdepth.errors import DependencyError, TeacherError, first_line
-from maskdepth.labelling.teachers.devices import pick_device
+from maskdepth.files import open_file
 from maskdepth.labelling.teachers.known import Facts
 from maskdepth.labelling.teachers.teacher import TeacherInfo
 
 _FILES: Final = ("*.safetensors", "*.json")
 _BATCH: Final = 8
-_CHUNK: Final = 1 << 20
 _DEPTH_PRO: Final = "depth_pro"
 _ZOE_DEPTH: Final = "zoedepth"
 
@@ -86,7 +86,7 @@ class TransformersTeacher:
                 first_line(error),
                 "check the folder, or download it again",
             ) from error
-        self._info = TeacherInfo(
+        self.info = TeacherInfo(
             name=name,
             version=version,
             kind=facts.kind,
@@ -95,11 +95,6 @@ class TransformersTeacher:
             size=self._native_size(),
             licence=facts.licence,
         )
-
-    @property
-    def info(self) -> TeacherInfo:
-        """See ``Teacher``."""
-        return self._info
 
     def predict(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         """See ``Teacher``."""
@@ -124,7 +119,7 @@ class TransformersTeacher:
                 found = self._resized(outputs, [(int(h), int(w)) for h, w in sizes])
         except Exception as error:  # torch's errors have no common base of their own.
             raise TeacherError(
-                f"{self._info.name} to take {len(sizes)} pictures",
+                f"{self.info.name} to take {len(sizes)} pictures",
                 first_line(error),
                 "free some memory, or take another network",
             ) from error
@@ -264,9 +259,8 @@ def _version(folder: Path, facts: Facts) -> str:
     digest = hashlib.sha256(f"{facts.kind} {facts.units}".encode())
     for path in (*weights, folder / "config.json", folder / "preprocessor_config.json"):
         if path.is_file():
-            with open(path, "rb") as file:
-                while chunk := file.read(_CHUNK):
-                    digest.update(chunk)
+            with open_file(path) as file:
+                hashlib.file_digest(file, lambda: digest)
     return digest.hexdigest()[:16]
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import onnxruntime as ort
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from maskdepth.config import Settings
+from maskdepth.devices import pick_providers
 from maskdepth.errors import ConfigError, TeacherError, first_line
 from maskdepth.files import open_file, read_bytes
 from maskdepth.images import resize
@@ -24,7 +25,6 @@ from maskdepth.labelling.teachers.teacher import Kind, TeacherInfo, Units, withi
 
 _BATCH: Final = 8  # pictures at once, where the network takes any number
 _VERSION_LENGTH: Final = 16
-_CHUNK: Final = 2**20
 # How protocol buffers write a tensor's `external_data` entry (onnx.proto): a key of 8 bytes, then
 # the length of the value in one byte or two, seven bits each, the lower ones first.
 _LOCATION: Final = re.compile(rb"\x0a\x08location\x12([\x80-\xff]?)([\x00-\x7f])")
@@ -84,17 +84,14 @@ class OnnxTeacher:
 
     Args:
         path: the ONNX file, with a JSON of the same stem beside it.
-        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
 
     Raises:
         TeacherError: a file is missing or unreadable, or the two do not fit each other.
+        UsageError: an unknown device, or one that this ONNX Runtime cannot use.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        device: Literal["auto", "cpu", "cuda"] = "auto",
-    ) -> None:
+    def __init__(self, path: Path, device: str = "auto") -> None:
         beside = path.with_suffix(".json")
         facts, text = _load_facts(path, beside)
         self._session, data = _open_session(path, device)
@@ -103,7 +100,7 @@ class OnnxTeacher:
         _check_output(self._session, facts, beside)
         self._layout = _parsed(_OUTPUT, facts.output, "output", beside)[1]
         digest = _digest(path, data, text)
-        self._info = TeacherInfo(
+        self.info = TeacherInfo(
             name=path.stem,
             version=digest[:_VERSION_LENGTH],
             kind=facts.kind,
@@ -112,11 +109,6 @@ class OnnxTeacher:
             size=self._input.size,
             licence=facts.licence,
         )
-
-    @property
-    def info(self) -> TeacherInfo:
-        """See ``Teacher``."""
-        return self._info
 
     def predict(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         """See ``Teacher``."""
@@ -132,7 +124,7 @@ class OnnxTeacher:
             (raw,) = self._session.run([self._session.get_outputs()[0].name], {first: batch})
         except Exception as error:  # ONNX Runtime's errors have no common base of their own.
             raise TeacherError(
-                f"{self._info.name} to take {len(pictures)} pictures of {self._input.size}",
+                f"{self.info.name} to take {len(pictures)} pictures of {self._input.size}",
                 first_line(error),
                 "mend the JSON beside it, or free some memory",
             ) from error
@@ -145,7 +137,7 @@ class OnnxTeacher:
             )
         values = found.astype(np.float32) * np.float32(self._facts.output_scale)
         values += np.float32(self._facts.output_offset)
-        values = within_range(values, self._info)
+        values = within_range(values, self.info)
         return [
             np.asarray(resize(plane, *picture.shape[:2]), np.float32)
             for plane, picture in zip(values, pictures, strict=True)
@@ -200,14 +192,7 @@ def _load_facts(path: Path, beside: Path) -> tuple[_Facts, bytes]:
 def _open_session(path: Path, device: str) -> tuple[ort.InferenceSession, bytes]:
     options = ort.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is raised
-    provider = "CUDAExecutionProvider"
-    providers = ["CPUExecutionProvider"]
-    if device != "cpu" and provider in ort.get_available_providers():
-        providers.insert(0, provider)
-    elif device == "cuda":
-        raise TeacherError(
-            "an ONNX Runtime with CUDA", "one without", "install onnxruntime-gpu, or use the CPU"
-        )
+    providers = pick_providers(device)
     try:
         data = read_bytes(path)
         # By its path, since weights may lie in a file of their own beside it.
@@ -233,8 +218,7 @@ def _digest(path: Path, data: bytes, text: bytes) -> str:
     for name in sorted(names):
         try:
             with open_file(path.parent / name) as file:
-                while chunk := file.read(_CHUNK):
-                    digest.update(chunk)
+                hashlib.file_digest(file, lambda: digest)
         except OSError as error:
             got = error.strerror or str(error)
             raise TeacherError(f"a file {name} beside {path}", got, "copy it there") from None
@@ -249,7 +233,7 @@ def _fitting_input(session: ort.InferenceSession, facts: _Facts, beside: Path) -
         names = ", ".join(item.name for item in inputs)
         raise TeacherError("a network with one input, a picture", names, "export it so")
     shape = _shape(inputs[0].shape)
-    _check(session, "input", inputs[0], dtype, told, beside)
+    _check("input", inputs[0], dtype, told, beside)
     rows, columns = (shape[1], shape[2]) if layout == "NHWC" else (shape[2], shape[3])
     channels = shape[3] if layout == "NHWC" else shape[1]
     if channels not in (None, 3):
@@ -275,7 +259,7 @@ def _fitting_input(session: ort.InferenceSession, facts: _Facts, beside: Path) -
 def _check_output(session: ort.InferenceSession, facts: _Facts, beside: Path) -> None:
     dtype, layout, told = _parsed(_OUTPUT, facts.output, "output", beside)
     found = session.get_outputs()[0]
-    _check(session, "output", found, dtype, told, beside)
+    _check("output", found, dtype, told, beside)
     if found.shape and len(found.shape) != len(layout):
         raise TeacherError(
             f"an output of the layout {layout}, as {beside} says",
@@ -284,9 +268,7 @@ def _check_output(session: ort.InferenceSession, facts: _Facts, beside: Path) ->
         )
 
 
-def _check(
-    session: ort.InferenceSession, what: str, tensor: Any, dtype: str, told: str, beside: Path
-) -> None:
+def _check(what: str, tensor: Any, dtype: str, told: str, beside: Path) -> None:
     """Type and shape of a tensor against what the JSON says of it."""
     actual = _TYPES.get(tensor.type, tensor.type)
     shape = _shape(tensor.shape)
@@ -299,8 +281,7 @@ def _check(
         fits &= len(shape) == 4
     if not fits:
         raise TeacherError(
-            f"the {what} {getattr(session, f'get_{what}s')()[0].name!r} as {beside} says: "
-            f"{dtype} {told}".rstrip(),
+            f"the {what} {tensor.name!r} as {beside} says: {dtype} {told}".rstrip(),
             f"{actual} {'x'.join('?' if side is None else str(side) for side in shape)}",
             "mend the JSON, or put the right one beside the ONNX file",
         )

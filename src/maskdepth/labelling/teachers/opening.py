@@ -43,7 +43,7 @@ def open_teacher(
         download: get a hub id's files, where the cache lacks them.
 
     Raises:
-        UsageError: nothing of that name, or something is left to be said of it.
+        UsageError: nothing of that name, something is left to be said of it, or an unknown device.
         TeacherError: its files are missing, damaged, or do not fit each other.
         DependencyError: what it needs is not installed.
     """
@@ -60,7 +60,7 @@ def open_teacher(
             return _RECORDED[name]()
         from maskdepth.labelling.teachers.onnx_file import OnnxTeacher
 
-        return OnnxTeacher(path, cast(Any, device))
+        return OnnxTeacher(path, device)
     network, _, weights = name.partition(":")
     if network in DENSEDEPTHS:
         return _open_densedepth(network, weights, told, device)
