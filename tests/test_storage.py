@@ -531,7 +531,7 @@ def test_inspect_counts_checks_and_draws(make: Make, tmp_path: Path) -> None:
     assert found["shards"]["states"] == {"complete": 3}
     assert found["shards"]["bytes"] == sum(path.stat().st_size for path in tars)
     assert found["shards"]["bytes_per_sample"] == found["shards"]["bytes"] / COUNT
-    assert found["splits"] == dataset.split_sizes()
+    assert found["splits"] == dataset.spec.split_sizes
     assert found["labels"] == {"exact": 3, "none": 3}
     assert found["licences"] == {
         "cutouts": {"CC-BY-4.0": 6},

@@ -274,7 +274,7 @@ def compose(
         say(f"{materialise} samples in {manifest.shards} shards -> {output}/shards")
     if as_json:
         findings = [str(finding) for finding in dataset.findings]
-        splits = dataset.split_sizes()
+        splits = dataset.spec.split_sizes
         print_json({"splits": splits, "samples": dataset.samples, "findings": findings})
 
 

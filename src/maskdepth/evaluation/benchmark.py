@@ -135,8 +135,8 @@ def evaluate(
         },
         "model": _describe_model(predictor.card),
         "others": {name: _describe_model(other.card) for name, other in (others or {}).items()},
-        "assets": _count_assets(spec),
-        "labels": _describe_labels(spec),
+        "assets": spec.split_sizes,
+        "labels": spec.describe_labels(),
         "masks": masks,
         "depth": depth,
         **more,
@@ -224,22 +224,3 @@ def _describe_model(card: ModelCard) -> dict[str, Any]:
 
 def _describe_training(training: dict[str, Any]) -> dict[str, Any]:
     return {name: training[name] for name in ("steps", "images", "seconds") if name in training}
-
-
-def _describe_labels(spec: DatasetSpec) -> dict[str, Any]:
-    """What the disparity labels of a dataset are, and those that are not learned from."""
-    return {
-        "kinds": spec.label_kinds,
-        "teachers": [teacher.model_dump(mode="json") for teacher in spec.teachers],
-        "flagged": {name: list(flags) for name, flags in spec.flagged.items()},
-    }
-
-
-def _count_assets(spec: DatasetSpec) -> dict[str, dict[str, int]]:
-    return {
-        kind: {
-            split: sum(asset.split == split for asset in assets)
-            for split in ("train", "val", "test")
-        }
-        for kind, assets in (("cutouts", spec.cutouts), ("backgrounds", spec.backgrounds))
-    }

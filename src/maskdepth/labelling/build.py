@@ -16,7 +16,6 @@ from maskdepth.labelling.storage import Encoding, Manifest, write_dataset, write
 from maskdepth.labelling.teachers.teacher import Teacher, TeacherOpener
 from maskdepth.synthesis.assets import (
     LEAST_GROUPS,
-    Asset,
     BackgroundAsset,
     Finding,
     assign_splits,
@@ -26,7 +25,7 @@ from maskdepth.synthesis.assets import (
 from maskdepth.synthesis.recipes import sample_recipes
 from maskdepth.synthesis.renderer import render
 from maskdepth.synthesis.rules import RecipeRules
-from maskdepth.synthesis.spec import SPEC_FILE, DatasetSpec, load_spec, save_spec
+from maskdepth.synthesis.spec import SPEC_FILE, DatasetSpec, load_spec, save_spec, split_line
 from maskdepth.synthesis.worlds import SEEDS, write_sample_pack
 
 SYNTHETIC_DEPTH_NOTICE = (
@@ -54,26 +53,10 @@ class Dataset:
     spec: DatasetSpec
     findings: tuple[Finding, ...]
 
-    def split_sizes(self) -> dict[str, dict[str, int]]:
-        """How many cutouts and backgrounds each split has."""
-        assets: dict[str, tuple[Asset, ...]] = {
-            "cutouts": self.spec.cutouts,
-            "backgrounds": self.spec.backgrounds,
-        }
-        return {
-            kind: {
-                split: sum(asset.split == split for asset in found)
-                for split in ("train", "val", "test")
-            }
-            for kind, found in assets.items()
-        }
-
     def describe(self) -> Iterator[str]:
         """What the check found and how the assets split, a line each."""
         yield from map(str, self.findings)
-        for kind, sizes in self.split_sizes().items():
-            parts = ", ".join(f"{number} {split}" for split, number in sizes.items())
-            yield f"{sum(sizes.values())} {kind}: {parts}"
+        yield from (split_line(*item) for item in self.spec.split_sizes.items())
         if self.samples is not None:
             yield f"{self.samples} training composites planned"
 

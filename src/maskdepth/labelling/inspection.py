@@ -33,6 +33,7 @@ from maskdepth.labelling.storage import (
 from maskdepth.synthesis.assets import Asset
 from maskdepth.synthesis.recipes import sample_recipe
 from maskdepth.synthesis.renderer import render
+from maskdepth.synthesis.spec import split_line
 
 SHEET_SAMPLES: Final = 12
 
@@ -65,20 +66,21 @@ def inspect_dataset(dataset: Dataset) -> dict[str, Any]:
             faults.append("the shards were written from another spec than spec.json")
     elif tars := _tars(dataset.folder):
         faults.append(f"{len(tars)} shards without their {MANIFEST_FILE}")
+    labels = spec.describe_labels()
     return {
         "dataset": str(dataset.folder),
         "fingerprint": spec.fingerprint,
         "seed": spec.seed,
         "rules": spec.rules.name,
         "size": spec.rules.size,
-        "splits": dataset.split_sizes(),
+        "splits": spec.split_sizes,
         "licences": {
             "cutouts": _licences(spec.cutouts),
             "backgrounds": _licences(spec.backgrounds),
         },
-        "labels": spec.label_kinds,
-        "teachers": [teacher.model_dump(mode="json") for teacher in spec.teachers],
-        "flagged": {name: list(flags) for name, flags in spec.flagged.items()},
+        "labels": labels["kinds"],
+        "teachers": labels["teachers"],
+        "flagged": labels["flagged"],
         "samples": dataset.samples,
         "shards": shards,
         "faults": faults,
@@ -89,8 +91,7 @@ def describe(found: dict[str, Any]) -> Iterator[str]:
     """The same for people, a line each."""
     yield f"{found['dataset']}: {found['rules']}, {found['size']} px, seed {found['seed']}"
     for kind, sizes in found["splits"].items():
-        parts = ", ".join(f"{number} {split}" for split, number in sizes.items())
-        yield f"{sum(sizes.values())} {kind}: {parts}"
+        yield split_line(kind, sizes)
         licences = found["licences"][kind].items()
         yield f"  licences: {', '.join(f'{number} {name}' for name, number in licences)}"
     labels = ", ".join(f"{number} {kind}" for kind, number in found["labels"].items())
@@ -150,8 +151,7 @@ def check_sheet(dataset: Dataset, path: Path) -> None:
     held = {
         os.path.realpath(dataset.folder / file)
         for asset in (*spec.cutouts, *spec.backgrounds)
-        for field in ("file", "relief", "disparity")
-        if (file := getattr(asset, field, None)) is not None
+        for file in asset.paths().values()
     }
     plates = os.path.realpath(dataset.folder / PLATE_FOLDER)
     if place in held or Path(place).parent == Path(plates):

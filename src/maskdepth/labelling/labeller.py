@@ -197,14 +197,11 @@ def _referring(
     moved = start != folder
 
     def put(asset: Any) -> Any:
-        changes: dict[str, Any] = {}
-        for field in ("file", "relief", "disparity"):
-            value = getattr(asset, field, None)
-            if moved and value is not None:
-                changes[field] = (start / value).as_posix()
+        if moved:
+            asset = asset.with_paths(lambda path: (start / path).as_posix())
         if asset.id in labelled and isinstance(asset, BackgroundAsset):
-            changes |= _label_fields(labelled[asset.id])
-        return asset.model_copy(update=changes)
+            return asset.model_copy(update=_label_fields(labelled[asset.id]))
+        return asset
 
     return spec.model_copy(
         update={

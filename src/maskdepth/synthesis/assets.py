@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import Field
 
@@ -50,6 +50,8 @@ FilePath = Annotated[str, Field(pattern=r"^[^\x00]+$")]  # no file's name holds 
 
 SAMPLE_PACK: Final = "maskdepth sample pack"
 """The source of drawn pictures in their ``licences.csv``, wherever they have gone since."""
+PATH_FIELDS: Final = ("file", "relief", "disparity")
+"""Of assets: what names a file."""
 LARGEST_SIDE: Final = MAX_PIXELS  # px; no picture that can be read has more
 LEAST_GROUPS: Final = 3
 """Of assets that differ: one for each split."""
@@ -85,6 +87,15 @@ class Asset(Settings):
     split: Split | None = None
     label_sha256: str | None = None
     group: str
+
+    def paths(self) -> dict[str, str]:
+        """The files that it names, by field: the picture and what is known of it pixel by pixel."""
+        found = {field: getattr(self, field, None) for field in PATH_FIELDS}
+        return {field: path for field, path in found.items() if path is not None}
+
+    def with_paths(self, change: Callable[[str], str]) -> Self:
+        """The same with every path changed."""
+        return self.model_copy(update={field: change(path) for field, path in self.paths().items()})
 
 
 class CutoutAsset(Asset):

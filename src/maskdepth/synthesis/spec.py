@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from pydantic import field_validator
 
 from maskdepth.config import Seed, Settings
 from maskdepth.errors import ConfigError, DatasetError, first_line
 from maskdepth.files import read_text, write_text
-from maskdepth.synthesis.assets import Asset, BackgroundAsset, CutoutAsset, Split
+from maskdepth.synthesis.assets import PATH_FIELDS, Asset, BackgroundAsset, CutoutAsset, Split
 from maskdepth.synthesis.catalogue import MEMORY_MB, Catalogue
 from maskdepth.synthesis.label_facts import TeacherLabel
 from maskdepth.synthesis.recipes import Pool
@@ -92,10 +93,9 @@ class DatasetSpec(Settings):
     @property
     def fingerprint(self) -> str:
         """Hash of the whole spec but for where its files lie."""
-        places = {"file", "relief", "disparity"}
         values = self.model_dump(mode="json")
         for asset in (*values["cutouts"], *values["backgrounds"]):
-            for field in places & asset.keys():
+            for field in asset.keys() & PATH_FIELDS:
                 asset[field] = asset[field] is not None
             # Specs from before there were teachers keep their fingerprints.
             if asset.get("teacher", ...) is None:
@@ -123,10 +123,33 @@ class DatasetSpec(Settings):
         return ", ".join(sorted(kinds)) or "none"
 
     @property
+    def split_sizes(self) -> dict[str, dict[str, int]]:
+        """How many cutouts and backgrounds each split has."""
+        kinds: dict[str, tuple[Asset, ...]] = {
+            "cutouts": self.cutouts,
+            "backgrounds": self.backgrounds,
+        }
+        return {
+            kind: {
+                split: sum(asset.split == split for asset in assets)
+                for split in ("train", "val", "test")
+            }
+            for kind, assets in kinds.items()
+        }
+
+    @property
     def label_kinds(self) -> dict[str, int]:
         """Number of backgrounds by where their label comes from."""
         kinds = Counter(asset.label_kind or "none" for asset in self.backgrounds)
         return dict(sorted(kinds.items()))
+
+    def describe_labels(self) -> dict[str, Any]:
+        """As JSON has it: ``label_kinds``, ``teachers`` and ``flagged``."""
+        return {
+            "kinds": self.label_kinds,
+            "teachers": [teacher.model_dump(mode="json") for teacher in self.teachers],
+            "flagged": {name: list(flags) for name, flags in self.flagged.items()},
+        }
 
     @property
     def teachers(self) -> list[TeacherLabel]:
@@ -144,13 +167,24 @@ class DatasetSpec(Settings):
         }
 
 
+def split_line(kind: str, sizes: Mapping[str, int]) -> str:
+    """How many assets of a kind each split has, for people; see ``DatasetSpec.split_sizes``."""
+    parts = ", ".join(f"{number} {split}" for split, number in sizes.items())
+    return f"{sum(sizes.values())} {kind}: {parts}"
+
+
 def save_spec(folder: Path, spec: DatasetSpec) -> None:
     """Write ``spec.json`` into the dataset folder, which is created where needed."""
     folder = folder.resolve()
+
+    def relative(path: str) -> str:
+        below = Path(path).is_relative_to(folder)
+        return Path(path).relative_to(folder).as_posix() if below else path
+
     portable = spec.model_copy(
         update={
-            "cutouts": tuple(_relative(asset, folder) for asset in spec.cutouts),
-            "backgrounds": tuple(_relative(asset, folder) for asset in spec.backgrounds),
+            "cutouts": tuple(asset.with_paths(relative) for asset in spec.cutouts),
+            "backgrounds": tuple(asset.with_paths(relative) for asset in spec.backgrounds),
         }
     )
     text = json.dumps(portable.model_dump(mode="json"), indent=1, ensure_ascii=False)
@@ -183,13 +217,3 @@ def load_spec(folder: Path) -> DatasetSpec:
         return DatasetSpec.parse(values, str(path))
     except ConfigError as error:
         raise DatasetError(error.expected, error.got, "compose the dataset again") from None
-
-
-def _relative(asset: AnyAsset, folder: Path) -> AnyAsset:
-    """The asset with the paths that lie below the dataset folder written relative to it."""
-    changes = {}
-    for field in ("file", "relief", "disparity"):
-        value = getattr(asset, field, None)
-        if value is not None and Path(value).is_relative_to(folder):
-            changes[field] = Path(value).relative_to(folder).as_posix()
-    return asset.model_copy(update=changes)

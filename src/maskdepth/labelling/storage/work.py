@@ -28,6 +28,7 @@ from maskdepth.labelling.storage.layout import (
     ShardRecord,
     Span,
     check_shard,
+    load_record,
     record_path,
     save_record,
     shard_path,
@@ -152,6 +153,7 @@ class Worker:
         path, beside = shard_path(job.folder, shard), record_path(job.folder, shard)
         state = check_shard(job.folder, job.manifest(), shard)
         if state == "damaged":
+            load_record(job.folder, shard)  # says why, where it is the record
             raise DatasetError(
                 f"{path} as it was written",
                 "other content",
