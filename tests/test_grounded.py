@@ -44,7 +44,7 @@ class OneOfEach:
 
 def ground_pixel(family: str, seed: int, across: float) -> tuple[int, int]:
     """A pixel that shows ground a third of the way up it, at a share of its width there."""
-    ground = standing.find_ground(family, seed, SIZE, SIZE)
+    ground = np.isfinite(standing.find_ground(family, seed, SIZE, SIZE))
     rows = np.flatnonzero(ground.sum(axis=1) > SIZE // 8)
     row = int(rows[-1 - len(rows) // 3])
     columns = np.flatnonzero(ground[row])

@@ -317,7 +317,8 @@ def test_standing_object_touches_the_ground_and_hides_what_is_behind(number: int
     seed, ground = next(
         (seed, ground)
         for seed in range(number, number + 30)
-        if (ground := find_ground(family, seed, height, width))[30:60, 20:76].sum() > 60
+        if (ground := np.isfinite(find_ground(family, seed, height, width)))[30:60, 20:76].sum()
+        > 60
     )
     rows, columns = np.nonzero(ground[30:60, 20:76])
     pixel = (int(rows[len(rows) // 2]) + 30, int(columns[len(rows) // 2]) + 20)

@@ -23,7 +23,6 @@ from maskdepth.synthesis.worlds import (
     STANDING,
     Standing,
     find_ground,
-    render_scene,
     render_standing,
 )
 
@@ -146,10 +145,8 @@ def _sample_standing(family: str, rng: np.random.Generator) -> Standing:
     for _ in range(_ATTEMPTS):
         scene = _FIRST_SEED + int(rng.integers(1 << 32))
         kind = str(rng.choice(list(STANDING)))
-        ground = find_ground(family, scene, height, width)
-        depth_m = render_scene(family, scene, height, width).depth_m
-        inside = ground & (depth_m > _DISTANCES_M[0]) & (depth_m < _DISTANCES_M[1])
-        rows, columns = np.nonzero(inside)
+        depth_m = find_ground(family, scene, height, width)
+        rows, columns = np.nonzero((depth_m > _DISTANCES_M[0]) & (depth_m < _DISTANCES_M[1]))
         if not len(rows):
             continue
         chosen = int(rng.integers(len(rows)))

@@ -34,12 +34,11 @@ from maskdepth.inference.prediction import NO_DEPTH
 from maskdepth.inference.predictor import Predictor
 from maskdepth.labelling.teachers import Teacher
 from maskdepth.metrics import MASK_THRESHOLD, MetricMean, depth_metrics, disparity_metrics
-from maskdepth.synthesis.checks import DISPARITY_SUFFIX
+from maskdepth.synthesis.checks import DISPARITY_SUFFIX, MILLIMETRES_SUFFIX
 
 # CDnet's grey levels (Goyette et al., "changedetection.net", CVPR workshops 2012).
 _FOREGROUND: Final = 255
 _BACKGROUND: Final = (0, 50)  # background, and shadows on it
-_DEPTH_SUFFIX: Final = "_depth_mm.png"
 _FIGURES: Final = ("abs_rel", "delta1", "ordinal_accuracy")
 
 ALL_PICTURES: Final = "all"
@@ -207,9 +206,9 @@ def judge_sensor_depth(
         raise ModelError("a model that learned depth", "one of masks alone", "choose another")
     every: list[_DepthRow] = []
     rows: dict[str, list[_DepthRow]] = defaultdict(list)
-    labels = [*folder.glob(f"*{_DEPTH_SUFFIX}"), *folder.glob(f"*{DISPARITY_SUFFIX}")]
+    labels = [*folder.glob(f"*{MILLIMETRES_SUFFIX}"), *folder.glob(f"*{DISPARITY_SUFFIX}")]
     for label in sorted(labels):
-        stem = label.name.removesuffix(_DEPTH_SUFFIX).removesuffix(DISPARITY_SUFFIX)
+        stem = label.name.removesuffix(MILLIMETRES_SUFFIX).removesuffix(DISPARITY_SUFFIX)
         picture = _find_picture(folder, stem)
         depth_m = _load_depth(label)
         image = load_picture(picture)
@@ -237,7 +236,7 @@ def judge_sensor_depth(
         every.append(row)
     if not every:
         raise AssetError(
-            f"pictures with {_DEPTH_SUFFIX} or {DISPARITY_SUFFIX} beside them in {folder}",
+            f"pictures with {MILLIMETRES_SUFFIX} or {DISPARITY_SUFFIX} beside them in {folder}",
             "none",
             "check the path",
         )
@@ -268,7 +267,7 @@ def _depth_figures(
 
 def _load_depth(label: Path) -> NDArray[np.float32]:
     codes = load_grey16(label)
-    if label.name.endswith(_DEPTH_SUFFIX):
+    if label.name.endswith(MILLIMETRES_SUFFIX):
         return decode_depth_mm(codes)
     return depth_from_disparity(decode_disparity(codes))
 

@@ -21,6 +21,7 @@ from maskdepth.images import MAX_PIXELS, PICTURE_SUFFIXES
 from maskdepth.synthesis.checks import (
     DISPARITY_SUFFIX,
     FOREIGN_SUFFIXES,
+    MILLIMETRES_SUFFIX,
     RELIEF_SUFFIX,
     Checked,
     Finding,
@@ -56,7 +57,7 @@ LARGEST_SIDE: Final = MAX_PIXELS  # px; no picture that can be read has more
 LEAST_GROUPS: Final = 3
 """Of assets that differ: one for each split."""
 _LICENCES_FILE: Final = "licences.csv"
-_LABEL_SUFFIXES: Final = (DISPARITY_SUFFIX, RELIEF_SUFFIX, "_depth_mm.png")
+_LABEL_SUFFIXES: Final = (DISPARITY_SUFFIX, RELIEF_SUFFIX, MILLIMETRES_SUFFIX)
 _SPLIT_SALT: Final = "maskdepth-split-v1"
 _HELD_OUT_SHARE: Final = 0.15  # for val and for test each
 _MEND: Final = "mend or remove these files"

@@ -35,6 +35,7 @@ Problem = Literal[
 ]
 
 DISPARITY_SUFFIX: Final = "_disparity.png"
+MILLIMETRES_SUFFIX: Final = "_depth_mm.png"
 RELIEF_SUFFIX: Final = "_relief.png"
 # What a phone makes and we cannot read: said aloud rather than passed over.
 FOREIGN_SUFFIXES: Final = frozenset({".heic", ".heif", ".avif"})

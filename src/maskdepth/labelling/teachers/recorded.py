@@ -15,10 +15,9 @@ from maskdepth.errors import PictureError
 from maskdepth.files import read_bytes, read_text
 from maskdepth.images import load_grey16
 from maskdepth.labelling.teachers.teacher import TeacherInfo
-from maskdepth.synthesis.checks import DISPARITY_SUFFIX
+from maskdepth.synthesis.checks import DISPARITY_SUFFIX, MILLIMETRES_SUFFIX
 from maskdepth.synthesis.label_facts import LABEL_FILE
 
-MILLIMETRES_SUFFIX: Final = "_depth_mm.png"
 METRES_SUFFIX: Final = "_depth.npy"
 EXACT: Final = "exact"
 

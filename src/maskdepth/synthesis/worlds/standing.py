@@ -67,8 +67,10 @@ class Standing:
     contact_depth_m: float
 
 
-def find_ground(family: str, seed: int, height: int, width: int) -> NDArray[np.bool_]:
-    """bool (H, W): the pixels of a scene that show level ground or floor, where things can stand.
+def find_ground(family: str, seed: int, height: int, width: int) -> NDArray[np.float32]:
+    """Depth of a scene's level ground or floor, where things can stand: float32 (H, W) in metres.
+
+    It is what ``render_scene`` gives there, and NaN where a pixel shows anything else.
 
     Raises:
         UsageError: as ``render_scene``.
@@ -76,14 +78,15 @@ def find_ground(family: str, seed: int, height: int, width: int) -> NDArray[np.b
     world = compose_world(family, seed, height, width)
     steps = np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64)
     depth, index = trace(world.camera, world.shapes, *steps)
-    ground = np.zeros((height, width), np.bool_)
+    ground = np.full((height, width), np.nan, np.float32)
     for number in np.unique(index[index >= 0]):
         shape = world.shapes[int(number)]
         rows, columns = np.nonzero(index == number)
         points = _unproject(world.camera, rows, columns, depth[rows, columns])
         own = (points - shape.centre) @ shape.axes.T
         up = (shape.normals(own) @ shape.axes)[:, 1]
-        ground[rows, columns] = (np.abs(up) > _FLAT) & (np.abs(points[:, 1]) < 1e-6)
+        level = (np.abs(up) > _FLAT) & (np.abs(points[:, 1]) < 1e-6)
+        ground[rows, columns] = np.where(level, depth[rows, columns], np.nan)
     return ground
 
 
@@ -112,7 +115,7 @@ def render_standing(
         raise UsageError(f"an object of {', '.join(STANDING)}", repr(kind), "name one of them")
     ground = find_ground(family, seed, height, width)
     row, column = pixel
-    if not (0 <= row < height and 0 <= column < width and ground[row, column]):
+    if not (0 <= row < height and 0 <= column < width and ground[row, column] > 0):
         raise UsageError("a pixel on level ground", str(pixel), "choose one that find_ground gives")
     world = compose_world(family, seed, height, width)
     plate = render_world(world, family, seed, height, width)
