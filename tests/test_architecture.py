@@ -20,6 +20,7 @@ import pytest
 import maskdepth
 from maskdepth import config
 from maskdepth.cli import options
+from maskdepth.synthesis import worlds
 
 PACKAGE = Path(maskdepth.__file__).resolve().parent
 
@@ -280,6 +281,7 @@ def test_everything_outside_learning_loads_without_torch() -> None:
 def test_the_command_line_knows_the_largest_seed_of_settings() -> None:
     """By a number of its own: settings load pydantic."""
     assert options.LARGEST_SEED == config.LARGEST_SEED
+    assert options.LARGEST_PACK_SEED + 1 == worlds.SEEDS
 
 
 def test_the_command_line_loads_nothing_heavy() -> None:

@@ -519,10 +519,42 @@ def test_worlds_draws_the_families_it_is_told(tmp_path: Path, run: Run) -> None:
     assert done.code == 0, done.err
     names = {path.name for path in (tmp_path / "pack" / "backgrounds").glob("*.png")}
     assert names == {"shop_000.png", "shop_000_disparity.png"}
-    wrong = run("worlds", "-o", tmp_path / "other", "--families", "shop,moon")
-    assert wrong.code != 0
-    assert "families of outdoor" in wrong.err
+    for families in ("shop,moon", "shop,shop"):
+        wrong = run("worlds", "-o", tmp_path / "other", "--families", families)
+        assert wrong.code != 0
+        assert "families of outdoor" in wrong.err
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("worlds", "--seconds", "nan"), "seconds to measure"),
+        (("worlds", "--seconds", "-1"), "seconds to measure"),
+        (("materialise", "--samples", "2", "--workers", "2"), "more samples than the 2"),
+        (("engines", "--samples", "1", "--workers", "1"), "more samples than the 1"),
+        (("materialise", "--size", "4096"), "2048"),
+        (("engines", "--size", "4096"), "2048"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(
+    arguments: tuple[str, ...], complaint: str, run: Run
+) -> None:
+    done = run("bench", *arguments)
+    assert done.code == 2
+    assert complaint in done.err
+
+
+@pytest.mark.parametrize(
+    "option", [("--count", "3"), ("--shard-size", "7"), ("--lossless",), ("--workers", "1")]
+)
+def test_compose_refuses_options_of_what_it_is_not_to_write(
+    option: tuple[str, ...], pack: Path, tmp_path: Path, run: Run
+) -> None:
+    done = run("compose", pack / "cutouts", pack / "backgrounds", "-o", tmp_path / "data", *option)
+    assert done.code == 2
+    assert option[0] in done.err
+    assert not (tmp_path / "data").exists()
 
 
 def test_bench_worlds_counts_scenes(run: Run) -> None:

@@ -20,6 +20,7 @@ import pytest
 import yaml
 from onnx import TensorProto, helper
 
+from maskdepth.errors import ModelError
 from maskdepth.files import file_checksum
 from maskdepth.images import save_png
 from maskdepth.inference.finding import find_model, is_hub_id
@@ -321,6 +322,23 @@ def test_the_page_tells_what_the_card_tells() -> None:
         "The legal view is not settled.",
     ):
         assert text in body
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        {"data": {"assets": "x"}},
+        {"data": {"assets": [{"kind": "cutout"}]}},
+        {"data": {"teachers": [{}]}},
+        {"data": {"teachers": None}},
+        {"metrics": {"int8": {"slices": {"clean": {}}}}},
+        {"metrics": {"clean": {"mean": {}, "tuned_threshold": 3}}},
+        {"training": {"from": {"model": "shipped", "sha256": 3}}},
+    ],
+)
+def test_a_card_with_odd_details_is_one_line(details: dict[str, Any]) -> None:
+    with pytest.raises(ModelError, match=r"model\.json"):
+        model_page(ModelCard(**{**vars(CARD), **details}), HUB_ID)
 
 
 def test_a_bare_card_has_a_page_too() -> None:

@@ -26,6 +26,7 @@ from PIL import Image
 import maskdepth
 from maskdepth.depth import encode_disparity
 from maskdepth.errors import (
+    MaskdepthError,
     ModelError,
     PictureError,
     StorageError,
@@ -267,6 +268,35 @@ def test_a_plate_disparity_of_another_size_is_not_averaged(tmp_path: Path) -> No
     picture = noise(4, 6, 0)
     result = predictor.predict(picture, picture, array)
     assert np.allclose(np.unique(result.disparity.round(4)), [0, 0.1, 0.9])
+
+
+def test_what_a_plate_disparity_masks_is_invalid(tmp_path: Path) -> None:
+    """As NaN is; a picture has no such pixels."""
+    predictor = Predictor.from_pretrained(model_folder(tmp_path / "m", flags_network()))
+    picture, values = noise(16, 16, 0), np.full((16, 16), 0.5, np.float32)
+    values[:4] = np.nan
+    known = predictor.predict(picture, picture, plate_disparity=values)
+    masked = np.ma.masked_array(np.full((16, 16), 0.5), np.isnan(values))
+    same = predictor.predict(picture, picture, plate_disparity=masked)
+    np.testing.assert_array_equal(same.disparity, known.disparity)
+    assert known.disparity[0, 0] != known.disparity[8, 8]
+    with pytest.raises(PictureError, match="masked"):
+        predictor.predict(np.ma.masked_array(picture))
+
+
+@pytest.mark.parametrize("formats", [3, [3], [["a"]], "alpha", ["sketch"]])
+def test_formats_are_a_list_of_known_ones(formats: Any, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="a list of formats among alpha"):
+        some_prediction().save(tmp_path, formats=formats)
+    with pytest.raises(UsageError, match="a depth format of png"):
+        some_prediction().save(tmp_path, depth_format=[])  # type: ignore[arg-type]
+
+
+def test_names_that_no_disk_takes_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(MaskdepthError, match="name too long"):
+        some_prediction().save(tmp_path, stem="x" * 300)
+    with pytest.raises(UsageError, match="path of an output folder"):
+        some_prediction().save("a\0b")
 
 
 def test_a_plate_disparity_without_a_plate_is_refused(predictor: Predictor) -> None:

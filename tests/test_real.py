@@ -231,12 +231,40 @@ def test_frames_come_in_the_order_of_their_numbers(frames: Path) -> None:
     assert judge_frames(Fake(bright), frames, tune=2) == padded
 
 
+def test_two_pictures_of_one_name_are_refused(frames: Path, tmp_path: Path) -> None:
+    """Either could be the one that is meant: of a plate, of a frame, of a picture with depth."""
+    for name in ("plate", "in000003"):
+        twin = frames / f"{name}.bmp"
+        twin.write_bytes(b"")
+        with pytest.raises(AssetError, match=rf"one picture called {name} .* {name}\.bmp, {name}"):
+            judge_frames(Fake(bright), frames, tune=3)
+        twin.unlink()
+    depth_m = np.tile(np.linspace(1, 3, WIDTH, dtype=np.float32), (HEIGHT, 1))
+    save_png(tmp_path / "a_1_depth_mm.png", encode_depth_mm(depth_m)[0])
+    for name in ("a_1.png", "a_1.bmp"):
+        save_png(tmp_path / name, np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
+    with pytest.raises(AssetError, match=r"a_1\.bmp, a_1\.png"):
+        judge_sensor_depth(Fake(bright), tmp_path)
+
+
+def test_a_picture_with_both_kinds_of_label_is_judged_once(tmp_path: Path) -> None:
+    """By what was measured."""
+    depth_m = np.tile(np.linspace(1, 3, WIDTH, dtype=np.float32), (HEIGHT, 1))
+    save_png(tmp_path / "a_1.png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
+    save_png(tmp_path / "a_1_depth_mm.png", encode_depth_mm(depth_m)[0])
+    save_png(tmp_path / "a_1_disparity.png", encode_disparity(depth_m / 3))
+    truth = disparity_from_depth(depth_m)
+    result = judge_sensor_depth(Fake(lambda *_: truth), tmp_path)
+    assert result["all"]["pictures"] == 1
+    assert result["all"]["model"]["ordinal_accuracy"] > 0.99
+
+
 def test_a_folder_without_depth_is_refused(tmp_path: Path) -> None:
     """There is nothing to judge without measured depth, or without its picture."""
     with pytest.raises(AssetError, match="_depth_mm"):
         judge_sensor_depth(Fake(bright), tmp_path)
     save_png(tmp_path / "a_depth_mm.png", np.ones((4, 4), np.uint16))
-    with pytest.raises(AssetError, match="a picture a"):
+    with pytest.raises(AssetError, match="one picture called a"):
         judge_sensor_depth(Fake(bright), tmp_path)
 
 

@@ -267,6 +267,29 @@ def test_yaml_that_cannot_be_read_is_one_error(text: str, tmp_path: Path) -> Non
         plan_rules("free", path)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "light: {probability: 0.9}\nshadow: {probability: 0.8}\nlight: {gain: [0.5, 1.6]}\n",
+        "light: {probability: 0.9, probability: 0.8}\n",
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(text: str, tmp_path: Path) -> None:
+    """The first would be lost without a word."""
+    path = tmp_path / "rules.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match="twice"):
+        plan_rules("free", path)
+
+
+def test_yaml_may_merge_mappings(tmp_path: Path) -> None:
+    """A merge key may stand with keys that it is to give way to."""
+    path = tmp_path / "rules.yaml"
+    path.write_text("blur: &a {probability: 0.3}\nshadow: {<<: *a, strength: [0.1, 0.2]}\n")
+    rules = plan_rules("free", path)
+    assert (rules.shadow.probability, rules.shadow.strength) == (0.3, (0.1, 0.2))
+
+
 def test_settings_come_from_files_alone(tmp_path: Path) -> None:
     """A pipe that nobody writes would be waited for without end."""
     os.mkfifo(tmp_path / "pipe")

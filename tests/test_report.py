@@ -407,6 +407,12 @@ def test_terminals_see_the_model_between_its_baselines(evaluation):
     assert [line for line in lines if "this model" in line and "0.9100" in line]
 
 
+def test_a_model_of_whatever_name_leaves_the_other_lines_alone(evaluation):
+    evaluation["masks"]["clean"]["others"] = {"this model": column({**MASK, "dice": 0.1})}
+    lines = [line for line in score_table(evaluation).splitlines() if "this model" in line]
+    assert ["0.9100" in lines[0], "0.1000" in lines[1]] == [True, True]
+
+
 def test_a_report_that_cannot_be_written_is_an_error(tmp_path, evaluation):
     """The reason is a StorageError, and nothing is left behind."""
     (tmp_path / "file").write_text("x")

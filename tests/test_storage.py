@@ -296,6 +296,58 @@ def test_a_spoilt_sample_is_named_with_its_shard(make: Make) -> None:
         materialise(dataset, COUNT, shard_size=SHARD_SIZE, workers=2)
 
 
+def test_shards_that_changed_places_are_told(make: Make) -> None:
+    """Each is whole, and holds other samples than its name says."""
+    dataset = make()
+    shards = dataset.folder / "shards"
+    for suffix in ("tar", "json"):
+        one, other = (shards / f"train-00000{number}.{suffix}" for number in (0, 1))
+        first = one.read_bytes()
+        one.write_bytes(other.read_bytes())
+        other.write_bytes(first)
+    with one_line(DatasetError, "train-000000.tar", "other samples"):
+        ShardReader(dataset.folder)
+    with one_line(DatasetError, "train-000000.tar", "remove it"):
+        materialise(dataset, COUNT, shard_size=SHARD_SIZE, workers=1)
+    assert inspect_dataset(dataset)["shards"]["states"] == {"damaged": 2, "complete": 1}
+
+
+def _swap(samples: list[Any]) -> None:
+    samples[0], samples[1] = samples[1], samples[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _swap,
+        lambda samples: samples[0].update(offset=2**70),
+        lambda samples: samples[0].update(bytes=2**62),
+        lambda samples: samples[0].update(offset=100, bytes=0, sha256=hashlib.sha256().hexdigest()),
+    ],
+)
+def test_a_record_that_points_elsewhere_is_told(
+    make: Make, change: Callable[[list[Any]], None]
+) -> None:
+    """Whatever bytes it names, even with their right checksum: a sample is that of its number."""
+    dataset = make()
+    path = dataset.folder / "shards" / "train-000000.json"
+    record = json.loads(path.read_text())
+    change(record["samples"])
+    path.write_text(json.dumps(record))
+    with one_line(DatasetError, "train-000000.tar"):
+        list(ShardReader(str(dataset.folder)))
+
+
+def test_a_folder_in_a_shards_place_is_damage(make: Make) -> None:
+    dataset = make()
+    tar = dataset.folder / "shards" / "train-000001.tar"
+    tar.unlink()
+    tar.mkdir()
+    assert inspect_dataset(dataset)["shards"]["states"] == {"complete": 2, "damaged": 1}
+    with one_line(DatasetError, "train-000001.tar"):
+        materialise(dataset, COUNT, shard_size=SHARD_SIZE, workers=1)
+
+
 def test_a_truncated_shard_is_named(make: Make) -> None:
     """With the first sample that is no longer there; removed and written anew it is whole again."""
     dataset = make()

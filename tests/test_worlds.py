@@ -435,6 +435,8 @@ def test_a_pack_writes_over_nothing_but_itself(
     assert contents(tmp_path) == before
     with pytest.raises(StorageError, match="nothing but 2 pictures"):
         write_sample_pack(tmp_path, scenes=2, cutouts=2)
+    with pytest.raises(StorageError, match="seed 0, not 1"):
+        write_sample_pack(tmp_path, scenes=3, cutouts=2, seed=1)
     (tmp_path / "cutouts" / "mine.png").write_bytes(b"mine")
     with pytest.raises(StorageError, match=r"mine\.png"):
         write_sample_pack(tmp_path, scenes=3, cutouts=2, seed=1)

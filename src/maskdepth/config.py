@@ -92,10 +92,23 @@ def _is_settings(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Settings)
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice: the first would be lost, with all that lies below it."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key in keys:
+            if keys.count(key) > 1 and key != "<<":
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} twice", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
 def _read_yaml(path: Path) -> Any:
     """What a YAML file holds; an empty one holds no settings."""
     try:
-        values = yaml.safe_load(read_text(path))
+        values = yaml.load(read_text(path), _Loader)  # noqa: S506 - a safe one
     # Tags and nesting can raise nearly anything, a date of a 13th month a ValueError.
     except (
         OSError,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
@@ -27,7 +28,10 @@ def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
     # Before it is opened: opening a pipe waits for its writer, for ever.
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode):
-        raise OSError("a folder" if stat.S_ISDIR(mode) else "no regular file")
+        number, what = (
+            (errno.EISDIR, "a folder") if stat.S_ISDIR(mode) else (errno.EINVAL, "no regular file")
+        )
+        raise OSError(number, what, os.fspath(path))
     return open(path, "rb")
 
 
@@ -68,7 +72,8 @@ def as_path(value: str | os.PathLike[str], what: str) -> Path:
     Raises:
         UsageError: it is something else, such as None.
     """
-    if not isinstance(value, (str, os.PathLike)):
+    told: object = value
+    if not isinstance(told, (str, os.PathLike)) or "\0" in str(told):
         raise UsageError(f"the path of {what}", repr(value)[:80], "pass a text or a pathlib.Path")
     return Path(value)
 
@@ -121,7 +126,8 @@ def open_atomic(path: str | os.PathLike[str], *, durable: bool = False) -> Itera
     """
     # Through a symbolic link to its target, as an ordinary write would go.
     target = Path(os.path.realpath(path))
-    if target.exists() and not (target.is_file() or target.is_dir()):
+    # Of a name that is too long it says False, where `Path.exists` raises.
+    if os.path.lexists(target) and not (target.is_file() or target.is_dir()):
         raise StorageError(
             f"a file to write at {os.fspath(path)}", "a pipe or a device", "choose another name"
         )

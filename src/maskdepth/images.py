@@ -416,6 +416,8 @@ def _turned(array: NDArray[np.uint8], image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _check_array(array: NDArray[Any]) -> None:
+    if isinstance(array, np.ma.MaskedArray):
+        raise PictureError("a picture whose pixels are all known", "a masked array", "fill it")
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
         raise PictureError(
             "a uint8 RGB array of shape (H, W, 3)",

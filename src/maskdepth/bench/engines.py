@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from maskdepth.bench.setting import describe_machine, sample_dataset
+from maskdepth.bench.setting import describe_machine, more_than, sample_dataset
 from maskdepth.files import file_checksum
 from maskdepth.labelling.build import Dataset, materialise
 from maskdepth.labelling.storage import INDEX_FILE
@@ -45,11 +45,14 @@ def bench_engines(
 
     Raises:
         DependencyError: pyarrow or ray is not installed.
+        UsageError: no more samples than processes.
+        ConfigError: a size out of range.
     """
     processes = workers or os.cpu_count() or 1
+    more_than(processes, samples)
     with tempfile.TemporaryDirectory(prefix="maskdepth-bench-") as name:
         folder = Path(name)
-        spec = sample_dataset(folder, RecipeRules(size=size)).spec
+        spec = sample_dataset(folder, RecipeRules().with_(size=size)).spec
         rows = []
         for engine in ENGINES:
             target = Dataset(folder / engine, spec, ())

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from maskdepth.bench.setting import describe_machine, sample_dataset
+from maskdepth.bench.setting import describe_machine, more_than, sample_dataset
 from maskdepth.labelling.build import Dataset, materialise
 from maskdepth.labelling.storage import Encoding, Manifest
 from maskdepth.labelling.storage.layout import load_record
@@ -47,12 +47,15 @@ def bench_materialise(
 
     Raises:
         DependencyError: pyarrow or deflate is not installed.
+        UsageError: no more samples than processes.
+        ConfigError: a size out of range.
     """
     processes = workers or os.cpu_count() or 1
+    more_than(processes, samples)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="maskdepth-bench-") as name:
         folder = Path(name)
-        dataset = sample_dataset(folder, RecipeRules(size=size))
+        dataset = sample_dataset(folder, RecipeRules().with_(size=size))
         rendering = _rendering_rate(dataset, samples)
         for number, encoding in enumerate(ENCODINGS):
             # As many shards as processes, so that all are busy to the end.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from maskdepth import __version__
+from maskdepth.errors import UsageError
 from maskdepth.labelling.build import Dataset, compose_dataset
 from maskdepth.synthesis.rules import RecipeRules
 from maskdepth.synthesis.worlds import write_sample_pack
@@ -35,6 +36,20 @@ def sample_dataset(folder: Path, rules: RecipeRules) -> Dataset:
     return compose_dataset(
         pack.cutouts, pack.backgrounds, folder / "dataset", rules=rules, small=True, depth_scenes=0
     )
+
+
+def more_than(processes: int, samples: int) -> None:
+    """Refuse to measure what the start of the processes alone would write.
+
+    Raises:
+        UsageError: no more samples than processes.
+    """
+    if samples <= processes:
+        raise UsageError(
+            f"more samples than the {processes} processes that write them",
+            str(samples),
+            "raise --samples, or lower --workers",
+        )
 
 
 def peak_memory_mb() -> float:

@@ -28,7 +28,7 @@ def bench_training(
 
 @bench_app.command("worlds")
 def bench_drawing(
-    size: Annotated[int, typer.Option(min=16, help="Side of the scenes, px.")] = 256,
+    size: Annotated[int, typer.Option(min=16, max=4096, help="Side of the scenes, px.")] = 256,
     seconds: Annotated[float, typer.Option(help="To measure, after all have started.")] = 20.0,
     device: TracingDevice = None,
     processes: Annotated[int, typer.Option(min=1)] = 2,
@@ -76,7 +76,7 @@ def bench_composing(
 @bench_app.command("materialise")
 def bench_materialising(
     samples: Annotated[int, typer.Option(min=1, help="Of each encoding.")] = 1000,
-    size: Annotated[int, typer.Option(min=32, help="Side of the composites, px.")] = 224,
+    size: Annotated[int, typer.Option(min=32, max=2048, help="Side of the composites, px.")] = 224,
     workers: Workers = None,
 ) -> None:
     """Samples a second and bytes a sample of shards in several encodings, with ratios."""
@@ -89,7 +89,7 @@ def bench_materialising(
 def bench_building(
     samples: Annotated[int, typer.Option(min=1, help="Of each engine.")] = 20_000,
     shard_size: ShardSize = 1000,
-    size: Annotated[int, typer.Option(min=32, help="Side of the composites, px.")] = 224,
+    size: Annotated[int, typer.Option(min=32, max=2048, help="Side of the composites, px.")] = 224,
     workers: Workers = None,
 ) -> None:
     """Samples a second of shards, written by processes and by Ray, and what a cluster must plan."""

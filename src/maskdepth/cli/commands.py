@@ -35,6 +35,7 @@ from maskdepth.cli.options import (
     Lossless,
     Minutes,
     Output,
+    PackSeed,
     Plan,
     Preset,
     Renderer,
@@ -42,7 +43,6 @@ from maskdepth.cli.options import (
     Rules,
     RunSeed,
     Seed,
-    ShardSize,
     Size,
     Small,
     Start,
@@ -182,7 +182,7 @@ def worlds(
     output: Output,
     scenes: Annotated[int, typer.Option(min=0, help="Backgrounds with exact disparity.")] = 40,
     cutouts: Annotated[int, typer.Option(min=0, help="Animals and objects with alpha.")] = 40,
-    seed: Seed = 0,
+    seed: PackSeed = 0,
     families: Annotated[
         str | None, typer.Option(help="Of the scenes, with commas; all but the withheld one.")
     ] = None,
@@ -224,19 +224,23 @@ def compose(
     layout: Annotated[
         str | None, typer.Option(help="folders: also write files as the prior work did.")
     ] = None,
-    count: Annotated[int, typer.Option(min=1, help="Composites that --layout writes.")] = 100,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Composites that --layout writes; else 100.")
+    ] = None,
     materialise: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Write N training samples as tar shards; resumes."),
     ] = None,
-    shard_size: ShardSize = 1000,
+    shard_size: Annotated[
+        int | None, typer.Option(min=1, help="Samples a shard; else 1000.")
+    ] = None,
     lossless: Lossless = False,
     workers: Workers = None,
     engine: Engine = "local",
     as_json: Json = False,
 ) -> None:
     """Check, split and freeze two folders of assets as a dataset."""
-    from maskdepth.labelling.build import compose_dataset, write_folders
+    from maskdepth.labelling.build import SHARD_SIZE, compose_dataset, write_folders
     from maskdepth.labelling.build import materialise as write_shards
     from maskdepth.labelling.storage import Encoding
     from maskdepth.labelling.storage.engines import find_engine
@@ -245,6 +249,12 @@ def compose(
     find_engine(engine)  # before anything is written
     if layout not in (None, "folders"):
         raise UsageError("--layout folders", repr(layout), "use that, or leave it out")
+    if count and not layout:
+        raise UsageError("--layout folders with --count", "none", "leave --count out, or add it")
+    of_shards = {"--shard-size": shard_size, "--lossless": lossless, "--workers": workers}
+    idle = next((option for option, given in of_shards.items() if given), None)
+    if idle and not materialise:
+        raise UsageError(f"--materialise N with {idle}", "none", f"leave {idle} out, or add it")
     dataset = compose_dataset(
         cutouts,
         backgrounds,
@@ -259,13 +269,14 @@ def compose(
     for line in dataset.describe():
         say(line)
     if layout:
+        count = count or 100
         write_folders(dataset, count)
         say(f"{count} composites -> {output}/output_image, _bg, _mask, _depth")
     if materialise:
         manifest = write_shards(
             dataset,
             materialise,
-            shard_size=shard_size,
+            shard_size=shard_size or SHARD_SIZE,
             encoding=Encoding(picture="png" if lossless else "jpeg"),
             workers=workers,
             engine=engine,
@@ -469,7 +480,7 @@ def fit(
 def demo(
     output: Output = Path("demo"),
     minutes: Minutes = 4.0,
-    seed: Seed = 0,
+    seed: PackSeed = 0,
 ) -> None:
     """Draw a sample pack, fit a network on it, and predict on pairs it has never seen."""
     from maskdepth import pipeline

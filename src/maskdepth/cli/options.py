@@ -40,10 +40,13 @@ DepthScenes = Annotated[
     typer.Option(min=0, help="Drawn scenes to learn depth from where no background has a label."),
 ]
 LARGEST_SEED = 2**63 - 1  # that of `config`, which would load pydantic for every --help
+LARGEST_PACK_SEED = 2**40 - 1  # that of `synthesis.worlds`, likewise
 Size = Annotated[
-    int | None, typer.Option(min=32, help="Side of the composites, px; else the rules', or 224.")
+    int | None,
+    typer.Option(min=32, max=2048, help="Side of the composites, px; else the rules', or 224."),
 ]
 Seed = Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of everything random.")]
+PackSeed = Annotated[int, typer.Option(min=0, max=LARGEST_PACK_SEED, help="Of everything random.")]
 RunSeed = Annotated[
     int | None,
     typer.Option(

@@ -94,12 +94,12 @@ def judge_distance(
         the plate's own depth in the exact mask (what seeing no object would say), and by family.
 
     Raises:
-        UsageError: no scenes, or an unknown family.
+        UsageError: no scenes, an unknown family, or one twice.
     """
     unknown = [name for name in families if name not in SCENES]
-    if count < 1 or unknown or not families:
+    if count < 1 or unknown or not families or len(set(families)) < len(families):
         raise UsageError(
-            f"at least one scene, of families among {', '.join(SCENES)}",
+            f"at least one scene, of families, each once, among {', '.join(SCENES)}",
             f"{count} of {', '.join(families) or 'none'}",
             "mend --count or --families",
         )

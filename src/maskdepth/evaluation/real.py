@@ -180,7 +180,7 @@ def judge_sensor_depth(
 
     Args:
         folder: pictures with ``<stem>_depth_mm.png`` beside them, 16-bit millimetres, 0 invalid, or
-            with ``<stem>_disparity.png`` as the sample pack has them.
+            else with ``<stem>_disparity.png`` as the sample pack has them.
         others: more models by name; those that never learned depth are left out.
         teacher: another baseline.
 
@@ -206,9 +206,12 @@ def judge_sensor_depth(
         raise ModelError("a model that learned depth", "one of masks alone", "choose another")
     every: list[_DepthRow] = []
     rows: dict[str, list[_DepthRow]] = defaultdict(list)
-    labels = [*folder.glob(f"*{MILLIMETRES_SUFFIX}"), *folder.glob(f"*{DISPARITY_SUFFIX}")]
-    for label in sorted(labels):
-        stem = label.name.removesuffix(MILLIMETRES_SUFFIX).removesuffix(DISPARITY_SUFFIX)
+    labels = {
+        label.name.removesuffix(suffix): label
+        for suffix in (DISPARITY_SUFFIX, MILLIMETRES_SUFFIX)  # of both, what was measured
+        for label in folder.glob(f"*{suffix}")
+    }
+    for stem, label in sorted(labels.items()):
         picture = _find_picture(folder, stem)
         depth_m = _load_depth(label)
         image = load_picture(picture)
@@ -278,9 +281,13 @@ def _find_picture(folder: Path, stem: str) -> Path:
         for path in folder.glob(f"{glob.escape(stem)}.*")
         if path.stem == stem and path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
     ]
-    if not found:
-        raise AssetError(f"a picture {stem} in {folder}", "none", "put it beside its label")
-    return min(found)
+    if len(found) != 1:
+        raise AssetError(
+            f"one picture called {stem} in {folder}",
+            ", ".join(sorted(path.name for path in found)) or "none",
+            "leave one" if found else "put it there",
+        )
+    return found[0]
 
 
 def _load_frames(folder: Path) -> tuple[list[_Frame], NDArray[np.uint8], list[_LeftOut]]:

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import yaml
 
-from maskdepth.inference.model_folder import INT8_FILE, ModelCard
+from maskdepth.errors import ModelError, first_line
+from maskdepth.inference.model_folder import CARD_FILE, INT8_FILE, ModelCard
 
 PAGE_FILE: Final = "README.md"
 _SLICE_FIGURES: Final = ("dice", "iou", "boundary_f")
@@ -18,29 +19,42 @@ def model_page(card: ModelCard, name: str) -> str:
 
     Args:
         name: the model's hub id, ``owner/name``.
+
+    Raises:
+        ModelError: the card's details are not laid out as maskdepth lays them out.
     """
-    return "\n".join(
-        [
-            *_front_matter(card),
-            f"# {name.rpartition('/')[2]}",
-            "",
-            "Foreground alpha and dense disparity from a picture and, if there is one, its plate.",
-            f"Preset `{card.preset}`, {card.weights / 1e6:.2f} M weights, made with maskdepth "
-            + card.maskdepth
-            + ".",
-            "",
-            "```python",
-            "from maskdepth import Predictor",
-            "",
-            f'predictor = Predictor.from_pretrained("{name}")',
-            'prediction = predictor.predict("picture.jpg", "plate.jpg")',
-            "```",
-            "",
-            *_figures(card),
-            *_origin(card),
-            *_limits(card),
-            *_files(card),
-        ]
+    try:
+        return "\n".join(_page(card, name))
+    # A card is checked as far as predicting needs it; its details are whatever a file holds.
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise ModelError(
+            f"a {CARD_FILE} whose training, data, metrics and about read as maskdepth writes them",
+            f"{type(error).__name__}: {first_line(error)}",
+            "mend what was edited, or export the model again",
+        ) from error
+
+
+def _page(card: ModelCard, name: str) -> Iterator[str]:
+    yield from (
+        *_front_matter(card),
+        f"# {name.rpartition('/')[2]}",
+        "",
+        "Foreground alpha and dense disparity from a picture and, if there is one, its plate.",
+        f"Preset `{card.preset}`, {card.weights / 1e6:.2f} M weights, made with maskdepth "
+        + card.maskdepth
+        + ".",
+        "",
+        "```python",
+        "from maskdepth import Predictor",
+        "",
+        f'predictor = Predictor.from_pretrained("{name}")',
+        'prediction = predictor.predict("picture.jpg", "plate.jpg")',
+        "```",
+        "",
+        *_figures(card),
+        *_origin(card),
+        *_limits(card),
+        *_files(card),
     )
 
 
@@ -125,7 +139,7 @@ def _limits(card: ModelCard) -> Iterator[str]:
         return
     yield "## What it does badly"
     yield ""
-    for limit in limits:
+    for limit in [limits] if isinstance(limits, str) else limits:
         yield f"- {limit}"
     yield ""
 

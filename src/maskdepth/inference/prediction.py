@@ -226,7 +226,7 @@ class Prediction:
             self._write(paths, depth_format)
         except BaseException:
             # Without their JSON nothing tells whose they are.
-            if "json" in paths and not paths["json"].exists():
+            if "json" in paths and not os.path.lexists(paths["json"]):
                 for path in paths.values():
                     with contextlib.suppress(OSError):
                         Path(os.path.realpath(path)).unlink()
@@ -355,14 +355,18 @@ def output_paths(
 
 def check_formats(formats: Collection[str], depth_format: str = "png") -> None:
     """Raises UsageError if one of the formats, or the depth's, is unknown."""
-    if depth_format not in _DEPTH_CODINGS:
+    if depth_format not in tuple(_DEPTH_CODINGS):  # of whatever type a caller passed
         raise UsageError(
             f"a depth format of {', '.join(_DEPTH_CODINGS)}", repr(depth_format), "use one of them"
         )
-    unknown = [kind for kind in formats if kind not in FILE_ENDINGS]
+    told: object = formats
+    listed = isinstance(told, Collection) and not isinstance(told, str)
+    unknown = [each for each in formats if each not in tuple(FILE_ENDINGS)] if listed else [told]
     if unknown:
         raise UsageError(
-            f"formats among {', '.join(FILE_ENDINGS)}", ", ".join(unknown), "leave that out"
+            f"a list of formats among {', '.join(FILE_ENDINGS)}",
+            ", ".join(map(repr, unknown))[:80],
+            "leave that out",
         )
 
 

@@ -350,7 +350,8 @@ def _load_disparity(source: str | os.PathLike[str] | NDArray[Any], size: tuple[i
                 f"{source.dtype} {source.shape}",
                 "divide codes by their largest value, or pass the PNG's path",
             )
-        values = source.astype(np.float32)
+        with np.errstate(over="ignore"):  # what no float32 holds is beyond [0, 1] as infinity is
+            values = np.ma.filled(source, np.nan).astype(np.float32)
     _check_aspect(values.shape, size, "plate disparity")
     values = np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0)
     return resize_disparity(values, *size)

@@ -41,6 +41,7 @@ ALIKE_NOTICE = (
     "masks are judged on drawn scenes; to be judged on your own, add photos of other places"
 )
 PACK_FOLDER = "sample_pack"
+SHARD_SIZE = 1000  # samples
 _QUALITY = 90  # of the files in the prior work's layout
 _PRIOR_FOLDERS = ("output_image", "output_bg", "output_mask", "output_depth")
 
@@ -217,7 +218,7 @@ def materialise(
     dataset: Dataset,
     count: int,
     *,
-    shard_size: int = 1000,
+    shard_size: int = SHARD_SIZE,
     encoding: Encoding | None = None,
     workers: int | None = None,
     engine: str = "local",

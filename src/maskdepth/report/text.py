@@ -17,7 +17,7 @@ def score_table(evaluation: Mapping[str, Any]) -> str:
             "without plate": table["no_plate"],
             "tuned |picture - plate|": table["difference"],
             "the same after registration": table["difference_registered"],
-            **table["others"],
+            **{f"other: {name}": each for name, each in table["others"].items()},
         }
         lines += [_mask_line(name, row, summary) for row, summary in rows.items()]
     depth = evaluation["depth"]

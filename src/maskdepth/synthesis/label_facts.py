@@ -39,12 +39,14 @@ class LabelFacts(Settings):
 
     Attributes:
         kind: where the labels come from: "exact", "sensor", "teacher NAME", ...
+        seed: of the sample pack that they belong to.
         focal: focal lengths as shares of the pictures' long sides, by stem.
         teacher: who made the labels, if a teacher did.
         flagged: why a label is not to be learned from, by stem.
     """
 
     kind: str = Field(min_length=1)
+    seed: int | None = None
     focal: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     teacher: TeacherLabel | None = None
     flagged: dict[str, tuple[str, ...]] = Field(default_factory=dict)

@@ -109,15 +109,24 @@ class ShardRecord(Settings):
     """Size and checksum of a finished shard and of each sample in it, in their order.
 
     Attributes:
+        fingerprint: of the spec; None in shards from before it was recorded.
+        first: number of the first sample, likewise.
         flagged: samples whose label a teacher has failed at, so that it is all unknown.
     """
 
     format: Literal["maskdepth-shard"] = "maskdepth-shard"
     version: int = _VERSION
+    fingerprint: str | None = None
+    first: int | None = None
     bytes: int
     sha256: str
     samples: tuple[Span, ...]
     flagged: int = 0
+
+    def is_of(self, manifest: Manifest, shard: int) -> bool:
+        """Whether it is of that shard of that dataset, as far as it says."""
+        own = (manifest.fingerprint, manifest.numbers(shard).start)
+        return (self.fingerprint, self.first) in (own, (None, None))
 
 
 def sample_key(number: int) -> str:
@@ -179,7 +188,7 @@ def save_record(path: Path, record: Manifest | ShardRecord) -> None:
 
 
 def check_shard(folder: Path, manifest: Manifest, shard: int) -> str:
-    """What a shard is: ``complete``, ``unfinished`` (or not begun), or ``damaged``."""
+    """What a shard is: ``complete``, ``unfinished`` (or not begun), ``damaged`` (or another's)."""
     path = shard_path(folder, shard)
     if not path.exists() or not path.with_suffix(".json").exists():
         return "unfinished"
@@ -187,15 +196,23 @@ def check_shard(folder: Path, manifest: Manifest, shard: int) -> str:
         record = load_record(folder, shard)
     except DatasetError:
         return "damaged"
+    if not record.is_of(manifest, shard):
+        return "damaged"
     if len(record.samples) != len(manifest.numbers(shard)):
         return "unfinished"
-    return "complete" if file_checksum(path) == record.sha256 else "damaged"
+    return "complete" if _has_checksum(path, record.sha256) else "damaged"
 
 
 def check_plate(folder: Path, plate: PlateFile) -> bool:
     """Whether a stored plate is there as it was written."""
-    path = folder / plate.file
-    return path.is_file() and file_checksum(path) == plate.sha256
+    return _has_checksum(folder / plate.file, plate.sha256)
+
+
+def _has_checksum(path: Path, checksum: str) -> bool:
+    try:
+        return file_checksum(path) == checksum
+    except OSError:  # gone, a folder, not to be read
+        return False
 
 
 def _load(kind: type[_Record], path: Path, remedy: str) -> _Record:

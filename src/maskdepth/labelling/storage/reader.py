@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from maskdepth.depth import decode_disparity
 from maskdepth.errors import DatasetError, PictureError
-from maskdepth.files import open_file, read_bytes
+from maskdepth.files import as_path, open_file, read_bytes
 from maskdepth.images import decode_jpeg, decode_png
 from maskdepth.labelling.storage.layout import (
     Manifest,
@@ -62,14 +63,18 @@ class ShardReader:
         folder: of the dataset.
 
     Raises:
-        DatasetError: it was not materialised, or a shard is not finished.
+        DatasetError: it was not materialised, or a shard is not finished or another's.
+        UsageError: no path.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        folder = as_path(folder, "a dataset folder")
         self.manifest: Manifest = load_manifest(folder)
         self._folder = folder
         self._records = [load_record(folder, shard) for shard in range(self.manifest.shards)]
         for shard, record in enumerate(self._records):
+            if not record.is_of(self.manifest, shard):
+                raise _damaged(shard_path(folder, shard).name, "a shard of other samples")
             expected = len(self.manifest.numbers(shard))
             if len(record.samples) != expected:
                 raise DatasetError(
@@ -129,9 +134,12 @@ class ShardReader:
         span = record.samples[number - self.manifest.numbers(shard).start]
         key = sample_key(number)
         place = f"sample {key} of {shard_path(self._folder, shard).name}"
-        members = unpack_members(_read_span(file, span, place))
+        packed = _read_span(file, span, place)
         try:
+            members = unpack_members(packed)
             about = json.loads(members["json"])
+            if about["key"] != key:
+                raise _damaged(place, f"sample {str(about['key'])[:40]}")
             return StoredSample(
                 key=key,
                 image=_picture(members, "image"),
@@ -141,7 +149,7 @@ class ShardReader:
                 recipe=about["recipe"],
                 about=about,
             )
-        except (KeyError, PictureError) as error:
+        except (KeyError, TypeError, ValueError, tarfile.TarError, PictureError) as error:
             # The checksum holds, so this is what was written: by another version, perhaps.
             raise _damaged(place, f"no usable {error}") from None
 
@@ -180,11 +188,12 @@ class StoredDisparity(Sequence[NDArray[np.float32]]):
 
 
 def _read_span(file: IO[bytes], span: Span, place: str) -> bytes:
+    if span.offset + span.bytes > os.fstat(file.fileno()).st_size:
+        raise _damaged(place, "a file that ends before it")
     file.seek(span.offset)
     packed = file.read(span.bytes)
     if hashlib.sha256(packed).hexdigest() != span.sha256:
-        short = len(packed) < span.bytes
-        raise _damaged(place, "a file that ends before it" if short else "other content")
+        raise _damaged(place, "other content")
     return packed
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
 from maskdepth.errors import DatasetError
-from maskdepth.files import file_checksum, open_atomic, remove_parts, write_bytes
+from maskdepth.files import open_atomic, remove_parts, write_bytes
 from maskdepth.images import encode_png
 from maskdepth.labelling.label_checks import judge_label
 from maskdepth.labelling.labels import describe_teacher
@@ -27,6 +27,7 @@ from maskdepth.labelling.storage.layout import (
     PlateFile,
     ShardRecord,
     Span,
+    check_plate,
     check_shard,
     load_record,
     record_path,
@@ -138,7 +139,7 @@ class Worker:
             plate = PlateFile(file=file, background=background, bytes=len(data), sha256=digest)
             if not path.exists():
                 write_bytes(path, data, durable=True)
-            elif file_checksum(path) != digest:
+            elif not check_plate(self._job.folder, plate):
                 raise DatasetError(
                     f"{path} as it was written", "other content", "remove it, and run this again"
                 )
@@ -175,6 +176,8 @@ class Worker:
             file.write(end)
             self._check()  # a worker that is no longer wanted leaves no shard behind
         record = ShardRecord(
+            fingerprint=job.manifest().fingerprint,
+            first=numbers.start,
             bytes=offset + len(end),
             sha256=whole.hexdigest(),
             samples=tuple(spans),

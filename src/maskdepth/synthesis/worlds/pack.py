@@ -21,6 +21,7 @@ from maskdepth.files import write_text
 from maskdepth.images import save_png
 from maskdepth.processes import WorkerPool, ignore_ctrl_c
 from maskdepth.synthesis.assets import SAMPLE_PACK
+from maskdepth.synthesis.label_facts import LABEL_FILE, load_label_facts
 from maskdepth.synthesis.worlds.cutouts import CUTOUT_KINDS, render_cutout
 from maskdepth.synthesis.worlds.raycast import Camera, Tracer, trace
 from maskdepth.synthesis.worlds.scenes import FAMILIES, SCENES, render_scene
@@ -153,9 +154,9 @@ def write_sample_pack(
         processes: at most; few items are drawn by this one alone.
 
     Raises:
-        UsageError: a negative count or seed, an unknown family, or none.
+        UsageError: a negative count or seed, an unknown family, one twice, or none.
         StorageError: a file cannot be written, or the folders hold something else than the drawn
-            pictures of these names.
+            pictures of these names, or those of another seed.
     """
     if min(scenes, cutouts, seed) < 0 or seed >= SEEDS:
         raise UsageError(
@@ -163,9 +164,11 @@ def write_sample_pack(
             f"scenes={scenes}, cutouts={cutouts}, seed={seed}",
             "mend that value",
         )
-    if not families or not set(families) <= set(SCENES):
+    if not families or not set(families) <= set(SCENES) or len(set(families)) < len(families):
         raise UsageError(
-            f"families of {', '.join(SCENES)}", repr(", ".join(families)), "name some of them"
+            f"families of {', '.join(SCENES)}, each once",
+            repr(", ".join(families)),
+            "name some of them",
         )
     pack = SamplePack(folder / "cutouts", folder / "backgrounds")
     jobs = _jobs("scene", pack.backgrounds, tuple(families), scenes, seed)
@@ -177,14 +180,15 @@ def write_sample_pack(
     }
     for place, names in names_in.items():
         _refuse_foreign(place, names)
+    _refuse_another_seed(pack.backgrounds, seed)
     for place, names in names_in.items():
         lines = [f"{name}.png{_ROW_END}\n" for name in names]
         write_text(place / _LICENCES, "file,source,licence\n" + "".join(lines))
     told = _write_items(jobs, tracer, processes)
     if pack.backgrounds in names_in:
         focal = {name: round(share, 6) for name, share in told if share is not None}
-        label = {"kind": "exact", "focal": focal}
-        write_text(pack.backgrounds / "label.json", json.dumps(label, indent=1) + "\n")
+        label = {"kind": "exact", "seed": seed, "focal": focal}
+        write_text(pack.backgrounds / LABEL_FILE, json.dumps(label, indent=1) + "\n")
     return pack
 
 
@@ -210,6 +214,21 @@ def _refuse_foreign(place: Path, names: Sequence[str]) -> None:
                 path.name,
                 "choose another folder",
             )
+
+
+def _refuse_another_seed(backgrounds: Path, seed: int) -> None:
+    """A dataset may refer to the pictures of the pack that is there.
+
+    Raises:
+        StorageError: its scenes say that they are of another seed.
+    """
+    facts = load_label_facts(backgrounds, [])
+    if facts is not None and facts.seed not in (None, seed):
+        raise StorageError(
+            f"no other pack in {backgrounds}",
+            f"that of seed {facts.seed}, not {seed}",
+            "choose another folder, or remove that pack",
+        )
 
 
 def _drawn_in(place: Path) -> set[str] | None:
