@@ -12,18 +12,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from maskdepth.bench import bench_compose, bench_predict, bench_train
+from maskdepth.bench import bench_compose, bench_materialise, bench_predict, bench_train
 from maskdepth.bench.compose import PillowPictures, render_with_pillow
 from maskdepth.bench.contenders import find_contenders
+from maskdepth.bench.materialise import ENCODINGS
 from maskdepth.bench.predict import measure_memory
 from maskdepth.errors import UsageError
-from maskdepth.files import file_checksum
-from maskdepth.inference.model_folder import ModelCard, save_card
+from maskdepth.inference.finding import SHIPPED, find_model
 from maskdepth.labelling.build import Dataset, compose_dataset
 from maskdepth.learning.arithmetic import count_training_flops
-from maskdepth.learning.checkpoint import save_weights
-from maskdepth.learning.export import export_onnx
-from maskdepth.learning.model import build_model, count_weights
 from maskdepth.synthesis.recipes import sample_recipes
 from maskdepth.synthesis.renderer import render
 from maskdepth.synthesis.rules import BENCHMARK_V1
@@ -80,18 +77,16 @@ def test_bench_compose_tells_speed_ratio_and_memory(capfd: pytest.CaptureFixture
     assert capfd.readouterr().out == ""
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder of an untrained network; its int8 file is the fp32 one again."""
-    folder = tmp_path_factory.mktemp("model")
-    network = build_model("small")
-    save_weights(folder / "model.safetensors", network, {"preset": "small"})
-    export_onnx(network, "small", folder / "model.onnx")
-    (folder / "model.int8.onnx").write_bytes((folder / "model.onnx").read_bytes())
-    names = ("model.safetensors", "model.onnx", "model.int8.onnx")
-    sha256 = {name: file_checksum(folder / name) for name in names}
-    save_card(folder, ModelCard("small", None, 64, "none", "0", sha256, count_weights(network)))
-    return folder
+@pytest.fixture(autouse=True)
+def few_assets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing a pack takes longer than what is measured here."""
+    monkeypatch.setattr("maskdepth.bench.setting.PACK_SIZE", 4)
+
+
+@pytest.fixture
+def model() -> Path:
+    """The shipped model, which has every kind of file."""
+    return find_model(SHIPPED)
 
 
 def test_bench_predict_times_every_engine_in_the_same_run(model: Path) -> None:
@@ -153,6 +148,24 @@ def test_arithmetic_of_a_convolution_is_counted_as_written_out(
     first, second = 2 * 9 * 3 * 5 * 20**2, 2 * 9 * 5 * 2 * 20**2
     # The picture needs no gradient, so the first convolution has one product less.
     assert count_training_flops("net", 20) == 2 * first + 3 * second
+
+
+def test_bench_materialise_compares_encodings_with_the_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every one in time, processor time and bytes; PNG pictures take more room than JPEG."""
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr("maskdepth.bench.materialise.ENCODINGS", ENCODINGS[::4])
+    result = bench_materialise(samples=4, size=32, workers=1)
+    default, *others = result["encodings"]
+    for figure in ("samples_per_second", "cpu_ms_per_sample", "bytes_per_sample"):
+        assert default[f"{figure}_ratio"] == 1
+        for row in others:
+            assert row[f"{figure}_ratio"] == pytest.approx(row[figure] / default[figure])
+    assert [default["picture"], others[0]["picture"]] == ["jpeg", "png"]
+    assert default["bytes_per_sample"] < others[0]["bytes_per_sample"]
+    assert result["rendering"] > 0
+    assert (result["samples"], result["size"], result["workers"]) == (4, 32, 1)
 
 
 def test_bench_train_says_what_share_of_the_peak_it_reaches() -> None:

@@ -16,6 +16,7 @@ from maskdepth.errors import ConfigError, ModelError, StorageError
 from maskdepth.inference.backend import INPUTS, OUTPUTS
 from maskdepth.learning.export import check_parity, export_onnx
 from maskdepth.learning.model import build_model
+from tiny_network import TinyNetwork
 
 
 def lively(name: str) -> nn.Module:
@@ -82,11 +83,11 @@ def test_the_file_is_whole_and_speaks_the_contract(file: Path) -> None:
 def test_exporting_leaves_the_model_as_it_was_and_says_nothing(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    model = _Tiny().train().to(memory_format=torch.channels_last)
-    weight = model.layer.weight
+    model = TinyNetwork().train().to(memory_format=torch.channels_last)
+    weight = model.features.weight
     export_onnx(model, "small", tmp_path / "tiny.onnx")
     assert model.training
-    assert model.layer.weight is weight
+    assert model.features.weight is weight
     assert capfd.readouterr() == ("", "")
     assert check_parity(model, "small", tmp_path / "tiny.onnx") < 1e-5
 
@@ -100,24 +101,6 @@ def test_seed_keeps_its_size_and_agrees_with_its_network(tmp_path: Path) -> None
     shapes = {node.name: node.shape for node in session.get_inputs()}
     assert set(shapes) <= set(INPUTS)
     assert shapes["picture"] == ["batch", 3, 224, 224]
-
-
-class _Tiny(nn.Module):
-    """The contract in one layer, to export quickly."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Conv2d(7, 2, 1)
-
-    def forward(
-        self,
-        picture: torch.Tensor,
-        plate: torch.Tensor,
-        plate_disparity: torch.Tensor,
-        validity: torch.Tensor,
-    ) -> dict[str, torch.Tensor]:
-        x = self.layer(torch.cat([picture, plate, plate_disparity], 1)) + validity.sum()
-        return {"alpha_logits": x[:, :1], "disparity": x[:, 1:]}
 
 
 def test_a_file_of_other_weights_is_refused(small: nn.Module, file: Path) -> None:
@@ -156,11 +139,11 @@ def test_an_unknown_preset_is_refused_before_any_work(small: nn.Module, tmp_path
 def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError):
-        export_onnx(_Tiny(), "small", tmp_path / "file" / "model.onnx")
+        export_onnx(TinyNetwork(), "small", tmp_path / "file" / "model.onnx")
 
 
 def test_a_network_that_cannot_be_traced_is_refused(tmp_path: Path) -> None:
-    class Branching(_Tiny):
+    class Branching(TinyNetwork):
         def forward(self, *inputs: torch.Tensor) -> dict[str, torch.Tensor]:
             if inputs[0].sum() > 3:
                 return super().forward(*inputs)

@@ -724,10 +724,18 @@ def test_options_of_backgrounds_are_none_of_composites(
 
 
 def test_a_run_goes_on_only_with_the_labels_it_began_with(
-    dataset: Dataset, tmp_path: Path, call: Callable[..., tuple[int, str, str]]
+    dataset: Dataset,
+    tmp_path: Path,
+    call: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Whatever the network; a tiny one is exported at once."""
     pytest.importorskip("torch")
     pytest.importorskip("pyarrow")
+    from maskdepth.learning.model import PRESETS, Preset
+    from tiny_network import TinyNetwork
+
+    monkeypatch.setitem(PRESETS, "small", Preset(TinyNetwork, None, "tiny"))
     label_dataset(dataset, Leveller())
     (tmp_path / "short.yaml").write_text("preset: small\nsteps: 2\nbatch_size: 2\n")
     train = ("train", dataset.folder, "-o", tmp_path / "run", "--config", tmp_path / "short.yaml")

@@ -47,26 +47,10 @@ from maskdepth.learning.optimisation import Learner, make_optimisers, update_ave
 from maskdepth.learning.settings import TrainingConfig, learning_rate_at, preset_config
 from maskdepth.learning.training import TrainingProgress, TrainingResult, train
 from maskdepth.learning.validation import render_preview, validate
+from tiny_network import TinyNetwork
 
 SIZE = 16
 CPU = torch.device("cpu")
-
-
-class TinyNetwork(nn.Module):
-    """Two convolutions and a batch norm, with the forward of every preset."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.features = nn.Conv2d(10, 4, 3, padding=1)
-        self.norm = nn.BatchNorm2d(4)
-        self.values = nn.Conv2d(4, 2, 1)
-
-    def forward(
-        self, picture: Tensor, plate: Tensor, plate_disparity: Tensor, validity: Tensor
-    ) -> dict[str, Tensor]:
-        x = torch.cat([picture, plate, plate_disparity, (picture - plate).abs()], dim=1)
-        values = self.values(self.norm(self.features(x)).relu())
-        return {"alpha_logits": values[:, :1], "disparity": values[:, 1:]}
 
 
 class SquareDataset(torch.utils.data.Dataset[dict[str, Tensor]]):

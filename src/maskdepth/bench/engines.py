@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from maskdepth.bench.setting import describe_machine, more_than, sample_dataset
+from maskdepth.bench.setting import (
+    describe_machine,
+    more_than,
+    processor_seconds,
+    sample_dataset,
+    time_materialise,
+)
 from maskdepth.files import file_checksum
 from maskdepth.labelling.build import Dataset, materialise
 from maskdepth.labelling.storage import INDEX_FILE
@@ -61,12 +65,12 @@ def bench_engines(
             for figure in ("samples_per_second", "cpu_ms_per_sample"):
                 row[f"{figure}_ratio"] = row[figure] / rows[0][figure]
         first = Dataset(folder / next(iter(ENGINES)), spec, ())
-        began = _processor_seconds()
+        began = processor_seconds()
         materialise(first, samples, shard_size=shard_size, workers=1)
-        checking = _processor_seconds() - began
-        began = _processor_seconds()
+        checking = processor_seconds() - began
+        began = processor_seconds()
         write_index(first.folder, spec, load_manifest(first.folder))
-        indexing = _processor_seconds() - began
+        indexing = processor_seconds() - began
         contents = [_contents(folder / engine) for engine in ENGINES]
         shards = range(load_manifest(first.folder).shards)
         sizes = {
@@ -99,15 +103,13 @@ def _time_engine(
 
     def write(place: str, count: int, shard_size: int) -> tuple[float, float]:
         """Seconds, and seconds of all processors."""
-        before, cpu_before = time.perf_counter(), _processor_seconds()
-        materialise(
+        return time_materialise(
             Dataset(target.folder / place, target.spec, ()),
             count,
             shard_size=shard_size,
             workers=processes,
             engine=engine,
         )
-        return time.perf_counter() - before, _processor_seconds() - cpu_before
 
     with ray_session(processes) if engine == "ray" else contextlib.nullcontext():
         write("start", processes, 1)
@@ -123,30 +125,6 @@ def _time_engine(
         "samples_per_second": more / (busy - idle),
         "cpu_ms_per_sample": 1000 * (busy_cpu - idle_cpu) / more,
     }
-
-
-def _processor_seconds() -> float:
-    """Of this process, of children that have ended, and of all processes below it."""
-    if not Path("/proc/self/stat").exists():
-        return math.nan
-    tick = os.sysconf("SC_CLK_TCK")
-    parents, seconds = {}, {}
-    for process, fields in _processes():
-        parents[process] = int(fields[1])
-        seconds[process] = sum(map(int, fields[11:15])) / tick
-    total, found = 0.0, [os.getpid()]
-    while found:
-        parent = found.pop()
-        total += seconds[parent]
-        found += [process for process, above in parents.items() if above == parent]
-    return total
-
-
-def _processes() -> Iterator[tuple[int, list[str]]]:
-    """Numbers of all processes, and the fields of their ``stat`` after the name; see proc(5)."""
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
-            yield int(path.parent.name), path.read_text().rpartition(")")[2].split()
 
 
 def _contents(folder: Path) -> dict[str, str]:

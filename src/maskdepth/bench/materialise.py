@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from maskdepth.bench.setting import describe_machine, more_than, sample_dataset
-from maskdepth.labelling.build import Dataset, materialise
-from maskdepth.labelling.storage import Encoding, Manifest
-from maskdepth.labelling.storage.layout import load_record
+from maskdepth.bench.setting import describe_machine, more_than, sample_dataset, time_materialise
+from maskdepth.labelling.build import Dataset
+from maskdepth.labelling.storage import Encoding
+from maskdepth.labelling.storage.layout import load_manifest, load_record
 from maskdepth.synthesis.recipes import sample_recipes
 from maskdepth.synthesis.renderer import render
 from maskdepth.synthesis.rules import RecipeRules
@@ -58,18 +58,21 @@ def bench_materialise(
         dataset = sample_dataset(folder, RecipeRules().with_(size=size))
         rendering = _rendering_rate(dataset, samples)
         for number, encoding in enumerate(ENCODINGS):
-            # As many shards as processes, so that all are busy to the end.
-            start = Dataset(folder / f"{number}-start", dataset.spec, ())
-            idle, idle_cpu, _ = _time_materialise(start, processes, processes, encoding)
             target = Dataset(folder / f"{number}", dataset.spec, ())
-            busy, busy_cpu, manifest = _time_materialise(target, samples, processes, encoding)
-            shards = [load_record(target.folder, shard) for shard in range(manifest.shards)]
+            start = Dataset(folder / f"{number}-start", dataset.spec, ())
+            told: dict[str, Any] = {"encoding": encoding, "workers": processes}
+            idle, idle_cpu = time_materialise(start, processes, shard_size=1, **told)
+            # As many shards as processes, so that all are busy to the end.
+            size_of_each = -(-samples // processes)
+            busy, busy_cpu = time_materialise(target, samples, shard_size=size_of_each, **told)
+            shards = range(load_manifest(target.folder).shards)
+            stored = sum(load_record(target.folder, shard).bytes for shard in shards)
             rows.append(
                 {
                     **encoding.model_dump(),
                     "samples_per_second": (samples - processes) / (busy - idle),
                     "cpu_ms_per_sample": 1000 * (busy_cpu - idle_cpu) / (samples - processes),
-                    "bytes_per_sample": sum(shard.bytes for shard in shards) / samples,
+                    "bytes_per_sample": stored / samples,
                 }
             )
     default = rows[ENCODINGS.index(Encoding())]
@@ -84,17 +87,6 @@ def bench_materialise(
         "encodings": rows,
         "machine": describe_machine(),
     }
-
-
-def _time_materialise(
-    target: Dataset, count: int, processes: int, encoding: Encoding
-) -> tuple[float, float, Manifest]:
-    """Seconds, and seconds of all processors, for ``count`` samples, a shard for each process."""
-    began, cpu_began = time.perf_counter(), sum(os.times()[:4])
-    manifest = materialise(
-        target, count, shard_size=-(-count // processes), encoding=encoding, workers=processes
-    )
-    return time.perf_counter() - began, sum(os.times()[:4]) - cpu_began, manifest
 
 
 def _rendering_rate(dataset: Dataset, samples: int) -> float:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import platform
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from maskdepth import __version__
 from maskdepth.errors import UsageError
-from maskdepth.labelling.build import Dataset, compose_dataset
+from maskdepth.labelling.build import Dataset, compose_dataset, materialise
 from maskdepth.synthesis.rules import RecipeRules
 from maskdepth.synthesis.worlds import write_sample_pack
 
@@ -52,6 +55,17 @@ def more_than(processes: int, samples: int) -> None:
         )
 
 
+def time_materialise(target: Dataset, count: int, **told: Any) -> tuple[float, float]:
+    """Seconds, and seconds of all processors (NaN where there is no ``/proc``), of materialising.
+
+    Args:
+        told: more arguments of ``materialise``.
+    """
+    began, cpu_began = time.perf_counter(), processor_seconds()
+    materialise(target, count, **told)
+    return time.perf_counter() - began, processor_seconds() - cpu_began
+
+
 def peak_memory_mb() -> float:
     """The most memory this process has held; NaN where the system does not tell."""
     try:
@@ -76,3 +90,27 @@ def _processor() -> str:
         return platform.processor()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
+
+
+def processor_seconds() -> float:
+    """Of this process, of children that have ended, and of all processes below it."""
+    if not Path("/proc/self/stat").exists():
+        return math.nan
+    tick = os.sysconf("SC_CLK_TCK")
+    parents, seconds = {}, {}
+    for process, fields in _processes():
+        parents[process] = int(fields[1])
+        seconds[process] = sum(map(int, fields[11:15])) / tick
+    total, found = 0.0, [os.getpid()]
+    while found:
+        parent = found.pop()
+        total += seconds[parent]
+        found += [process for process, above in parents.items() if above == parent]
+    return total
+
+
+def _processes() -> Iterator[tuple[int, list[str]]]:
+    """Numbers of all processes, and the fields of their ``stat`` after the name; see proc(5)."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            yield int(path.parent.name), path.read_text().rpartition(")")[2].split()
