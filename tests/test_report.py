@@ -324,6 +324,9 @@ def test_limits_follow_the_evaluation(tmp_path, evaluation):
     assert "drawn scenes only" not in read(tmp_path, evaluation)
     evaluation["model"]["depth"] = "synthetic only"
     assert "drawn scenes only" in read(tmp_path, evaluation)
+    assert "nothing says how good it is on photographs" in read(tmp_path, evaluation)
+    evaluation |= make_evidence(evaluation)
+    assert "only “Measured depth” says how good it is" in read(tmp_path, evaluation)
 
 
 def test_curves_come_from_the_log(tmp_path, evaluation):

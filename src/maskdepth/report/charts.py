@@ -1,15 +1,16 @@
-"""Line charts of the robustness curves, as SVG without a script."""
+"""Line charts, as SVG without a script."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
-from typing import Final
 
 _WIDTH, _HEIGHT = 480, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 14, 10, 26
-_LEVELS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 24, 10, 26
+
+Tick = tuple[float, str]
+"""A place on an axis and what is written there."""
 
 
 @dataclass(frozen=True)
@@ -18,44 +19,51 @@ class Series:
 
     Attributes:
         style: classes of the style sheet.
-        points: (x, y), y in [0, 1].
+        points: (x, y); y beyond its axis is drawn at the axis' end.
         band: (x, low, high) around it; may be empty.
     """
 
     style: str
     points: list[tuple[float, float]]
-    band: list[tuple[float, float, float]]
+    band: list[tuple[float, float, float]] = field(default_factory=list)
 
 
-def line_chart(title: str, lines: Sequence[Series], ticks: Sequence[float]) -> str:
-    """A figure with lines over one x axis, and y from 0 to 1 so that charts can be compared.
+def line_chart(
+    title: str,
+    lines: Sequence[Series],
+    x_ticks: Sequence[Tick],
+    y_ticks: Sequence[Tick],
+    key: str = "",
+) -> str:
+    """A figure with lines over one x axis.
 
     Args:
         lines: the last is drawn over the others.
-        ticks: ascending values on the x axis, which they span.
+        x_ticks, y_ticks: ascending; each axis goes from its first to its last.
+        key: HTML to stand below.
     """
-    span = (ticks[0], ticks[-1])
+    frame = _Frame(x_ticks[0][0], x_ticks[-1][0], y_ticks[0][0], y_ticks[-1][0])
     parts = [
-        f'<line class="axis" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{_y(level)}" '
-        f'y2="{_y(level)}"/><text x="{_LEFT - 7}" y="{_y(level) + 4:.1f}" '
-        f'text-anchor="end">{level:g}</text>'
-        for level in _LEVELS
+        f'<line class="axis" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{frame.y(level)}" '
+        f'y2="{frame.y(level)}"/><text x="{_LEFT - 7}" y="{frame.y(level) + 4:.1f}" '
+        f'text-anchor="end">{escape(text)}</text>'
+        for level, text in y_ticks
     ]
     parts += [
-        f'<text x="{_x(tick, span)}" y="{_HEIGHT - 7}" text-anchor="middle">{tick:g}</text>'
-        for tick in ticks
+        f'<text x="{frame.x(place)}" y="{_HEIGHT - 7}" text-anchor="middle">{escape(text)}</text>'
+        for place, text in x_ticks
     ]
     for line in lines:
         if line.band:
             upper = [(x, high) for x, _, high in line.band]
             lower = [(x, low) for x, low, _ in reversed(line.band)]
-            parts.append(f'<polygon class="band" points="{_path([*upper, *lower], span)}"/>')
+            parts.append(f'<polygon class="band" points="{frame.path([*upper, *lower])}"/>')
     for line in lines:
-        parts.append(f'<polyline class="{line.style}" points="{_path(line.points, span)}"/>')
+        parts.append(f'<polyline class="{line.style}" points="{frame.path(line.points)}"/>')
     return (
         f"<figure><figcaption><strong>{escape(title)}</strong></figcaption>"
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">'
-        f"{''.join(parts)}</svg></figure>"
+        f"{''.join(parts)}</svg>{key}</figure>"
     )
 
 
@@ -69,13 +77,22 @@ def legend(entries: Sequence[tuple[str, str]]) -> str:
     return f'<div class="legend soft">{keys}</div>'
 
 
-def _path(points: Sequence[tuple[float, float]], span: tuple[float, float]) -> str:
-    return " ".join(f"{_x(x, span)},{_y(y)}" for x, y in points)
+@dataclass(frozen=True)
+class _Frame:
+    """Where values lie in the drawing."""
 
+    left: float
+    right: float
+    low: float
+    high: float
 
-def _x(value: float, span: tuple[float, float]) -> float:
-    return round(_LEFT + (value - span[0]) / (span[1] - span[0]) * (_WIDTH - _LEFT - _RIGHT), 1)
+    def x(self, value: float) -> float:
+        share = (value - self.left) / (self.right - self.left)
+        return round(_LEFT + share * (_WIDTH - _LEFT - _RIGHT), 1)
 
+    def y(self, value: float) -> float:
+        share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
+        return round(_TOP + (1 - share) * (_HEIGHT - _TOP - _BOTTOM), 1)
 
-def _y(value: float) -> float:
-    return round(_TOP + (1 - min(max(value, 0.0), 1.0)) * (_HEIGHT - _TOP - _BOTTOM), 1)
+    def path(self, points: Sequence[tuple[float, float]]) -> str:
+        return " ".join(f"{self.x(x)},{self.y(y)}" for x, y in points)

@@ -39,6 +39,7 @@ _SENSOR_ROWS: Final = {
     "vertical_gradient": "baseline: vertical gradient",
     "teacher": "the teacher",
 }
+_DICE_TICKS: Final = [(level, f"{level:g}") for level in (0.0, 0.25, 0.5, 0.75, 1.0)]
 _SENSOR_FIGURES: Final = ("abs_rel", "delta1", "ordinal_accuracy")
 _PLACEMENTS: Final = {
     "standing": "Objects that stand on the ground: their distance can be seen",
@@ -109,7 +110,7 @@ def _chart(curve: Mapping[str, Any], flat: Mapping[str, Any]) -> str:
         for style, name, summary in _columns_of(point["columns"]):
             if summary["mean"] is None or "dice" not in summary["mean"]:
                 continue
-            line = lines.setdefault(name, Series(style, [], []))
+            line = lines.setdefault(name, Series(style, []))
             line.points.append((point["value"], summary["mean"]["dice"]))
             interval = summary["interval"]["dice"]
             if style == "first" and interval is not None:
@@ -117,10 +118,14 @@ def _chart(curve: Mapping[str, Any], flat: Mapping[str, Any]) -> str:
     ends = [curve["points"][0]["value"], curve["points"][-1]["value"]]
     if flat["mean"] is not None:
         level = flat["mean"]["dice"]
-        lines[_NO_PLATE[1]] = Series(_NO_PLATE[0], [(end, level) for end in ends], [])
-    ticks = [point["value"] for point in curve["points"]]
+        lines[_NO_PLATE[1]] = Series(_NO_PLATE[0], [(end, level) for end in ends])
     # The model's line comes first, and is drawn over the others.
-    return line_chart(f"{curve['title']}, {curve['unit']}", list(lines.values())[::-1], ticks)
+    return line_chart(
+        f"{curve['title']}, {curve['unit']}",
+        list(lines.values())[::-1],
+        [(point["value"], f"{point['value']:g}") for point in curve["points"]],
+        _DICE_TICKS,
+    )
 
 
 def _curve_table(curve: Mapping[str, Any]) -> str:

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from maskdepth.depth import colourise
 from maskdepth.images import encode_jpeg
+from maskdepth.report.charts import Series, line_chart
 
-_WIDTH, _HEIGHT = 480, 220
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 12, 28
 _MOST_POINTS: Final = 240
 _JPEG_QUALITY: Final = 85
 
@@ -119,22 +118,15 @@ def curves(title: str, log: Sequence[Mapping[str, Any]], keys: Mapping[str, str]
     if high - low < 1e-9:
         low, high = low - 0.5, high + 0.5
     first, last = min(steps), max(*steps, min(steps) + 1)
-    parts = [_axes(low, high, first, last, logarithmic)]
-    key_parts = []
+    levels = (low, (low + high) / 2, high)
+    y_ticks = [(level, f"{10**level if logarithmic else level:.3g}") for level in levels]
+    x_ticks = [(step, f"{step:.0f}") for step in (first, (first + last) / 2, last)]
+    x_ticks[0] = (first, f"step {first:.0f}")
+    series, told = [], ""
     for style, (key, points) in zip(("first", "second"), lines.items(), strict=False):
-        path = " ".join(
-            f"{_x(step, first, last):.1f},{_y(scale(value), low, high):.1f}"
-            for step, value in points
-        )
-        parts.append(f'<polyline class="{style}" points="{path}"/>')
-        key_parts.append(
-            f'<i class="{style}"></i>{escape(keys[key])}: {points[-1][1]:.4g} at the end'
-        )
-    return (
-        f"<figure><figcaption><strong>{escape(title)}</strong></figcaption>"
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">'
-        f'{"".join(parts)}</svg><div class="key soft">{"".join(key_parts)}</div></figure>'
-    )
+        series.append(Series(style, [(step, scale(value)) for step, value in points]))
+        told += f'<i class="{style}"></i>{escape(keys[key])}: {points[-1][1]:.4g} at the end'
+    return line_chart(title, series, x_ticks, y_ticks, f'<div class="key soft">{told}</div>')
 
 
 def _points(log: Sequence[Mapping[str, Any]], key: str) -> list[Point]:
@@ -152,33 +144,6 @@ def _thin(points: list[Point]) -> list[Point]:
         return points
     chunks = np.array_split(np.array(points), _MOST_POINTS)
     return [(float(chunk[:, 0].mean()), float(chunk[:, 1].mean())) for chunk in chunks]
-
-
-def _axes(low: float, high: float, first: float, last: float, logarithmic: bool) -> str:
-    parts = []
-    for part in (0.0, 0.5, 1.0):
-        level = low + part * (high - low)
-        y = _y(level, low, high)
-        value = 10**level if logarithmic else level
-        parts.append(
-            f'<line class="axis" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>'
-        )
-        step = first + part * (last - first)
-        anchor = ("start", "middle", "end")[round(2 * part)]
-        parts.append(
-            f'<text x="{_x(step, first, last):.1f}" y="{_HEIGHT - 8}" text-anchor="{anchor}">'
-            f"{'step ' if part == 0 else ''}{step:.0f}</text>"
-        )
-    return "".join(parts)
-
-
-def _x(step: float, first: float, last: float) -> float:
-    return _LEFT + (step - first) / (last - first) * (_WIDTH - _LEFT - _RIGHT)
-
-
-def _y(value: float, low: float, high: float) -> float:
-    return _TOP + (high - value) / (high - low) * (_HEIGHT - _TOP - _BOTTOM)
 
 
 def _grey(alpha: NDArray[np.float32]) -> NDArray[np.uint8]:

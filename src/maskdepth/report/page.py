@@ -198,10 +198,11 @@ def _limits(evaluation: Mapping[str, Any]) -> str:
         "Dice and IoU leave out pictures without foreground.",
     ]
     if str(evaluation["model"]["depth"]) == "synthetic only":
+        measured = "only “Measured depth” says" if evaluation["sensor_depth"] else "nothing says"
         notes.insert(
             0,
-            "This model learned depth from drawn scenes only, and its depth is judged on drawn "
-            "scenes: nothing here says how good its depth is on photographs.",
+            "This model learned depth from drawn scenes only, and on composites its depth is "
+            f"judged on drawn scenes: {measured} how good it is on photographs.",
         )
     if any(label.startswith("teacher ") for label in evaluation["depth"].get("labels", ())):
         notes.insert(

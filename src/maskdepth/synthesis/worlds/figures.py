@@ -20,7 +20,7 @@ from maskdepth.synthesis.worlds.textures import (
 )
 from maskdepth.synthesis.worlds.vectors import frame_along, turn_y
 
-POSES = ("stand", "walk", "sit")
+_POSES = ("stand", "walk")
 
 
 def limb(start: Array, end: Array, radii: tuple[float, float], paint: Paint) -> list[Shape]:
@@ -112,15 +112,11 @@ def _lower_body(
     shapes: list[Shape] = []
     for side in (-1.0, 1.0):
         joint = at(side * 0.052 * tall * wide, hip, 0)
-        if pose == "sit":
-            knee = at(side * rng.uniform(0.06, 0.11) * tall, hip, -0.25 * tall)
-            ankle = knee + at(0, 0.05 - hip, rng.uniform(-0.1, 0.06))
-        else:
-            angle = side * swing
-            knee = joint + at(0, -np.cos(angle), -np.sin(angle)) * (0.24 * tall)
-            below = angle - max(0.0, -side) * swing * 0.9
-            ankle = knee + at(0, -np.cos(below), -np.sin(below)) * (0.24 * tall)
-            ankle[1] = max(ankle[1], 0.045 * tall if side > 0 or pose == "stand" else 0.07 * tall)
+        angle = side * swing
+        knee = joint + at(0, -np.cos(angle), -np.sin(angle)) * (0.24 * tall)
+        below = angle - max(0.0, -side) * swing * 0.9
+        ankle = knee + at(0, -np.cos(below), -np.sin(below)) * (0.24 * tall)
+        ankle[1] = max(ankle[1], 0.045 * tall if side > 0 or pose == "stand" else 0.07 * tall)
         shapes += limb(joint, knee, (thick * 1.45, thick), trousers)
         shapes += limb(knee, ankle, (thick, thick * 0.72), bare)
         toe = at(ankle[0], max(ankle[1] - 0.03 * tall, 0.02 * tall), ankle[2] - 0.045 * tall)
@@ -131,7 +127,7 @@ def _lower_body(
 
 
 def _arms(
-    rng: Rng, tall: float, pose: str, shoulder: float, wide: float, top: Paint, bare: Paint
+    rng: Rng, tall: float, shoulder: float, wide: float, top: Paint, bare: Paint
 ) -> list[Shape]:
     """Arms and hands, hanging, swinging or bent."""
     shapes: list[Shape] = []
@@ -139,8 +135,6 @@ def _arms(
     for side in (-1.0, 1.0):
         joint = at(side * 0.118 * tall * wide, shoulder, 0)
         swing, out = rng.uniform(-0.5, 0.6), rng.uniform(0.02, 0.3)
-        if pose == "sit":
-            swing = rng.uniform(0.2, 0.7)
         elbow = joint + at(side * out, -1.0, -swing) / np.sqrt(1 + swing**2 + out**2) * 0.175 * tall
         bend = swing + rng.uniform(0.1, 1.3)
         hand = elbow + at(-side * 0.1, -np.cos(bend), -np.sin(bend)) * (0.155 * tall)
@@ -152,16 +146,16 @@ def _arms(
     return shapes
 
 
-def person(rng: Rng, pose: str | None = None) -> list[Shape]:
-    """A clothed adult or child who stands, walks or sits (on something 0.27 of the height up)."""
-    chosen = pose or POSES[int(rng.integers(2))]
+def person(rng: Rng) -> list[Shape]:
+    """A clothed adult or child who stands or walks."""
+    pose = _POSES[int(rng.integers(2))]
     tall = rng.uniform(1.0, 1.45) if rng.random() < 0.15 else rng.uniform(1.5, 1.95)
     wide = rng.uniform(0.85, 1.25)
     skin = _sample_skin(rng)
     bare = mottled(rng, skin, 0.1, 0.05)
     top, trousers = sample_cloth(rng), sample_cloth(rng)
-    hip = 0.27 * tall if chosen == "sit" else 0.5 * tall
-    shapes = _lower_body(rng, tall, chosen, hip, trousers, wide)
+    hip = 0.5 * tall
+    shapes = _lower_body(rng, tall, pose, hip, trousers, wide)
 
     def soft(x: float, y: float, z: float, radii: tuple[float, float, float], own: Paint) -> None:
         size = (radii[0] * tall, radii[1] * tall, radii[2] * tall)
@@ -171,7 +165,7 @@ def person(rng: Rng, pose: str | None = None) -> list[Shape]:
     soft(0, 0.02, 0, (0.1 * wide, 0.075, 0.075 * wide), trousers)
     soft(0, 0.11, 0, (0.092 * wide, 0.12, 0.066 * wide), top)
     soft(0, 0.225, 0.005, (0.108 * wide, 0.12, 0.068 * wide), top)
-    if chosen != "sit" and rng.random() < 0.25:  # a skirt or a coat
+    if rng.random() < 0.25:  # a skirt or a coat
         low = hip - tall * rng.uniform(0.08, 0.3)
         shapes.append(
             rod(
@@ -183,7 +177,7 @@ def person(rng: Rng, pose: str | None = None) -> list[Shape]:
             )
         )
     shoulder = hip + 0.305 * tall
-    shapes += _arms(rng, tall, chosen, shoulder, wide, top, bare)
+    shapes += _arms(rng, tall, shoulder, wide, top, bare)
     neck = at(0, shoulder + 0.015 * tall, 0)
     head = neck + at(rng.normal(0, 0.01), 0.115 * tall, -0.012 * tall)
     shapes.append(rod(neck, head, (0.033 * tall, 0.027 * tall), bare))
@@ -198,7 +192,7 @@ def person(rng: Rng, pose: str | None = None) -> list[Shape]:
         )
     )
     shapes += _hair(rng, head, radii)
-    if chosen != "sit" and rng.random() < 0.2:
+    if rng.random() < 0.2:
         bag = at(0, hip + 0.2 * tall, 0.1 * tall)
         size = (0.17 * tall, 0.26 * tall, 0.09 * tall)
         shapes.append(block(bag, size, sample_cloth(rng), turn_y(0.0), rough=0.2))

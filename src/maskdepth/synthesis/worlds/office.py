@@ -39,10 +39,10 @@ def office_chair(rng: Rng) -> list[Shape]:
     return shapes
 
 
-def desk(rng: Rng, wide: float = 0.0) -> list[Shape]:
+def desk(rng: Rng) -> list[Shape]:
     """A desk or table with what people leave on it; one sits at its -z side."""
     wood = sample_wood(rng)
-    long = wide or rng.uniform(0.9, 2.2)
+    long = rng.uniform(0.9, 2.2)
     deep, tall = rng.uniform(0.6, 0.95), rng.uniform(0.68, 0.78)
     thick = rng.uniform(0.018, 0.05)
     shapes: list[Shape] = [

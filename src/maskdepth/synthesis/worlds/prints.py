@@ -203,18 +203,18 @@ def chequered(rng: Rng, first: Array, second: Array, size: float) -> Paint:
     return paint
 
 
-def grained(rng: Rng, colour: Array, size: float = 1.0) -> Paint:
+def grained(rng: Rng, colour: Array) -> Paint:
     """Wood cut along: dark lines drawn out along the longer way, with a knot here and there."""
-    warp = sample_field(rng, 0.9 * size, 3, 0.5)
-    fibre = sample_field(rng, 0.02 * size, 3, 0.7)
-    rings, strength = rng.uniform(30.0, 90.0) / size, rng.uniform(0.08, 0.35)
+    warp = sample_field(rng, 0.9, 3, 0.5)
+    fibre = sample_field(rng, 0.02, 3, 0.7)
+    rings, strength = rng.uniform(30.0, 90.0), rng.uniform(0.08, 0.35)
     upright = rng.random() < 0.5
 
     def paint(surface: Surface) -> Array:
         u, v = plane_of(surface)
         if upright:
             u, v = v, u
-        bent = v + 0.05 * size * warp.flat(u * 0.35, v, surface.footprint)
+        bent = v + 0.05 * warp.flat(u * 0.35, v, surface.footprint)
         fade = np.clip(1.5 - surface.footprint * rings / 3.0, 0.0, 1.0)
         ring = np.sin(bent * rings) * fade
         shade = np.exp(strength * ring + 0.15 * fibre.flat(u * 0.06, v, surface.footprint))
