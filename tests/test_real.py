@@ -231,6 +231,15 @@ def test_frames_come_in_the_order_of_their_numbers(frames: Path) -> None:
     assert judge_frames(Fake(bright), frames, tune=2) == padded
 
 
+def test_what_is_no_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for name, got in (("missing", "nothing there"), ("file", "a file")):
+        with pytest.raises(AssetError, match=rf"a folder of pictures at .*{name}; got {got}"):
+            judge_frames(Fake(bright), tmp_path / name)
+        with pytest.raises(AssetError, match=rf"a folder of pictures at .*{name}; got {got}"):
+            judge_sensor_depth(Fake(bright), tmp_path / name)
+
+
 def test_two_pictures_of_one_name_are_refused(frames: Path, tmp_path: Path) -> None:
     """Either could be the one that is meant: of a plate, of a frame, of a picture with depth."""
     for name in ("plate", "in000003"):

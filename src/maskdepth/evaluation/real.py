@@ -204,6 +204,7 @@ def judge_sensor_depth(
         columns["teacher"] = lambda image: teacher_disparity(teacher, image)
     if predictor.card.depth == NO_DEPTH:
         raise ModelError("a model that learned depth", "one of masks alone", "choose another")
+    _check_folder(folder)
     every: list[_DepthRow] = []
     rows: dict[str, list[_DepthRow]] = defaultdict(list)
     labels = {
@@ -275,6 +276,12 @@ def _load_depth(label: Path) -> NDArray[np.float32]:
     return depth_from_disparity(decode_disparity(codes))
 
 
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        got = "a file" if folder.exists() else "nothing there"
+        raise AssetError(f"a folder of pictures at {folder}", got, "check the path")
+
+
 def _find_picture(folder: Path, stem: str) -> Path:
     found = [
         path
@@ -291,6 +298,7 @@ def _find_picture(folder: Path, stem: str) -> Path:
 
 
 def _load_frames(folder: Path) -> tuple[list[_Frame], NDArray[np.uint8], list[_LeftOut]]:
+    _check_folder(folder)
     plate = load_picture(_find_picture(folder, "plate"))
     frames, unjudged = [], []
     for path in sorted(folder.glob("gt*.png"), key=_frame_order):
