@@ -150,9 +150,10 @@ class Worker:
         """Write a shard and its record, or check those that are there."""
         self._check()
         job = self._job
-        numbers = job.manifest().numbers(shard)
+        manifest = job.manifest()
+        numbers = manifest.numbers(shard)
         path, beside = shard_path(job.folder, shard), record_path(job.folder, shard)
-        state = check_shard(job.folder, job.manifest(), shard)
+        state = check_shard(job.folder, manifest, shard)
         if state == "damaged":
             load_record(job.folder, shard)  # says why, where it is the record
             raise DatasetError(
@@ -176,7 +177,7 @@ class Worker:
             file.write(end)
             self._check()  # a worker that is no longer wanted leaves no shard behind
         record = ShardRecord(
-            fingerprint=job.manifest().fingerprint,
+            fingerprint=manifest.fingerprint,
             first=numbers.start,
             bytes=offset + len(end),
             sha256=whole.hexdigest(),
