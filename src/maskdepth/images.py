@@ -293,6 +293,12 @@ def resize_cutout(cutout: NDArray[np.uint8], height: int, width: int) -> NDArray
     return _as_uint8(np.rint(np.concatenate([np.minimum(straight, 255), alpha], axis=2)))
 
 
+def grey_picture(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Values in [0, 1] (H, W), such as alpha, as grey levels: uint8 RGB (H, W, 3)."""
+    levels = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
+    return np.asarray(cv2.cvtColor(levels, cv2.COLOR_GRAY2RGB), np.uint8)
+
+
 def grid(cells: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
     """Cells of one size (h, w, 3) in rows of ``columns``, the last one filled up with white."""
     missing = [np.full_like(cells[0], 255)] * (-len(cells) % columns)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from maskdepth.depth import colourise
 from maskdepth.errors import UsageError
 from maskdepth.files import open_file
-from maskdepth.images import grid, save_jpeg, save_png
+from maskdepth.images import grey_picture, grid, save_jpeg, save_png
 from maskdepth.labelling.build import Dataset
 from maskdepth.labelling.storage import (
     INDEX_FILE,
@@ -259,5 +259,4 @@ def _panels(
     alpha: NDArray[np.float32],
     disparity: NDArray[np.float32],
 ) -> NDArray[np.uint8]:
-    grey = np.rint(alpha * 255).astype(np.uint8)
-    return np.hstack([image, plate, np.dstack([grey] * 3), colourise(disparity)])
+    return np.hstack([image, plate, grey_picture(alpha), colourise(disparity)])

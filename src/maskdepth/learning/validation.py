@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from maskdepth.depth import colourise
 from maskdepth.errors import NonFiniteLossError
+from maskdepth.images import grey_picture
 from maskdepth.learning.feed import Loader, place
 from maskdepth.metrics import MetricMean, mask_metrics
 
@@ -102,8 +102,8 @@ def render_preview(
                 [
                     _colours(batch["picture"][i].numpy().transpose(1, 2, 0)),
                     _colours(batch["plate"][i].numpy().transpose(1, 2, 0)),
-                    _greys(batch["alpha"][i, 0].numpy()),
-                    _greys(alpha[i, 0]),
+                    grey_picture(batch["alpha"][i, 0].numpy()),
+                    grey_picture(alpha[i, 0]),
                     colourise(target),
                     colourise(disparity[i, 0]),
                 ]
@@ -130,7 +130,3 @@ def _predict(
 def _colours(values: NDArray[Any]) -> NDArray[np.uint8]:
     levels: NDArray[np.uint8] = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
     return levels
-
-
-def _greys(values: NDArray[Any]) -> NDArray[np.uint8]:
-    return np.asarray(cv2.cvtColor(_colours(values), cv2.COLOR_GRAY2RGB), np.uint8)

@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, Final, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.depth import colourise
-from maskdepth.images import encode_jpeg
+from maskdepth.images import encode_jpeg, grey_picture
 from maskdepth.report.charts import Series, line_chart
 
 _MOST_POINTS: Final = 240
@@ -61,8 +60,8 @@ def panel_figure(panel: PanelView, names: Mapping[str, str]) -> str:
     cells = [
         _picture(panel.picture, "picture"),
         _picture(panel.plate, "plate"),
-        _picture(_grey(panel.target_alpha), "target alpha"),
-        _picture(_grey(panel.pred_alpha), "predicted alpha"),
+        _picture(grey_picture(panel.target_alpha), "target alpha"),
+        _picture(grey_picture(panel.pred_alpha), "predicted alpha"),
         _disparity(panel.target_disparity, "target disparity", "this background has no label"),
         _disparity(panel.pred_disparity, "predicted disparity", "the model never learned depth"),
     ]
@@ -144,11 +143,6 @@ def _thin(points: list[Point]) -> list[Point]:
         return points
     chunks = np.array_split(np.array(points), _MOST_POINTS)
     return [(float(chunk[:, 0].mean()), float(chunk[:, 1].mean())) for chunk in chunks]
-
-
-def _grey(alpha: NDArray[np.float32]) -> NDArray[np.uint8]:
-    levels = np.rint(np.clip(alpha, 0, 1) * 255).astype(np.uint8)
-    return np.asarray(cv2.cvtColor(levels, cv2.COLOR_GRAY2RGB), np.uint8)
 
 
 def _disparity(disparity: NDArray[np.float32] | None, caption: str, why_not: str) -> str:
