@@ -546,8 +546,12 @@ def test_what_cannot_be_measured_is_refused(
 
 
 @pytest.mark.parametrize(
-    "option", [("--count", "3"), ("--shard-size", "7"), ("--lossless",), ("--workers", "1")]
-)
+    "option",
+    [
+        ("--count", "3"), ("--shard-size", "7"), ("--lossless",), ("--workers", "1"),
+        ("--engine", "ray"),
+    ],
+)  # fmt: skip
 def test_compose_refuses_options_of_what_it_is_not_to_write(
     option: tuple[str, ...], pack: Path, tmp_path: Path, run: Run
 ) -> None:

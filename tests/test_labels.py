@@ -699,7 +699,9 @@ def test_a_partial_failure_is_named_and_ends_with_code_1(
         (["--teacher", "sensor"], "a dataset at"),
         (["--teacher", "sensor", "-o", "labels", "--all"], "--all with a dataset"),
         (["--teacher", "sensor", "-o", "labels", "--per-composite", "3"], "--per-composite with"),
-        (["--teacher", "sensor", "-o", "labels", "--engine", "ray"], "--per-composite with"),
+        (["--teacher", "sensor", "-o", "labels", "--engine", "ray"], "with --engine"),
+        (["--teacher", "sensor", "-o", "labels", "--shard-size", "3"], "with --shard-size"),
+        (["--teacher", "sensor", "-o", "labels", "--workers", "3"], "with --workers"),
         (["--teacher", "somebody/depth", "-o", "labels"], "--kind --units --licence for"),
     ],
 )

@@ -724,6 +724,16 @@ def test_wrong_use_gives_one_line_and_no_file(
     assert sorted(path.name for path in scene.iterdir()) == before
 
 
+@pytest.mark.parametrize("option", [("--kind", "depth"), ("--licence", "MIT")])
+def test_what_is_said_of_a_teacher_needs_one(
+    option: tuple[str, str], run: Any, scene: Path
+) -> None:
+    code, _, said = run(
+        "plate", scene / "hall.png", "-o", scene / "a.plate", "--depth", scene / "m.npy", *option
+    )
+    assert (code, f"--teacher with {option[0]}" in said) == (2, True)
+
+
 def test_an_output_that_is_an_input_or_no_profile_is_refused(run: Any, scene: Path) -> None:
     (scene / "hall.plate").symlink_to(scene / "hall.png")
     call = ("--disparity", scene / "d.png")

@@ -303,6 +303,12 @@ def test_labels_of_drawn_scenes_are_called_synthetic_wherever_they_lie(
     assert spec.model_copy(update={"backgrounds": backgrounds}).depth_kind == kind
 
 
+def test_drawn_scenes_too_few_to_split_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="at least 3"):
+        compose_dataset(tmp_path, tmp_path, tmp_path / "data", depth_scenes=2)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_pack_put_among_the_users_own_backgrounds_is_synthetic(tmp_path: Path) -> None:
     """What `worlds` writes is recognised by the table it comes with."""
     pack = write_sample_pack(tmp_path / "pack", scenes=3, cutouts=3)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from maskdepth.bench.setting import describe_machine, more_than, sample_dataset, time_materialise
+from maskdepth.errors import UsageError
 from maskdepth.labelling.build import Dataset
 from maskdepth.labelling.storage import Encoding
 from maskdepth.labelling.storage.layout import load_manifest, load_record
@@ -47,7 +48,7 @@ def bench_materialise(
 
     Raises:
         DependencyError: pyarrow or deflate is not installed.
-        UsageError: no more samples than processes.
+        UsageError: no more samples than processes, or too few to be measured.
         ConfigError: a size out of range.
     """
     processes = workers or os.cpu_count() or 1
@@ -57,6 +58,9 @@ def bench_materialise(
         folder = Path(name)
         dataset = sample_dataset(folder, RecipeRules().with_(size=size))
         rendering = _rendering_rate(dataset, samples)
+        # What a process does once only, such as to open the catalogue, is no encoding's.
+        first = Dataset(folder / "first", dataset.spec, ())
+        time_materialise(first, processes, shard_size=1, workers=processes)
         for number, encoding in enumerate(ENCODINGS):
             target = Dataset(folder / f"{number}", dataset.spec, ())
             start = Dataset(folder / f"{number}-start", dataset.spec, ())
@@ -65,6 +69,12 @@ def bench_materialise(
             # As many shards as processes, so that all are busy to the end.
             size_of_each = -(-samples // processes)
             busy, busy_cpu = time_materialise(target, samples, shard_size=size_of_each, **told)
+            if busy <= idle:
+                raise UsageError(
+                    "samples that take longer than the start of what writes them",
+                    f"{samples} in {busy:.2f} s, the start {idle:.2f} s",
+                    "raise --samples",
+                )
             shards = range(load_manifest(target.folder).shards)
             stored = sum(load_record(target.folder, shard).bytes for shard in shards)
             rows.append(

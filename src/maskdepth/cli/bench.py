@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from maskdepth.cli.options import Device, Preset, ShardSize, TracingDevice, Workers, print_json
+from maskdepth.cli.options import Device, Preset, TracingDevice, Workers, print_json
 
 bench_app = typer.Typer(help="Measure speed here, on this machine.", no_args_is_help=True)
 
@@ -88,7 +88,7 @@ def bench_materialising(
 @bench_app.command("engines")
 def bench_building(
     samples: Annotated[int, typer.Option(min=1, help="Of each engine.")] = 20_000,
-    shard_size: ShardSize = 1000,
+    shard_size: Annotated[int, typer.Option(min=1, help="Samples a shard.")] = 1000,
     size: Annotated[int, typer.Option(min=32, max=2048, help="Side of the composites, px.")] = 224,
     workers: Workers = None,
 ) -> None:

@@ -43,6 +43,7 @@ from maskdepth.cli.options import (
     Rules,
     RunSeed,
     Seed,
+    ShardSize,
     Size,
     Small,
     Start,
@@ -53,6 +54,7 @@ from maskdepth.cli.options import (
     Workers,
     is_quiet,
     print_json,
+    refuse_idle,
     say,
 )
 from maskdepth.cli.plate import plate
@@ -231,9 +233,7 @@ def compose(
         int | None,
         typer.Option(min=1, metavar="N", help="Write N training samples as tar shards; resumes."),
     ] = None,
-    shard_size: Annotated[
-        int | None, typer.Option(min=1, help="Samples a shard; else 1000.")
-    ] = None,
+    shard_size: ShardSize = None,
     lossless: Lossless = False,
     workers: Workers = None,
     engine: Engine = "local",
@@ -249,12 +249,18 @@ def compose(
     find_engine(engine)  # before anything is written
     if layout not in (None, "folders"):
         raise UsageError("--layout folders", repr(layout), "use that, or leave it out")
-    if count and not layout:
-        raise UsageError("--layout folders with --count", "none", "leave --count out, or add it")
-    of_shards = {"--shard-size": shard_size, "--lossless": lossless, "--workers": workers}
-    idle = next((option for option, given in of_shards.items() if given), None)
-    if idle and not materialise:
-        raise UsageError(f"--materialise N with {idle}", "none", f"leave {idle} out, or add it")
+    if not layout:
+        refuse_idle("--layout folders", {"--count": count})
+    if not materialise:
+        refuse_idle(
+            "--materialise N",
+            {
+                "--shard-size": shard_size,
+                "--lossless": lossless,
+                "--workers": workers,
+                "--engine": engine != "local",
+            },
+        )
     dataset = compose_dataset(
         cutouts,
         backgrounds,
@@ -271,7 +277,7 @@ def compose(
     if layout:
         count = count or 100
         write_folders(dataset, count)
-        say(f"{count} composites -> {output}/output_image, _bg, _mask, _depth")
+        say(f"{count} composites -> {', '.join(map(str, sorted(output.glob('output_*'))))}")
     if materialise:
         manifest = write_shards(
             dataset,

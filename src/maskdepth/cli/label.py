@@ -21,6 +21,7 @@ from maskdepth.cli.options import (
     open_source,
     prepare_source,
     print_json,
+    refuse_idle,
     say,
     tell_every,
 )
@@ -49,7 +50,7 @@ def label(
             min=1, metavar="N", help="Write N composites as shards, each labelled by itself."
         ),
     ] = None,
-    shard_size: ShardSize = 1000,
+    shard_size: ShardSize = None,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Of --engine ray: processes; else one a GPU or a node."),
@@ -78,7 +79,7 @@ def label(
     as_json: Json = False,
 ) -> None:
     """Label each background's depth once, by a teacher, a sensor's files or exact geometry."""
-    from maskdepth.labelling.build import open_dataset
+    from maskdepth.labelling.build import SHARD_SIZE, open_dataset
     from maskdepth.labelling.label_folder import label_folder
     from maskdepth.labelling.labeller import label_composites, label_dataset
     from maskdepth.synthesis.spec import SPEC_FILE
@@ -93,9 +94,10 @@ def label(
     if not is_dataset and (everything or per_composite):
         option = "--all" if everything else "--per-composite"
         raise UsageError(f"{option} with a dataset", f"{source}, a folder", "leave it out")
-    if engine != "local" and not per_composite:
-        raise UsageError(
-            f"--per-composite with --engine {engine}", "none", "leave --engine out: it is quick"
+    if not per_composite:
+        refuse_idle(
+            "--per-composite N",
+            {"--engine": engine != "local", "--shard-size": shard_size, "--workers": workers},
         )
     if per_composite and (everything or replace or force):
         option = "--all" if everything else "--replace" if replace else "--force"
@@ -111,7 +113,7 @@ def label(
             find(teacher, device=device, **told),
             per_composite,
             output=output,
-            shard_size=shard_size,
+            shard_size=shard_size or SHARD_SIZE,
             workers=workers,
             engine=engine,
             notify=say,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -79,7 +79,7 @@ Renderer = Annotated[
 ]
 Count = Annotated[int, typer.Option(min=1, help="Composites a slice to judge on.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; else one a core.")]
-ShardSize = Annotated[int, typer.Option(min=1, help="Samples a shard.")]
+ShardSize = Annotated[int | None, typer.Option(min=1, help="Samples a shard; else 1000.")]
 Engine = Annotated[
     str,
     typer.Option(
@@ -164,6 +164,20 @@ def say(message: str) -> None:
 def is_quiet() -> bool:
     """Whether --quiet was given, here or to the process that started this one."""
     return os.environ.get("MASKDEPTH_QUIET") == "1"
+
+
+def refuse_idle(needed: str, options: Mapping[str, object]) -> None:
+    """Refuse options that would do nothing, for want of the one that they belong to.
+
+    Args:
+        options: what was given for each; nothing where it is false or None.
+
+    Raises:
+        UsageError: naming the first that was given.
+    """
+    for option, given in options.items():
+        if given:
+            raise UsageError(f"{needed} with {option}", "none", f"leave {option} out, or add it")
 
 
 def print_json(value: Any) -> None:

@@ -17,6 +17,7 @@ from maskdepth.cli.options import (
     Units,
     open_source,
     print_json,
+    refuse_idle,
     say,
 )
 from maskdepth.errors import UsageError
@@ -70,6 +71,8 @@ def plate(
         raise UsageError(
             "one of --teacher, --depth and --disparity", str(len(given)), "say where depth is from"
         )
+    if teacher is None:
+        refuse_idle("--teacher", {"--kind": kind, "--units": units, "--licence": licence})
     points = [_parse_point(text) for text in point or []]
     check_profile_path(output)
     inputs = [path for path in (picture, depth, disparity) if path is not None]

@@ -95,7 +95,14 @@ def compose_dataset(
         AssetError: a folder is missing or empty, a split is empty, or ``strict`` stopped.
         StorageError: the folder holds another dataset, lies among the pictures, or another run
             writes to it.
+        UsageError: one or two drawn scenes, which are too few to split.
     """
+    if 0 < depth_scenes < LEAST_GROUPS:
+        raise UsageError(
+            f"no drawn scenes, or at least {LEAST_GROUPS}: one for each of train, val and test",
+            str(depth_scenes),
+            "raise --depth-scenes, or make it 0",
+        )
     # Resolved, so that whatever lies below the dataset folder is seen to, and moves with it.
     folder, cutouts, backgrounds = (
         Path(os.path.realpath(each)) for each in (folder, cutouts, backgrounds)
