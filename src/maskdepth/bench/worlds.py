@@ -45,13 +45,13 @@ def bench_worlds(
         is there to trace rays without a device; ``machine``.
 
     Raises:
-        UsageError: an unknown family, or none; no time; a device that is not there.
+        UsageError: an unknown family, or none; no such time; a device that is not there.
         DependencyError: a device is named and torch is not installed.
     """
     if not families or not set(families) <= set(SCENES):
         raise UsageError(f"families of {', '.join(SCENES)}", ", ".join(families), "name some")
-    if not 0 < seconds < math.inf:
-        raise UsageError("seconds to measure for, more than 0", str(seconds), "mend --seconds")
+    if not 0 <= seconds < math.inf:
+        raise UsageError("seconds to measure for, 0 or more", str(seconds), "mend --seconds")
     runs = [_Run(trace)]
     if device is not None:
         try:
