@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
@@ -96,9 +97,9 @@ class _Loader(yaml.SafeLoader):
     """Refuses a key that stands twice: the first would be lost, with all that lies below it."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for key in keys:
-            if keys.count(key) > 1 and key != "<<":
+        counts = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        for key, count in counts.items():
+            if count > 1 and key != "<<":
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key!r} twice", node.start_mark
                 )
