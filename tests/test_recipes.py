@@ -31,6 +31,7 @@ from maskdepth.synthesis.rules import (
     RecolourRules,
     RegisteredRules,
     SkylightRules,
+    ToneRules,
     plan_rules,
 )
 
@@ -394,12 +395,16 @@ def test_shadows_of_a_sample_are_equally_blue_and_move_no_other_draw() -> None:
     assert np.mean(blue) == pytest.approx(0.5, abs=0.1)
 
 
-def test_colours_and_exposure_are_drawn_from_their_ranges_and_move_no_other_draw() -> None:
-    """With and without the two, everything else about the recipes is the same."""
+def test_colours_exposure_and_tone_are_drawn_from_their_ranges_and_move_no_other_draw() -> None:
+    """With and without the three, everything else about the recipes is the same."""
     pool = make_pool(9, 6, labelled=3)
     off = FIELD.with_(recolour=RecolourRules(), exposure=ExposureRules(), plain=PlainRules())
-    on = off.with_(recolour=RecolourRules(probability=1.0), exposure=ExposureRules(probability=1.0))
-    hues, stops = [], []
+    on = off.with_(
+        recolour=RecolourRules(probability=1.0),
+        exposure=ExposureRules(probability=1.0),
+        tone=ToneRules(probability=1.0),
+    )
+    hues, stops, gains, offsets = [], [], [], []
     for before, after in zip(
         sample_recipes(off, pool, 5, 0, 400), sample_recipes(on, pool, 5, 0, 400), strict=True
     ):
@@ -410,12 +415,20 @@ def test_colours_and_exposure_are_drawn_from_their_ranges_and_move_no_other_draw
         assert 0.5 <= change.gain <= 1.6
         hues.append(change.hue_deg)
         stops.append(after.effects.exposure)
-        without = dataclasses.replace(after.effects, recolour=None, exposure=0.0)
+        gains += after.effects.tone_gains
+        offsets.append(after.effects.tone_offset)
+        without = dataclasses.replace(
+            after.effects, recolour=None, exposure=0.0, tone_gains=(1.0, 1.0, 1.0), tone_offset=0.0
+        )
         assert dataclasses.replace(after, effects=without) == before
     assert 0 <= min(hues) < 10
     assert 350 < max(hues) <= 360
     assert -1.5 <= min(stops) < -1.4
     assert 1.4 < max(stops) <= 1.5
+    assert 0.8 <= min(gains) < 0.81
+    assert 1.24 < max(gains) <= 1.25
+    assert -15 <= min(offsets) < -14
+    assert 24 < max(offsets) <= 25
 
 
 def test_plain_samples_among_others_have_no_effects_at_all() -> None:

@@ -459,6 +459,20 @@ def test_another_exposure_doubles_picture_and_plate_alike() -> None:
     assert with_effects(exposure=1.0).perturbs_plate
 
 
+def test_another_tone_is_that_of_picture_and_plate_alike() -> None:
+    """Each channel by its gain, then the offset, with the exposure in one rounding; labels stay."""
+    recipe = with_effects(gains=(1.1, 0.9, 0.5), offset=4.0)
+    tone = {"exposure": -1.0, "tone_gains": (1.2, 1.0, 0.6), "tone_offset": 10.0}
+    toned = dataclasses.replace(recipe, effects=dataclasses.replace(recipe.effects, **tone))
+    before, after = (render(each, SIZE, lit_scene()) for each in (recipe, toned))
+    for name in ("image", "plate"):
+        expected = getattr(before, name) * np.array([0.6, 0.5, 0.3]) + 10
+        assert np.abs(getattr(after, name) - expected).max() <= 0.5 + 1e-9, name
+    assert np.array_equal(after.alpha, before.alpha)
+    assert with_effects(tone_gains=(1.2, 1.0, 1.0)).perturbs_plate
+    assert with_effects(tone_offset=-1.0).perturbs_plate
+
+
 def test_a_second_object_lies_over_the_first() -> None:
     """Alpha is that of both together; where they overlap, the later one is seen."""
     card = InMemory(np.full((40, 40, 4), 255, np.uint8), plain(0))

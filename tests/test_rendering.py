@@ -175,6 +175,9 @@ EACH_EFFECT: list[dict[str, object]] = [
     {"defocus": 3.1, "motion": (-4.0, 7.0), "shadows": (OUTSIDE, CONTACT), "reflection": 0.6},
     {"plate_blur": 0.6, "blur_sigma": 0.8, "plate_shift": (2.5, -1.0)},
     {"exposure": -1.5},
+    {"tone_gains": (1.2, 1.0, 0.8)},
+    {"tone_offset": -12.5},
+    {"exposure": 0.4, "tone_gains": (0.8, 0.9, 1.2), "tone_offset": 20.0, "gains": (1.1, 1.0, 0.7)},
     {"exposure": 0.9, "gains": (1.3, 0.7, 1.0), "blur_sigma": 1.1, "scale": 0.5},
 ]
 

@@ -75,7 +75,7 @@ def test_specs_older_than_an_effect_load_and_keep_their_fingerprints() -> None:
     }
     spec = DatasetSpec.parse(values, "spec.json")
     assert spec.fingerprint == "730669358e885e09"
-    for effect in ("recolour", "exposure", "soft_plate", "defocus", "skylight"):
+    for effect in ("recolour", "exposure", "soft_plate", "defocus", "skylight", "tone"):
         changed = spec.rules.with_(**{effect: {"probability": 0.5}})
         assert spec.with_(rules=changed).fingerprint != spec.fingerprint
 

@@ -72,6 +72,8 @@ class Effects:
         exposure: of picture and plate, in stops brighter than they were taken.
         plate_blur: sigma of the plate's own blur, px.
         defocus: sigma of the objects' own blur, px.
+        tone_gains: of red, green and blue of picture and plate.
+        tone_offset: added to picture and plate, of 255.
     """
 
     shadows: tuple[Shadow, ...] = ()
@@ -89,11 +91,25 @@ class Effects:
     exposure: float = 0.0
     plate_blur: float = 0.0
     defocus: float = 0.0
+    tone_gains: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    tone_offset: float = 0.0
 
     @property
     def relights(self) -> bool:
         """Whether the picture's light is not the plate's."""
         return self.gains != (1.0, 1.0, 1.0) or self.offset != 0.0
+
+    @property
+    def develops(self) -> bool:
+        """Whether picture and plate are exposed or toned otherwise than they were taken."""
+        return self.development != ((1.0, 1.0, 1.0), 0.0)
+
+    @property
+    def development(self) -> tuple[tuple[float, float, float], float]:
+        """What picture and plate are multiplied by, red, green and blue, and what is added."""
+        exposed = 2.0**self.exposure
+        red, green, blue = (exposed * gain for gain in self.tone_gains)
+        return (red, green, blue), self.tone_offset
 
     @property
     def plate_moves(self) -> bool:
@@ -108,7 +124,7 @@ class Effects:
             or self.blur_sigma > 0
             or self.scale != 1.0
             or self.row_noise > 0
-            or self.exposure != 0.0
+            or self.develops
             or self.plate_blur > 0
         )
 
@@ -196,6 +212,11 @@ class EffectColumns:
         self._plate_blur = applies(rules.soft_plate) * between(next(u), rules.soft_plate.sigma_px)
         self._defocus = applies(rules.defocus) * between(next(u), rules.defocus.sigma_px)
         self._blueness = applies(rules.skylight) * between(next(u), rules.skylight.blueness)
+        tone = rules.tone
+        toned = applies(tone)
+        channels = [between(next(u), tone.channel_gain) for _ in range(3)]
+        self._tone_gains = 1 + toned[:, None] * (np.stack(channels, axis=1) - 1)
+        self._tone_offset = toned * between(next(u), tone.offset)
 
     def of(self, row: int) -> Effects:
         """The effects of one sample."""
@@ -215,6 +236,7 @@ class EffectColumns:
         if self._recolours[row]:
             recolour = Recolour(*map(float, self._recolour[row]))
         red, green, blue = map(float, self._gains[row])
+        red_tone, green_tone, blue_tone = map(float, self._tone_gains[row])
         return Effects(
             shadows=tuple(shadows),
             reflection=float(self._reflection[row]),
@@ -231,6 +253,8 @@ class EffectColumns:
             exposure=float(self._exposure[row]),
             plate_blur=float(self._plate_blur[row]),
             defocus=float(self._defocus[row]),
+            tone_gains=(red_tone, green_tone, blue_tone),
+            tone_offset=float(self._tone_offset[row]),
         )
 
 

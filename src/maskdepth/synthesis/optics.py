@@ -197,11 +197,6 @@ def relight(picture: Picture, gains: tuple[float, float, float], offset: float) 
     return np.asarray(cv2.LUT(picture, table.reshape(1, 256, 3)), np.uint8)
 
 
-def exposure_gains(stops: float) -> tuple[float, float, float]:
-    """What ``relight`` is to multiply by for another exposure."""
-    return (2.0**stops,) * 3
-
-
 def light_table(gains: tuple[float, float, float], offset: float) -> Picture:
     """What each of the 256 levels becomes in each channel, (256, 3); see ``relight``."""
     levels = np.arange(256)[:, None] * np.array(gains) + offset
@@ -238,10 +233,10 @@ def plate_matrix(effects: Effects, size: int) -> NDArray[np.float64]:
 
 
 def take(picture: Picture, recipe: Recipe, *, plate: bool) -> Picture:
-    """What the way from the lens to the reader does: exposure, focus, noise, resizing, JPEG."""
+    """What the way from the lens to the reader does: light, focus, noise, resizing, JPEG."""
     effects = recipe.effects
-    if effects.exposure != 0.0:
-        picture = relight(picture, exposure_gains(effects.exposure), 0.0)
+    if effects.develops:
+        picture = relight(picture, *effects.development)
     if effects.blur_sigma > 0:
         picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), effects.blur_sigma), np.uint8)
     if recipe.noise_sigma > 0:

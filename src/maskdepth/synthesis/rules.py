@@ -174,6 +174,16 @@ class ExposureRules(EffectRules):
     stops: Stops = (-1.5, 1.5)
 
 
+class ToneRules(EffectRules):
+    """Picture and plate in another tone alike: white balance, and what black comes out as.
+
+    Rooms by lamps, shade and haze, for a network that also has to read pictures without a plate.
+    """
+
+    channel_gain: Factors = (0.8, 1.25)
+    offset: SignedLevels = Field((-15.0, 25.0), description="of 255")
+
+
 class SoftPlateRules(EffectRules):
     """The plate is softer than the picture: a mean of many frames, or taken out of focus."""
 
@@ -232,6 +242,7 @@ class RecipeRules(Settings):
     soft_plate: SoftPlateRules = SoftPlateRules()
     defocus: DefocusRules = DefocusRules()
     skylight: SkylightRules = SkylightRules()
+    tone: ToneRules = ToneRules()
 
     def at_size(self, size: int) -> Self:
         """The same rules for composites of another side, the cutouts in proportion.

@@ -102,7 +102,7 @@ class DatasetSpec(Settings):
                 del asset["teacher"]
         # Nor do those change that are older than an effect which they do not have.
         unused = RecipeRules()
-        for name in ("recolour", "exposure", "soft_plate", "defocus", "skylight"):
+        for name in ("recolour", "exposure", "soft_plate", "defocus", "skylight", "tone"):
             if getattr(self.rules, name) == getattr(unused, name):
                 del values["rules"][name]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

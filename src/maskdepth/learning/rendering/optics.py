@@ -31,7 +31,6 @@ from maskdepth.synthesis.optics import (
     LEAST_HALVED,
     SHADOW_REACH,
     colour_map,
-    exposure_gains,
     light_table,
     plate_matrix,
     shadow_powers,
@@ -41,7 +40,7 @@ __all__ = [
     "blur_alpha",
     "blur_pictures",
     "cast_shadows",
-    "expose",
+    "develop",
     "harmonise",
     "move_plates",
     "put_over",
@@ -288,9 +287,9 @@ def relight(pictures: Tensor, effects: Sequence[Effects]) -> Tensor:
     return _through(pictures, [light_table(each.gains, each.offset) for each in effects])
 
 
-def expose(pictures: Tensor, stops: Sequence[float]) -> Tensor:
-    """Another exposure, clipped."""
-    return _through(pictures, [light_table(exposure_gains(each), 0.0) for each in stops])
+def develop(pictures: Tensor, effects: Sequence[Effects]) -> Tensor:
+    """Another exposure and tone, through such a table too."""
+    return _through(pictures, [light_table(*each.development) for each in effects])
 
 
 def _through(pictures: Tensor, tables: Sequence[NDArray[np.uint8]]) -> Tensor:

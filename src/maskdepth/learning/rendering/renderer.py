@@ -22,7 +22,7 @@ from maskdepth.learning.rendering.optics import (
     blur_alpha,
     blur_pictures,
     cast_shadows,
-    expose,
+    develop,
     harmonise,
     move_plates,
     put_over,
@@ -237,8 +237,8 @@ class DeviceRenderer:
             pictures = _where(shots, applies, pictures, change)
 
         where(
-            lambda s: s.recipe.effects.exposure != 0.0,
-            lambda x, s: expose(x, [shot.recipe.effects.exposure for shot in s]),
+            lambda s: s.recipe.effects.develops,
+            lambda x, s: develop(x, [shot.recipe.effects for shot in s]),
         )
         where(
             lambda s: s.recipe.effects.blur_sigma > 0,
