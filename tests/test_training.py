@@ -382,14 +382,25 @@ def test_a_seed_is_a_network(tmp_path: Path) -> None:
     assert first_row("a", 1) == first_row("b", 1) != first_row("c", 2)
 
 
-def test_a_cpu_without_units_for_bfloat16_computes_in_full(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("units", "precision"),
+    [
+        ({"avx2": True}, "fp32"),
+        ({"avx512_bf16": True, "amx_bf16": False}, "fp32"),
+        ({"avx512_bf16": True, "amx_bf16": True}, "bf16"),
+        (None, "fp32"),
+    ],
+)
+def test_a_cpu_computes_in_bfloat16_where_it_multiplies_matrices_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, units: dict[str, bool] | None, precision: str
 ) -> None:
+    """Vectors of it are not enough; a torch that cannot tell counts as without."""
+    if units is None:
+        monkeypatch.delattr(torch.cpu, "get_capabilities")
+    else:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units)
     config = tiny_config(steps=1, mixed_precision="auto")
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
-    assert tiny_train(tmp_path / "a", config).machine["precision"] == "fp32"
-    monkeypatch.delattr(torch.cpu, "get_capabilities")
-    assert tiny_train(tmp_path / "b", config).machine["precision"] == "fp32"
+    assert tiny_train(tmp_path, config).machine["precision"] == precision
 
 
 def test_training_does_not_disturb_the_callers_draws(tmp_path: Path) -> None:

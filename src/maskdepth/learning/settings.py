@@ -49,7 +49,8 @@ class TrainingConfig(Settings):
         renderer: what renders the training's composites: "cpu" is the workers, "device" whatever
             trains; "auto" is the device where that is a GPU and there are fewer than 8 workers.
             Both give the same pixels, but for a few in a million.
-        mixed_precision: "auto" is bfloat16 on GPUs and CPUs that compute in it, else off.
+        mixed_precision: "auto" is bfloat16 on GPUs that compute in it and on CPUs that multiply its
+            matrices (AMX), else off.
     """
 
     preset: str = "small"
