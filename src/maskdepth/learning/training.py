@@ -40,6 +40,7 @@ from maskdepth.learning.feed import (
     make_loader,
 )
 from maskdepth.learning.journal import Journal, Reporter, TrainingProgress, make_display
+from maskdepth.learning.memory import keep_freed_memory
 from maskdepth.learning.model import build_model
 from maskdepth.learning.optimisation import Learner
 from maskdepth.learning.settings import TrainingConfig, learning_rate_at, preset_config
@@ -130,6 +131,7 @@ def train(
     state = find_state(run_folder / STATE_FILE, config, fingerprint, resume)
     accelerator = _make_accelerator(config, device)
     with ExitStack() as stack:
+        stack.enter_context(keep_freed_memory())
         torch.set_flush_denormal(True)  # without it, CPU training falls to a quarter of its speed
         stack.callback(torch.set_flush_denormal, False)  # else the caller's tiny numbers are 0
         # OpenCV's threads stay behind in a fork, and a worker would wait for them without end.
