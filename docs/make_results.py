@@ -2,7 +2,8 @@
 
 python docs/make_results.py                                   write the page anew
 python docs/make_results.py --from report.json --bench bench.json
-                                                              take new figures, then write it
+                                                              take new figures, then write it; of
+                                                              one alone, the other's stay
 python docs/make_results.py --check                           exit code 1 when it is out of date
 
 ``report.json`` is what `maskdepth evaluate` leaves beside its report, ``bench.json`` what
@@ -29,7 +30,6 @@ from results_goals import (
 
 FOLDER = Path(__file__).resolve().parent
 PAGE, FIGURES = FOLDER / "results.md", FOLDER / "results.json"
-FORMAT, VERSION = "maskdepth-results", 1
 KEPT = ("dice", "boundary_f", "iou", "sad", "mse", "abs_rel", "delta1", "ordinal_accuracy")
 SPANS = ("dice", "boundary_f", "abs_rel", "delta1")
 DROPPED = ("dice_by_index", "abs_rel_by_index", "depth_dice", "flagged", "how_often")
@@ -93,18 +93,17 @@ SENSOR_ROWS = {
 }
 
 
-def distil(evaluation: Mapping[str, Any], bench: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What the page needs of an evaluation, rounded, and of a bench if there is one."""
-    kept = _distilled(evaluation)
-    assert isinstance(kept, dict)
-    latency = None if bench is None else _distilled(bench)
-    for part in _LATENCIES if isinstance(latency, dict) else ():
+def distil_bench(bench: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page needs of a bench, rounded."""
+    latency: dict[str, Any] = _distilled(bench)
+    for part in _LATENCIES:
         for row in latency[part]:
             row["model"] = Path(row["model"]).name  # a path is nobody's business
-    return {"format": FORMAT, "version": VERSION, "evaluation": kept, "bench": latency}
+    return latency
 
 
 def _distilled(value: Any) -> Any:
+    """Rounded, and without what the page does not show."""
     if isinstance(value, float):
         return round(value, DIGITS) if abs(value) >= SMALL else float(f"{value:.{DIGITS}g}")
     if isinstance(value, list):
@@ -317,8 +316,7 @@ def _latency(bench: Mapping[str, Any] | None) -> Iterator[str]:
     yield "## Latency\n"
     yield (
         f"One picture at a time, all in turn, on {machine}: one run. What another run on such a "
-        "machine gives, at another hour, is in [section 4 of the experiments](experiments.md), and "
-        "what a second reading of outlines adds to a whole prediction in section 28.\n"
+        "machine gives, at another hour, is in [section 4 of the experiments](experiments.md).\n"
     )
     for part, title in _LATENCIES.items():
         yield f"**{title}**:\n"
@@ -350,12 +348,15 @@ def main() -> int:
     parser.add_argument("--bench", type=Path, help="JSON of `maskdepth bench predict`")
     parser.add_argument("--check", action="store_true", help="change nothing, only compare")
     given = parser.parse_args()
+    results = json.loads(FIGURES.read_text(encoding="utf-8"))
     if given.source:
-        bench = json.loads(given.bench.read_text(encoding="utf-8")) if given.bench else None
-        results = distil(json.loads(given.source.read_text(encoding="utf-8")), bench)
+        results["evaluation"] = _distilled(json.loads(given.source.read_text(encoding="utf-8")))
+    if given.bench:
+        results["bench"] = distil_bench(json.loads(given.bench.read_text(encoding="utf-8")))
+    if given.source or given.bench:
         text = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False)
         FIGURES.write_text(text + "\n", encoding="utf-8")
-    page = document(json.loads(FIGURES.read_text(encoding="utf-8")))
+    page = document(results)
     if given.check:
         return int(not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page)
     PAGE.write_text(page, encoding="utf-8")

@@ -96,7 +96,7 @@ def test_latency_is_judged_by_precision_and_against_seed(tmp_path: Path) -> None
     mine = str(tmp_path / "mine")
     networks = [row(mine, "fp32", 7.5), row(mine, "int8", 8.5), row("seed", "fp32", 290.0)]
     bench = {"networks": networks, "predictors": [], "missing": ["openvino"], "machine": {"n": 2}}
-    results = make_results.distil(_results()["evaluation"], bench)
+    results = {**_results(), "bench": make_results.distil_bench(bench)}
     goals = list(make_results.must_hold(results["evaluation"], results["bench"]))
     verdicts = {name: met for name, _, _, met in goals if name.startswith("latency")}
     assert list(verdicts.values()) == ["yes", "**no**", "**no**"]
