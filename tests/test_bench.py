@@ -156,7 +156,7 @@ def test_bench_materialise_compares_encodings_with_the_default(
     """Every one in time, processor time and bytes; PNG pictures take more room than JPEG."""
     pytest.importorskip("pyarrow")
     monkeypatch.setattr("maskdepth.bench.materialise.ENCODINGS", ENCODINGS[::4])
-    result = bench_materialise(samples=4, size=32, workers=1)
+    result = bench_materialise(samples=200, size=96, workers=1)
     default, *others = result["encodings"]
     for figure in ("samples_per_second", "cpu_ms_per_sample", "bytes_per_sample"):
         assert default[f"{figure}_ratio"] == 1
@@ -165,7 +165,19 @@ def test_bench_materialise_compares_encodings_with_the_default(
     assert [default["picture"], others[0]["picture"]] == ["jpeg", "png"]
     assert default["bytes_per_sample"] < others[0]["bytes_per_sample"]
     assert result["rendering"] > 0
-    assert (result["samples"], result["size"], result["workers"]) == (4, 32, 1)
+    assert (result["samples"], result["size"], result["workers"]) == (200, 96, 1)
+
+
+@pytest.mark.parametrize("times", [((0.5, 0.2), (0.4, 0.3)), ((0.4, 0.2), (0.5, 0.2))])
+def test_bench_materialise_refuses_samples_that_are_too_few_to_be_measured(
+    monkeypatch: pytest.MonkeyPatch, times: tuple[tuple[float, float], tuple[float, float]]
+) -> None:
+    """By the clock, or by the processor's, which ticks in hundredths of a second."""
+    pytest.importorskip("pyarrow")
+    told = iter([(0.0, 0.0), *times])  # a first run, the start alone, the samples
+    monkeypatch.setattr("maskdepth.bench.materialise.time_materialise", lambda *_, **__: next(told))
+    with pytest.raises(UsageError, match="raise --samples"):
+        bench_materialise(samples=4, size=32, workers=1)
 
 
 def test_bench_train_says_what_share_of_the_peak_it_reaches() -> None:
