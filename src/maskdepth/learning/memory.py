@@ -20,7 +20,7 @@ def keep_freed_memory() -> Iterator[None]:
     """Within, freed blocks of up to 32 MB stay with the process; afterwards they go back.
 
     A step on a CPU takes and frees some hundred MB. Linux' C library hands them back at once, and
-    the system clears each page before it gives it out again: a tenth of the step. Does nothing
+    the system clears each page before it gives it out again: 5 to 10 % of the step. Does nothing
     where the C library is another.
     """
     library = ctypes.CDLL(None) if sys.platform == "linux" else None

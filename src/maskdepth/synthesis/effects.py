@@ -102,7 +102,8 @@ class Effects:
     @property
     def develops(self) -> bool:
         """Whether picture and plate are exposed or toned otherwise than they were taken."""
-        return self.development != ((1.0, 1.0, 1.0), 0.0)
+        toned = self.tone_gains != (1.0, 1.0, 1.0) or self.tone_offset != 0.0
+        return toned or self.exposure != 0.0
 
     @property
     def development(self) -> tuple[tuple[float, float, float], float]:
