@@ -50,10 +50,10 @@ docs: $(VENV)/.docs-installed cli-page  ## the documentation as a site in site/
 	$(BIN)/mkdocs build --quiet --strict
 
 cli-page: $(VENV)/.installed  ## docs/cli.md from the command line itself
-	$(BIN)/python docs/make_cli.py
+	$(BIN)/python tools/make_cli.py
 
 results-page: $(VENV)/.installed  ## docs/results.md from docs/results.json
-	$(BIN)/python docs/make_results.py
+	$(BIN)/python tools/make_results.py
 
 wheel: $(VENV)/.installed  ## dist/*.whl, built with the pinned hatchling
 	$(BIN)/python -m build --wheel --no-isolation

@@ -29,8 +29,8 @@ from typing import Any
 import cv2
 
 from maskdepth import cli
-from maskdepth.labelling import build  # noqa: F401 - here once, rather than in every child
-from maskdepth.labelling.storage import index
+from maskdepth.datasets import build  # noqa: F401 - here once, rather than in every child
+from maskdepth.datasets.shards import index
 from maskdepth.synthesis.worlds import write_sample_pack
 
 COUNT, SHARD_SIZE, FEWER = 48, 8, 20

@@ -27,15 +27,20 @@ PACKAGE = Path(maskdepth.__file__).resolve().parent
 # In this order: a room imports from itself and from the rooms before it.
 ROOMS: dict[str, frozenset[str]] = {
     "ground": frozenset(
-        {"errors", "files", "images", "depth", "metrics", "config", "devices", "processes"}
+        {
+            *("errors", "_version", "files", "records", "locks", "images", "depth", "metrics"),
+            *("config", "devices", "processes"),
+        }
     ),
+    "inference": frozenset({"inference"}),
+    "media": frozenset({"media"}),
     "synthesis": frozenset({"synthesis"}),
     "labelling": frozenset({"labelling"}),
-    "inference": frozenset({"inference"}),
+    "datasets": frozenset({"datasets"}),
     "learning": frozenset({"learning"}),
     "surfaces": frozenset(
         {
-            *("evaluation", "pipeline", "report", "bench", "video", "server", "web", "cli"),
+            *("evaluation", "pipeline", "report", "bench", "server", "cli"),
             "__main__",
         }
     ),
@@ -46,7 +51,6 @@ SURFACE_ARROWS = {
     "__main__": frozenset({"cli"}),
     "pipeline": frozenset({"evaluation", "report"}),
     "bench": frozenset({"evaluation"}),
-    "server": frozenset({"web"}),
 }
 LEARNING_ONLY = frozenset(
     {"torch", "accelerate", "safetensors", "torchmetrics", "onnx", "onnxscript"}
@@ -56,7 +60,7 @@ LEARNING_ONLY = frozenset(
 WITH_TORCH_LATE = ("labelling.teachers.", "devices")
 # What cli may import at module level, beside the standard library: packages, and our own modules.
 CLI_PACKAGES = frozenset({"typer"})
-CLI_MODULES = frozenset({"", "errors", "cli"})
+CLI_MODULES = frozenset({"_version", "errors", "cli"})
 # Processes start in one module, which sees to it that Ctrl-C finds them ready.
 POOLS = frozenset({"concurrent.futures.ProcessPoolExecutor", "multiprocessing.Pool"})
 
@@ -293,6 +297,7 @@ def test_the_command_line_loads_nothing_heavy() -> None:
 _SOUND = {
     "__init__.py": '"""Front."""\nfrom typing import TYPE_CHECKING\n'
     "if TYPE_CHECKING:\n    from house.inference.predictor import P\n",
+    "_version.py": '"""Version."""\n__version__ = "1"\n',
     "errors.py": '"""Errors."""\nclass E(Exception): ...\n',
     "depth.py": '"""Depth."""\nimport numpy as np\nfrom house.errors import E\n',
     "synthesis/__init__.py": '"""Synthesis."""\n',
@@ -306,7 +311,7 @@ _SOUND = {
     "pipeline.py": '"""Pipeline."""\nfrom house import evaluation, report\n'
     "def fit():\n    from house.learning.model import m\n",
     "cli.py": '"""CLI."""\nimport sys\nfrom pathlib import Path\nimport typer\n'
-    "from house import __version__\nfrom house.errors import E\n"
+    "from house._version import __version__\nfrom house.errors import E\n"
     "def fit():\n    from house.pipeline import fit\n",
 }
 

@@ -17,9 +17,9 @@ from maskdepth.bench.compose import PillowPictures, render_with_pillow
 from maskdepth.bench.contenders import find_contenders
 from maskdepth.bench.materialise import ENCODINGS
 from maskdepth.bench.predict import measure_memory
+from maskdepth.datasets.build import Dataset, compose_dataset
 from maskdepth.errors import UsageError
-from maskdepth.inference.finding import SHIPPED, find_model
-from maskdepth.labelling.build import Dataset, compose_dataset
+from maskdepth.inference.model.locate import SHIPPED, find_model
 from maskdepth.learning.arithmetic import count_training_flops
 from maskdepth.synthesis.recipes import sample_recipes
 from maskdepth.synthesis.renderer import render

@@ -457,7 +457,7 @@ def test_quiet_says_nothing_but_errors(pack: Path, tmp_path: Path, run: Run) -> 
 
 def test_version_is_the_packages(run: Run) -> None:
     """`maskdepth --version` prints name and version on stdout."""
-    from maskdepth import __version__
+    from maskdepth._version import __version__
 
     done = run("--version")
     assert (done.code, done.out) == (0, f"maskdepth {__version__}\n")

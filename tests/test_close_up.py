@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from maskdepth import Predictor
-from maskdepth.inference.close_up import find_close_up, loses_foreground
-from maskdepth.inference.model_folder import ModelCard
-from maskdepth.inference.refinement import look_about
+from maskdepth.inference.matting.close_up import find_close_up, loses_foreground
+from maskdepth.inference.matting.refinement import look_about
+from maskdepth.inference.model.folder import ModelCard
 
 Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]

@@ -21,7 +21,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
 def _load_generator(name: str) -> ModuleType:
-    specification = importlib.util.spec_from_file_location(name, ROOT / f"docs/{name}.py")
+    specification = importlib.util.spec_from_file_location(name, ROOT / f"tools/{name}.py")
     assert specification is not None
     assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
@@ -29,7 +29,7 @@ def _load_generator(name: str) -> ModuleType:
     return module
 
 
-sys.path.append(str(ROOT / "docs"))  # its scripts import each other
+sys.path.append(str(ROOT / "tools"))  # its scripts import each other
 make_cli = _load_generator("make_cli")
 make_results = _load_generator("make_results")
 
@@ -53,7 +53,7 @@ def test_the_command_line_page_is_up_to_date() -> None:
     from maskdepth.cli import app
 
     page = make_cli.PAGE.read_text(encoding="utf-8")
-    assert page == make_cli.document(app), "run python docs/make_cli.py"
+    assert page == make_cli.document(app), "run python tools/make_cli.py"
 
 
 def _results() -> Any:
@@ -62,7 +62,7 @@ def _results() -> Any:
 
 def test_the_results_page_is_up_to_date() -> None:
     page = make_results.PAGE.read_text(encoding="utf-8")
-    assert page == make_results.document(_results()), "run python docs/make_results.py"
+    assert page == make_results.document(_results()), "run python tools/make_results.py"
 
 
 def test_a_figure_that_falls_short_is_no_longer_met() -> None:

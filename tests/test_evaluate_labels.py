@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from maskdepth import cli
+from maskdepth.datasets.build import Dataset, compose_dataset
 from maskdepth.errors import UsageError
 from maskdepth.evaluation import judge_labels
-from maskdepth.labelling.build import Dataset, compose_dataset
 from maskdepth.labelling.teachers import TeacherInfo
 from maskdepth.synthesis.recipes import sample_recipes
 from maskdepth.synthesis.renderer import Composite, render

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from maskdepth.errors import ConfigError, ModelError, StorageError
-from maskdepth.inference.backend import INPUTS, OUTPUTS
+from maskdepth.inference.model.backend import INPUTS, OUTPUTS
 from maskdepth.learning.export import check_parity, export_onnx
 from maskdepth.learning.model import build_model
 from tiny_network import TinyNetwork

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from skimage.measure import blur_effect
 
-from maskdepth.inference.health import PlateHealth, measure_health
+from maskdepth.inference.plate.health import PlateHealth, measure_health
 
 SIZE = (180, 240)
 

@@ -23,9 +23,9 @@ from onnx import TensorProto, helper
 from maskdepth.errors import ModelError
 from maskdepth.files import file_checksum
 from maskdepth.images import save_png
-from maskdepth.inference.finding import find_model, is_hub_id
-from maskdepth.inference.model_folder import ModelCard, save_card
-from maskdepth.inference.model_page import model_page
+from maskdepth.inference.model.folder import ModelCard, save_card
+from maskdepth.inference.model.locate import find_model, is_hub_id
+from maskdepth.inference.model.page import model_page
 
 HUB_ID = "someone/park-model"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

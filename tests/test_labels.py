@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 
 from folders import contents
 from maskdepth import cli
+from maskdepth.datasets.build import Dataset, compose_dataset, materialise, open_dataset
+from maskdepth.datasets.inspection import describe, inspect_dataset
+from maskdepth.datasets.label_dataset import label_composites, label_dataset
+from maskdepth.datasets.shards import ShardReader
 from maskdepth.depth import decode_disparity, encode_disparity
 from maskdepth.errors import AssetError, StorageError, TeacherError, UsageError
 from maskdepth.evaluation.tally import find_depth_pool
 from maskdepth.images import load_grey16, load_picture, save_jpeg, save_png
-from maskdepth.labelling.build import Dataset, compose_dataset, materialise, open_dataset
-from maskdepth.labelling.inspection import describe, inspect_dataset
-from maskdepth.labelling.label_checks import (
+from maskdepth.labelling.checks import (
     check_map,
     doubts,
     edge_agreement,
@@ -31,8 +33,6 @@ from maskdepth.labelling.label_checks import (
     vertical_order,
 )
 from maskdepth.labelling.label_folder import label_folder
-from maskdepth.labelling.labeller import label_composites, label_dataset
-from maskdepth.labelling.storage import ShardReader
 from maskdepth.labelling.teachers import TeacherInfo, disparity_map
 from maskdepth.labelling.teachers.recorded import ExactDepth, SensorDepth
 from maskdepth.synthesis.assets import scan_backgrounds
@@ -624,7 +624,7 @@ def test_training_can_learn_from_composites_labelled_one_by_one(
 ) -> None:
     torch = pytest.importorskip("torch")
     pytest.importorskip("pyarrow")
-    from maskdepth.labelling.storage import StoredDisparity
+    from maskdepth.datasets.shards import StoredDisparity
     from maskdepth.learning.dataset import CompositeDataset
 
     label_composites(dataset, Leveller(), 6, output=tmp_path / "taught")

@@ -27,10 +27,10 @@ from maskdepth import cli
 from maskdepth.depth import disparity_from_depth
 from maskdepth.errors import MaskdepthError, PictureError, PlateError, UsageError
 from maskdepth.evaluation import distance as judging
-from maskdepth.inference.calibration import KnownPoint, calibrate
-from maskdepth.inference.health import PlateHealth
-from maskdepth.inference.model_folder import ModelCard
-from maskdepth.inference.plate import (
+from maskdepth.inference.model.folder import ModelCard
+from maskdepth.inference.plate.calibration import KnownPoint, calibrate
+from maskdepth.inference.plate.health import PlateHealth
+from maskdepth.inference.plate.profile import (
     PlateProfile,
     load_profile,
     profile_from_depth,
@@ -38,7 +38,7 @@ from maskdepth.inference.plate import (
     save_profile,
 )
 from maskdepth.inference.predictor import Predictor
-from maskdepth.inference.sources import find_jobs, predict_all
+from maskdepth.media.pictures import find_jobs, predict_all
 
 HEIGHT, WIDTH = 60, 80
 CARD = ModelCard("test", None, 224, "exact", "0.1.0", {}, 0)

@@ -33,8 +33,8 @@ from maskdepth.errors import (
     UsageError,
 )
 from maskdepth.files import file_checksum
-from maskdepth.inference.backend import OnnxBackend
-from maskdepth.inference.model_folder import (
+from maskdepth.inference.model.backend import OnnxBackend
+from maskdepth.inference.model.folder import (
     CARD_FILE,
     NETWORK_FILE,
     ModelCard,
@@ -787,7 +787,7 @@ def test_importing_the_package_loads_nothing() -> None:
 
 
 def test_predicting_needs_neither_torch_nor_pydantic() -> None:
-    loaded = _modules_after("import maskdepth.inference.predictor, maskdepth.inference.sources")
+    loaded = _modules_after("import maskdepth.inference.predictor, maskdepth.media.pictures")
     assert not loaded & {"torch", "pydantic", "yaml", "onnx"}
     assert "onnxruntime" not in loaded, "it is loaded when a model is"
 

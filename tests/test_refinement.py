@@ -16,9 +16,13 @@ from numpy.typing import NDArray
 from maskdepth import Predictor
 from maskdepth.errors import ModelError
 from maskdepth.images import resize
-from maskdepth.inference.model_folder import ModelCard
-from maskdepth.inference.neighbourhood import squares_about
-from maskdepth.inference.outline import (
+from maskdepth.inference.matting.colour_samples import (
+    SAMPLE_FEATURES,
+    describe_samples,
+    try_colours,
+)
+from maskdepth.inference.matting.evidence import squares_about
+from maskdepth.inference.matting.outline import (
     AVERAGED,
     FEATURES,
     MAP_RADII,
@@ -26,9 +30,9 @@ from maskdepth.inference.outline import (
     describe_outline,
     load_reader,
 )
-from maskdepth.inference.perceptron import Perceptron
-from maskdepth.inference.refinement import decide, find_outline, look_about, refine_alpha
-from maskdepth.inference.samples import SAMPLE_FEATURES, describe_samples, try_colours
+from maskdepth.inference.matting.perceptron import Perceptron
+from maskdepth.inference.matting.refinement import decide, find_outline, look_about, refine_alpha
+from maskdepth.inference.model.folder import ModelCard
 from maskdepth.metrics import mask_metrics
 
 Floats = NDArray[np.float32]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from maskdepth.inference.registration import register_plate
+from maskdepth.inference.plate.registration import register_plate
 
 SIDE = 224
 Picture = NDArray[np.uint8]

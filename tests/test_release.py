@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 import maskdepth
 from folders import contents
 from maskdepth import Predictor
+from maskdepth.datasets.build import Dataset, compose_dataset
 from maskdepth.errors import (
     DatasetError,
     ModelError,
@@ -32,12 +33,11 @@ from maskdepth.errors import (
     UsageError,
     WeightsNotShippedError,
 )
-from maskdepth.inference.lineage import complete_assets, find_assets, load_parent, used_assets
-from maskdepth.inference.model_folder import ModelCard, load_model_folder, read_card
-from maskdepth.inference.outline import READER_FILE
-from maskdepth.labelling.build import Dataset, compose_dataset
+from maskdepth.inference.matting.outline import READER_FILE
+from maskdepth.inference.model.folder import ModelCard, load_model_folder, read_card
 from maskdepth.learning.checkpoint import load_weights, save_weights
 from maskdepth.learning.export import check_parity
+from maskdepth.learning.lineage import complete_assets, find_assets, load_parent, used_assets
 from maskdepth.learning.release import starting_network
 from maskdepth.learning.settings import preset_config
 from maskdepth.pipeline import export_model, train_model
@@ -439,7 +439,7 @@ def shipped() -> Path:
 def test_without_its_files_the_shipped_model_is_a_clear_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("maskdepth.inference.finding.package_files", lambda _: tmp_path)
+    monkeypatch.setattr("maskdepth.inference.model.locate.package_files", lambda _: tmp_path)
     for model in (None, "shipped"):
         with pytest.raises(WeightsNotShippedError, match="maskdepth fit"):
             Predictor.from_pretrained(model)
@@ -450,7 +450,7 @@ def test_the_shipped_model_is_found_in_the_package(
 ) -> None:
     """A model folder `weights` among the package's files is the one that a first call loads."""
     shutil.copytree(released, tmp_path / "weights")
-    monkeypatch.setattr("maskdepth.inference.finding.package_files", lambda _: tmp_path)
+    monkeypatch.setattr("maskdepth.inference.model.locate.package_files", lambda _: tmp_path)
     for model in (None, "shipped"):
         assert Predictor.from_pretrained(model, precision="int8").card == read_card(released)
 
@@ -494,10 +494,10 @@ def test_the_wheel_would_hold_the_weights(tmp_path: Path) -> None:
     project = tmp_path / "project"
     folder = project / "src" / "maskdepth"
     (folder / "weights").mkdir(parents=True)
-    (folder / "__init__.py").write_text('"""Package."""\n__version__ = "0"\n')
+    (folder / "_version.py").write_text('__version__ = "0"\n')
     files = {Path("maskdepth/weights") / name for name in WHOLE}
-    files.add(Path("maskdepth/inference") / READER_FILE)
-    (folder / "inference").mkdir()
+    files.add(Path("maskdepth/inference/matting") / READER_FILE)
+    (folder / "inference" / "matting").mkdir(parents=True)
     for file in files:
         (project / "src" / file).write_bytes(b"bytes")
     for name in ("pyproject.toml", "README.md", "LICENSE", ".gitignore"):

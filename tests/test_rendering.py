@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
+from maskdepth.datasets.build import Dataset, compose_dataset
 from maskdepth.errors import ConfigError, DatasetError
 from maskdepth.images import decode_jpeg, encode_jpeg
-from maskdepth.labelling.build import Dataset, compose_dataset
 from maskdepth.learning.dataset import CompositeDataset
 from maskdepth.learning.feed import BatchSamples, Feed, make_batches
 from maskdepth.learning.rendering import DeviceComposites, DeviceRenderer

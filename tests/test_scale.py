@@ -21,10 +21,10 @@ import pytest
 
 from folders import contents
 from maskdepth.bench import bench_engines
+from maskdepth.datasets.build import Dataset, compose_dataset, materialise
+from maskdepth.datasets.shards import ShardReader, cluster
+from maskdepth.datasets.shards.cluster import plan_actors
 from maskdepth.errors import DependencyError, MaskdepthError, StorageError, TeacherError, UsageError
-from maskdepth.labelling.build import Dataset, compose_dataset, materialise
-from maskdepth.labelling.storage import ShardReader, cluster
-from maskdepth.labelling.storage.cluster import plan_actors
 from maskdepth.labelling.teachers import Teacher, TeacherOpener, open_teacher, teacher_opener
 from maskdepth.synthesis.rules import RecipeRules
 from maskdepth.synthesis.worlds import write_sample_pack

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from maskdepth.errors import StorageError, UsageError
-from maskdepth.inference.model_folder import ModelCard
+from maskdepth.inference.model.folder import ModelCard
 from maskdepth.inference.predictor import Predictor
-from maskdepth.inference.sources import Job, find_jobs, predict_all
+from maskdepth.media.pictures import Job, find_jobs, predict_all
 
 CARD = ModelCard(
     preset="test",

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from folders import contents
+from maskdepth.datasets.build import compose_dataset, open_dataset, write_folders
 from maskdepth.errors import AssetError, DatasetError, StorageError, UsageError
 from maskdepth.evaluation.masks import mask_origin
 from maskdepth.files import write_text
 from maskdepth.images import resize, save_png
-from maskdepth.labelling.build import compose_dataset, open_dataset, write_folders
 from maskdepth.synthesis.recipes import sample_recipe
 from maskdepth.synthesis.renderer import render
 from maskdepth.synthesis.rules import RecipeRules

@@ -29,7 +29,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from folders import contents
-from maskdepth import errors
+from maskdepth import errors, locks
+from maskdepth.datasets.build import Dataset, compose_dataset, materialise
+from maskdepth.datasets.inspection import inspect_dataset, save_sheet
+from maskdepth.datasets.shards import Encoding, ShardReader
+from maskdepth.datasets.shards.png import pack_png
+from maskdepth.datasets.shards.samples import pack_members, tar_end
 from maskdepth.depth import encode_disparity
 from maskdepth.errors import (
     DatasetError,
@@ -39,11 +44,7 @@ from maskdepth.errors import (
 )
 from maskdepth.files import write_text
 from maskdepth.images import decode_jpeg, decode_png, encode_jpeg, encode_png, load_picture
-from maskdepth.labelling.build import Dataset, compose_dataset, materialise
-from maskdepth.labelling.inspection import inspect_dataset, save_sheet
-from maskdepth.labelling.storage import Encoding, ShardReader, lock, writer_lock
-from maskdepth.labelling.storage.png import pack_png
-from maskdepth.labelling.storage.samples import pack_members, tar_end
+from maskdepth.locks import writer_lock
 from maskdepth.synthesis.recipes import sample_recipes
 from maskdepth.synthesis.renderer import Composite, render
 from maskdepth.synthesis.rules import PRIOR_WORK, RecipeRules
@@ -464,7 +465,7 @@ def test_a_second_writer_is_refused(make: Make) -> None:
     dataset = make(count=0)
     code = (
         "import sys; from pathlib import Path\n"
-        "from maskdepth.labelling.storage import writer_lock\n"
+        "from maskdepth.locks import writer_lock\n"
         f"with writer_lock(Path({str(dataset.folder)!r})): print('held', flush=True); input()"
     )
     holder = subprocess.Popen(
@@ -502,8 +503,8 @@ def test_a_writer_that_ends_between_two_looks_is_no_writer(
         seen.append(descriptor)
         return try_lock(descriptor)
 
-    try_lock = lock._try_lock
-    monkeypatch.setattr(lock, "_try_lock", ends_first)
+    try_lock = locks._try_lock
+    monkeypatch.setattr(locks, "_try_lock", ends_first)
     with writer_lock(tmp_path):
         assert path.read_text() == f"{os.getpid()}\n"
     assert len(seen) == 2

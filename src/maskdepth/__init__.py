@@ -11,14 +11,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from maskdepth._version import __version__
+
 if TYPE_CHECKING:
     from maskdepth.errors import MaskdepthError
     from maskdepth.inference.prediction import Prediction
     from maskdepth.inference.predictor import Predictor
 
 __all__ = ["MaskdepthError", "Prediction", "Predictor", "__version__"]
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "MaskdepthError": "maskdepth.errors",

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from maskdepth.datasets.build import Dataset, compose_dataset, open_dataset
+from maskdepth.datasets.shards import ShardReader, StoredDisparity
 from maskdepth.devices import pick_device
 from maskdepth.errors import DatasetError, DependencyError, StorageError, UsageError
 from maskdepth.evaluation import Evidence, evaluate, select_panels
 from maskdepth.evaluation.benchmark import FORMAT as EVALUATION_FORMAT
 from maskdepth.files import make_folder, write_text
 from maskdepth.images import save_png
-from maskdepth.inference.finding import SHIPPED, find_model
-from maskdepth.inference.lineage import load_assets, load_lineage, load_parent, save_lineage
-from maskdepth.inference.model_folder import (
+from maskdepth.inference.model.folder import (
     ASSETS_FILE,
     CARD_FILE,
     INT8_FILE,
@@ -32,10 +32,9 @@ from maskdepth.inference.model_folder import (
     read_card,
     save_card,
 )
+from maskdepth.inference.model.locate import SHIPPED, find_model
 from maskdepth.inference.predictor import Predictor
-from maskdepth.inference.versions import refuse_foreign
-from maskdepth.labelling.build import Dataset, compose_dataset, open_dataset
-from maskdepth.labelling.storage import ShardReader, StoredDisparity
+from maskdepth.records import refuse_foreign
 from maskdepth.report import write_report
 from maskdepth.synthesis.label_facts import TeacherLabel
 from maskdepth.synthesis.recipes import sample_recipe
@@ -105,6 +104,7 @@ def train_model(
     try:
         from maskdepth.learning.dataset import CompositeDataset
         from maskdepth.learning.feed import count_workers, training_catalogue
+        from maskdepth.learning.lineage import load_lineage, load_parent, save_lineage
         from maskdepth.learning.release import draft_card, starting_network, write_networks
         from maskdepth.learning.training import train
     except ModuleNotFoundError as error:
@@ -304,6 +304,8 @@ def judge_model(
 
 def _held_out_but_learned(folder: Path, card: ModelCard, spec: DatasetSpec) -> int | None:
     """Assets of val and test that a model lists among its own; None where it does not list all."""
+    from maskdepth.learning.lineage import load_assets
+
     path = folder / ASSETS_FILE
     if not path.exists() or not card.data.get("assets_complete"):
         return None

@@ -11,10 +11,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth import __version__
+from maskdepth._version import __version__
 from maskdepth.evaluation.baselines import filtered_difference
-from maskdepth.inference.backend import INPUTS, OUTPUTS, Backend, OnnxBackend
-from maskdepth.inference.model_folder import (
+from maskdepth.inference.model.backend import INPUTS, OUTPUTS, Backend, OnnxBackend
+from maskdepth.inference.model.folder import (
     INT8_FILE,
     NETWORKS,
     WEIGHTS_FILE,

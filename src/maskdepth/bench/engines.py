@@ -16,13 +16,13 @@ from maskdepth.bench.setting import (
     sample_dataset,
     time_materialise,
 )
+from maskdepth.datasets.build import Dataset, materialise
+from maskdepth.datasets.shards import INDEX_FILE
+from maskdepth.datasets.shards.cluster import ray_session
+from maskdepth.datasets.shards.engines import ENGINES
+from maskdepth.datasets.shards.index import write_index
+from maskdepth.datasets.shards.layout import load_manifest, record_path, shard_path
 from maskdepth.files import file_checksum
-from maskdepth.labelling.build import Dataset, materialise
-from maskdepth.labelling.storage import INDEX_FILE
-from maskdepth.labelling.storage.cluster import ray_session
-from maskdepth.labelling.storage.engines import ENGINES
-from maskdepth.labelling.storage.index import write_index
-from maskdepth.labelling.storage.layout import load_manifest, record_path, shard_path
 from maskdepth.synthesis.rules import RecipeRules
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from maskdepth.bench.setting import describe_machine, more_than, sample_dataset, time_materialise
+from maskdepth.datasets.build import Dataset
+from maskdepth.datasets.shards import Encoding
+from maskdepth.datasets.shards.layout import load_manifest, load_record
 from maskdepth.errors import UsageError
-from maskdepth.labelling.build import Dataset
-from maskdepth.labelling.storage import Encoding
-from maskdepth.labelling.storage.layout import load_manifest, load_record
 from maskdepth.synthesis.recipes import sample_recipes
 from maskdepth.synthesis.renderer import render
 from maskdepth.synthesis.rules import RecipeRules

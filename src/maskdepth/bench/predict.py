@@ -12,7 +12,7 @@ import numpy as np
 from maskdepth.bench.contenders import DIFFERENCE, Contender, find_contenders
 from maskdepth.bench.setting import describe_machine, peak_memory_mb
 from maskdepth.errors import UsageError
-from maskdepth.inference.finding import SHIPPED, find_model
+from maskdepth.inference.model.locate import SHIPPED, find_model
 from maskdepth.processes import WorkerPool, end_at_ctrl_c
 
 SIZES: Final = ((224, 224), (512, 512), (1080, 1920))

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from maskdepth import __version__
+from maskdepth._version import __version__
+from maskdepth.datasets.build import Dataset, compose_dataset, materialise
 from maskdepth.errors import UsageError
-from maskdepth.labelling.build import Dataset, compose_dataset, materialise
 from maskdepth.synthesis.rules import RecipeRules
 from maskdepth.synthesis.worlds import write_sample_pack
 

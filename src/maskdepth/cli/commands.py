@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from maskdepth import __version__
+from maskdepth._version import __version__
 from maskdepth.cli.evaluate import (
     evaluate,
     evaluate_depth,
@@ -152,7 +152,7 @@ def predict(
 ) -> None:
     """Predict alpha, disparity and cutout of pictures, given their clean plates."""
     from maskdepth.inference.predictor import Predictor
-    from maskdepth.inference.sources import find_jobs, predict_all
+    from maskdepth.media.pictures import find_jobs, predict_all
 
     if source == "-" and sys.stdin is None:
         raise UsageError("a picture on stdin", "a closed one", "pass the path of a picture")
@@ -240,10 +240,10 @@ def compose(
     as_json: Json = False,
 ) -> None:
     """Check, split and freeze two folders of assets as a dataset."""
-    from maskdepth.labelling.build import SHARD_SIZE, compose_dataset, write_folders
-    from maskdepth.labelling.build import materialise as write_shards
-    from maskdepth.labelling.storage import Encoding
-    from maskdepth.labelling.storage.engines import find_engine
+    from maskdepth.datasets.build import SHARD_SIZE, compose_dataset, write_folders
+    from maskdepth.datasets.build import materialise as write_shards
+    from maskdepth.datasets.shards import Encoding
+    from maskdepth.datasets.shards.engines import find_engine
     from maskdepth.synthesis.rules import plan_rules
 
     find_engine(engine)  # before anything is written
@@ -309,8 +309,8 @@ def inspect(
     as_json: Json = False,
 ) -> None:
     """Say what a dataset holds, and check its shards against their checksums."""
-    from maskdepth.labelling.build import open_dataset
-    from maskdepth.labelling.inspection import check_sheet, describe, inspect_dataset, save_sheet
+    from maskdepth.datasets.build import open_dataset
+    from maskdepth.datasets.inspection import check_sheet, describe, inspect_dataset, save_sheet
 
     opened = open_dataset(dataset)
     if sheet:
@@ -351,7 +351,7 @@ def train(
     tensorboard: TensorBoard = False,
 ) -> None:
     """Train a network on a dataset and export it: the output is a model folder."""
-    from maskdepth.labelling.build import open_dataset
+    from maskdepth.datasets.build import open_dataset
     from maskdepth.pipeline import train_model
 
     settings = _settings(preset, config, steps, epochs, minutes, seed, renderer)

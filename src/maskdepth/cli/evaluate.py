@@ -78,8 +78,8 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Judge a model on the frozen benchmark and more, with baselines and error bars."""
+    from maskdepth.datasets.build import open_dataset
     from maskdepth.evaluation import Evidence
-    from maskdepth.labelling.build import open_dataset
     from maskdepth.pipeline import judge_model
 
     report = report or model / "report.html"

@@ -79,9 +79,9 @@ def label(
     as_json: Json = False,
 ) -> None:
     """Label each background's depth once, by a teacher, a sensor's files or exact geometry."""
-    from maskdepth.labelling.build import SHARD_SIZE, open_dataset
+    from maskdepth.datasets.build import SHARD_SIZE, open_dataset
+    from maskdepth.datasets.label_dataset import label_composites, label_dataset
     from maskdepth.labelling.label_folder import label_folder
-    from maskdepth.labelling.labeller import label_composites, label_dataset
     from maskdepth.synthesis.spec import SPEC_FILE
 
     is_dataset = (source / SPEC_FILE).is_file()
@@ -158,8 +158,8 @@ def evaluate_labels(
     device: Device = "auto",
 ) -> None:
     """Say which pasted objects a teacher misses, and where its labels differ from layers."""
+    from maskdepth.datasets.build import open_dataset
     from maskdepth.evaluation import judge_labels
-    from maskdepth.labelling.build import open_dataset
 
     source = open_network(
         teacher,

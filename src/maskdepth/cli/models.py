@@ -46,7 +46,7 @@ def export(
     ] = False,
 ) -> None:
     """Write a model's ONNX anew from its weights and check that both agree; or a clean copy."""
-    from maskdepth.labelling.build import open_dataset
+    from maskdepth.datasets.build import open_dataset
     from maskdepth.pipeline import export_model
 
     release = export_model(
@@ -86,6 +86,6 @@ def push(
     ] = False,
 ) -> None:
     """Upload a model folder to the Hugging Face hub, with a page made of its card."""
-    from maskdepth.inference.hub import push_model
+    from maskdepth.inference.model.hub import push_model
 
     say(f"{model} -> {push_model(model, hub_id, private=private)}")

@@ -23,7 +23,7 @@ from maskdepth.cli.options import (
 from maskdepth.errors import UsageError
 
 if TYPE_CHECKING:
-    from maskdepth.inference.calibration import Calibration, KnownPoint
+    from maskdepth.inference.plate.calibration import Calibration, KnownPoint
 
 
 def plate(
@@ -57,7 +57,7 @@ def plate(
 ) -> None:
     """Make a plate profile: a plate with its depth, in metres once it is calibrated."""
     from maskdepth.images import load_picture
-    from maskdepth.inference.plate import (
+    from maskdepth.inference.plate.profile import (
         check_profile_path,
         profile_from_depth,
         profile_from_disparity,
@@ -122,7 +122,7 @@ def _show(calibration: Calibration | None) -> None:
 
 
 def _parse_point(text: str) -> KnownPoint:
-    from maskdepth.inference.calibration import KnownPoint
+    from maskdepth.inference.plate.calibration import KnownPoint
 
     try:
         x, y, depth_m = (float(part) for part in text.split(","))

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.inference.registration import register_plate
+from maskdepth.inference.plate.registration import register_plate
 from maskdepth.metrics import MASK_THRESHOLD
 from maskdepth.synthesis.renderer import Composite
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from maskdepth import __version__
+from maskdepth._version import __version__
 from maskdepth.errors import UsageError
 from maskdepth.evaluation.depths import judge_depth
 from maskdepth.evaluation.masks import PASSES_PER_SLICE, judge_masks
@@ -18,7 +18,7 @@ from maskdepth.evaluation.real import judge_frames, judge_sensor_depth
 from maskdepth.evaluation.robustness import PASSES, judge_robustness
 from maskdepth.evaluation.tally import BOOTSTRAP_SEED, CONFIDENCE
 from maskdepth.evaluation.withheld import PLACEMENTS, judge_withheld
-from maskdepth.inference.model_folder import NETWORK_FILE, ModelCard
+from maskdepth.inference.model.folder import NETWORK_FILE, ModelCard
 from maskdepth.inference.prediction import NO_DEPTH
 from maskdepth.inference.predictor import Predictor
 from maskdepth.labelling.teachers import Teacher

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from maskdepth.depth import disparity_from_depth
 from maskdepth.errors import PlateError, UsageError
-from maskdepth.inference.calibration import KnownPoint
-from maskdepth.inference.plate import PlateProfile, profile_from_disparity
+from maskdepth.inference.plate.calibration import KnownPoint
+from maskdepth.inference.plate.profile import PlateProfile, profile_from_disparity
 from maskdepth.inference.predictor import Predictor
 from maskdepth.labelling.plate_depth import teach_plate
 from maskdepth.labelling.teachers import Teacher

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from maskdepth.depth import fit_scale_shift_robust
 from maskdepth.errors import UsageError
 from maskdepth.evaluation.tally import AssetGroups, Tally
-from maskdepth.labelling.label_checks import judge_label
+from maskdepth.labelling.checks import judge_label
 from maskdepth.labelling.teachers import Teacher, checked_maps
 from maskdepth.metrics import MASK_THRESHOLD, ordinal_accuracy
 from maskdepth.synthesis.recipes import sample_recipes

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth import __version__
+from maskdepth._version import __version__
 from maskdepth.depth import colourise, encode_depth_mm, encode_depth_npy, encode_disparity
 from maskdepth.errors import UsageError
 from maskdepth.files import make_folder, open_atomic
@@ -27,11 +27,11 @@ from maskdepth.images import (
     resize_cutout,
     resize_disparity,
 )
-from maskdepth.inference.alignment import Alignment
-from maskdepth.inference.calibration import Calibration
-from maskdepth.inference.model_folder import ModelCard
-from maskdepth.inference.registration import Registration
-from maskdepth.inference.versions import load_own, refuse_foreign
+from maskdepth.inference.model.folder import ModelCard
+from maskdepth.inference.plate.alignment import Alignment
+from maskdepth.inference.plate.calibration import Calibration
+from maskdepth.inference.plate.registration import Registration
+from maskdepth.records import load_own, refuse_foreign
 
 FILE_ENDINGS = {
     "alpha": "_alpha.png",

@@ -14,16 +14,16 @@ from PIL.Image import Image
 from maskdepth.depth import decode_disparity
 from maskdepth.errors import ModelError, PictureError, PlateError, UsageError
 from maskdepth.images import load_grey16, load_picture, resize, resize_disparity
-from maskdepth.inference.alignment import align_frame
-from maskdepth.inference.backend import OUTPUTS, Backend, OnnxBackend
-from maskdepth.inference.close_up import find_close_up, loses_foreground
-from maskdepth.inference.finding import find_model
-from maskdepth.inference.model_folder import ModelCard, load_model_folder, network_file
-from maskdepth.inference.neighbourhood import Neighbourhood
-from maskdepth.inference.plate import PlateProfile, is_profile, load_profile
+from maskdepth.inference.matting.close_up import find_close_up, loses_foreground
+from maskdepth.inference.matting.evidence import Neighbourhood
+from maskdepth.inference.matting.refinement import look_about, refine_alpha
+from maskdepth.inference.model.backend import OUTPUTS, Backend, OnnxBackend
+from maskdepth.inference.model.folder import ModelCard, load_model_folder, network_file
+from maskdepth.inference.model.locate import find_model
+from maskdepth.inference.plate.alignment import align_frame
+from maskdepth.inference.plate.profile import PlateProfile, is_profile, load_profile
+from maskdepth.inference.plate.registration import Registration, register_plate
 from maskdepth.inference.prediction import NO_DEPTH, Prediction
-from maskdepth.inference.refinement import look_about, refine_alpha
-from maskdepth.inference.registration import Registration, register_plate
 
 __all__ = ["PictureSource", "Prediction", "Predictor"]
 
@@ -59,11 +59,11 @@ class Predictor:
         backend: runs the network.
         card: says what sizes the network was made for, and what it learned.
         register: whether a plate is first moved and lit as its picture is, see
-            `maskdepth.inference.registration`.
+            `maskdepth.inference.plate.registration`.
         refine: whether outlines are read from the picture and its plate, see
-            `maskdepth.inference.refinement`.
+            `maskdepth.inference.matting.refinement`.
         second_look: whether foreground before a plate is seen again from closer, where the picture
-            is larger than what the network sees, see `maskdepth.inference.close_up`.
+            is larger than what the network sees, see `maskdepth.inference.matting.close_up`.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Predictor:
             plate: the same scene without foreground, likewise. Another size is resized if the
                 aspect ratio is the same to within 1 %. Or a plate profile, or the path of its
                 ``.plate`` file: then its disparity goes in too, and what is predicted comes out in
-                the plate's units (see `maskdepth.inference.alignment`).
+                the plate's units (see `maskdepth.inference.plate.alignment`).
             plate_disparity: the plate's disparity: floating (H, W) in [0,1] with near = 1 and
                 NaN invalid, or the path of a 16-bit PNG of it; of the plate's aspect ratio.
 

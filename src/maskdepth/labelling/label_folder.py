@@ -22,8 +22,8 @@ from maskdepth.labelling.labels import (
     record_path,
     remove_unlabelled,
 )
-from maskdepth.labelling.storage import writer_lock
 from maskdepth.labelling.teachers.recorded import RecordedDepth
+from maskdepth.locks import writer_lock
 from maskdepth.synthesis.assets import list_pictures
 from maskdepth.synthesis.checks import DISPARITY_SUFFIX
 from maskdepth.synthesis.label_facts import LABEL_FILE, LABEL_SHEET, load_label_facts

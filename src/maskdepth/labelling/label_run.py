@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from maskdepth.errors import TeacherError
-from maskdepth.labelling.label_checks import UNUSABLE, doubts
+from maskdepth.labelling.checks import UNUSABLE, doubts
 from maskdepth.labelling.labels import LabelResult, Source
 from maskdepth.labelling.teachers.recorded import RecordedDepth
 from maskdepth.synthesis.label_facts import TeacherLabel

@@ -25,7 +25,7 @@ from maskdepth.depth import encode_disparity
 from maskdepth.errors import ConfigError, PictureError
 from maskdepth.files import read_bytes, read_text, write_bytes, write_text
 from maskdepth.images import encode_png, load_picture
-from maskdepth.labelling.label_checks import Flag, LabelFigures, judge_label
+from maskdepth.labelling.checks import Flag, LabelFigures, judge_label
 from maskdepth.labelling.teachers.recorded import RecordedDepth
 from maskdepth.labelling.teachers.teacher import Teacher, TeacherInfo, checked_maps
 from maskdepth.synthesis.ground import GroundPoint, find_ground

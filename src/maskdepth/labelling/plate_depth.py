@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from maskdepth.depth import decode_disparity
 from maskdepth.errors import PictureError, TeacherError
 from maskdepth.images import load_grey16
-from maskdepth.labelling.label_checks import UNUSABLE, judge_label
+from maskdepth.labelling.checks import UNUSABLE, judge_label
 from maskdepth.labelling.teachers import RecordedDepth, Teacher, checked_maps, disparity_map
 from maskdepth.labelling.teachers.recorded import SensorDepth
 from maskdepth.labelling.teachers.teacher import TeacherInfo

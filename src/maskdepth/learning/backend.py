@@ -17,7 +17,7 @@ Float = NDArray[np.float32]
 
 
 class TorchBackend:
-    """A network run eagerly on the CPU; see ``maskdepth.inference.backend.Backend``.
+    """A network run eagerly on the CPU; see ``maskdepth.inference.model.backend.Backend``.
 
     Args:
         model: of ``maskdepth.learning.model``; it stays as it is.

@@ -29,9 +29,9 @@ from maskdepth.errors import (
     first_line,
 )
 from maskdepth.files import open_file, write_bytes
-from maskdepth.inference.versions import check_version
 from maskdepth.learning.model import build_model
 from maskdepth.learning.settings import LARGEST_COUNT, TrainingConfig
+from maskdepth.records import check_version
 
 __all__ = [
     "RunFacts",

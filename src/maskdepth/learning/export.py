@@ -18,7 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from maskdepth.errors import ModelError, first_line
 from maskdepth.files import write_bytes
-from maskdepth.inference.backend import INPUTS, OUTPUTS, OnnxBackend
+from maskdepth.inference.model.backend import INPUTS, OUTPUTS, OnnxBackend
 from maskdepth.learning.model import find_preset
 
 __all__ = ["OPSET", "PredictForward", "check_parity", "export_onnx"]

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from maskdepth.errors import DependencyError
 from maskdepth.files import write_text
 from maskdepth.images import save_png
-from maskdepth.inference.model_folder import LOG_FILE, load_log
+from maskdepth.inference.model.folder import LOG_FILE, load_log
 from maskdepth.learning.settings import TrainingConfig
 from maskdepth.learning.validation import Validation
 

@@ -31,7 +31,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from maskdepth.errors import ModelError, first_line
 from maskdepth.files import write_bytes
-from maskdepth.inference.backend import INPUTS, OUTPUTS, OnnxBackend
+from maskdepth.inference.model.backend import INPUTS, OUTPUTS, OnnxBackend
 from maskdepth.learning.feed import Samples, place
 from maskdepth.metrics import MASK_THRESHOLD, mask_metrics
 

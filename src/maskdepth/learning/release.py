@@ -12,19 +12,12 @@ from typing import Any, Final
 
 from torch import nn
 
-from maskdepth import __version__
+from maskdepth._version import __version__
+from maskdepth.datasets.build import Dataset
+from maskdepth.datasets.shards import per_composite_label
 from maskdepth.errors import ModelError, StorageError, UsageError
 from maskdepth.files import file_checksum, make_folder
-from maskdepth.inference.lineage import (
-    Parent,
-    complete_assets,
-    count_assets,
-    depth_after,
-    describe_data,
-    load_assets,
-    save_assets,
-)
-from maskdepth.inference.model_folder import (
+from maskdepth.inference.model.folder import (
     ASSETS_FILE,
     CARD_FILE,
     INT8_FILE,
@@ -35,11 +28,18 @@ from maskdepth.inference.model_folder import (
     read_card,
     save_card,
 )
-from maskdepth.labelling.build import Dataset
-from maskdepth.labelling.storage import per_composite_label
 from maskdepth.learning.checkpoint import load_weights, save_weights
 from maskdepth.learning.dataset import CompositeDataset
 from maskdepth.learning.export import check_parity, export_onnx
+from maskdepth.learning.lineage import (
+    Parent,
+    complete_assets,
+    count_assets,
+    depth_after,
+    describe_data,
+    load_assets,
+    save_assets,
+)
 from maskdepth.learning.model import PRESETS, build_model, count_weights
 from maskdepth.learning.quantisation import compare_networks, quantise_network
 from maskdepth.synthesis.label_facts import TeacherLabel

@@ -18,7 +18,7 @@ from torch import nn
 from maskdepth.devices import pick_device
 from maskdepth.errors import DatasetError, NonFiniteLossError
 from maskdepth.files import make_folder
-from maskdepth.inference.model_folder import STATE_FILE, WEIGHTS_FILE
+from maskdepth.inference.model.folder import STATE_FILE, WEIGHTS_FILE
 from maskdepth.learning.checkpoint import (
     RunFacts,
     TrainingState,

@@ -1,0 +1,1 @@
+"""Datasets: their specs, their samples as files, and what they hold."""

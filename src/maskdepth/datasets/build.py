@@ -1,0 +1,337 @@
+"""Datasets on disk: a spec from two folders, and composites written out where files are wanted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from maskdepth.datasets.shards import Encoding, Manifest, write_dataset
+from maskdepth.errors import DatasetError, StorageError, UsageError
+from maskdepth.files import file_checksum, read_bytes, remove_parts, write_bytes
+from maskdepth.images import encode_jpeg
+from maskdepth.labelling.teachers.teacher import Teacher, TeacherOpener
+from maskdepth.locks import writer_lock
+from maskdepth.synthesis.assets import (
+    LEAST_GROUPS,
+    BackgroundAsset,
+    Finding,
+    assign_splits,
+    scan_backgrounds,
+    scan_cutouts,
+)
+from maskdepth.synthesis.recipes import sample_recipes
+from maskdepth.synthesis.renderer import render
+from maskdepth.synthesis.rules import RecipeRules
+from maskdepth.synthesis.spec import SPEC_FILE, DatasetSpec, load_spec, save_spec, split_line
+from maskdepth.synthesis.worlds import SEEDS, write_sample_pack
+
+SYNTHETIC_DEPTH_NOTICE = (
+    "no background has a disparity label: depth will be learned from drawn sample scenes mixed in "
+    "and is marked 'synthetic only'"
+)
+NO_GROUND_NOTICE = (
+    "none of your backgrounds has a disparity label with level ground in it: objects are put "
+    "anywhere in them, and stand on the ground in drawn scenes alone, if any are mixed in"
+)
+ALIKE_NOTICE = (
+    "your {count} backgrounds count as {groups}, for they look alike: all are trained on, and "
+    "masks are judged on drawn scenes; to be judged on your own, add photos of other places"
+)
+PACK_FOLDER = "sample_pack"
+SHARD_SIZE = 1000  # samples
+_QUALITY = 90  # of the files in the prior work's layout
+_PRIOR_FOLDERS = ("output_image", "output_bg", "output_mask", "output_depth")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset folder, its spec, and what the check of its assets found when it was composed."""
+
+    folder: Path
+    spec: DatasetSpec
+    findings: tuple[Finding, ...]
+
+    def describe(self) -> Iterator[str]:
+        """What the check found and how the assets split, a line each."""
+        yield from map(str, self.findings)
+        yield from (split_line(*item) for item in self.spec.split_sizes.items())
+        if self.samples is not None:
+            yield f"{self.samples} training composites planned"
+
+    @property
+    def samples(self) -> int | None:
+        """Training composites of a planned grid; None where they are drawn without end."""
+        places = self.spec.rules.places
+        return self.spec.pool().grid_size(places) if places else None
+
+
+def compose_dataset(
+    cutouts: Path,
+    backgrounds: Path,
+    folder: Path,
+    *,
+    rules: RecipeRules | None = None,
+    seed: int = 0,
+    small: bool = False,
+    strict: bool = False,
+    depth_scenes: int = 60,
+    notify: Callable[[str], None] = lambda _: None,
+) -> Dataset:
+    """Check, split and freeze two folders of assets as a dataset spec.
+
+    Args:
+        cutouts, backgrounds: folders of pictures; neither is changed.
+        folder: the dataset, created where needed.
+        small: split by hash rank, so that a handful of assets fills every split.
+        strict: stop at the first asset that the check drops.
+        depth_scenes: sample-pack scenes to mix in where no background has a disparity label, or
+            where all are of one camera or two: then these are trained on, and the scenes held out.
+        notify: receives one line where something deserves the user's attention.
+
+    Raises:
+        AssetError: a folder is missing or empty, a split is empty, or ``strict`` stopped.
+        StorageError: the folder holds another dataset, lies among the pictures, or another run
+            writes to it.
+        UsageError: one or two drawn scenes, which are too few to split.
+    """
+    if 0 < depth_scenes < LEAST_GROUPS:
+        raise UsageError(
+            f"no drawn scenes, or at least {LEAST_GROUPS}: one for each of train, val and test",
+            str(depth_scenes),
+            "raise --depth-scenes, or make it 0",
+        )
+    # Resolved, so that whatever lies below the dataset folder is seen to, and moves with it.
+    folder, cutouts, backgrounds = (
+        Path(os.path.realpath(each)) for each in (folder, cutouts, backgrounds)
+    )
+    for pictures in (cutouts, backgrounds):
+        if folder.is_relative_to(pictures):
+            raise StorageError(
+                f"a dataset folder outside {pictures}, whose pictures are all taken for yours",
+                str(folder),
+                "choose another folder",
+            )
+    cutout_assets, cutout_findings = scan_cutouts(cutouts, strict=strict)
+    background_assets, background_findings = scan_backgrounds(backgrounds, strict=strict)
+    cutout_assets = assign_splits(cutout_assets, small=small)
+    groups = len({asset.group for asset in background_assets})
+    alike = groups < LEAST_GROUPS and depth_scenes > 0
+    if alike:
+        notify(ALIKE_NOTICE.format(count=len(background_assets), groups=groups))
+        background_assets = [
+            each.model_copy(update={"split": "train"}) for each in background_assets
+        ]
+    else:
+        background_assets = assign_splits(background_assets, small=small)
+    rules = rules or RecipeRules()
+    if rules.ground.share and not any(asset.ground for asset in background_assets):
+        notify(NO_GROUND_NOTICE)
+    with writer_lock(folder):
+        for place in (folder, folder / PACK_FOLDER, folder / PACK_FOLDER / "backgrounds"):
+            remove_parts(place)
+        spec = DatasetSpec(
+            seed=seed,
+            rules=rules,
+            cutouts=tuple(cutout_assets),
+            backgrounds=tuple(background_assets),
+        )
+        labelled = any(asset.disparity for asset in background_assets)
+        if depth_scenes and (alike or not labelled):
+            if not labelled:
+                notify(SYNTHETIC_DEPTH_NOTICE)
+            refuse_another(folder, spec, to_draw=depth_scenes)
+            scenes = _drawn_scenes(folder, depth_scenes, seed, background_assets)
+            spec = spec.model_copy(update={"backgrounds": (*spec.backgrounds, *scenes)})
+        refuse_another(folder, spec)
+        save_spec(folder, spec)
+    return Dataset(folder, spec, tuple(cutout_findings + background_findings))
+
+
+def _drawn_scenes(
+    folder: Path, count: int, seed: int, beside: list[BackgroundAsset]
+) -> list[BackgroundAsset]:
+    """Sample-pack scenes with exact disparity, with ids that none of the others has.
+
+    Those of an earlier time stay where they are whole: another version may draw others.
+    """
+    there = _scenes_there(folder)
+    if there:
+        return there
+    own = seed % SEEDS  # a dataset's seed may be larger than a pack's
+    pack = write_sample_pack(folder / PACK_FOLDER, scenes=count, cutouts=0, seed=own)
+    scenes, _ = scan_backgrounds(pack.backgrounds, origin="sample")
+    taken = {asset.id for asset in beside}
+    renamed = [
+        asset.model_copy(update={"id": f"sample/{asset.id}" if asset.id in taken else asset.id})
+        for asset in scenes
+    ]
+    return assign_splits(renamed, small=True)
+
+
+def _scenes_there(folder: Path) -> list[BackgroundAsset]:
+    """The drawn scenes of the dataset that is there, if all are as they were."""
+    if not (folder / SPEC_FILE).exists():
+        return []
+    scenes = [asset for asset in load_spec(folder).backgrounds if asset.origin == "sample"]
+    for asset in scenes:
+        for file, expected in ((asset.file, asset.sha256), (asset.disparity, asset.label_sha256)):
+            try:
+                found = file_checksum(folder / str(file))
+            except OSError:
+                return []
+            if found != expected:
+                return []
+    return scenes
+
+
+def refuse_another(folder: Path, spec: DatasetSpec, to_draw: int = 0) -> None:
+    """Composing again may only confirm a dataset: models and files refer to the one that is there.
+
+    Args:
+        to_draw: number of sample scenes that are still to be added to ``spec``.
+
+    Raises:
+        StorageError: the folder holds another dataset.
+    """
+    if not (folder / SPEC_FILE).exists():
+        return
+    try:
+        there = load_spec(folder)
+    except DatasetError:
+        found = "an unreadable one"
+    else:
+        found = there.fingerprint
+        own = tuple(asset for asset in there.backgrounds if asset.origin == "user")
+        if to_draw and len(there.backgrounds) - len(own) == to_draw:
+            there = there.model_copy(update={"backgrounds": own})
+        if there.fingerprint == spec.fingerprint:
+            return
+    raise StorageError(f"no other dataset in {folder}", found, "choose another folder")
+
+
+def open_dataset(folder: Path) -> Dataset:
+    """A dataset composed earlier.
+
+    Raises:
+        DatasetError: there is none, it is damaged, or another version wrote it.
+    """
+    return Dataset(folder, load_spec(folder), ())
+
+
+def materialise(
+    dataset: Dataset,
+    count: int,
+    *,
+    shard_size: int = SHARD_SIZE,
+    encoding: Encoding | None = None,
+    workers: int | None = None,
+    engine: str = "local",
+    teacher: Teacher | TeacherOpener | None = None,
+    notify: Callable[[str], None] = lambda _: None,
+) -> Manifest:
+    """Write the first ``count`` training samples as tar shards with an index; see ``storage``.
+
+    Called again after an interruption, or with a larger count, it goes on.
+
+    Args:
+        count: at least what is there already; of a planned grid, at most all of it.
+        shard_size: samples a shard.
+        encoding: of the members; small and fast if left out.
+        workers: processes; as many as there are cores if left out.
+        engine: ``local`` for processes of this machine, ``ray`` for Ray Data.
+        teacher: labels each composite, see ``write_dataset``.
+        notify: receives a line on the progress now and then.
+
+    Raises:
+        UsageError: ``count`` is beyond the planned grid, or there is no engine of that name.
+        DependencyError: pyarrow or deflate is not installed, or ray where that is the engine.
+        DatasetError: a finished shard or a plate was damaged, or an asset changed.
+        StorageError: other samples are there already, another run writes there, a full disk.
+    """
+    _check_count(dataset, count)
+    with writer_lock(dataset.folder) as lock:
+        return write_dataset(
+            dataset.folder,
+            dataset.spec,
+            count,
+            lock=lock,
+            shard_size=shard_size,
+            encoding=encoding,
+            workers=workers,
+            engine=engine,
+            teacher=teacher,
+            notify=notify,
+        )
+
+
+def _check_count(dataset: Dataset, count: int) -> None:
+    if dataset.samples is not None and count > dataset.samples:
+        raise UsageError(
+            f"at most the {dataset.samples} samples of the plan", str(count), "ask for fewer"
+        )
+
+
+def write_folders(dataset: Dataset, count: int) -> None:
+    """Write the first ``count`` training composites in the prior work's layout.
+
+    ``output_image/1.jpg`` ..., ``output_bg``, ``output_mask`` and ``output_depth`` with the same
+    numbers, as its notebooks read them: masks and depth are grey JPEGs of 0..255, near = bright.
+    A sample without a disparity label has no file in ``output_depth``. Called again after an
+    interruption, or with a larger count, it goes on.
+
+    Args:
+        count: of a planned grid, at most all of it.
+
+    Raises:
+        UsageError: ``count`` is beyond the planned grid.
+        StorageError: one of the four folders holds something else; nothing is overwritten; or
+            another run writes there.
+    """
+    _check_count(dataset, count)
+    with writer_lock(dataset.folder):
+        _write_folders(dataset, count)
+
+
+def _write_folders(dataset: Dataset, count: int) -> None:
+    expected = {f"{number}.jpg" for number in range(1, count + 1)}
+    for target in (dataset.folder / name for name in _PRIOR_FOLDERS):
+        remove_parts(target)
+        others = sorted({path.name for path in target.glob("*")} - expected)
+        if others:
+            raise StorageError(
+                f"only composites 1 to {count} in {target}", others[0], "choose another folder"
+            )
+    spec = dataset.spec
+    catalogue = spec.catalogue(dataset.folder)
+    for recipe in sample_recipes(spec.rules, spec.pool(), spec.seed, 0, count):
+        composite = render(recipe, spec.rules.size, catalogue)
+        pictures = {
+            "output_image": composite.image,
+            "output_bg": composite.plate,
+            "output_mask": np.rint(composite.alpha * 255).astype(np.uint8),
+        }
+        if composite.disparity is not None:
+            grey = np.rint(np.nan_to_num(composite.disparity) * 255)
+            pictures["output_depth"] = grey.astype(np.uint8)
+        for name, picture in pictures.items():
+            _write_once(
+                dataset.folder / name / f"{recipe.index + 1}.jpg", encode_jpeg(picture, _QUALITY)
+            )
+
+
+def _write_once(path: Path, content: bytes) -> None:
+    """Write a file that is not there; one that is has to hold the same.
+
+    Raises:
+        StorageError: it holds something else.
+    """
+    if not path.exists():
+        write_bytes(path, content)
+    elif read_bytes(path) != content:
+        raise StorageError(
+            f"the composite of this dataset at {path}", "another file", "choose another folder"
+        )

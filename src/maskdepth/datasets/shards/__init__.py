@@ -1,0 +1,45 @@
+"""Composites on disk: tar shards, plates stored once, a Parquet index; written to be resumed."""
+
+from __future__ import annotations
+
+from maskdepth.datasets.shards.layout import (
+    INDEX_FILE,
+    MANIFEST_FILE,
+    PLATE_FOLDER,
+    SHARD_FOLDER,
+    Encoding,
+    Manifest,
+    check_plate,
+    check_shard,
+    is_materialised,
+    load_manifest,
+    load_record,
+    shard_path,
+)
+from maskdepth.datasets.shards.reader import (
+    ShardReader,
+    StoredDisparity,
+    StoredSample,
+)
+from maskdepth.datasets.shards.samples import per_composite_label
+from maskdepth.datasets.shards.writer import write_dataset
+
+__all__ = [
+    "INDEX_FILE",
+    "MANIFEST_FILE",
+    "PLATE_FOLDER",
+    "SHARD_FOLDER",
+    "Encoding",
+    "Manifest",
+    "ShardReader",
+    "StoredDisparity",
+    "StoredSample",
+    "check_plate",
+    "check_shard",
+    "is_materialised",
+    "load_manifest",
+    "load_record",
+    "per_composite_label",
+    "shard_path",
+    "write_dataset",
+]

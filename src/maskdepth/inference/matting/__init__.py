@@ -1,0 +1,1 @@
+"""Alpha along outlines, from the picture and its plate."""

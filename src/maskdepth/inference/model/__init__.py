@@ -1,0 +1,1 @@
+"""A model on disk: its folder and card, where it lies, its page, and what runs it."""

@@ -1,0 +1,350 @@
+"""The plate profile: what is known of one plate, in one file.
+
+A ``.plate`` file is a zip archive of three members: ``picture.png``; ``disparity.png`` (16-bit
+codes of `maskdepth.depth.encode_disparity`) or, where depth was measured, ``depth.npy`` (float32
+metres); and ``profile.json`` with versions, checksums, the calibration, the plate's health and
+where the depth is from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdepth._version import __version__
+from maskdepth.depth import (
+    decode_depth_npy,
+    decode_disparity,
+    depth_from_inverse_depth,
+    disparity_from_depth,
+    disparity_from_inverse_depth,
+    encode_depth_npy,
+    encode_disparity,
+)
+from maskdepth.errors import PictureError, PlateError, UsageError, first_line
+from maskdepth.files import open_file, write_bytes
+from maskdepth.images import (
+    MAX_PIXELS,
+    encode_png,
+    load_grey16,
+    load_picture,
+    resize,
+    resize_disparity,
+)
+from maskdepth.inference.plate.calibration import (
+    FARTHEST_M,
+    NEAREST_M,
+    Calibration,
+    KnownPoint,
+    calibrate,
+)
+from maskdepth.inference.plate.health import PlateHealth, measure_health
+from maskdepth.inference.plate.registration import Registration
+from maskdepth.records import check_version
+
+PLATE_SUFFIX: Final = ".plate"
+PROFILE_FORMAT: Final = "maskdepth-plate"
+PROFILE_VERSION: Final = 1
+
+_PICTURE: Final = "picture.png"
+_DISPARITY: Final = "disparity.png"
+_DEPTH: Final = "depth.npy"
+_PROFILE: Final = "profile.json"
+_REMAKE: Final = "make it anew with `maskdepth plate`"
+_MOST_JSON: Final = 1 << 20  # bytes
+_HEADROOM: Final = 1 << 16  # bytes that a picture's file may have beside its samples
+_TIME: Final = (1980, 1, 1, 0, 0, 0)  # of every member, so that the same profile is the same file
+
+
+@dataclass(frozen=True, eq=False)
+class PlateProfile:
+    """A plate, its disparity, and metres where it is calibrated.
+
+    Attributes:
+        picture: uint8 (H, W, 3) RGB.
+        disparity: float32 (H, W) in [0, 1], near = 1; NaN where invalid.
+        depth_m: float32 (H, W), as it was measured: infinity is sky, NaN invalid. None where the
+            disparity is all there is.
+        calibration: from disparity to inverse depth; None: nothing is known in metres.
+        source: where the depth is from, as plain values.
+        health: of the plate as it was made; None in files from before it was measured.
+        file: the file that it was loaded from.
+    """
+
+    picture: NDArray[np.uint8]
+    disparity: NDArray[np.float32]
+    depth_m: NDArray[np.float32] | None = None
+    calibration: Calibration | None = None
+    source: dict[str, Any] = field(default_factory=dict)
+    health: PlateHealth | None = None
+    file: Path | None = None
+
+    @cached_property
+    def proportional_disparity(self) -> NDArray[np.float32]:
+        """float32 (H, W) for the network: as it learned it, 0 is infinitely far, the nearest is 1.
+
+        Of a plate without calibration it is the disparity itself, whose shift nobody knows. Invalid
+        pixels are 0, as in training.
+        """
+        disparity = self.disparity
+        if self.calibration is not None:
+            inverse = np.maximum(self.calibration.inverse_depth(disparity), 0)
+            disparity = disparity_from_inverse_depth(inverse)
+        return np.nan_to_num(disparity, nan=0.0)
+
+    def at_size(self, height: int, width: int) -> PlateProfile:
+        """The profile of a resized plate; the caller has checked that the aspect ratio is kept."""
+        if self.disparity.shape == (height, width):
+            return self
+        depth_m = self.depth_m
+        return replace(
+            self,
+            picture=resize(self.picture, height, width),
+            disparity=resize_disparity(self.disparity, height, width),
+            depth_m=None if depth_m is None else resize_disparity(depth_m, height, width),
+        )
+
+    def registered(self, registration: Registration) -> PlateProfile:
+        """The profile as its plate would have been taken with a picture's camera and light."""
+        if not registration.changes:
+            return self
+        depth_m = self.depth_m
+        return replace(
+            self,
+            picture=registration.move_picture(self.picture),
+            disparity=registration.move_map(self.disparity),
+            depth_m=None if depth_m is None else registration.move_map(depth_m),
+        )
+
+    def known_depth_m(self) -> NDArray[np.float32] | None:
+        """float32 (H, W) metres: measured, or by the calibration; None without one.
+
+        Infinity where the calibrated inverse depth is zero or less, NaN where invalid.
+        """
+        if self.depth_m is not None:
+            return self.depth_m
+        if self.calibration is None:
+            return None
+        return depth_from_inverse_depth(self.calibration.inverse_depth(self.disparity))
+
+
+def profile_from_disparity(
+    picture: NDArray[np.uint8],
+    disparity: NDArray[np.float32],
+    points: Sequence[KnownPoint] = (),
+    source: dict[str, Any] | None = None,
+) -> PlateProfile:
+    """A profile whose metres, if any, come from points of known distance.
+
+    Args:
+        picture: uint8 (H, W, 3) RGB.
+        disparity: float32 (H, W) in [0, 1], near = 1, NaN where invalid.
+        points: see ``calibrate``; none leaves the profile without metres.
+        source: where the disparity is from, as plain values.
+
+    Raises:
+        PlateError: another size, nothing valid, or points that do not calibrate.
+    """
+    _check_map(picture, disparity, "disparity")
+    # As a file will hold it, so that a profile is the same before and after it is saved.
+    stored = decode_disparity(encode_disparity(disparity))
+    calibration = calibrate(stored, points) if points else None
+    return _examined(PlateProfile(picture, stored, None, calibration, source or {}))
+
+
+def profile_from_depth(
+    picture: NDArray[np.uint8],
+    depth_m: NDArray[np.float32],
+    source: dict[str, Any] | None = None,
+) -> PlateProfile:
+    """A profile whose depth was measured everywhere.
+
+    Args:
+        picture: uint8 (H, W, 3) RGB.
+        depth_m: float32 (H, W); infinity is sky; NaN, zero and negative are invalid.
+
+    Raises:
+        PlateError: another size, or nothing valid that is not sky.
+    """
+    return _examined(_measured(picture, depth_m, source or {}))
+
+
+def _measured(
+    picture: NDArray[np.uint8], depth_m: NDArray[np.float32], source: dict[str, Any]
+) -> PlateProfile:
+    measured = np.where(depth_m > 0, depth_m, np.float32(np.nan)).astype(np.float32)
+    _check_map(picture, np.where(np.isinf(measured), np.nan, measured), "depth")
+    calibration = Calibration(1 / float(np.nanmin(measured)), 0.0, "measured")
+    return PlateProfile(picture, disparity_from_depth(measured), measured, calibration, source)
+
+
+def _examined(profile: PlateProfile) -> PlateProfile:
+    health = measure_health(profile.picture, profile.disparity, profile.known_depth_m())
+    return replace(profile, health=health)
+
+
+def save_profile(path: str | os.PathLike[str], profile: PlateProfile) -> None:
+    """Write a ``.plate`` file, atomically; the same profile gives the same bytes.
+
+    Raises:
+        UsageError: another suffix.
+        StorageError: it cannot be written.
+    """
+    check_profile_path(path)
+    members = {_PICTURE: encode_png(profile.picture)}
+    if profile.depth_m is None:
+        members[_DISPARITY] = encode_png(encode_disparity(profile.disparity))
+    else:
+        members[_DEPTH] = encode_depth_npy(profile.depth_m)
+    height, width = profile.disparity.shape
+    record = {
+        "format": PROFILE_FORMAT,
+        "version": PROFILE_VERSION,
+        "maskdepth": __version__,
+        "width": width,
+        "height": height,
+        "source": profile.source,
+        "calibration": profile.calibration and profile.calibration.as_json(),
+        "health": profile.health and profile.health.as_json(),
+        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
+    }
+    members[_PROFILE] = (json.dumps(record, indent=2, allow_nan=False) + "\n").encode()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in members.items():
+            entry = zipfile.ZipInfo(name, _TIME)
+            packed = name != _PICTURE  # a PNG is packed already; codes of noise are as well
+            entry.compress_type = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
+            archive.writestr(entry, data)
+    write_bytes(path, buffer.getvalue())
+
+
+def load_profile(path: str | os.PathLike[str]) -> PlateProfile:
+    """Read a ``.plate`` file and check all of it.
+
+    Raises:
+        PlateError: not there, damaged, changed, or of another version.
+    """
+    name = os.fspath(path)
+    with _readable(name), open_file(path) as file, zipfile.ZipFile(file) as archive:
+        record = _parse_record(_member(archive, _PROFILE, _MOST_JSON), name)
+        height, width = record["height"], record["width"]
+        most = 8 * height * width + _HEADROOM
+        members = {
+            member: _member(archive, member, most)
+            for member in (_PICTURE, _DISPARITY, _DEPTH)
+            if member in record["sha256"]
+        }
+    for member, data in members.items():
+        if hashlib.sha256(data).hexdigest() != record["sha256"][member]:
+            raise PlateError(f"{member} as {name} recorded it", "a changed one", _REMAKE)
+    with _readable(name):
+        picture = load_picture(members[_PICTURE])
+        if _DEPTH in members:
+            measured = decode_depth_npy(members[_DEPTH], _DEPTH)
+            profile = _measured(picture, measured, record["source"])
+        else:
+            disparity = decode_disparity(load_grey16(members[_DISPARITY]))
+            _check_map(picture, disparity, "disparity")
+            calibration = _parse_calibration(record["calibration"], disparity)
+            profile = PlateProfile(picture, disparity, None, calibration, record["source"])
+        health = record.get("health")
+        profile = replace(profile, health=health and PlateHealth.parse(health))
+    if picture.shape[:2] != (height, width):
+        raise PlateError(f"members of {width}x{height} px in {name}", "others", _REMAKE)
+    return replace(profile, file=Path(path))
+
+
+def is_profile(source: object) -> bool:
+    """Whether what a user names is a ``.plate`` file, by its suffix."""
+    return isinstance(source, (str, os.PathLike)) and Path(source).suffix.lower() == PLATE_SUFFIX
+
+
+def check_profile_path(path: str | os.PathLike[str]) -> None:
+    """Raises UsageError unless the name is one that a profile can be written to and found by."""
+    if not is_profile(path):
+        raise UsageError(
+            f"an output file that ends in {PLATE_SUFFIX}", os.fspath(path), "call it scene.plate"
+        )
+
+
+def _check_map(picture: NDArray[np.uint8], values: NDArray[np.float32], what: str) -> None:
+    height, width = picture.shape[:2]
+    if values.shape != (height, width):
+        raise PlateError(
+            f"{what} of the plate's size {width}x{height}",
+            "x".join(map(str, values.shape[::-1])),
+            f"align the {what} with the plate first",
+        )
+    if not np.isfinite(values).any():
+        raise PlateError(f"a valid pixel in the plate's {what}", "none", "check the file")
+
+
+@contextlib.contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """Whatever damage makes the readers raise becomes one line."""
+    try:
+        yield
+    except OSError as error:
+        raise PlateError(
+            f"a readable plate profile at {name}", error.strerror or str(error), "check the path"
+        ) from None
+    except (
+        zipfile.BadZipFile, zlib.error, PictureError, ValueError, KeyError, TypeError,
+        NotImplementedError, RuntimeError, EOFError, OverflowError,
+    ) as error:  # fmt: skip
+        reason = error.got if isinstance(error, PictureError) else first_line(error)
+        raise PlateError(f"a whole plate profile at {name}", reason, _REMAKE) from None
+
+
+def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+    """A member's bytes; an archive of a few bytes may claim to hold any number of them."""
+    size = archive.getinfo(name).file_size
+    if size > most:
+        raise ValueError(f"{name} of {size} bytes")
+    return archive.read(name)
+
+
+def _parse_record(data: bytes, name: str) -> dict[str, Any]:
+    """``profile.json``, as far as it has to be checked before its members are read."""
+    record = json.loads(data)
+    if not isinstance(record, dict) or record.get("format") != PROFILE_FORMAT:
+        raise ValueError(f"another format in {_PROFILE}")
+    check_version(record, PROFILE_VERSION, "a plate profile", name, PlateError)
+    height, width = record["height"], record["width"]
+    whole = (
+        all(type(side) is int and side > 0 for side in (height, width))
+        and height * width <= MAX_PIXELS
+        and isinstance(record["source"], dict)
+        and isinstance(record["sha256"], dict)
+        and set(record["sha256"]) in ({_PICTURE, _DISPARITY}, {_PICTURE, _DEPTH})
+        and (record["calibration"] is not None or _DEPTH not in record["sha256"])
+    )
+    if not whole:
+        raise ValueError(f"a {_PROFILE} that does not fit together")
+    return record
+
+
+def _parse_calibration(
+    values: dict[str, Any] | None, disparity: NDArray[np.float32]
+) -> Calibration | None:
+    if values is None:
+        return None
+    calibration = Calibration.parse(values)
+    nearest = float(np.nanmax(calibration.inverse_depth(disparity)))
+    if not 1 / FARTHEST_M <= nearest <= 1 / NEAREST_M:
+        raise ValueError(f"a calibration by which the nearest pixel is at {nearest:.3g} 1/m")
+    return calibration

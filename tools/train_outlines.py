@@ -1,0 +1,248 @@
+"""Train the two functions that read outlines, `maskdepth.inference.matting.outline`, on composites.
+
+    python tools/train_outlines.py DATASET MODEL... -o src/maskdepth/inference/matting/outlines.npz
+
+Composites of the dataset's train split are shown to the models in turn, just as prediction would
+show them; what is known of their outlines' pixels is learned from against the exact alpha. They
+are shown again for the second function, which has what the first one's alpha shows. Val composites
+of the benchmark tell what it is worth, beside the average that the first one starts from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from maskdepth import Predictor
+from maskdepth.datasets.build import Dataset, open_dataset
+from maskdepth.evaluation.tally import render_benchmark
+from maskdepth.inference.matting.colour_samples import (
+    SAMPLE_FEATURES,
+    SAMPLE_RADII,
+    describe_samples,
+)
+from maskdepth.inference.matting.evidence import Neighbourhood
+from maskdepth.inference.matting.outline import (
+    FEATURES,
+    MAP_RADII,
+    Reader,
+    describe_outline,
+)
+from maskdepth.inference.matting.perceptron import Perceptron, logit_of
+from maskdepth.inference.matting.refinement import find_outline, look_about
+from maskdepth.metrics import mask_metrics
+from maskdepth.processes import WorkerPool, end_at_ctrl_c
+from maskdepth.synthesis.recipes import sample_recipes
+from maskdepth.synthesis.renderer import Composite, render
+from maskdepth.synthesis.rules import BENCHMARK_V1
+
+Floats = NDArray[np.float32]
+
+_SEED = 991  # of the composites; no training uses it
+_CHUNK = 500  # composites at a time
+_MOST_PIXELS = 700  # of a composite: most have more, and neighbours tell the same
+_HIDDEN = (96, 48)
+_BATCH = 4096
+_RATE = 3e-3
+
+
+def main() -> None:
+    """Collect, train, save, judge."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("dataset", type=Path, help="a folder of `maskdepth compose`")
+    parser.add_argument("models", type=Path, nargs="+", help="model folders, that take turns")
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=15000, help="composites to learn from")
+    parser.add_argument("--steps", type=int, default=12000)
+    parser.add_argument("--first", type=Path, help="take the first function of this reader")
+    parser.add_argument("--val", type=int, default=50, help="val composites of each slice")
+    parser.add_argument("--processes", type=int, default=1, help="that show composites to models")
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    torch.manual_seed(0)
+    torch.set_flush_denormal(True)
+    with WorkerPool(options.processes, end_at_ctrl_c) as pool:
+        if options.first is None:
+            first = fit(gather(pool, options, None), options.steps)
+        else:
+            first = Reader.load(options.first.read_bytes()).first
+        second = fit(gather(pool, options, first), options.steps)
+    reader = Reader(first, second)
+    reader.save(options.out)
+    judge(open_dataset(options.dataset), open_models(options.models)[0], reader, options.val)
+
+
+class Pixels(NamedTuple):
+    """N pixels at outlines of composites.
+
+    Attributes:
+        features: float16 (N, F).
+        start: (N,) alpha that is corrected.
+        alpha: (N,) the exact one.
+        weight: (N,) how much each counts.
+    """
+
+    features: NDArray[np.float16]
+    start: Floats
+    alpha: Floats
+    weight: Floats
+
+
+def gather(pool: WorkerPool, options: argparse.Namespace, first: Perceptron | None) -> Pixels:
+    """Pixels of as many composites as wanted, for the first function or for the second."""
+    jobs = [
+        (options.dataset, options.models, first, start, min(start + _CHUNK, options.count))
+        for start in range(0, options.count, _CHUNK)
+    ]
+    told = list(pool.map(collect, *zip(*jobs, strict=True)))
+    pixels = Pixels(*(np.concatenate(each) for each in zip(*told, strict=True)))
+    print(f"{len(pixels.alpha)} pixels of {options.count} composites", flush=True)
+    return pixels
+
+
+def open_models(folders: list[Path]) -> list[Predictor]:
+    """What predicts as the package does, but for outlines."""
+    return [Predictor.from_pretrained(each, refine=False, threads=1) for each in folders]
+
+
+def known_of(composite: Composite, predictor: Predictor) -> Neighbourhood:
+    """What prediction knows of a composite when it comes to the outlines."""
+    prediction = predictor.predict(composite.image, composite.plate)
+    assert prediction.plate is not None
+    return look_about(prediction.image, prediction.plate, prediction.alpha)
+
+
+def collect(
+    folder: Path, models: list[Path], first: Perceptron | None, start: int, stop: int
+) -> Pixels:
+    """Pixels of composites ``start`` to ``stop - 1``, as the next function is shown them."""
+    cv2.setNumThreads(1)
+    dataset = open_dataset(folder)
+    spec = dataset.spec
+    catalogue = spec.catalogue(dataset.folder, spec.rules.size, 1000)
+    recipes = sample_recipes(spec.rules, spec.pool("train", "train"), _SEED, start, stop)
+    random = np.random.default_rng([_SEED, start])
+    rows = []
+    for recipe, predictor in zip(recipes, itertools.cycle(open_models(models))):
+        composite = render(recipe, spec.rules.size, catalogue)
+        known = known_of(composite, predictor)
+        outline = find_outline(known.alpha, 1)
+        places = np.argwhere(outline)
+        taken = random.permutation(places)[:_MOST_PIXELS]
+        if not len(taken):
+            continue
+        place = taken[:, 0], taken[:, 1]
+        features = describe_outline(known, place)
+        corrected = known.averaged[place]
+        if first is not None:
+            said, every = known.alpha.copy(), np.nonzero(outline)
+            said[every] = first.correct(known.averaged[every], describe_outline(known, every))
+            corrected = said[place]
+            more = describe_samples(known, said, outline, place)
+            features = np.concatenate([features, more], axis=1)
+        # A Dice counts errors by the object's size.
+        share = len(places) / len(taken) / ((composite.alpha > 0.5).sum() + 300)
+        weight = np.full(len(taken), share, np.float32)
+        rows.append((features.astype(np.float16), corrected, composite.alpha[place], weight))
+    return Pixels(*(np.concatenate(each) for each in zip(*rows, strict=True)))
+
+
+def fit(pixels: Pixels, steps: int) -> Perceptron:
+    """Train a perceptron to correct alpha's logit; every square is shown in eight turns."""
+    features = torch.from_numpy(pixels.features)
+    alpha, logits_before = (
+        torch.from_numpy(each) for each in (pixels.alpha, logit_of(pixels.start))
+    )
+    weight = torch.from_numpy(pixels.weight)
+    weight = 0.5 + 0.5 * (weight / weight.mean()).clamp(max=5)
+    sample = features[::17].float()
+    mean, scale = sample.mean(dim=0), sample.std(dim=0) + 0.05
+    sizes = (features.shape[1], *_HIDDEN, 1)
+    linear = [nn.Linear(*pair) for pair in itertools.pairwise(sizes)]
+    nn.init.zeros_(linear[-1].weight)
+    nn.init.zeros_(linear[-1].bias)
+    net = nn.Sequential(linear[0], nn.ReLU(), linear[1], nn.ReLU(), linear[2])
+    optimiser = torch.optim.AdamW(net.parameters(), _RATE, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=steps + 1)
+    turns = list(turned_columns(features.shape[1]))
+    total = 0.0
+    for step in range(steps):
+        batch = torch.randint(0, len(alpha), (_BATCH,))
+        x = features[batch].float()[:, turns[step % len(turns)]]
+        logits = logits_before[batch] + net((x - mean) / scale)[:, 0]
+        loss = outline_loss(logits, alpha[batch], weight[batch])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        total += loss.item()
+        if (step + 1) % 1000 == 0:
+            print(f"step {step + 1}: loss {total / 1000:.4f}", flush=True)
+            total = 0.0
+    layers = [(each.weight.detach().T, each.bias.detach()) for each in linear]
+    first = layers[0][0] / scale[:, None]
+    layers[0] = first, layers[0][1] - mean @ first
+    return Perceptron([(w.contiguous().numpy(), b.numpy()) for w, b in layers], sizes[0])
+
+
+def outline_loss(logits: Tensor, alpha: Tensor, weight: Tensor) -> Tensor:
+    """What alpha errs by, absolutely: its best answer is the median of what alpha may be.
+
+    A little cross-entropy keeps gradients where alpha is sure and wrong.
+    """
+    error = (weight * (logits.sigmoid() - alpha).abs()).mean()
+    entropy = functional.binary_cross_entropy_with_logits(logits, alpha, weight)
+    return 2 * error + 0.2 * entropy
+
+
+def turned_columns(count: int) -> Iterator[Tensor]:
+    """The order of features as the picture's eight turns and mirrors give it."""
+    blocks = [(MAP_RADII, FEATURES), (SAMPLE_RADII, FEATURES + SAMPLE_FEATURES)]
+    for turn, flip in itertools.product(range(4), (False, True)):
+        columns, first = [], 0
+        for radii, end in blocks:
+            if first == count:
+                break
+            for radius in radii:
+                side = 2 * radius + 1
+                square = np.arange(first, first + side * side).reshape(side, side)
+                square = np.rot90(square[::-1] if flip else square, turn)
+                columns.append(square.ravel())
+                first += side * side
+            columns.append(np.arange(first, end))
+            first = end
+        yield torch.from_numpy(np.concatenate(columns))
+
+
+def judge(dataset: Dataset, predictor: Predictor, reader: Reader, count: int) -> None:
+    """Mean Dice and boundary F on the benchmark's val composites, averaged and read."""
+    spec = dataset.spec
+    catalogue = spec.catalogue(dataset.folder, spec.rules.size, 3000)
+    pool = spec.pool("val", "val")
+    for name, rules in BENCHMARK_V1.items():
+        figures = []
+        for composite in render_benchmark(rules, pool, catalogue, count):
+            known = known_of(composite, predictor)
+            outline = find_outline(known.alpha, 1)
+            averaged = np.where(outline, known.averaged, known.alpha)
+            for alpha in (known.alpha, averaged, reader.read(known, outline)):
+                got = mask_metrics(alpha, composite.alpha)
+                figures.append((got["dice"], got["boundary_f"]))
+        dice, boundary = np.reshape(figures, (-1, 3, 2)).mean(axis=0).T
+        print(
+            f"{name}: network, averaged, read: Dice {dice.round(4)}, boundary F {boundary.round(4)}"
+        )
+
+
+if __name__ == "__main__":
+    main()
