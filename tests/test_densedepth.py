@@ -113,7 +113,7 @@ def test_depth_stays_in_its_range() -> None:
 
 
 def test_another_greatest_depth_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TeacherError, match=r"10 m \(NYU\) or 80 m \(KITTI\); got 20 m"):
+    with pytest.raises(TeacherError, match=r"10 m \(NYU\) or 80 m \(KITTI\), but got 20 m"):
         DenseDepth(tmp_path / "x.h5", 20.0)
 
 
@@ -142,7 +142,7 @@ def test_users_open_it_by_name_and_say_its_licence(tmp_path: Path) -> None:
     assert (teacher.info.name, teacher.info.licence) == ("densedepth-kitti", "asked the authors")
     with pytest.raises(UsageError, match="--licence for densedepth, "):
         open_teacher(f"densedepth:{path}")
-    with pytest.raises(UsageError, match=r"expected densedepth:FILE\.h5; got 'densedepth'"):
+    with pytest.raises(UsageError, match=r"Expected densedepth:FILE\.h5, but got 'densedepth'"):
         open_teacher("densedepth", licence="asked the authors")
     with pytest.raises(UsageError, match="--units 'metres', which densedepth gives"):
         open_teacher(f"densedepth:{path}", units="relative", licence="asked the authors")

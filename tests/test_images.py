@@ -540,7 +540,7 @@ def test_arrays_png_has_no_place_for_are_refused(array: NDArray[Any], tmp_path: 
 def test_jpeg_goes_to_bytes_to_files_and_back(tmp_path: Path) -> None:
     """The file holds the same JPEG as the bytes, and both decode close to the drawing."""
     data = images.encode_jpeg(drawn(), 90)
-    with pytest.raises(PictureError, match=r"can be written as \.jpg; got 70000x1"):
+    with pytest.raises(PictureError, match=r"can be written as \.jpg, but got 70000x1"):
         images.encode_jpeg(np.zeros((1, 70_000, 3), np.uint8), 90)
     images.save_jpeg(tmp_path / "saved.jpg", drawn())
     assert (tmp_path / "saved.jpg").read_bytes() == data

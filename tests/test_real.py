@@ -125,7 +125,7 @@ def test_ground_truth_that_judges_nothing_is_refused(frames: Path) -> None:
     for number in range(1, 6):
         save_png(frames / f"gt{number:06d}.png", np.zeros((HEIGHT, WIDTH), np.uint8))
     save_png(frames / "gt000000.png", np.full((HEIGHT, WIDTH), 255, np.uint8))
-    with pytest.raises(AssetError, match="judged; got none in the 5"):
+    with pytest.raises(AssetError, match="judged, but got none in the 5"):
         judge_frames(Fake(bright), frames, tune=1)
     for number in range(6):
         save_png(frames / f"gt{number:06d}.png", np.full((HEIGHT, WIDTH), 85, np.uint8))
@@ -234,9 +234,9 @@ def test_frames_come_in_the_order_of_their_numbers(frames: Path) -> None:
 def test_what_is_no_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for name, got in (("missing", "nothing there"), ("file", "a file")):
-        with pytest.raises(AssetError, match=rf"a folder of pictures at .*{name}; got {got}"):
+        with pytest.raises(AssetError, match=rf"a folder of pictures at .*{name}, but got {got}"):
             judge_frames(Fake(bright), tmp_path / name)
-        with pytest.raises(AssetError, match=rf"a folder of pictures at .*{name}; got {got}"):
+        with pytest.raises(AssetError, match=rf"a folder of pictures at .*{name}, but got {got}"):
             judge_sensor_depth(Fake(bright), tmp_path / name)
 
 

@@ -15,7 +15,7 @@
     └── TrainingError
         └── NonFiniteLossError names the recipe indices of the batch
 
-Each says what was expected, what came instead, and what to do about it.
+Each reads as a sentence or two that a person would say: what is wrong, and what to do about it.
 """
 
 from __future__ import annotations
@@ -27,19 +27,25 @@ from typing import Any
 class MaskdepthError(Exception):
     """Base of all errors that are the input's or the machine's fault, not a defect.
 
+    ``str(error)`` is the problem and the remedy as sentences. Programs read the fields.
+
     Args:
         expected: what the operation needs, e.g. ``"a plate of the picture's size 640x480"``.
         got: what it met instead, e.g. ``"480x640"``.
-        remedy: what the user can do, e.g. ``"resize the plate or leave --plate out"``.
+        remedy: what the user can do, e.g. ``"resize the plate or leave --plate out"``; it becomes
+            a sentence of its own. Empty where the problem says it already.
+        problem: the problem in a sentence, e.g. ``"The plate is 480x640, the picture 640x480."``.
+            Without one it is "Expected ..., but got ...".
     """
 
     exit_code = 1
 
-    def __init__(self, expected: str, got: str, remedy: str) -> None:
+    def __init__(self, expected: str, got: str, remedy: str, problem: str | None = None) -> None:
         self.expected = expected
         self.got = got
         self.remedy = remedy
-        super().__init__(f"expected {expected}; got {got}; {remedy}")
+        self.problem = problem or f"Expected {expected}, but got {got}."
+        super().__init__(" ".join(filter(None, [self.problem, _sentence(remedy)])))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By its text and attributes: constructors differ, and a worker's error must reach its
@@ -50,6 +56,13 @@ class MaskdepthError(Exception):
 def first_line(error: BaseException) -> str:
     """The first line of what another library's exception says; its type's name if it is silent."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _sentence(words: str) -> str:
+    """With a capital and a full stop; a command in backticks or an option stays as it is."""
+    if not words:
+        return ""
+    return words[0].upper() + words[1:] + ("" if words[-1] in ".!?" else ".")
 
 
 def _again(kind: type[MaskdepthError], args: tuple[Any, ...]) -> MaskdepthError:
