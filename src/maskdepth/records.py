@@ -11,6 +11,9 @@ from typing import Any
 from maskdepth.errors import MaskdepthError, StorageError
 from maskdepth.files import read_text
 
+Json = dict[str, Any]
+"""A JSON object whose keys are not ours to name, or that is only passed on."""
+
 
 def check_version(
     record: Mapping[str, Any],
