@@ -176,7 +176,7 @@ def test_bench_materialise_refuses_samples_that_are_too_few_to_be_measured(
     pytest.importorskip("pyarrow")
     told = iter([(0.0, 0.0), *times])  # a first run, the start alone, the samples
     monkeypatch.setattr("maskdepth.bench.materialise.time_materialise", lambda *_, **__: next(told))
-    with pytest.raises(UsageError, match="raise --samples"):
+    with pytest.raises(UsageError, match="Raise --samples"):
         bench_materialise(samples=4, size=32, workers=1)
 
 

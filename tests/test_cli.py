@@ -476,7 +476,7 @@ def test_a_missing_torch_is_one_line_with_the_install_command(tmp_path: Path) ->
     )
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert "pip install 'maskdepth[train]'" in done.stderr
+    assert "pip install '.[train]'" in done.stderr
 
 
 @pytest.mark.parametrize(

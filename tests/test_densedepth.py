@@ -200,16 +200,16 @@ _LEAKY = [("LeakyReLU", {"alpha": 0.2})] * 8
 _SPOILT: dict[str, tuple[_Edit, str]] = {
     "a missing layer": (
         lambda file: file.__delitem__("up2_convB"),
-        "got .* arrays, without up2_convB/kernel, up2_convB/bias;",
+        r"got .* arrays, without up2_convB/kernel, up2_convB/bias\.",
     ),
-    "another DenseNet": (_drop_blocks, "without conv4_block25_0_bn/gamma, .* and 237 more;"),
+    "another DenseNet": (_drop_blocks, r"without conv4_block25_0_bn/gamma, .* and 237 more\."),
     "another layer": (
         lambda file: file.create_dataset("predictions/predictions/kernel:0", (2, 2), "f4"),
-        " arrays, with predictions/kernel besides;",
+        r" arrays, with predictions/kernel besides\.",
     ),
     "another shape": (
         lambda file: _replace(file, "conv2/conv2/bias:0", shape=(8,), dtype="f4"),
-        r"conv2/bias as floats of shape \(1664,\); got .*float32 of shape \(8,\);",
+        r"conv2/bias as floats of shape \(1664,\), but got .*float32 of shape \(8,\)\.",
     ),
     "integers": (
         lambda file: _replace(file, "conv3/conv3/bias:0", shape=(1,), dtype="i4"),
@@ -217,17 +217,17 @@ _SPOILT: dict[str, tuple[_Edit, str]] = {
     ),
     "a weight that is no number": (
         lambda file: file["conv3/conv3/bias:0"].write_direct(_ONE * np.nan),
-        "finite weights; got .*conv3",
+        "finite weights, but got .*conv3",
     ),
     "a layer twice": (
         lambda file: file.create_dataset("conv3/again/bias:0", (1,), "f4"),
-        "once; got .*conv3/bias twice;",
+        r"once, but got .*conv3/bias twice\.",
     ),
     "weights in another file": (
         lambda file: _replace(
             file, "bn/bn/beta:0", shape=(1664,), dtype="f4", external=[("/dev/zero", 0, 6656)]
         ),
-        "weights inside the file; got .*bn/beta:0 elsewhere;",
+        r"weights inside the file, but got .*bn/beta:0 elsewhere\.",
     ),
     "links to another file": (
         lambda file: (
@@ -238,24 +238,24 @@ _SPOILT: dict[str, tuple[_Edit, str]] = {
     ),
     "an array for a group": (
         lambda file: file.create_dataset("model_weights", (1,), "f4"),
-        "'model_weights' is an array;",
+        r"'model_weights' is an array\.",
     ),
     "a description that is no JSON": (
         lambda file: file.attrs.__setitem__("model_config", "{"),
-        "a 'model_config' that is none;",
+        r"a 'model_config' that is none\.",
     ),
     "another slope": (
         _describe(*_LEAKY[1:], ("LeakyReLU", {"negative_slope": 0.3})),
-        r"slope 0\.2; got .*0\.3;",
+        r"slope 0\.2, but got .*0\.3\.",
     ),
-    "fewer leaky ReLUs": (_describe(*_LEAKY[1:]), "8 leaky ReLUs; got .*7;"),
+    "fewer leaky ReLUs": (_describe(*_LEAKY[1:]), r"8 leaky ReLUs, but got .*7\."),
     "another epsilon": (
         _describe(*_LEAKY, ("BatchNormalizationV1", {"epsilon": 1e-3})),
-        r"epsilon 1\.001e-05; got .*0\.001;",
+        r"epsilon 1\.001e-05, but got .*0\.001\.",
     ),
     "nearest enlargement": (
         _describe(*_LEAKY, ("UpSampling2D", {"interpolation": "nearest"})),
-        "bilinear enlargement; got .*nearest;",
+        r"bilinear enlargement, but got .*nearest\.",
     ),
 }
 
@@ -273,7 +273,7 @@ def test_another_networks_file_is_refused_in_one_line(tmp_path: Path, case: str)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "a Keras .h5 file; got no file"),
+        (None, "a Keras .h5 file, but got no file"),
         (b"", "a whole HDF5 file"),
         (b"PNG is not HDF5" * 100, "a whole HDF5 file"),
         (pickle.dumps({"conv1_conv": 1}), "a whole HDF5 file"),

@@ -21,7 +21,7 @@ def test_the_notebook_makes_a_model_and_uses_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Every cell in order, with fewer steps in place of the cell of parameters."""
-    pytest.importorskip("torch", reason="training needs pip install 'maskdepth[train]'")
+    pytest.importorskip("torch", reason="training needs pip install '.[train]'")
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "__main__"}
     for cell in code_cells():

@@ -242,7 +242,7 @@ def test_a_file_that_was_changed_on_the_way_is_refused(
 @pytest.mark.parametrize(
     ("arguments", "environment", "named"),
     [
-        (["-m", "someone/absent", "--download"], {}, "check the name"),
+        (["-m", "someone/absent", "--download"], {}, "Check the name"),
         (["-m", HUB_ID, "--download"], {"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set"),
         (["-m", "some/deep/folder"], {}, "not there"),
     ],

@@ -260,7 +260,7 @@ def test_an_id_that_is_not_in_the_cache_is_one_line() -> None:
 def test_nothing_is_asked_of_the_network_unless_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("socket.getaddrinfo", lambda *_: pytest.fail("asked the network"))
-    with pytest.raises(TeacherError, match="pass --download"):
+    with pytest.raises(TeacherError, match="Pass --download"):
         find_folder("Intel/dpt-large", download=False)
 
 

@@ -241,7 +241,7 @@ def test_exact_and_measured_labels_are_kept_unless_all_are_asked_for(
     for seed in range(4, 6):
         save_png(folders[1] / f"photo_{seed}_disparity.png", encode_disparity(ramp))
     full = compose_dataset(*folders, tmp_path / "full", small=True)
-    with pytest.raises(AssetError, match="pass --all"):
+    with pytest.raises(AssetError, match="Pass --all"):
         label_dataset(full, teacher)
 
 
@@ -689,7 +689,7 @@ def test_a_partial_failure_is_named_and_ends_with_code_1(
         np.save(folders[1] / f"photo_{seed}_depth.npy", depth_m)
     code, out, err = call("label", folders[1], "--teacher", "sensor", "-o", dataset.folder / "x")
     assert code == 1
-    assert "photo_5.jpg: expected depth of the picture's size 128x96" in err
+    assert "photo_5.jpg: Expected depth of the picture's size 128x96" in err
     assert (out, "Traceback" in err) == ("", False)
 
 
@@ -749,4 +749,4 @@ def test_a_run_goes_on_only_with_the_labels_it_began_with(
     code, _, err = call(*train, "--resume")
     assert (code, "the saved run's dataset" in err) == (1, True)
     code, _, err = call(*train[:3], tmp_path / "second", *train[4:], "--per-composite")
-    assert (code, "expected shards in" in err) == (1, True)
+    assert (code, "Expected shards in" in err) == (1, True)

@@ -334,7 +334,7 @@ def test_a_damaged_reader_is_refused() -> None:
         packed(reader, second_weight0=np.full_like(broken, "x", dtype="U1")),
         array_alone.getvalue(),
     ):
-        with pytest.raises(ModelError, match="install maskdepth again"):
+        with pytest.raises(ModelError, match="Install maskdepth again"):
             Reader.load(content)
 
 

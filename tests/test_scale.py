@@ -301,7 +301,7 @@ def test_without_ray_one_line_says_how_to_install_it(
 ) -> None:
     dataset = make("data")
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(DependencyError, match=r"'ray'.*pip install 'maskdepth\[scale\]'"):
+    with pytest.raises(DependencyError, match=r"'ray'.*pip install '\.\[scale\]'"):
         materialise(dataset, 20, engine="ray")
     assert not (dataset.folder / "shards").exists()
 

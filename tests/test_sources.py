@@ -164,7 +164,7 @@ def test_a_source_without_pictures_is_named(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="check the path"):
+    with pytest.raises(UsageError, match="Check the path"):
         find_jobs(source)
 
 

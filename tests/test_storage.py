@@ -293,7 +293,7 @@ def test_a_spoilt_sample_is_named_with_its_shard(make: Make) -> None:
     assert reader[10].key == "000000010"
     with one_line(DatasetError, "000000009", "train-000001.tar", "other content"):
         list(reader)
-    with one_line(DatasetError, "train-000001.tar", "remove it"):
+    with one_line(DatasetError, "train-000001.tar", "Remove it"):
         materialise(dataset, COUNT, shard_size=SHARD_SIZE, workers=2)
 
 
@@ -308,7 +308,7 @@ def test_shards_that_changed_places_are_told(make: Make) -> None:
         other.write_bytes(first)
     with one_line(DatasetError, "train-000000.tar", "other samples"):
         ShardReader(dataset.folder)
-    with one_line(DatasetError, "train-000000.tar", "remove it"):
+    with one_line(DatasetError, "train-000000.tar", "Remove it"):
         materialise(dataset, COUNT, shard_size=SHARD_SIZE, workers=1)
     assert inspect_dataset(dataset)["shards"]["states"] == {"damaged": 2, "complete": 1}
 
@@ -551,7 +551,7 @@ def test_a_missing_package_is_one_line_with_the_install_command(
     done = limited(tmp_path / "data", pack, f"sys.modules[{package!r}] = None")
     assert done.returncode == 1
     assert done.stderr.count("error:") == 1
-    assert "pip install 'maskdepth[scale]'" in done.stderr
+    assert "pip install '.[scale]'" in done.stderr
     assert not (tmp_path / "data" / "shards").exists()
 
 

@@ -131,7 +131,7 @@ class DependencyError(MaskdepthError):
         super().__init__(
             f"the package {module!r}",
             "it is not installed",
-            f"run: pip install 'maskdepth[{extra}]'",
+            f"run: pip install '.[{extra}]' in a clone of maskdepth",
         )
 
 
