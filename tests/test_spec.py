@@ -191,7 +191,7 @@ def test_the_prior_works_folders_are_gone_on_with(
     with pytest.raises(StorageError, match="another file"):
         write_folders(dataset, 4)
     assert (data / "output_image" / "1.jpg").read_bytes() == b"mine"
-    with pytest.raises(StorageError, match="only composites 1 to 2"):
+    with pytest.raises(StorageError, match="may hold only composites 1 to 2"):
         write_folders(dataset, 2)
 
 

@@ -34,7 +34,7 @@ from maskdepth.inference.model.folder import (
 )
 from maskdepth.inference.model.locate import SHIPPED, find_model
 from maskdepth.inference.predictor import Predictor
-from maskdepth.records import refuse_foreign
+from maskdepth.records import check_ownership, load_record
 from maskdepth.report import write_report
 from maskdepth.synthesis.label_facts import TeacherLabel
 from maskdepth.synthesis.recipes import sample_recipe
@@ -320,7 +320,8 @@ def _check_report(report: Path) -> None:
     To be called before anything is judged, which may take an hour.
     """
     figures = report.with_suffix(".json")
-    refuse_foreign([report, figures], figures, EVALUATION_FORMAT)
+    ours = load_record(figures, EVALUATION_FORMAT) is not None
+    check_ownership([report, figures], ours=ours)
     folder = make_folder(report.parent)
     try:
         tempfile.TemporaryFile(dir=folder).close()

@@ -63,8 +63,8 @@ def plate(
         profile_from_disparity,
         save_profile,
     )
-    from maskdepth.inference.prediction import file_identities, refuse_overwriting
     from maskdepth.labelling.plate_depth import read_plate_depth
+    from maskdepth.records import check_not_inputs, file_identities
 
     given = [each for each in (teacher, depth, disparity) if each is not None]
     if len(given) != 1:
@@ -76,7 +76,7 @@ def plate(
     points = [_parse_point(text) for text in point or []]
     check_profile_path(output)
     inputs = [path for path in (picture, depth, disparity) if path is not None]
-    refuse_overwriting([output], file_identities(inputs))
+    check_not_inputs([output], file_identities(inputs))
     pixels = load_picture(picture)
     source = None
     if teacher is not None:

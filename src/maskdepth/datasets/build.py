@@ -15,6 +15,7 @@ from maskdepth.files import file_checksum, read_bytes, remove_parts, write_bytes
 from maskdepth.images import encode_jpeg
 from maskdepth.labelling.teachers.teacher import Teacher, TeacherOpener
 from maskdepth.locks import writer_lock
+from maskdepth.records import check_no_other_files
 from maskdepth.synthesis.assets import (
     LEAST_GROUPS,
     BackgroundAsset,
@@ -300,11 +301,7 @@ def _write_folders(dataset: Dataset, count: int) -> None:
     expected = {f"{number}.jpg" for number in range(1, count + 1)}
     for target in (dataset.folder / name for name in _PRIOR_FOLDERS):
         remove_parts(target)
-        others = sorted({path.name for path in target.glob("*")} - expected)
-        if others:
-            raise StorageError(
-                f"only composites 1 to {count} in {target}", others[0], "choose another folder"
-            )
+        check_no_other_files(target, expected, f"composites 1 to {count}")
     spec = dataset.spec
     catalogue = spec.catalogue(dataset.folder)
     for recipe in sample_recipes(spec.rules, spec.pool(), spec.seed, 0, count):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping, Set
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +31,12 @@ from maskdepth.inference.model.folder import ModelCard
 from maskdepth.inference.plate.alignment import Alignment
 from maskdepth.inference.plate.calibration import Calibration
 from maskdepth.inference.plate.registration import Registration
-from maskdepth.records import load_own, refuse_foreign
+from maskdepth.records import (
+    check_not_inputs,
+    check_ownership,
+    file_identities,
+    load_record,
+)
 
 FILE_ENDINGS = {
     "alpha": "_alpha.png",
@@ -218,10 +223,10 @@ class Prediction:
             paths.pop("depth", None)
         inputs = (self.source, self.plate_source, self.plate_disparity_source)
         stale = _stale_depth(target, stem, paths) if formats is None or "depth" in formats else []
-        refuse_overwriting(
+        check_not_inputs(
             [*paths.values(), *stale], file_identities(path for path in inputs if path is not None)
         )
-        refuse_replacing(paths)
+        check_replaceable(paths)
         try:
             self._write(paths, depth_format)
         except BaseException:
@@ -370,31 +375,7 @@ def check_formats(formats: Collection[str], depth_format: str = "png") -> None:
         )
 
 
-def file_identities(paths: Iterable[Path]) -> frozenset[tuple[int, int]]:
-    """Device and inode of the files that exist: two names of one file are then equal."""
-    return frozenset(found for path in paths if (found := _identity(path)) is not None)
-
-
-def refuse_overwriting(outputs: Iterable[Path], inputs: Set[tuple[int, int]]) -> None:
-    """Stop if writing one of the outputs would replace an input, under whatever name.
-
-    Args:
-        outputs: paths about to be written.
-        inputs: what `file_identities` says of the inputs.
-
-    Raises:
-        UsageError: naming the output.
-    """
-    for path in outputs:
-        if _identity(path) in inputs:
-            raise UsageError(
-                "output files apart from the inputs",
-                f"{path}, which is an input",
-                "choose another output folder",
-            )
-
-
-def refuse_replacing(paths: Mapping[str, Path]) -> None:
+def check_replaceable(paths: Mapping[str, Path]) -> None:
     """Stop if writing a prediction would replace files that are no prediction's.
 
     Args:
@@ -404,12 +385,13 @@ def refuse_replacing(paths: Mapping[str, Path]) -> None:
         StorageError: naming the first. Without a JSON nothing tells, and none is raised.
     """
     if "json" in paths:
-        refuse_foreign(paths.values(), paths["json"], RECORD_FORMAT)
+        ours = load_record(paths["json"], RECORD_FORMAT) is not None
+        check_ownership(paths.values(), ours=ours)
 
 
 def _stale_depth(folder: Path, stem: str, paths: Mapping[str, Path]) -> list[Path]:
     """The file of an earlier prediction's depth, if another's files would leave it as it is."""
-    record = load_own(paths["json"], RECORD_FORMAT) if "json" in paths else None
+    record = load_record(paths["json"], RECORD_FORMAT) if "json" in paths else None
     files = record.get("files") if record is not None else None
     earlier = files.get("depth") if isinstance(files, dict) else None
     places = [
@@ -417,14 +399,6 @@ def _stale_depth(folder: Path, stem: str, paths: Mapping[str, Path]) -> list[Pat
         for depth_format in _DEPTH_CODINGS
     ]
     return [path for path in places if path.name == earlier and path not in paths.values()]
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _to_8_bit(alpha: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -42,6 +42,7 @@ from maskdepth.learning.lineage import (
 )
 from maskdepth.learning.model import PRESETS, build_model, count_weights
 from maskdepth.learning.quantisation import compare_networks, quantise_network
+from maskdepth.records import check_no_other_files, check_ownership
 from maskdepth.synthesis.label_facts import TeacherLabel
 from maskdepth.synthesis.rules import BENCHMARK_SEED, BENCHMARK_V1
 from maskdepth.synthesis.spec import load_spec
@@ -250,19 +251,16 @@ def _check_replaceable(output: Path, folder: Path) -> None:
         return
     if not output.is_dir():
         raise StorageError(f"a folder at {output}", "a file", "choose another folder")
-    names = {path.name for path in output.iterdir()}
-    others = names - {CARD_FILE, *_FILES}
-    if names and not others:
-        try:
-            read_card(output)
-        except ModelError:
-            others = names
-    if others:
-        raise StorageError(
-            f"no folder at {output}, or a clean model folder to replace",
-            f"one with {sorted(others)[0]}",
-            "choose another folder",
-        )
+    check_no_other_files(output, {CARD_FILE, *_FILES}, "a model")
+    check_ownership(sorted(output.iterdir()), ours=_has_card(output))
+
+
+def _has_card(folder: Path) -> bool:
+    try:
+        read_card(folder)
+    except ModelError:
+        return False
+    return True
 
 
 def _is_whole(folder: Path, name: str, card: ModelCard) -> bool:

@@ -21,12 +21,11 @@ from maskdepth.inference.plate.profile import PlateProfile, is_profile, load_pro
 from maskdepth.inference.prediction import (
     FILE_ENDINGS,
     check_formats,
-    file_identities,
+    check_replaceable,
     output_paths,
-    refuse_overwriting,
-    refuse_replacing,
 )
 from maskdepth.inference.predictor import Predictor
+from maskdepth.records import check_not_inputs, file_identities
 
 DEFAULT_OUTPUT = Path("maskdepth-output")
 STDIN = "-"
@@ -154,8 +153,8 @@ def predict_all(
             if job.problem is not None:
                 raise job.problem
             paths = output_paths(output, job.stem, depth_format=depth_format)
-            refuse_overwriting(paths.values(), inputs)
-            refuse_replacing(paths)
+            check_not_inputs(paths.values(), inputs)
+            check_replaceable(paths)
             plate = None if job.plate is None else read_plate(job.plate)
             prediction = predictor.predict(job.picture, plate)
             prediction = dataclasses.replace(prediction, plate_source=job.plate)
