@@ -17,7 +17,9 @@ import typer
 import typer.main
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+SITE = sorted(ROOT.glob("docs/**/*.md"))
+PAGES = [*SITE, *sorted(ROOT.glob("*.md"))]
+LOG = sorted(ROOT.glob("research/log/*.md"))  # keeps the commands of its day, so only links count
 
 
 def _load_generator(name: str) -> ModuleType:
@@ -198,9 +200,23 @@ def _broken_links(page: Path, root: Path) -> list[str]:
     return broken
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize(
+    "page",
+    [*PAGES, ROOT / "research/README.md", *LOG],
+    ids=lambda page: page.relative_to(ROOT).as_posix(),
+)
 def test_relative_links_resolve(page: Path) -> None:
-    assert _broken_links(page, ROOT) == []
+    # The site holds docs/ alone, so its pages cannot link to anything beside it.
+    assert _broken_links(page, ROOT / "docs" if page in SITE else ROOT) == []
+
+
+def test_every_page_of_the_research_log_is_summed_up_and_found_by_its_number() -> None:
+    summary = (ROOT / "research/README.md").read_text(encoding="utf-8")
+    assert [page.name for page in LOG if f"(log/{page.name})" not in summary] == []
+    numbers = {int(page.name[:3]) for page in LOG}
+    for page in SITE:
+        named = re.findall(r"[Rr]esearch\s+log\s+(\d+)", page.read_text(encoding="utf-8"))
+        assert {int(number) for number in named} <= numbers, page
 
 
 def test_broken_links_are_found(tmp_path: Path) -> None:

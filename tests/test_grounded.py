@@ -52,7 +52,7 @@ def ground_pixel(family: str, seed: int, across: float) -> tuple[int, int]:
 
 
 # A third of the last one is hidden. Where an object's own depth is large beside its distance, or
-# it stands within a few per cent of what hides it, the agreement is less (see the experiments).
+# it stands within a few per cent of what hides it, the agreement is less (research log 6).
 SCENES = [
     ("outdoor", 1, "person", 0.5),
     ("outdoor", 3, "chair", 0.5),

@@ -316,7 +316,7 @@ def _latency(bench: Mapping[str, Any] | None) -> Iterator[str]:
     yield "## Latency\n"
     yield (
         f"One picture at a time, all in turn, on {machine}: one run. What another run on such a "
-        "machine gives, at another hour, is in [section 4 of the experiments](experiments.md).\n"
+        "machine gives, at another hour, is in research log 4.\n"
     )
     for part, title in _LATENCIES.items():
         yield f"**{title}**:\n"

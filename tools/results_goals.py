@@ -191,7 +191,7 @@ def limits(evaluation: Mapping[str, Any], bench: Mapping[str, Any] | None) -> It
         "Prediction registers the plate before the network sees it, and measures outlines against "
         "it afterwards; of pictures 1.2 times as large as what the network sees, and larger, it "
         "takes a second look at the foreground. What registration alone buys is in the rows of the "
-        "threshold after it; of measuring, the experiments tell."
+        "threshold after it; of measuring, research log 23 tells."
     )
     yield (
         "Objects in the rows 'anywhere' stand at a distance that was drawn by lot: no network can "
