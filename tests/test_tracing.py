@@ -1,11 +1,9 @@
-"""Rays traced by torch or a compiled loop meet what NumPy's meet: the pictures are the same."""
+"""Rays are traced by NumPy or by a loop that numba compiles, to the same bits."""
 
 from __future__ import annotations
 
-import pickle
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,20 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from maskdepth.bench import bench_worlds
-from maskdepth.errors import UsageError
-from maskdepth.learning import tracing
-from maskdepth.learning.tracing import TorchTracer
-from maskdepth.synthesis.worlds import (
-    SCENES,
-    pack,
-    raycast,
-    render_scene,
-    trace,
-    write_sample_pack,
-)
-from maskdepth.synthesis.worlds.raycast import Camera
-from maskdepth.synthesis.worlds.scenes import compose_world
+from maskdepth.synthesis.worlds import SCENES, raycast, render_scene
+from maskdepth.synthesis.worlds.raycast import Camera, trace
 from maskdepth.synthesis.worlds.shapes import (
     Box,
     Cut,
@@ -40,7 +26,6 @@ from maskdepth.synthesis.worlds.shapes import (
 )
 from maskdepth.synthesis.worlds.textures import Array, Surface
 
-SEEDS = range(3)
 SIDE = 96
 
 
@@ -89,26 +74,6 @@ def sample_eye(rng: np.random.Generator, parallel: bool) -> Camera:
     return Camera(position, axes, 4.0 if parallel else 30.0, (20.0, 14.0), parallel)
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10_000), st.booleans(), st.booleans(), st.sampled_from([0.0, 0.3, 1.0]))
-def test_torch_meets_what_numpy_meets(
-    seed: int, parallel: bool, double: bool, holed: float
-) -> None:
-    """All forms, holes, both kinds of camera, both precisions, a picture that no tile divides."""
-    rng = np.random.default_rng(seed)
-    shapes, camera = sample_shapes(rng, 30, holed), sample_eye(rng, parallel)
-    kind = np.float64 if double else np.float32
-    u, v = np.arange(43, dtype=kind), np.arange(29, dtype=kind)
-    for cuts in (True, False):
-        t, index = trace(camera, shapes, u, v, cuts=cuts)
-        torch_t, torch_index = TorchTracer("cpu")(camera, shapes, u, v, cuts=cuts)
-        assert torch_t.dtype == kind
-        assert torch_index.dtype == np.int32
-        same = index == torch_index
-        assert same.mean() >= 0.999
-        np.testing.assert_allclose(torch_t[same], t[same], rtol=1e-5)
-
-
 def trace_by_numpy(*rays: Any, cuts: bool = True) -> tuple[Array, NDArray[np.int32]]:
     """``trace`` as it is where numba is not installed."""
     with pytest.MonkeyPatch.context() as patch:
@@ -121,7 +86,7 @@ def trace_by_numpy(*rays: Any, cuts: bool = True) -> tuple[Array, NDArray[np.int
     st.integers(0, 10_000), st.booleans(), st.booleans(), st.sampled_from([0.0, 0.3, 1.0]),
     st.integers(1, 40),
 )  # fmt: skip
-def test_the_compiled_loop_meets_what_numpy_meets_to_the_last_bit(
+def test_the_compiled_loop_meets_what_numpy_meets(
     seed: int, parallel: bool, double: bool, holed: float, count: int
 ) -> None:
     """All forms and holes, some shapes thrice at one place, few rays or many to a shape."""
@@ -160,26 +125,26 @@ def test_scenes_are_the_same_without_the_compiled_loop(monkeypatch: pytest.Monke
         raycast.compiled_loop.cache_clear()
 
 
-def test_of_shapes_at_one_place_the_same_one_wins() -> None:
-    """Where several shapes coincide, both tracers name the first, with and without holes."""
+def test_of_shapes_at_one_place_the_first_is_hit() -> None:
+    """Where several shapes coincide, the ray meets the first of them."""
     rng = np.random.default_rng(5)
     shapes = sample_shapes(rng, 6, 0.5)
-    again = [shape for shape in shapes for _ in range(3)]
+    tripled = [shape for shape in shapes for _ in range(3)]
     camera, steps = sample_eye(rng, False), np.arange(40, dtype=np.float64)
-    np.testing.assert_array_equal(
-        trace(camera, again, steps, steps)[1], TorchTracer("cpu")(camera, again, steps, steps)[1]
-    )
+    index = trace(camera, shapes, steps, steps)[1]
+    expected = np.where(index >= 0, 3 * index, -1)
+    np.testing.assert_array_equal(trace(camera, tripled, steps, steps)[1], expected)
 
 
-def test_rays_that_meet_nothing_are_told() -> None:
-    """Without shapes, or with all of them behind the eye, every ray ends at infinity."""
+def test_rays_that_meet_nothing_end_at_infinity() -> None:
+    """Without shapes, or with all of them behind the eye or full of holes, nothing is hit."""
     camera, steps = sample_eye(np.random.default_rng(0), False), np.arange(20, dtype=np.float32)
     behind = Ellipsoid(centre=np.array([0.0, 0.0, -5.0]), radii=(1, 1, 1), paint=no_paint)
     away = np.array([0.0, 0.0, 5.0])
     holed = Box(centre=away, size=(9, 9, 1), paint=no_paint, cut=lambda p: np.zeros(len(p), bool))
     choices: list[Sequence[Shape]] = [[], [behind], [holed], [behind, holed]]
     for shapes in choices:
-        t, index = TorchTracer("cpu")(camera, shapes, steps, steps)
+        t, index = trace(camera, shapes, steps, steps)
         assert np.isinf(t).all()
         assert (index == -1).all()
 
@@ -202,79 +167,3 @@ def test_shapes_are_met_alone_as_together(seed: int, parallel: bool, double: boo
     for t, index in found[1:]:
         np.testing.assert_array_equal(t, found[0][0])
         np.testing.assert_array_equal(index, found[0][1])
-
-
-def test_portions_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many pairs are met in one go, the hits are the same to the last bit."""
-    world = compose_world("outdoor", 2, SIDE, SIDE)
-    steps = np.arange(SIDE, dtype=np.float32)
-    found = []
-    for most in (1, 300, 1 << 20):
-        monkeypatch.setitem(tracing._PAIRS, "cpu", most)
-        found.append(TorchTracer("cpu")(world.camera, world.shapes, steps, steps))
-    for t, index in found[1:]:
-        np.testing.assert_array_equal(t, found[0][0])
-        np.testing.assert_array_equal(index, found[0][1])
-
-
-@pytest.mark.parametrize("family", SCENES)
-def test_scenes_are_the_same_pictures(family: str) -> None:
-    """Depth within 1e-4 where the same shape is seen, on 99.9 % of the pixels; colour within two
-    grey levels on 99.5 %.
-    """
-    steps = np.arange(SIDE, dtype=np.float64)
-    for seed in SEEDS:
-        world = compose_world(family, seed, SIDE, SIDE)
-        for kind in (np.float32, np.float64):
-            rays = (world.camera, world.shapes, steps.astype(kind), steps.astype(kind))
-            (expected, index), (t, other) = trace(*rays), TorchTracer("cpu")(*rays)
-            same = index == other
-            assert same.mean() >= 0.999
-            np.testing.assert_allclose(t[same], expected[same], rtol=1e-4)
-        scene = render_scene(family, seed, SIDE, SIDE)
-        again = render_scene(family, seed, SIDE, SIDE, tracer=TorchTracer("cpu"))
-        off = np.abs(scene.image.astype(int) - again.image).max(axis=2)
-        assert (off <= 2).mean() >= 0.995
-        np.testing.assert_allclose(again.depth_m[same], scene.depth_m[same], rtol=1e-4)
-        assert again.focal_px == scene.focal_px
-
-
-def test_pack_drawn_on_a_device_has_the_same_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Same names, labels and licences; on a CPU cutouts to the byte."""
-    monkeypatch.setattr(pack, "SCENE_SIZE", (48, 64))
-    monkeypatch.setattr(pack, "CUTOUT_SIZE", 48)
-    usual = write_sample_pack(tmp_path / "a", scenes=3, cutouts=2)
-    on_device = write_sample_pack(tmp_path / "b", scenes=3, cutouts=2, tracer=TorchTracer("cpu"))
-    for first, second in (
-        (usual.cutouts, on_device.cutouts),
-        (usual.backgrounds, on_device.backgrounds),
-    ):
-        names = sorted(path.name for path in first.iterdir())
-        assert names == sorted(path.name for path in second.iterdir())
-        exact = [name for name in names if first == usual.cutouts or not name.endswith(".png")]
-        for name in exact:
-            assert (first / name).read_bytes() == (second / name).read_bytes()
-
-
-def test_tracer_goes_to_other_processes_and_needs_a_device_that_is_here() -> None:
-    """A pickled tracer is the same tracer; an unknown device ends in one line that names some."""
-    tracer = TorchTracer("cpu")
-    assert pickle.loads(pickle.dumps(tracer)) == tracer
-    assert TorchTracer("auto").device != "auto"
-    with pytest.raises(UsageError, match="cpu"):
-        TorchTracer("abacus")
-
-
-def test_bench_compares_both_in_one_run(capfd: pytest.CaptureFixture[str]) -> None:
-    """Scenes a second, the share of tracing, and the ratio that follows from them."""
-    result = bench_worlds(size=32, seconds=0.0, families=("corridor",), device="cpu", processes=1)
-    device = result["torch"]
-    assert device["device"] == "cpu"
-    assert result["scenes"] == device["scenes"] == 1
-    rate = device["scenes_per_second"] / result["scenes_per_second"]
-    assert device["ratio"] == pytest.approx(rate)
-    assert 0 < result["tracing_share"] < 1
-    assert device["ratio_bound"] == pytest.approx(1 / (1 - result["tracing_share"]))
-    assert capfd.readouterr().out == ""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from maskdepth.cli.options import Device, Preset, TracingDevice, Workers, print_json
+from maskdepth.cli.options import Device, Preset, Workers, print_json
 
 bench_app = typer.Typer(help="Measure speed here, on this machine.", no_args_is_help=True)
 
@@ -30,13 +30,12 @@ def bench_training(
 def bench_drawing(
     size: Annotated[int, typer.Option(min=16, max=4096, help="Side of the scenes, px.")] = 256,
     seconds: Annotated[float, typer.Option(help="To measure, after all have started.")] = 20.0,
-    device: TracingDevice = None,
     processes: Annotated[int, typer.Option(min=1)] = 2,
 ) -> None:
-    """Scenes of the sample pack per second, and each family's time; on a device, the ratio."""
+    """Scenes of the sample pack per second, and each family's time."""
     from maskdepth.bench import bench_worlds
 
-    print_json(bench_worlds(size=size, seconds=seconds, device=device, processes=processes))
+    print_json(bench_worlds(size=size, seconds=seconds, processes=processes))
 
 
 @bench_app.command("predict")

@@ -50,7 +50,6 @@ from maskdepth.cli.options import (
     Steps,
     Strict,
     TensorBoard,
-    TracingDevice,
     Workers,
     is_quiet,
     print_json,
@@ -188,24 +187,17 @@ def worlds(
     families: Annotated[
         str | None, typer.Option(help="Of the scenes, with commas; all but the withheld one.")
     ] = None,
-    device: TracingDevice = None,
     processes: Annotated[int, typer.Option(min=1, help="That draw side by side.")] = 2,
 ) -> None:
     """Draw the sample pack: scenes with exact depth, and cutouts, free of any licence."""
-    from maskdepth.synthesis.worlds import FAMILIES, Tracer, trace, write_sample_pack
+    from maskdepth.synthesis.worlds import FAMILIES, write_sample_pack
 
-    tracer: Tracer = trace
-    if device is not None:
-        from maskdepth.learning.tracing import TorchTracer
-
-        tracer = TorchTracer(device)
     pack = write_sample_pack(
         output,
         scenes=scenes,
         cutouts=cutouts,
         seed=seed,
         families=FAMILIES if families is None else tuple(families.split(",")),
-        tracer=tracer,
         processes=processes,
     )
     say(f"{scenes} scenes -> {pack.backgrounds}, {cutouts} cutouts -> {pack.cutouts}")

@@ -69,10 +69,6 @@ Start = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where the run in MODEL stopped.")]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also log for TensorBoard.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-TracingDevice = Annotated[
-    str | None,
-    typer.Option("--device", help="auto, cpu, cuda or mps: trace rays there; else without torch."),
-]
 Renderer = Annotated[
     str | None,
     typer.Option(help="Who renders composites: cpu, device, or auto: a GPU beside few cores."),

@@ -16,7 +16,6 @@ from maskdepth.synthesis.worlds.pack import (
     time_scene,
     write_sample_pack,
 )
-from maskdepth.synthesis.worlds.raycast import Tracer, trace
 from maskdepth.synthesis.worlds.scenes import (
     FAMILIES,
     SCENES,
@@ -42,7 +41,6 @@ __all__ = [
     "SamplePack",
     "Scene",
     "Standing",
-    "Tracer",
     "decode_relief",
     "encode_relief",
     "find_ground",
@@ -51,6 +49,5 @@ __all__ = [
     "render_standing",
     "scene_pool",
     "time_scene",
-    "trace",
     "write_sample_pack",
 ]

@@ -1,6 +1,6 @@
-"""Where rays meet shapes: the formulas, the same for arrays of NumPy and tensors of torch.
+"""The formulas of where rays meet shapes.
 
-A form is given rays as origins and directions of three components each, in the frame of the shape,
+A form takes the origins and directions of rays, three components each in the frame of the shape,
 and the sizes of the shape. All of these broadcast, so one call meets one shape with many rays, or
 many shapes of one form with the rays of each.
 """
@@ -8,7 +8,6 @@ many shapes of one form with the rays of each.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache, reduce
 from typing import Any, Final
 
@@ -19,70 +18,53 @@ NEAR: Final = 1e-3
 """Metres: nothing nearer than this is seen."""
 
 
-@dataclass(frozen=True)
-class Arithmetic:
-    """What the formulas need beyond operators.
-
-    Attributes:
-        where, minimum, maximum, isfinite: as in NumPy.
-        root: square root, 0 below 0.
-    """
-
-    where: Callable[[Any, Any, float], Any]
-    minimum: Callable[[Any, Any], Any]
-    maximum: Callable[[Any, Any], Any]
-    isfinite: Callable[[Any], Any]
-    root: Callable[[Any], Any]
-
-
-def _root(square: Any) -> Any:
-    return np.sqrt(np.maximum(square, 0.0))
-
-
-NUMPY: Final = Arithmetic(np.where, np.minimum, np.maximum, np.isfinite, _root)
-
 Components = Sequence[Any] | Any
-"""One array, tensor or number after the other, in a sequence or in rows."""
+"""Arrays or numbers, one after the other in a sequence or in rows."""
 
-Form = Callable[[Arithmetic, Components, Components, Components], Any]
-"""``form(arithmetic, origins, directions, sizes)``: smallest t at which each ray meets the shape,
-inf for a miss.
+Form = Callable[[Components, Components, Components], Any]
+"""``form(origins, directions, sizes)``: the smallest t at which each ray meets the shape, inf for a
+miss.
 """
 
 
-def _keep(xp: Arithmetic, t: Any, valid: Any) -> Any:
-    return xp.where(valid & (t > NEAR), t, np.inf)
+def _root(square: Any) -> Any:
+    """The square root, 0 below 0."""
+    return np.sqrt(np.maximum(square, 0.0))
 
 
-def meet_plane(xp: Arithmetic, o: Components, d: Components, sizes: Components) -> Any:
+def _keep(t: Any, valid: Any) -> Any:
+    return np.where(valid & (t > NEAR), t, np.inf)
+
+
+def meet_plane(o: Components, d: Components, sizes: Components) -> Any:
     """The plane z = 0."""
     t = -o[2] / d[2]
-    return _keep(xp, t, xp.isfinite(t))
+    return _keep(t, np.isfinite(t))
 
 
-def meet_quad(xp: Arithmetic, o: Components, d: Components, sizes: Components) -> Any:
+def meet_quad(o: Components, d: Components, sizes: Components) -> Any:
     """A rectangle in the plane z = 0, of these half sizes."""
     t = -o[2] / d[2]
-    valid = xp.isfinite(t)
+    valid = np.isfinite(t)
     for i in range(2):
         valid = valid & (abs(o[i] + t * d[i]) <= sizes[i])
-    return _keep(xp, t, valid)
+    return _keep(t, valid)
 
 
-def meet_box(xp: Arithmetic, o: Components, d: Components, sizes: Components) -> Any:
+def meet_box(o: Components, d: Components, sizes: Components) -> Any:
     """A box around the origin, of these half sizes."""
     enter, leave = [], []
     for i in range(3):
         inverse = 1.0 / d[i]
         one = (-sizes[i] - o[i]) * inverse
         two = (sizes[i] - o[i]) * inverse
-        enter.append(xp.minimum(one, two))
-        leave.append(xp.maximum(one, two))
-    last, first = reduce(xp.maximum, enter), reduce(xp.minimum, leave)
-    return _keep(xp, last, last <= first)
+        enter.append(np.minimum(one, two))
+        leave.append(np.maximum(one, two))
+    last, first = reduce(np.maximum, enter), reduce(np.minimum, leave)
+    return _keep(last, last <= first)
 
 
-def meet_ellipsoid(xp: Arithmetic, o: Components, d: Components, sizes: Components) -> Any:
+def meet_ellipsoid(o: Components, d: Components, sizes: Components) -> Any:
     """An ellipsoid around the origin, of these radii."""
     p = [o[i] / sizes[i] for i in range(3)]
     q = [d[i] / sizes[i] for i in range(3)]
@@ -90,7 +72,7 @@ def meet_ellipsoid(xp: Arithmetic, o: Components, d: Components, sizes: Componen
     b = p[0] * q[0] + p[1] * q[1] + p[2] * q[2]
     c = p[0] * p[0] + p[1] * p[1] + p[2] * p[2] - 1.0
     inside = b * b - a * c
-    return _keep(xp, (-b - xp.root(inside)) / a, inside > 0.0)
+    return _keep((-b - _root(inside)) / a, inside > 0.0)
 
 
 @cache
@@ -101,7 +83,7 @@ def frustum_form(bottom: bool, top: bool) -> Form:
     its height and its squared radius.
     """
 
-    def meet_frustum(xp: Arithmetic, o: Components, d: Components, sizes: Components) -> Any:
+    def meet_frustum(o: Components, d: Components, sizes: Components) -> Any:
         start, slope, height, *ends = sizes
         radius = start + slope * o[1]
         lean = slope * d[1]
@@ -109,31 +91,31 @@ def frustum_form(bottom: bool, top: bool) -> Form:
         b = o[0] * d[0] + o[2] * d[2] - slope * d[1] * radius
         c = o[0] * o[0] + o[2] * o[2] - radius * radius
         inside = b * b - a * c
-        root = xp.root(inside)
+        root = _root(inside)
         sides = []
         for t in ((-b - root) / a, (-b + root) / a):
             y = o[1] + t * d[1]
-            sides.append(_keep(xp, t, (inside >= 0.0) & (y >= 0.0) & (y <= height)))
-        best = xp.minimum(sides[0], sides[1])
+            sides.append(_keep(t, (inside >= 0.0) & (y >= 0.0) & (y <= height)))
+        best = np.minimum(sides[0], sides[1])
         for level, square in zip(ends[::2], ends[1::2], strict=True):
             t = (level - o[1]) / d[1]
             x, z = o[0] + t * d[0], o[2] + t * d[2]
-            best = xp.minimum(best, _keep(xp, t, x * x + z * z <= square))
+            best = np.minimum(best, _keep(t, x * x + z * z <= square))
         return best
 
     return meet_frustum
 
 
-def meet_polyhedron(xp: Arithmetic, o: Components, d: Components, sizes: Components) -> Any:
+def meet_polyhedron(o: Components, d: Components, sizes: Components) -> Any:
     """A convex solid; of each face its outward unit normal and its distance from the origin."""
     enter, leave = [], []
     for x, y, z, reach in zip(*(sizes[i::4] for i in range(4)), strict=True):
         along = x * d[0] + y * d[1] + z * d[2]
         t = (reach - x * o[0] - y * o[1] - z * o[2]) / along
-        enter.append(xp.where(along < 0.0, t, -np.inf))
-        leave.append(xp.where(along >= 0.0, t, np.inf))
-    last, first = reduce(xp.maximum, enter), reduce(xp.minimum, leave)
-    return _keep(xp, last, last <= first)
+        enter.append(np.where(along < 0.0, t, -np.inf))
+        leave.append(np.where(along >= 0.0, t, np.inf))
+    last, first = reduce(np.maximum, enter), reduce(np.minimum, leave)
+    return _keep(last, last <= first)
 
 
 def by_form(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.synthesis.worlds.raycast import Camera, Tracer, trace
+from maskdepth.synthesis.worlds.raycast import Camera, trace
 from maskdepth.synthesis.worlds.shapes import Shape
 from maskdepth.synthesis.worlds.textures import Array, Field, Surface, sample_field
 from maskdepth.synthesis.worlds.vectors import dot, frame_along, turn, unit
@@ -74,7 +74,6 @@ class ShadowMap:
         size: int,
         *,
         cuts: bool = True,
-        tracer: Tracer = trace,
     ) -> None:
         forward = -np.asarray(direction, np.float64)
         axes = frame_along(forward)[[0, 2, 1]]
@@ -83,7 +82,7 @@ class ShadowMap:
         middle = (size - 1) / 2.0
         self.camera = Camera(start, axes, 1.0 / self.texel, (middle, middle), parallel=True)
         steps = np.arange(size, dtype=np.float32)
-        depth, _ = tracer(self.camera, shapes, steps, steps, cuts=cuts)
+        depth, _ = trace(self.camera, shapes, steps, steps, cuts=cuts)
         # nothing casts beyond the map
         self.reach = np.full((size + 2 * _BORDER,) * 2, np.inf, np.float32)
         inside = slice(_BORDER, _BORDER + size)
@@ -203,9 +202,7 @@ def _large_near(shapes: Sequence[Shape], centre: Array, radius: float, size: flo
     return [shape for shape, kept in zip(shapes, keep, strict=True) if kept]
 
 
-def _occlusion(
-    shapes: Sequence[Shape], light: Light, points: Array, normals: Array, tracer: Tracer
-) -> Array:
+def _occlusion(shapes: Sequence[Shape], light: Light, points: Array, normals: Array) -> Array:
     """Share of the sky (N,) that points see past the shapes, in a few directions."""
     texel = 2.0 * light.occlusion_radius / _OCCLUSION_TEXELS
     casting = _large_near(
@@ -226,7 +223,6 @@ def _occlusion(
             light.occlusion_radius,
             _OCCLUSION_TEXELS,
             cuts=False,
-            tracer=tracer,
         )
         total += share * maps.visible(points, normals, _spiral(3, 1.4))
         weight += share
@@ -295,7 +291,6 @@ def render_linear(
     camera: Camera,
     height: int,
     width: int,
-    tracer: Tracer = trace,
 ) -> tuple[Array, NDArray[np.bool_]]:
     """Linear light (H, W, S, 3) and hits (H, W, S) of the S samples of every pixel.
 
@@ -311,7 +306,7 @@ def render_linear(
         blocks = grid.reshape(height, fine, width, fine).transpose(0, 2, 1, 3)
         return np.ascontiguousarray(blocks).reshape(-1, samples)
 
-    t, found = tracer(camera, shapes, u, v)
+    t, found = trace(camera, shapes, u, v)
     index = by_pixel(found)
     first = _first_of_pixel(index)
     fresh = np.flatnonzero(first == np.arange(samples))
@@ -328,9 +323,7 @@ def render_linear(
         colour[fresh[:empty]] = light.sky(unit(rays[:empty]))
     depth = by_pixel(t).ravel()[fresh[empty:]]
     hits = _gather(camera, shapes, rays[empty:], number[empty:], depth)
-    colour[fresh[empty:]] = _shaded(
-        shapes, light, camera, hits, pixel[empty:], sample[empty:], tracer
-    )
+    colour[fresh[empty:]] = _shaded(shapes, light, camera, hits, pixel[empty:], sample[empty:])
     if np.isfinite(light.haze_m):
         away = depth * np.sqrt(dot(rays[empty:], rays[empty:]))
         veil = (1.0 - np.exp(away * np.float32(-1.0 / light.haze_m)))[:, None]
@@ -348,7 +341,6 @@ def _shaded(
     hits: _Hits,
     pixel: NDArray[np.int64],
     sample: NDArray[np.int64],
-    tracer: Tracer,
 ) -> Array:
     """Colour (N, 3) of hits, each the given sample of a pixel."""
     casting = [shape for shape in shapes if shape.casts]
@@ -360,11 +352,10 @@ def _shaded(
             light.shadow_centre,
             light.shadow_radius,
             1000,
-            tracer=tracer,
         )
         lit = sun.visible(hits.world, hits.normal, _spiral(6, 1.3))
     # occlusion has no fine detail: that of a pixel's first sample serves the others
     rows = np.flatnonzero(sample == 0)
     shared = np.ones(int(pixel.max(initial=0)) + 1, np.float32)
-    shared[pixel[rows]] = _occlusion(shapes, light, hits.world[rows], hits.normal[rows], tracer)
+    shared[pixel[rows]] = _occlusion(shapes, light, hits.world[rows], hits.normal[rows])
     return _lit(hits, light, camera, lit, shared[pixel])

@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -23,10 +22,7 @@ from maskdepth.processes import WorkerPool, ignore_ctrl_c
 from maskdepth.synthesis.assets import SAMPLE_PACK
 from maskdepth.synthesis.label_facts import LABEL_FILE, load_label_facts
 from maskdepth.synthesis.worlds.cutouts import CUTOUT_KINDS, render_cutout
-from maskdepth.synthesis.worlds.raycast import Camera, Tracer, trace
 from maskdepth.synthesis.worlds.scenes import FAMILIES, SCENES, render_scene
-from maskdepth.synthesis.worlds.shapes import Shape
-from maskdepth.synthesis.worlds.textures import Array
 
 SCENE_SIZE = (384, 512)  # height, width
 CUTOUT_SIZE = 320
@@ -56,9 +52,9 @@ def decode_relief(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
     return ((grey.astype(np.float32) - 128.0) / 254.0).astype(np.float32)
 
 
-def _write_scene(folder: Path, name: str, family: str, seed: int, tracer: Tracer) -> float:
+def _write_scene(folder: Path, name: str, family: str, seed: int) -> float:
     """Write picture and disparity; give the focal length as a share of the long side."""
-    scene = render_scene(family, seed, *SCENE_SIZE, tracer=tracer)
+    scene = render_scene(family, seed, *SCENE_SIZE)
     save_png(folder / f"{name}.png", scene.image)
     disparity = encode_disparity(disparity_from_depth(scene.depth_m))
     save_png(folder / f"{name}_disparity.png", disparity)
@@ -71,7 +67,7 @@ def _write_cutout(folder: Path, name: str, kind: str, seed: int) -> None:
     save_png(folder / f"{name}_relief.png", encode_relief(cutout.relief))
 
 
-def _write_item(job: tuple[str, Path, str, str, int], tracer: Tracer) -> tuple[str, float | None]:
+def _write_item(job: tuple[str, Path, str, str, int]) -> tuple[str, float | None]:
     """Write one item; at module level so that a spawned process finds it.
 
     Returns:
@@ -79,7 +75,7 @@ def _write_item(job: tuple[str, Path, str, str, int], tracer: Tracer) -> tuple[s
     """
     what, folder, name, sort, seed = job
     if what == "scene":
-        return name, _write_scene(folder, name, sort, seed, tracer)
+        return name, _write_scene(folder, name, sort, seed)
     _write_cutout(folder, name, sort, seed)
     return name, None
 
@@ -88,7 +84,6 @@ def _prepare_process() -> None:
     """Processes are the parallelism, without threads."""
     ignore_ctrl_c()
     cv2.setNumThreads(1)
-    os.environ["OMP_NUM_THREADS"] = "1"  # for a tracer's torch, which is not loaded yet
 
 
 def scene_pool(processes: int = 2) -> WorkerPool:
@@ -96,27 +91,12 @@ def scene_pool(processes: int = 2) -> WorkerPool:
     return WorkerPool(processes, _prepare_process)
 
 
-def time_scene(job: tuple[str, int, int], tracer: Tracer = trace) -> tuple[float, float]:
-    """Draw a scene of a family, a seed and a square's side; for measuring in a pool.
-
-    Returns:
-        Seconds that it took, and how many of them its rays.
-    """
-    traced = 0.0
-
-    def timed(
-        camera: Camera, shapes: Sequence[Shape], u: Array, v: Array, *, cuts: bool = True
-    ) -> tuple[Array, NDArray[np.int32]]:
-        nonlocal traced
-        started = time.perf_counter()
-        found = tracer(camera, shapes, u, v, cuts=cuts)
-        traced += time.perf_counter() - started
-        return found
-
+def time_scene(job: tuple[str, int, int]) -> float:
+    """Draw a scene of a family, a seed and a square's side; returns the seconds that it took."""
     family, seed, size = job
     started = time.perf_counter()
-    render_scene(family, seed, size, size, tracer=timed)
-    return time.perf_counter() - started, traced
+    render_scene(family, seed, size, size)
+    return time.perf_counter() - started
 
 
 def _jobs(
@@ -137,7 +117,6 @@ def write_sample_pack(
     cutouts: int,
     seed: int = 0,
     families: Sequence[str] = FAMILIES,
-    tracer: Tracer = trace,
     processes: int = 2,
 ) -> SamplePack:
     """Write ``scenes`` backgrounds with exact disparity and ``cutouts`` with relief.
@@ -149,8 +128,6 @@ def write_sample_pack(
 
     Args:
         families: of the scenes, in turn; the withheld one only if it is named here.
-        tracer: of the scenes' rays, such as a ``TorchTracer``; it must be picklable. Cutouts are
-            too small to gain by it.
         processes: at most; few items are drawn by this one alone.
 
     Raises:
@@ -184,7 +161,7 @@ def write_sample_pack(
     for place, names in names_in.items():
         lines = [f"{name}.png{_ROW_END}\n" for name in names]
         write_text(place / _LICENCES, "file,source,licence\n" + "".join(lines))
-    told = _write_items(jobs, tracer, processes)
+    told = _write_items(jobs, processes)
     if pack.backgrounds in names_in:
         focal = {name: round(share, 6) for name, share in told if share is not None}
         label = {"kind": "exact", "seed": seed, "focal": focal}
@@ -245,15 +222,14 @@ def _drawn_in(place: Path) -> set[str] | None:
 
 
 def _write_items(
-    jobs: Sequence[tuple[str, Path, str, str, int]], tracer: Tracer, processes: int
+    jobs: Sequence[tuple[str, Path, str, str, int]], processes: int
 ) -> list[tuple[str, float | None]]:
     """What ``_write_item`` gives for every job, in order."""
-    write = partial(_write_item, tracer=tracer)
     if len(jobs) < 8 or processes == 1:  # a process costs more than it saves
-        return [write(job) for job in jobs]
+        return [_write_item(job) for job in jobs]
     try:
         with scene_pool(processes) as pool:
-            return list(pool.map(write, jobs))
+            return list(pool.map(_write_item, jobs))
     except BrokenProcessPool:
         raise StorageError(
             "drawing processes that live", "one that died", "free some memory and start again"

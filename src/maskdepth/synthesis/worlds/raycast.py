@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.synthesis.worlds.forms import NEAR, NUMPY, Components, Form, by_form
+from maskdepth.synthesis.worlds.forms import NEAR, Components, Form, by_form
 from maskdepth.synthesis.worlds.shapes import Cut, Shape
 from maskdepth.synthesis.worlds.textures import Array
 from maskdepth.synthesis.worlds.vectors import components
@@ -91,14 +91,6 @@ _AT_ONCE: Final = 1 << 14
 """Rays met in one go: what a core's cache holds."""
 _SMALL: Final = 600
 """Samples of a window that is met together with others."""
-
-
-class Tracer(Protocol):
-    """Finds the nearest hit of each ray; ``trace`` is one, and says what is given and returned."""
-
-    def __call__(
-        self, camera: Camera, shapes: Sequence[Shape], u: Array, v: Array, *, cuts: bool = True
-    ) -> tuple[Array, NDArray[np.int32]]: ...
 
 
 def trace(
@@ -225,7 +217,7 @@ class _View:
             if before.max() < self.nearest[rank]:
                 continue  # wholly behind what is drawn already
             o, d = self.camera.local_rays(frame, across, self.along[rows, None])
-            t = np.maximum(form(NUMPY, o, d, sizes), self.nearest[rank])
+            t = np.maximum(form(o, d, sizes), self.nearest[rank])
             near = t < before
             if hole >= 0:
                 at = np.nonzero(near)
@@ -249,7 +241,7 @@ class _View:
             if start < end:
                 own = slice(start, end)
                 t[own] = form(
-                    NUMPY, [part[own] for part in o], [part[own] for part in d], table[:, rank[own]]
+                    [part[own] for part in o], [part[own] for part in d], table[:, rank[own]]
                 )
         t = np.maximum(t, self.nearest[rank])
         hit = np.flatnonzero(np.isfinite(t) & (t <= before[sample]))

@@ -16,7 +16,7 @@ from maskdepth.synthesis.worlds.indoor import desk, room
 from maskdepth.synthesis.worlds.lighting import render_linear
 from maskdepth.synthesis.worlds.outdoor import park, street
 from maskdepth.synthesis.worlds.outskirts import field, yard
-from maskdepth.synthesis.worlds.raycast import Tracer, trace
+from maskdepth.synthesis.worlds.raycast import trace
 from maskdepth.synthesis.worlds.world import World
 
 SCENES: dict[str, Callable[[np.random.Generator, int, int], World]] = {
@@ -90,9 +90,7 @@ def compose_world(family: str, seed: int, height: int, width: int) -> World:
     return SCENES[family](generator(family, seed), height, width)
 
 
-def render_scene(
-    family: str, seed: int, height: int, width: int, *, tracer: Tracer = trace
-) -> Scene:
+def render_scene(family: str, seed: int, height: int, width: int) -> Scene:
     """One scene; a pure function of its arguments.
 
     Colour is the mean of several rays a pixel; depth is that of the ray through its centre.
@@ -101,15 +99,13 @@ def render_scene(
         UsageError: an unknown family, a bad seed, or a side shorter than 16 pixels.
     """
     world = compose_world(family, seed, height, width)
-    return render_world(world, family, seed, height, width, tracer=tracer)
+    return render_world(world, family, seed, height, width)
 
 
-def render_world(
-    world: World, family: str, seed: int, height: int, width: int, *, tracer: Tracer = trace
-) -> Scene:
+def render_world(world: World, family: str, seed: int, height: int, width: int) -> Scene:
     """The scene that a world gives, with the sensor that belongs to a family and seed."""
-    colour, _ = render_linear(world.shapes, world.light, world.camera, height, width, tracer)
+    colour, _ = render_linear(world.shapes, world.light, world.camera, height, width)
     columns, rows = np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64)
-    depth, _ = tracer(world.camera, world.shapes, columns, rows)
+    depth, _ = trace(world.camera, world.shapes, columns, rows)
     image = take_picture(colour, depth, generator(family + " sensor", seed))
     return Scene(image, depth.astype(np.float32), world.camera.focal)
