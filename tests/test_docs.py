@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import pkgutil
 import re
 import sys
 from collections.abc import Iterator
@@ -208,6 +209,14 @@ def _broken_links(page: Path, root: Path) -> list[str]:
 def test_relative_links_resolve(page: Path) -> None:
     # The site holds docs/ alone, so its pages cannot link to anything beside it.
     assert _broken_links(page, ROOT / "docs" if page in SITE else ROOT) == []
+
+
+def test_every_name_on_the_python_page_exists() -> None:
+    page = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+    names = re.findall(r"^::: (\S+)$", page, flags=re.MULTILINE)
+    assert names
+    for name in names:
+        assert pkgutil.resolve_name(name) is not None
 
 
 def test_every_page_of_the_research_log_is_summed_up_and_found_by_its_number() -> None:
