@@ -23,7 +23,7 @@ from PIL import Image
 
 from folders import contents
 from maskdepth import cli
-from maskdepth.cli import commands
+from maskdepth.cli.train import load_settings, stop_interrupted
 from maskdepth.errors import ConfigError, first_line
 from maskdepth.images import load_picture, save_png
 from maskdepth.learning.settings import TrainingConfig
@@ -311,9 +311,9 @@ def test_the_command_line_tells_how_long_whatever_a_file_says(text: str, tmp_pat
     """A file of settings may leave it out, or say otherwise."""
     path = tmp_path / "settings.yaml"
     path.write_text(text)
-    settings = commands._settings(None, path, 7, None, None, None)
+    settings = load_settings(None, path, steps=7)
     assert (settings.steps, settings.minutes, settings.learning_rate) == (7, None, 0.001)
-    settings = commands._settings(None, path, None, 2, None, None)
+    settings = load_settings(None, path, epochs=2)
     assert (settings.steps, settings.epochs) == (None, 2)
 
 
@@ -578,5 +578,5 @@ def test_an_interrupted_run_goes_on_without_its_start(
     """A run that has started knows its parent, and --resume beside --from is refused."""
     monkeypatch.setattr(sys, "argv", ["maskdepth", "train", "data", *written, "-o", "run"])
     with pytest.raises(typer.Exit):
-        commands._stop("--resume")
+        stop_interrupted("--resume")
     assert capsys.readouterr().err.endswith("with: maskdepth train data -o run --resume\n")

@@ -40,7 +40,7 @@ from maskdepth.learning.export import check_parity
 from maskdepth.learning.lineage import complete_assets, find_assets, load_parent, used_assets
 from maskdepth.learning.release import starting_network
 from maskdepth.learning.settings import preset_config
-from maskdepth.pipeline import export_model, train_model
+from maskdepth.pipeline import RunOptions, export_model, train_model
 from maskdepth.synthesis.rules import plan_rules
 from maskdepth.synthesis.worlds import write_sample_pack
 
@@ -72,7 +72,8 @@ def make_dataset(folder: Path, *, seed: int, licence: str) -> Dataset:
 def run(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run's folder, as `train` leaves it."""
     folder = tmp_path_factory.mktemp("train") / "run"
-    assert not train_model(dataset, folder, preset_config("small").lasting(steps=4), quiet=True)
+    config = preset_config("small").lasting(steps=4)
+    assert not train_model(dataset, folder, config, RunOptions(quiet=True))
     return folder
 
 
@@ -312,10 +313,10 @@ def child(released: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 
     thread = threading.Thread(target=stop)
     thread.start()
-    assert train_model(other, run, CHILD, start=str(released), quiet=True)
+    assert train_model(other, run, CHILD, RunOptions(start=str(released), quiet=True))
     thread.join()
     assert not (run / "model.json").exists()
-    assert not train_model(other, run, CHILD, resume=True, quiet=True)
+    assert not train_model(other, run, CHILD, RunOptions(resume=True, quiet=True))
     return run, other
 
 
@@ -415,14 +416,14 @@ def test_what_a_parent_did_not_say_is_found_in_its_dataset(
 def test_another_preset_is_no_start(released: Path, dataset: Dataset, tmp_path: Path) -> None:
     config = preset_config("seed").lasting(steps=1)
     with pytest.raises(ModelError, match="--preset small"):
-        train_model(dataset, tmp_path / "run", config, start=str(released), quiet=True)
+        train_model(dataset, tmp_path / "run", config, RunOptions(start=str(released), quiet=True))
     assert not (tmp_path / "run").exists()
 
 
 def test_from_and_resume_exclude_each_other(dataset: Dataset, tmp_path: Path, run: Path) -> None:
     config = preset_config("small").lasting(steps=1)
     with pytest.raises(UsageError, match="--from"):
-        train_model(dataset, run, config, start=str(run), resume=True, quiet=True)
+        train_model(dataset, run, config, RunOptions(start=str(run), resume=True, quiet=True))
 
 
 # The shipped model.

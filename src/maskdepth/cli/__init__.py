@@ -10,53 +10,51 @@ import sys
 
 import typer
 
-from maskdepth.cli.bench import bench_app
-from maskdepth.cli.commands import INTERRUPTED, app
+from maskdepth.cli.app import app
+from maskdepth.cli.options import INTERRUPTED
 from maskdepth.errors import DependencyError, MaskdepthError, StorageError, UsageError
 
 __all__ = ["app", "main"]
 
-app.add_typer(bench_app, name="bench")
+_OF_TRAIN = frozenset(
+    {"torch", "accelerate", "safetensors", "torchmetrics", "onnx", "onnxscript", "psutil"}
+)
 
 
 def main() -> None:
     """The console script: errors become one line on stderr and an exit code."""
     try:
-        _refuse_empty(sys.argv[1:])
+        _check_values(sys.argv[1:])
         app()
     except MaskdepthError as error:
         _fail(error)
     except ModuleNotFoundError as error:
-        names = [
-            "torch",
-            "accelerate",
-            "safetensors",
-            "torchmetrics",
-            "onnx",
-            "onnxscript",
-            "psutil",
-        ]
-        extras = dict.fromkeys(names, "train")
-        extra = extras.get((error.name or "").partition(".")[0])
-        if extra is None:
+        module = error.name or ""
+        if module.partition(".")[0] not in _OF_TRAIN:
             raise
-        _fail(DependencyError(error.name or "", extra))
+        _fail(DependencyError(module, "train"))
     except OSError as error:
-        named = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        _fail(StorageError("files that can be read and written", named, "free or permit them"))
+        problem = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        remedy = "free space or permit access"
+        _fail(StorageError("files that can be read and written", problem, remedy, f"{problem}."))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 
 
-def _refuse_empty(arguments: list[str]) -> None:
+def _check_values(arguments: list[str]) -> None:
     """An empty path would be the current folder, as a variable of a script that is not set."""
     before = ""
     for argument in arguments:
         name, sign, value = argument.partition("=")
         joined = name.startswith("--") and sign and not value
         if joined or not argument:
-            option = name if joined else before if before.startswith("-") else "each argument"
-            raise UsageError(f"a value for {option}", "an empty one", "give it, or leave it out")
+            option = name if joined else before if before.startswith("-") else "an argument"
+            raise UsageError(
+                f"a value for {option}",
+                "an empty one",
+                "give one, or leave it out",
+                f"The value of {option} is empty.",
+            )
         before = argument
 
 

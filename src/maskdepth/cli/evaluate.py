@@ -8,21 +8,25 @@ from typing import Annotated, Any
 import typer
 
 from maskdepth.cli.options import (
+    TEACHERS,
+    AsJson,
     Count,
     DatasetFolder,
-    Json,
+    Device,
+    Download,
     Kind,
     Licence,
     ModelFolder,
     Seed,
+    TeacherOptions,
     Units,
+    notify_every,
     open_network,
     print_json,
     say,
-    tell_every,
 )
 
-_NO_FILES = "name a network: what is judged has no depth files"
+_NO_FILES = "there are no depth files of what is judged"
 
 
 def show_scores(evaluation: dict[str, Any], report: Path) -> None:
@@ -42,12 +46,12 @@ def evaluate(
     report: Annotated[
         Path | None,
         typer.Option(
-            help="HTML report, else report.html in MODEL; a JSON of the same name lies beside it. "
-            "An earlier report is replaced."
+            help="HTML report to write, with a JSON of the same name beside it; an earlier report "
+            "is replaced. Default: report.html in MODEL."
         ),
     ] = None,
     against: Annotated[
-        list[Path] | None, typer.Option(help="Another model folder for the same table.")
+        list[Path] | None, typer.Option(help="Judge another model folder in the same table.")
     ] = None,
     count: Count = 500,
     robustness: Annotated[
@@ -55,27 +59,29 @@ def evaluate(
         typer.Option(
             min=0,
             metavar="N",
-            help="Also draw curves against shift, light, shadow, noise, ... with N composites a "
-            "point (150 are plenty).",
+            help="Also draw curves against shift, light, shadow, noise and more, with N composites "
+            "a point (150 are plenty).",
         ),
     ] = 0,
     frames: Annotated[
         list[Path] | None,
-        typer.Option(help="Real frames too: in*.jpg, gt*.png and plate.png, as in CDnet."),
+        typer.Option(help="Judge real frames too: in*.jpg, gt*.png and plate.png, as in CDnet."),
     ] = None,
     depth: Annotated[
         list[Path] | None,
-        typer.Option(help="Real depth too: pictures with <stem>_depth_mm.png."),
+        typer.Option(help="Judge measured depth too: pictures with <stem>_depth_mm.png."),
     ] = None,
     withheld: Annotated[
         Path | None,
-        typer.Option(help="Depth in a withheld world too, drawn with `worlds --families shop`."),
+        typer.Option(
+            help="Judge depth in a withheld world too, drawn with `worlds --families shop`."
+        ),
     ] = None,
     teacher: Annotated[
         str | None,
-        typer.Option(help="A depth network beside the model, as in `label`, such as FILE.onnx."),
+        typer.Option(help="Judge a depth network beside the model, named as in `label`."),
     ] = None,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Judge a model on the frozen benchmark and more, with baselines and error bars."""
     from maskdepth.datasets.build import open_dataset
@@ -94,7 +100,7 @@ def evaluate(
             frames=frames or [],
             depth=depth or [],
             withheld=withheld,
-            teacher=None if teacher is None else open_network(teacher, _NO_FILES),
+            teacher=None if teacher is None else open_network(teacher, TeacherOptions(), _NO_FILES),
         ),
         notify=say,
     )
@@ -105,8 +111,12 @@ def evaluate(
 
 def evaluate_frames(
     model: ModelFolder,
-    frames: Annotated[Path, typer.Argument(help="in*.jpg, gt*.png and plate.png, as in CDnet.")],
-    tune: Annotated[int, typer.Option(min=1, help="First frames that tune the baseline.")] = 20,
+    frames: Annotated[
+        Path, typer.Argument(help="Folder of in*.jpg, gt*.png and plate.png, as in CDnet.")
+    ],
+    tune: Annotated[
+        int, typer.Option(min=1, help="Number of first frames, which tune the baseline.")
+    ] = 20,
 ) -> None:
     """Judge a model's masks on real frames of a fixed camera, beside two baselines.
 
@@ -125,7 +135,8 @@ def evaluate_frames(
 def evaluate_depth(
     model: ModelFolder,
     pictures: Annotated[
-        Path, typer.Argument(help="Pictures with <stem>_depth_mm.png or <stem>_disparity.png.")
+        Path,
+        typer.Argument(help="Folder of pictures with <stem>_depth_mm.png or <stem>_disparity.png."),
     ],
 ) -> None:
     """Judge a model's disparity on real pictures with measured depth, without a plate."""
@@ -137,12 +148,18 @@ def evaluate_depth(
 
 def evaluate_distance(
     model: ModelFolder,
-    count: Annotated[int, typer.Option(min=1, help="Scenes, over all families in turn.")] = 48,
+    count: Annotated[
+        int, typer.Option(min=1, help="Number of scenes, over all families in turn.")
+    ] = 48,
     families: Annotated[
-        str | None, typer.Option(help="Of drawn scenes, with commas; all if left out.")
+        str | None, typer.Option(help="Families of drawn scenes, with commas. Default: all.")
     ] = None,
     teacher: Annotated[
-        str | None, typer.Option(help="Labels the plates, as in `plate`; else exact with noise.")
+        str | None,
+        typer.Option(
+            help="Teacher that labels the plates, named as in `plate`. Default: exact labels with "
+            "noise."
+        ),
     ] = None,
     kind: Kind = None,
     units: Units = None,
@@ -156,7 +173,7 @@ def evaluate_distance(
 
     source = None
     if teacher is not None:
-        source = open_network(teacher, _NO_FILES, kind=kind, units=units, licence=licence)
+        source = open_network(teacher, TeacherOptions(kind, units, licence), _NO_FILES)
     print_json(
         judge_distance(
             Predictor.from_pretrained(model),
@@ -164,6 +181,27 @@ def evaluate_distance(
             families=tuple(SCENES) if families is None else tuple(families.split(",")),
             seed=seed,
             teacher=source,
-            advance=tell_every(10, count, "scenes"),
+            advance=notify_every(10, count, "scenes"),
         )
     )
+
+
+def evaluate_labels(
+    dataset: DatasetFolder,
+    teacher: Annotated[str, typer.Option(help=f"Teacher to judge: {TEACHERS}.")],
+    count: Annotated[int, typer.Option(min=1, help="Number of training composites.")] = 500,
+    kind: Kind = None,
+    units: Units = None,
+    licence: Licence = None,
+    download: Download = False,
+    device: Device = "auto",
+) -> None:
+    """Say which pasted objects a teacher misses, and where its labels differ from layers."""
+    from maskdepth.datasets.build import open_dataset
+    from maskdepth.evaluation import judge_labels
+
+    options = TeacherOptions(kind, units, licence, download, device)
+    source = open_network(teacher, options, "composites have no depth files")
+    opened = open_dataset(dataset)
+    advance = notify_every(100, count, "composites")
+    print_json(judge_labels(source, opened.spec, opened.folder, count=count, advance=advance))

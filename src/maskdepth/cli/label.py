@@ -1,47 +1,49 @@
-"""``maskdepth label`` and ``maskdepth evaluate-labels``: a teacher's labels."""
+"""``maskdepth label``."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from maskdepth.cli.options import (
     TEACHERS,
-    DatasetFolder,
+    AsJson,
     Device,
     Download,
-    Json,
     Kind,
     Licence,
     ShardSize,
+    TeacherOptions,
     Units,
-    open_network,
+    check_idle,
     open_source,
     prepare_source,
     print_json,
-    refuse_idle,
     say,
-    tell_every,
 )
 from maskdepth.errors import UsageError
 
 
 def label(
     source: Annotated[
-        Path, typer.Argument(metavar="DATASET", help="Made by `compose`; or a folder of pictures.")
+        Path,
+        typer.Argument(
+            metavar="DATASET", help="Dataset, made by `compose`, or a folder of pictures."
+        ),
     ],
     teacher: Annotated[
         str,
         typer.Option(
-            help=f"{TEACHERS}sensor: depth files beside the pictures; exact: a sample pack's."
+            help=f"{TEACHERS}; sensor: depth files beside the pictures; exact: those of a sample "
+            "pack."
         ),
     ],
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="Folder to write to; a dataset is labelled in its own without."
+            "--output", "-o", help="Folder to write to. Default: the dataset's own labels."
         ),
     ] = None,
     per_composite: Annotated[
@@ -53,30 +55,31 @@ def label(
     shard_size: ShardSize = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Of --engine ray: processes; else one a GPU or a node."),
+        typer.Option(min=1, help="Processes of --engine ray. Default: one a GPU or a node."),
     ] = None,
     engine: Annotated[
         str,
         typer.Option(
-            help="Of --per-composite. local: this process. ray: processes or GPUs, on the cluster "
-            "at RAY_ADDRESS if it is set."
+            help="Engine of --per-composite. local: this process. ray: processes or GPUs, on the "
+            "cluster at RAY_ADDRESS if that is set."
         ),
     ] = "local",
     everything: Annotated[
-        bool, typer.Option("--all", help="Backgrounds with exact or measured labels too.")
+        bool,
+        typer.Option("--all", help="Label also backgrounds that have exact or measured labels."),
     ] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Let labels of another teacher go.")
+        bool, typer.Option("--replace", help="Replace the labels of another teacher.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Make labels anew that are there already.")
+        bool, typer.Option("--force", help="Make labels again that are there already.")
     ] = False,
     kind: Kind = None,
     units: Units = None,
     licence: Licence = None,
     download: Download = False,
     device: Device = "auto",
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Label each background's depth once, by a teacher, a sensor's files or exact geometry."""
     from maskdepth.datasets.build import SHARD_SIZE, open_dataset
@@ -85,32 +88,22 @@ def label(
     from maskdepth.synthesis.spec import SPEC_FILE
 
     is_dataset = (source / SPEC_FILE).is_file()
-    if not is_dataset and output is None:
-        raise UsageError(
-            f"a dataset at {source}, or -o LABELS for a folder of pictures",
-            "neither",
-            "compose a dataset first, or say where the labels go",
-        )
-    if not is_dataset and (everything or per_composite):
-        option = "--all" if everything else "--per-composite"
-        raise UsageError(f"{option} with a dataset", f"{source}, a folder", "leave it out")
-    if not per_composite:
-        refuse_idle(
+    if not is_dataset:
+        _check_folder(source, output, {"--all": everything, "--per-composite": per_composite})
+    if per_composite:
+        _check_composites({"--all": everything, "--replace": replace, "--force": force})
+    else:
+        check_idle(
             "--per-composite N",
             {"--engine": engine != "local", "--shard-size": shard_size, "--workers": workers},
         )
-    if per_composite and (everything or replace or force):
-        option = "--all" if everything else "--replace" if replace else "--force"
-        raise UsageError(
-            f"{option} with labels of backgrounds", "--per-composite too", "leave it out"
-        )
-    told: dict[str, Any] = {"kind": kind, "units": units, "licence": licence, "download": download}
+    options = TeacherOptions(kind, units, licence, download, device)
     if per_composite:
         opened = open_dataset(source)
         find = open_source if engine == "local" else prepare_source
         manifest = label_composites(
             opened,
-            find(teacher, device=device, **told),
+            find(teacher, options),
             per_composite,
             output=output,
             shard_size=shard_size or SHARD_SIZE,
@@ -122,7 +115,7 @@ def label(
         if as_json:
             print_json({"samples": manifest.count, "shards": manifest.shards})
         return
-    chosen = open_source(teacher, device=device, **told)
+    chosen = open_source(teacher, options)
     if is_dataset:
         run = label_dataset(
             open_dataset(source),
@@ -147,29 +140,29 @@ def label(
         raise typer.Exit(1)
 
 
-def evaluate_labels(
-    dataset: DatasetFolder,
-    teacher: Annotated[str, typer.Option(help=f"{TEACHERS}asked of each composite.")],
-    count: Annotated[int, typer.Option(min=1, help="Of the training composites.")] = 500,
-    kind: Kind = None,
-    units: Units = None,
-    licence: Licence = None,
-    download: Download = False,
-    device: Device = "auto",
-) -> None:
-    """Say which pasted objects a teacher misses, and where its labels differ from layers."""
-    from maskdepth.datasets.build import open_dataset
-    from maskdepth.evaluation import judge_labels
+def _check_folder(source: Path, output: Path | None, options: dict[str, object]) -> None:
+    """A folder of pictures needs a place for its labels, and has no composites or other labels."""
+    if output is None:
+        raise UsageError(
+            f"a dataset at {source}, or -o LABELS for a folder of pictures",
+            "neither",
+            "compose a dataset first, or say with -o where the labels go",
+            f"{source} is no dataset.",
+        )
+    for option in (option for option, value in options.items() if value):
+        raise UsageError(
+            f"{option} with a dataset",
+            f"{source}, a folder",
+            "",
+            f"{option} needs a dataset, and {source} is a folder of pictures.",
+        )
 
-    source = open_network(
-        teacher,
-        "composites have no depth files",
-        kind=kind,
-        units=units,
-        licence=licence,
-        device=device,
-        download=download,
-    )
-    opened = open_dataset(dataset)
-    advance = tell_every(100, count, "composites")
-    print_json(judge_labels(source, opened.spec, opened.folder, count=count, advance=advance))
+
+def _check_composites(options: dict[str, bool]) -> None:
+    for option in (option for option, value in options.items() if value):
+        raise UsageError(
+            f"{option} with labels of backgrounds",
+            "--per-composite too",
+            "",
+            f"{option} is for labels of backgrounds and does not go with --per-composite.",
+        )

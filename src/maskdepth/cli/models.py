@@ -27,25 +27,28 @@ def export(
     dataset: Annotated[
         list[Path] | None,
         typer.Option(
-            help="For assets.csv, where a model from before there was one was trained; as often "
-            "as it started from others."
+            help="Dataset that a model without an assets.csv was trained on, for the copy's. "
+            "Repeat the option for those of the models that it started from."
         ),
     ] = None,
     licence: Annotated[
-        str | None, typer.Option(help="Of the weights, for the copy's card: Apache-2.0, ...")
+        str | None,
+        typer.Option(help="Licence of the weights, for the copy's card, such as Apache-2.0."),
     ] = None,
     note: Annotated[
         list[str] | None,
-        typer.Option(help="What the model does badly, for the copy's card; as often as you like."),
+        typer.Option(
+            help="Sentence on what the model does badly, for the copy's card; repeatable."
+        ),
     ] = None,
     half: Annotated[
         bool,
         typer.Option(
-            "--half", help="The copy's weights in half precision, and its networks made of them."
+            "--half", help="Write the copy's weights in half precision, and its networks from them."
         ),
     ] = False,
 ) -> None:
-    """Write a model's ONNX anew from its weights and check that both agree; or a clean copy."""
+    """Write a model's ONNX again from its weights and check that both agree; or a clean copy."""
     from maskdepth.datasets.build import open_dataset
     from maskdepth.pipeline import export_model
 
@@ -58,21 +61,21 @@ def export(
         limits=note or [],
         half=half,
     )
-    place = output or model
-    say(f"{place / 'model.onnx'}: differs from the checkpoint by at most {release.difference:.1e}")
+    folder = output or model
+    say(f"{folder / 'model.onnx'}: differs from the checkpoint by at most {release.difference:.1e}")
     if release.int8 is not None:
         for name, cost in release.int8["slices"].items():
-            say(f"{place / 'model.int8.onnx'}: {_cost(name, cost)}")
+            say(f"{folder / 'model.int8.onnx'}: {_cost(name, cost)}")
     if output is not None and not release.assets_complete:
-        say(f"{output}: not all that it was trained on is known; name more with --dataset")
+        say(f"{output}: assets.csv lacks some training assets; name their datasets with --dataset")
 
 
 def _cost(name: str, cost: dict[str, Any]) -> str:
     dice = cost["dice"]
-    told = f"mean Dice {dice['int8']:.4f}, fp32 {dice['fp32']:.4f}; " if dice else ""
+    dice_cost = f"mean Dice {dice['int8']:.4f}, fp32 {dice['fp32']:.4f}; " if dice else ""
     alpha, disparity = cost["alpha"], cost["disparity"]
     return (
-        f"{name}, {cost['pictures']} composites of val: {told}alpha differs by "
+        f"{name}, {cost['pictures']} composites of val: {dice_cost}alpha differs by "
         f"{alpha['mean']:.1e} (at most {alpha['max']:.2f}), disparity by "
         f"{disparity['mean']:.1e} (at most {disparity['max']:.2f})"
     )
@@ -80,9 +83,11 @@ def _cost(name: str, cost: dict[str, Any]) -> str:
 
 def push(
     model: ModelFolder,
-    hub_id: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="On the Hugging Face hub.")],
+    hub_id: Annotated[
+        str, typer.Argument(metavar="OWNER/NAME", help="Name on the Hugging Face hub.")
+    ],
     private: Annotated[
-        bool, typer.Option("--private", help="A new one is for its owner only.")
+        bool, typer.Option("--private", help="Create it for its owner only.")
     ] = False,
 ) -> None:
     """Upload a model folder to the Hugging Face hub, with a page made of its card."""

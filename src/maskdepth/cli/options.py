@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,21 +16,27 @@ from maskdepth.errors import UsageError
 if TYPE_CHECKING:
     from maskdepth.labelling.teachers import RecordedDepth, Teacher, TeacherOpener
 
+INTERRUPTED = 130  # the exit code
+
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")]
 Cutouts = Annotated[Path, typer.Argument(help="Folder of transparent cutouts (PNG, WebP, TIFF).")]
 Backgrounds = Annotated[Path, typer.Argument(help="Folder of background photos.")]
-DatasetFolder = Annotated[Path, typer.Argument(metavar="DATASET", help="Made by `compose`.")]
-ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Made by `fit` or `train`.")]
+DatasetFolder = Annotated[
+    Path, typer.Argument(metavar="DATASET", help="Dataset, made by `compose`.")
+]
+ModelFolder = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="Model folder, made by `fit` or `train`.")
+]
 Plan = Annotated[
     str | None,
     typer.Option(
-        help="free: plain composites. field: light, shadows, motion, noise and objects on the "
-        "ground too. prior: the prior work's grid, cutouts x backgrounds x 2 flips x 20 places."
+        help="Plan of the composites. free: plain ones. field: light, shadows, motion, noise and "
+        "objects on the ground too. prior: the prior work's grid, cutouts x backgrounds x 2 flips "
+        "x 20 places."
     ),
 ]
 Rules = Annotated[
-    Path | None,
-    typer.Option(help="YAML file of what is to be otherwise than in the plan."),
+    Path | None, typer.Option(help="YAML file of rules that differ from those of the plan.")
 ]
 Small = Annotated[
     bool, typer.Option("--small", help="Split by rank, so that a handful of assets is enough.")
@@ -37,20 +44,27 @@ Small = Annotated[
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first unusable asset.")]
 DepthScenes = Annotated[
     int,
-    typer.Option(min=0, help="Drawn scenes to learn depth from where no background has a label."),
+    typer.Option(
+        min=0, help="Number of drawn scenes to learn depth from where no background has a label."
+    ),
 ]
-LARGEST_SEED = 2**63 - 1  # that of `config`, which would load pydantic for every --help
-LARGEST_PACK_SEED = 2**40 - 1  # that of `synthesis.worlds`, likewise
+# Copies of the constants in `config` and `synthesis.worlds`: importing those loads pydantic and
+# NumPy, which --help must not wait for.
+LARGEST_SEED = 2**63 - 1
+LARGEST_PACK_SEED = 2**40 - 1
+_SEED_HELP = "Seed of every random choice."
 Size = Annotated[
     int | None,
-    typer.Option(min=32, max=2048, help="Side of the composites, px; else the rules', or 224."),
+    typer.Option(min=32, max=2048, help="Side of the composites, px. Default: the rules', or 224."),
 ]
-Seed = Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of everything random.")]
-PackSeed = Annotated[int, typer.Option(min=0, max=LARGEST_PACK_SEED, help="Of everything random.")]
+Seed = Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help=_SEED_HELP)]
+PackSeed = Annotated[int, typer.Option(min=0, max=LARGEST_PACK_SEED, help=_SEED_HELP)]
 RunSeed = Annotated[
     int | None,
     typer.Option(
-        min=0, max=LARGEST_SEED, help="Of composites and first weights; 0 unless configured."
+        min=0,
+        max=LARGEST_SEED,
+        help="Seed of composites and first weights. Default: the configured one, or 0.",
     ),
 ]
 Preset = Annotated[
@@ -63,89 +77,105 @@ Config = Annotated[Path | None, typer.Option(help="YAML file of training setting
 Start = Annotated[
     str | None,
     typer.Option(
-        "--from", metavar="MODEL", help="Start from a model folder's weights, or from: shipped."
+        "--from",
+        metavar="MODEL",
+        help="Start from the weights of a model folder, or of the shipped model: shipped.",
     ),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on where the run in MODEL stopped.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the run that stopped in OUTPUT.")]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also log for TensorBoard.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Device = Annotated[str, typer.Option(help="Device to compute on: auto, cpu, cuda or mps.")]
 Renderer = Annotated[
     str | None,
-    typer.Option(help="Who renders composites: cpu, device, or auto: a GPU beside few cores."),
+    typer.Option(
+        help="Renderer of composites: cpu, device, or auto, which takes a GPU beside few cores."
+    ),
+]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="Number of CPU threads. Default: one a core.")
 ]
 Count = Annotated[int, typer.Option(min=1, help="Composites a slice to judge on.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes; else one a core.")]
-ShardSize = Annotated[int | None, typer.Option(min=1, help="Samples a shard; else 1000.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes. Default: one a core.")]
+ShardSize = Annotated[int | None, typer.Option(min=1, help="Samples a shard. Default: 1000.")]
 Engine = Annotated[
     str,
     typer.Option(
-        help="local: processes. ray: tasks of Ray Data, on the cluster at RAY_ADDRESS if it is set."
+        help="Engine that writes shards. local: processes. ray: tasks of Ray Data, on the cluster "
+        "at RAY_ADDRESS if that is set."
     ),
-]
-Lossless = Annotated[
-    bool, typer.Option("--lossless", help="Pictures as PNG rather than JPEG in the shards.")
 ]
 TEACHERS = (
     "FILE.onnx with a JSON beside it; a hub id or folder of the transformers library; "
-    "densedepth:FILE.h5 or densedepth-kitti:FILE.h5 in Keras' format; "
+    "densedepth:FILE.h5 or densedepth-kitti:FILE.h5 in Keras' format"
 )
 Kind = Annotated[
-    str | None, typer.Option(help="Of an unknown network: depth, inverse depth or disparity.")
+    str | None,
+    typer.Option(
+        help="What a network without a description predicts: depth, inverse depth or disparity."
+    ),
 ]
-Units = Annotated[str | None, typer.Option(help="Of an unknown network: metres or relative.")]
-Licence = Annotated[str | None, typer.Option(help="Of an unknown network's weights.")]
+Units = Annotated[
+    str | None,
+    typer.Option(help="Units of a network without a description: metres or relative."),
+]
+Licence = Annotated[
+    str | None, typer.Option(help="Licence of the weights of a network without a description.")
+]
 Download = Annotated[
-    bool, typer.Option("--download", help="Get what the Hugging Face cache lacks.")
+    bool, typer.Option("--download", help="Download files that the Hugging Face cache lacks.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 
-def open_source(
-    name: str,
-    *,
-    kind: str | None = None,
-    units: str | None = None,
-    licence: str | None = None,
-    device: str = "auto",
-    download: bool = False,
-) -> Teacher | RecordedDepth:
-    """The teacher that a user names; what is known of it is shown."""
+@dataclass(frozen=True)
+class TeacherOptions:
+    """How a teacher is opened; see ``labelling.teachers.open_teacher``."""
+
+    kind: str | None = None
+    units: str | None = None
+    licence: str | None = None
+    download: bool = False
+    device: str = "auto"
+
+
+def open_source(name: str, options: TeacherOptions) -> Teacher | RecordedDepth:
+    """Open the teacher that a user names, and show its description."""
     from maskdepth.labelling.teachers import describe, open_teacher
 
-    source = open_teacher(
-        name, kind=kind, units=units, licence=licence, device=device, download=download
-    )
+    source = open_teacher(name, **vars(options))
     say(describe(source))
     return source
 
 
-def prepare_source(name: str, **told: Any) -> TeacherOpener | RecordedDepth:
-    """The same, to be opened by other processes."""
+def prepare_source(name: str, options: TeacherOptions) -> TeacherOpener | RecordedDepth:
+    """As ``open_source``, for other processes to open."""
     from maskdepth.labelling.teachers import describe, teacher_opener
 
-    source = teacher_opener(name, **told)
+    source = teacher_opener(name, **vars(options))
     say(describe(source))
     return source
 
 
-def open_network(name: str, why: str, **told: Any) -> Teacher:
-    """The same where only a network will do, and ``why`` files will not."""
+def open_network(name: str, options: TeacherOptions, reason: str) -> Teacher:
+    """As ``open_source``, where only a network will do: files will not, for a ``reason``."""
     from maskdepth.labelling.teachers import RecordedDepth
 
-    source = open_source(name, **told)
+    source = open_source(name, options)
     if isinstance(source, RecordedDepth):
-        raise UsageError("a network as the teacher", name, why)
+        raise UsageError(
+            "a network as the teacher", name, "", f"The teacher must be a network here: {reason}."
+        )
     return source
 
 
-def tell_every(step: int, total: int, what: str) -> Callable[..., None]:
-    """A function to call as things get done, one or several at a time: it says so now and then."""
+def notify_every(step: int, total: int, unit: str) -> Callable[..., None]:
+    """A function to call as items get done, one or several at a time; it notifies at each step."""
     done = 0
 
     def advance(more: int = 1) -> None:
         nonlocal done
         if (done + more) // step > done // step:
-            say(f"{done + more} of {total} {what}")
+            say(f"{done + more} of {total} {unit}")
         done += more
 
     return advance
@@ -162,20 +192,26 @@ def is_quiet() -> bool:
     return os.environ.get("MASKDEPTH_QUIET") == "1"
 
 
-def refuse_idle(needed: str, options: Mapping[str, object]) -> None:
-    """Refuse options that would do nothing, for want of the one that they belong to.
+def check_idle(needed: str, options: Mapping[str, object]) -> None:
+    """Check that no option is given which does nothing without another.
 
     Args:
-        options: what was given for each; nothing where it is false or None.
+        needed: the other option.
+        options: the values given by their options; false or None where there is none.
 
     Raises:
         UsageError: naming the first that was given.
     """
-    for option, given in options.items():
-        if given:
-            raise UsageError(f"{needed} with {option}", "none", f"leave {option} out, or add it")
+    for option, value in options.items():
+        if value:
+            raise UsageError(
+                f"{needed} with {option}",
+                "none",
+                "",
+                f"{option} does nothing without {needed}: add that, or leave {option} out.",
+            )
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
     """Data for stdout."""
     typer.echo(json.dumps(value, indent=2))

@@ -9,15 +9,16 @@ import typer
 
 from maskdepth.cli.options import (
     TEACHERS,
+    AsJson,
     Device,
     Download,
-    Json,
     Kind,
     Licence,
+    TeacherOptions,
     Units,
+    check_idle,
     open_source,
     print_json,
-    refuse_idle,
     say,
 )
 from maskdepth.errors import UsageError
@@ -28,24 +29,33 @@ if TYPE_CHECKING:
 
 def plate(
     picture: Annotated[Path, typer.Argument(metavar="PLATE", help="The clean plate.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="SCENE.plate to write.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Plate profile to write: SCENE.plate.")
+    ],
     teacher: Annotated[
         str | None,
-        typer.Option(help=f"{TEACHERS}sensor or exact: the file beside the plate."),
+        typer.Option(help=f"{TEACHERS}; sensor or exact: the file beside the plate."),
     ] = None,
     depth: Annotated[
         Path | None,
-        typer.Option(help="Measured depth: 16-bit PNG in mm, 0 invalid, or .npy in metres."),
+        typer.Option(
+            help="File of measured depth: 16-bit PNG in mm, 0 invalid, or .npy in metres."
+        ),
     ] = None,
     disparity: Annotated[
-        Path | None, typer.Option(help="16-bit PNG: 0 invalid, 1 to 65535 for 0 to 1, near large.")
+        Path | None,
+        typer.Option(
+            help="File of disparity: 16-bit PNG, 0 invalid, 1 to 65535 for 0 to 1, near large."
+        ),
     ] = None,
     point: Annotated[
         list[str] | None,
         typer.Option(
             metavar="X,Y,METRES",
-            help="A known distance: column and row, px, and metres from the camera. Repeat it: two "
-            "points calibrate, three show errors, from four on a wrong one is left out.",
+            help="Point whose distance is measured: column and row, px, and "
+            "metres from the camera. "
+            "Repeat the option: two points calibrate, three show errors, and of four or more a "
+            "wrong one is left out.",
         ),
     ] = None,
     kind: Kind = None,
@@ -53,7 +63,7 @@ def plate(
     licence: Licence = None,
     download: Download = False,
     device: Device = "auto",
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make a plate profile: a plate with its depth, in metres once it is calibrated."""
     from maskdepth.images import load_picture
@@ -66,13 +76,12 @@ def plate(
     from maskdepth.labelling.plate_depth import read_plate_depth
     from maskdepth.records import check_not_inputs, file_identities
 
-    given = [each for each in (teacher, depth, disparity) if each is not None]
-    if len(given) != 1:
-        raise UsageError(
-            "one of --teacher, --depth and --disparity", str(len(given)), "say where depth is from"
-        )
+    sources = 3 - (teacher, depth, disparity).count(None)
+    if sources != 1:
+        message = "Give one of --teacher, --depth or --disparity."
+        raise UsageError("one of --teacher, --depth or --disparity", str(sources), "", message)
     if teacher is None:
-        refuse_idle("--teacher", {"--kind": kind, "--units": units, "--licence": licence})
+        check_idle("--teacher", {"--kind": kind, "--units": units, "--licence": licence})
     points = [_parse_point(text) for text in point or []]
     check_profile_path(output)
     inputs = [path for path in (picture, depth, disparity) if path is not None]
@@ -80,16 +89,19 @@ def plate(
     pixels = load_picture(picture)
     source = None
     if teacher is not None:
-        source = open_source(
-            teacher, kind=kind, units=units, licence=licence, device=device, download=download
-        )
+        source = open_source(teacher, TeacherOptions(kind, units, licence, download, device))
     found = read_plate_depth(picture, pixels, depth=depth, disparity=disparity, teacher=source)
     if found.flags:
         say(f"warning: the teacher's map is {', '.join(found.flags)}")
     if found.depth_m is None:
         profile = profile_from_disparity(pixels, found.disparity, points, found.source)
     elif points:
-        raise UsageError("points with a disparity", "points with measured depth", "leave them out")
+        raise UsageError(
+            "points with a disparity",
+            "points with measured depth",
+            "leave the points out",
+            "Measured depth needs no points.",
+        )
     else:
         profile = profile_from_depth(pixels, found.depth_m, found.source)
     save_profile(output, profile)
@@ -112,7 +124,7 @@ def plate(
 
 def _show(calibration: Calibration | None) -> None:
     if calibration is None:
-        say("no metres: give points of known distance, or measured depth")
+        say("no metres: give points at measured distances, or measured depth")
         return
     for each in calibration.points:
         fit = "beyond" if each.fitted_m is None else f"{each.fitted_m:.3f} m ({each.error:+.1%})"
@@ -128,6 +140,9 @@ def _parse_point(text: str) -> KnownPoint:
         x, y, depth_m = (float(part) for part in text.split(","))
     except ValueError:
         raise UsageError(
-            "--point x,y,metres, such as 320,400,2.5", repr(text), "write three numbers"
+            "--point X,Y,METRES, such as 320,400,2.5",
+            repr(text),
+            "",
+            f"--point takes three numbers, such as 320,400,2.5, not {text!r}.",
         ) from None
     return KnownPoint(x, y, depth_m)

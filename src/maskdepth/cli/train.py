@@ -1,0 +1,190 @@
+"""Making models: ``maskdepth train``, ``fit`` and ``demo``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from maskdepth.cli.evaluate import show_scores
+from maskdepth.cli.options import (
+    INTERRUPTED,
+    AsJson,
+    Backgrounds,
+    Config,
+    Count,
+    Cutouts,
+    DatasetFolder,
+    DepthScenes,
+    Device,
+    Epochs,
+    Minutes,
+    Output,
+    PackSeed,
+    Plan,
+    Preset,
+    Renderer,
+    Resume,
+    Rules,
+    RunSeed,
+    Size,
+    Small,
+    Start,
+    Steps,
+    Strict,
+    TensorBoard,
+    is_quiet,
+    print_json,
+    say,
+)
+from maskdepth.errors import UsageError
+
+if TYPE_CHECKING:
+    from maskdepth.learning.settings import TrainingConfig
+
+
+def train(
+    dataset: DatasetFolder,
+    output: Output,
+    preset: Preset = None,
+    steps: Steps = None,
+    epochs: Epochs = None,
+    minutes: Minutes = None,
+    config: Config = None,
+    seed: RunSeed = None,
+    per_composite: Annotated[
+        bool,
+        typer.Option(
+            "--per-composite", help="Learn depth from shards that `label --per-composite` wrote."
+        ),
+    ] = False,
+    start: Start = None,
+    resume: Resume = False,
+    device: Device = "auto",
+    renderer: Renderer = None,
+    tensorboard: TensorBoard = False,
+) -> None:
+    """Train a network on a dataset and export it: the output is a model folder."""
+    from maskdepth.datasets.build import open_dataset
+    from maskdepth.pipeline import RunOptions, train_model
+
+    settings = load_settings(preset, config, steps, epochs, minutes, seed, renderer)
+    options = RunOptions(start, resume, device, tensorboard, is_quiet())
+    if train_model(open_dataset(dataset), output, settings, options, per_composite=per_composite):
+        stop_interrupted("--resume")
+    say(f"model -> {output}")
+
+
+def fit(
+    cutouts: Cutouts,
+    backgrounds: Backgrounds,
+    output: Output,
+    preset: Preset = None,
+    steps: Steps = None,
+    epochs: Epochs = None,
+    minutes: Minutes = None,
+    config: Config = None,
+    seed: RunSeed = None,
+    size: Size = None,
+    plan: Plan = None,
+    rules: Rules = None,
+    small: Small = False,
+    strict: Strict = False,
+    depth_scenes: DepthScenes = 60,
+    count: Count = 500,
+    start: Start = None,
+    resume: Resume = False,
+    device: Device = "auto",
+    renderer: Renderer = None,
+    tensorboard: TensorBoard = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compose, train, export and evaluate in one: two folders in, a model folder out."""
+    from maskdepth import pipeline
+
+    settings = load_settings(preset, config, steps, epochs, minutes, seed, renderer)
+    evaluation = pipeline.fit(
+        pipeline.DatasetOptions(
+            cutouts, backgrounds, size, plan, rules, small, strict, depth_scenes
+        ),
+        output,
+        settings,
+        pipeline.RunOptions(start, resume, device, tensorboard, is_quiet()),
+        count=count,
+        notify=say,
+    )
+    if evaluation is None:
+        stop_interrupted("--resume")
+    show_scores(evaluation, output / "report.html")
+    say(f"model -> {output}")
+    if as_json:
+        print_json(evaluation)
+
+
+def demo(
+    output: Output = Path("demo"),
+    minutes: Minutes = 4.0,
+    seed: PackSeed = 0,
+) -> None:
+    """Draw a sample pack, fit a network on it, and predict on pairs it has never seen."""
+    from maskdepth import pipeline
+
+    settings = load_settings("small", minutes=minutes, seed=seed)
+    evaluation = pipeline.demo(output, settings, quiet=is_quiet(), notify=say)
+    if evaluation is None:
+        stop_interrupted()
+    show_scores(evaluation, output / "model" / "report.html")
+
+
+def load_settings(
+    preset: str | None,
+    config: Path | None = None,
+    steps: int | None = None,
+    epochs: int | None = None,
+    minutes: float | None = None,
+    seed: int | None = None,
+    renderer: str | None = None,
+) -> TrainingConfig:
+    """The preset's settings, or those of a file; the command line's own take precedence."""
+    from maskdepth.learning.settings import TrainingConfig, preset_config
+
+    lasting = [steps, epochs, minutes].count(None) < 3
+    if config is None:
+        settings = preset_config(preset or "small")
+    elif lasting:  # the file may leave the duration out
+        settings = TrainingConfig.load(config, steps=1, epochs=None, minutes=None)
+    else:
+        settings = TrainingConfig.load(config)
+    if preset not in (None, settings.preset):
+        raise UsageError(
+            f"--preset as in {config}",
+            f"{preset} and {settings.preset}",
+            "leave one of them out",
+            f"--preset says {preset}, and {config} says {settings.preset}.",
+        )
+    if lasting:
+        settings = settings.lasting(steps=steps, epochs=epochs, minutes=minutes)
+    return settings.with_(seed=seed, renderer=renderer)
+
+
+def stop_interrupted(*more: str) -> NoReturn:
+    """Exit, and print the command that continues: this call, with ``more`` where it lacks that."""
+    arguments = _without(sys.argv[1:], "--from")  # the run has started already
+    arguments += [option for option in more if option not in arguments]
+    say(f"interrupted; go on with: {shlex.join(['maskdepth', *arguments])}")
+    raise typer.Exit(INTERRUPTED)
+
+
+def _without(arguments: list[str], option: str) -> list[str]:
+    """Arguments but for an option and its value, as one word or as two."""
+    kept: list[str] = []
+    values = iter(arguments)
+    for argument in values:
+        if argument == option:
+            next(values, None)
+        elif not argument.startswith(f"{option}="):
+            kept.append(argument)
+    return kept

@@ -1,0 +1,158 @@
+"""``fit``: two folders of assets become a model folder; ``demo`` does so on drawn pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from maskdepth.datasets.build import Dataset, compose_dataset, open_dataset
+from maskdepth.errors import UsageError
+from maskdepth.images import save_png
+from maskdepth.inference.model.folder import STATE_FILE
+from maskdepth.inference.predictor import Predictor
+from maskdepth.pipeline.judging import Notify, check_report, judge_model
+from maskdepth.pipeline.training import RunOptions, check_run, train_model
+from maskdepth.records import Json
+from maskdepth.synthesis.recipes import sample_recipe
+from maskdepth.synthesis.renderer import render
+from maskdepth.synthesis.rules import BENCHMARK_SEED, BENCHMARK_V1, RecipeRules, plan_rules
+from maskdepth.synthesis.worlds import write_sample_pack
+
+if TYPE_CHECKING:
+    from maskdepth.learning.settings import TrainingConfig
+
+
+@dataclass(frozen=True)
+class DatasetOptions:
+    """The assets to fit on, and how composites are made of them.
+
+    Attributes:
+        cutouts, backgrounds: folders of pictures.
+        size, plan, rules: of the composites, see ``plan_rules``. Without a plan the preset
+            ``seed`` has the prior work's grid, and any other has free draws.
+        small, strict, depth_scenes: see ``compose_dataset``.
+    """
+
+    cutouts: Path
+    backgrounds: Path
+    size: int | None = None
+    plan: str | None = None
+    rules: Path | None = None
+    small: bool = False
+    strict: bool = False
+    depth_scenes: int = 60
+
+    def training_rules(self, preset: str) -> RecipeRules:
+        """The rules of the composites that a preset is trained on.
+
+        Raises:
+            ConfigError: there is no plan of that name, or the file of rules does not fit.
+        """
+        plan = self.plan or ("prior" if preset == "seed" else "free")
+        return plan_rules(plan, self.rules, self.size)
+
+
+def fit(
+    assets: DatasetOptions,
+    output: Path,
+    config: TrainingConfig,
+    options: RunOptions,
+    *,
+    count: int = 500,
+    notify: Notify = lambda _: None,
+) -> Json | None:
+    """Compose, train, export and evaluate: two folders of assets in, a model folder out.
+
+    Args:
+        count: composites a slice to judge on.
+
+    Returns:
+        The evaluation, or None where a signal ended the training; ``resume`` continues it.
+
+    Raises:
+        StorageError: ``output`` holds a model or a run already and ``resume`` is off, or a report
+            that no evaluation wrote.
+    """
+    check_run(output, options)
+    report = output / "report.html"
+    check_report(report)
+    dataset = _open_dataset(assets, output / "dataset", config, options.resume, notify)
+    for line in dataset.describe():
+        notify(line)
+    if train_model(dataset, output, config, options):
+        return None
+    return judge_model(output, dataset, report=report, count=count, notify=notify)
+
+
+def _open_dataset(
+    assets: DatasetOptions, folder: Path, config: TrainingConfig, resume: bool, notify: Notify
+) -> Dataset:
+    """The dataset to train on: composed now, or the one that the resumed run began with."""
+    if not resume:
+        return compose_dataset(
+            assets.cutouts,
+            assets.backgrounds,
+            folder,
+            rules=assets.training_rules(config.preset),
+            seed=config.seed,
+            small=assets.small,
+            strict=assets.strict,
+            depth_scenes=assets.depth_scenes,
+            notify=notify,
+        )
+    dataset = open_dataset(folder)
+    given = (assets.size, assets.plan, assets.rules) != (None, None, None)
+    if given and assets.training_rules(config.preset) != dataset.spec.rules:
+        raise UsageError(
+            f"the size, plan and rules of {folder}, with which the run began",
+            "others",
+            "leave them out, or begin in another folder",
+            f"The run began with another size, plan or rules: those of {folder}.",
+        )
+    return dataset
+
+
+def demo(
+    output: Path,
+    config: TrainingConfig,
+    *,
+    quiet: bool = False,
+    notify: Notify = lambda _: None,
+) -> Json | None:
+    """Draw a sample pack, fit on it, and predict on pairs whose assets the network never saw.
+
+    Leaves ``pack/``, ``model/`` (with ``report.html``), ``pair/`` (a held-out picture and its
+    plate), ``prediction/`` and ``grid.png``. A demo that was interrupted continues.
+
+    Returns:
+        The evaluation, or None where a signal ended the training.
+    """
+    model, pack = output / "model", output / "pack"
+    options = RunOptions(resume=(model / STATE_FILE).exists(), quiet=quiet)
+    if not options.resume:
+        write_sample_pack(pack, scenes=40, cutouts=40, seed=config.seed)
+        notify(f"drew 40 scenes and 40 cutouts -> {pack}")
+    assets = DatasetOptions(pack / "cutouts", pack / "backgrounds", small=True)
+    evaluation = fit(assets, model, config, options, count=100, notify=notify)
+    if evaluation is None:
+        return None
+    dataset = open_dataset(model / "dataset")
+    predictor = Predictor.from_pretrained(model)
+    rules, pool = BENCHMARK_V1["clean"], dataset.spec.pool("test", "test")
+    catalogue = dataset.spec.catalogue(dataset.folder, rules.size)
+    rows = []
+    for index in range(6):
+        composite = render(sample_recipe(rules, pool, BENCHMARK_SEED, index), rules.size, catalogue)
+        prediction = predictor.predict(composite.image, composite.plate)
+        rows.append(np.hstack([composite.plate, prediction.preview()]))
+        if index == 0:
+            save_png(output / "pair" / "picture.png", composite.image)
+            save_png(output / "pair" / "plate.png", composite.plate)
+            prediction.save(output / "prediction", "picture")
+    save_png(output / "grid.png", np.concatenate(rows))
+    notify(f"a held-out pair -> {output / 'pair'}, its prediction -> {output / 'prediction'}")
+    notify(f"six held-out predictions in one picture -> {output / 'grid.png'}")
+    return evaluation

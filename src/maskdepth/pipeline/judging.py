@@ -1,0 +1,161 @@
+"""Judge a model on a dataset: the report, its JSON, and the main figures in the model's card."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from maskdepth.datasets.build import Dataset
+from maskdepth.errors import StorageError, UsageError
+from maskdepth.evaluation import Evidence, evaluate, select_panels
+from maskdepth.evaluation.benchmark import FORMAT as EVALUATION_FORMAT
+from maskdepth.files import make_folder, write_text
+from maskdepth.inference.model.folder import (
+    ASSETS_FILE,
+    LOG_FILE,
+    ModelCard,
+    load_log,
+    save_card,
+)
+from maskdepth.inference.predictor import Predictor
+from maskdepth.records import Json, check_ownership, load_record
+from maskdepth.report import write_report
+from maskdepth.synthesis.spec import DatasetSpec
+
+Notify = Callable[[str], None]
+
+
+def judge_model(
+    folder: Path,
+    dataset: Dataset,
+    *,
+    report: Path,
+    against: Sequence[Path] = (),
+    count: int = 500,
+    evidence: Evidence | None = None,
+    notify: Notify = lambda _: None,
+) -> Json:
+    """Evaluate a model folder; write the report, its JSON, and the figures into the card.
+
+    Args:
+        report: the HTML file; the JSON lies beside it under the same stem.
+        against: other model folders for the same table.
+        count: composites a slice.
+        evidence: what to judge on beside the slices.
+
+    Raises:
+        UsageError: the report's name ends in .json.
+        StorageError: there is a file in the report's or its JSON's place that no evaluation wrote.
+    """
+    if report.suffix == ".json":
+        raise UsageError(
+            "an HTML file for the report",
+            str(report),
+            "end its name in .html",
+            f"The report is HTML, and its JSON would be {report} too.",
+        )
+    check_report(report)
+    log = load_log(folder / LOG_FILE)
+    predictor = Predictor.from_pretrained(folder)
+    card = predictor.card
+    same_dataset = card.data.get("fingerprint") == dataset.spec.fingerprint
+    learned = _count_learned(folder, card, dataset.spec)
+    if not same_dataset:
+        count_learned = "an unknown number" if learned is None else str(learned)
+        notify(
+            f"{folder} was trained on another dataset, and 'seen' and 'unseen' are of this one: "
+            f"the model has learned from {count_learned} of the assets that are held out here"
+        )
+    others = {_short_name(path, against): Predictor.from_pretrained(path) for path in against}
+    notify(f"judging on {count} composites a slice")
+    evaluation = evaluate(
+        predictor,
+        dataset.spec,
+        dataset.folder,
+        count=count,
+        others=others,
+        evidence=evidence,
+        progress=_notify_quarters(notify),
+    )
+    evaluation["trained_on_this_dataset"] = same_dataset
+    evaluation["held_out_but_learned"] = learned
+    panels = select_panels(predictor, dataset.spec, dataset.folder, evaluation)
+    text = json.dumps(evaluation, indent=1, ensure_ascii=False, allow_nan=False)
+    write_text(report.with_suffix(".json"), text + "\n")
+    write_report(report, evaluation, panels, log)
+    if same_dataset:
+        kept = {name: card.metrics[name] for name in ("int8",) if name in card.metrics}
+        save_card(folder, replace(card, metrics=_main_figures(evaluation) | kept))
+    return evaluation
+
+
+def _count_learned(folder: Path, card: ModelCard, spec: DatasetSpec) -> int | None:
+    """How many assets of val and test the model was trained on; None where its list has gaps."""
+    from maskdepth.learning.lineage import load_assets
+
+    path = folder / ASSETS_FILE
+    if not path.exists() or not card.data.get("assets_complete"):
+        return None
+    listed = {asset.sha256 for asset in load_assets(path)}
+    assets = (*spec.cutouts, *spec.backgrounds)
+    return sum(asset.split != "train" and asset.sha256 in listed for asset in assets)
+
+
+def check_report(report: Path) -> None:
+    """Check that a report can be written and replaces no file but an earlier report.
+
+    To be called before anything is judged, which may take an hour.
+
+    Raises:
+        StorageError: a file of somebody else is in its place, or none can be made there.
+    """
+    figures = report.with_suffix(".json")
+    ours = load_record(figures, EVALUATION_FORMAT) is not None
+    check_ownership([report, figures], ours=ours)
+    folder = make_folder(report.parent)
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        got = error.strerror or str(error)
+        raise StorageError(
+            f"to write {report}",
+            got,
+            "choose another --report",
+            f"{report} cannot be written: {got}.",
+        ) from None
+
+
+def _notify_quarters(notify: Notify) -> Callable[[int, int], None]:
+    """A progress callback that notifies at each quarter."""
+    quarters = 0
+
+    def advance(done: int, total: int) -> None:
+        nonlocal quarters
+        if 4 * done // total > quarters:
+            quarters = 4 * done // total
+            notify(f"judged {done} of {total} composites")
+
+    return advance
+
+
+def _short_name(model: Path, models: Sequence[Path]) -> str:
+    """A model folder's own name, or its full path where two have the same name."""
+    names = [path.resolve().name for path in models]
+    own = model.resolve().name
+    return own if names.count(own) == 1 else str(model)
+
+
+def _main_figures(evaluation: Json) -> Json:
+    """The figures for the model card: unseen cutouts on unseen backgrounds."""
+    figures = {
+        name: {
+            "pictures": table["cells"]["unseen_unseen"]["pictures"],
+            "mean": table["cells"]["unseen_unseen"]["mean"],
+            "tuned_threshold": table["difference"]["mean"],
+        }
+        for name, table in evaluation["masks"].items()
+    }
+    return {"benchmark": evaluation["benchmark"], **figures}

@@ -1,0 +1,261 @@
+"""Train a network on a dataset and export it as a model folder; export a folder again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from maskdepth.datasets.build import Dataset
+from maskdepth.datasets.shards import ShardReader, StoredDisparity
+from maskdepth.devices import pick_device
+from maskdepth.errors import DatasetError, DependencyError, StorageError, UsageError
+from maskdepth.inference.model.folder import (
+    ASSETS_FILE,
+    CARD_FILE,
+    INT8_FILE,
+    NETWORK_FILE,
+    STATE_FILE,
+    WEIGHTS_FILE,
+    read_card,
+)
+from maskdepth.inference.model.locate import SHIPPED, find_model
+from maskdepth.synthesis.label_facts import TeacherLabel
+from maskdepth.synthesis.rules import BENCHMARK_SEED, BENCHMARK_V1
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from maskdepth.learning.dataset import CompositeDataset
+    from maskdepth.learning.release import Release
+    from maskdepth.learning.settings import TrainingConfig
+
+# Enough to follow a run, few enough to cost a second.
+_VALIDATION_COUNT = 64
+_ENDLESS = 2**40  # composites: a counter-based dataset has no last sample
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a training starts, where it computes, and what it shows; never what it learns.
+
+    Attributes:
+        start: a model to start from: its folder, or ``"shipped"``. The card names that model and
+            what it was trained on.
+        resume: continue the run that was saved in the output folder.
+        device: see ``maskdepth.devices.pick_device``.
+        tensorboard: also log for TensorBoard.
+        quiet: show no progress.
+    """
+
+    start: str | None = None
+    resume: bool = False
+    device: str = "auto"
+    tensorboard: bool = False
+    quiet: bool = False
+
+
+def train_model(
+    dataset: Dataset,
+    output: Path,
+    config: TrainingConfig,
+    options: RunOptions = RunOptions(),
+    *,
+    per_composite: bool = False,
+) -> bool:
+    """Train on a dataset and leave a model folder: weights, ONNX, card, log and previews.
+
+    Args:
+        per_composite: learn depth from the shards' labels, which a teacher made of each composite.
+
+    Returns:
+        Whether a signal ended the run early; its state is saved and nothing is exported then.
+
+    Raises:
+        StorageError: ``output`` holds a run and ``resume`` is off, or none and it is on.
+        DatasetError: ``per_composite``, and there are no such shards.
+        UsageError: ``start`` beside ``resume``.
+        ModelError: ``start`` is no model, lacks its weights, or is of another preset.
+    """
+    check_run(output, options)
+    labels, teacher = _load_labels(dataset) if per_composite else (None, None)
+    try:
+        from maskdepth.learning.lineage import load_lineage
+        from maskdepth.learning.release import draft_card, write_networks
+        from maskdepth.learning.training import train
+    except ModuleNotFoundError as error:
+        raise DependencyError(error.name or "torch", "train") from None
+
+    spec = dataset.spec
+    model = _load_start(dataset, output, config, options)
+    parent = load_lineage(output)
+    samples, validation = _training_samples(dataset, config, options.device, labels)
+    result = train(
+        config,
+        samples,
+        validation,
+        output,
+        fingerprint=spec.fingerprint + (f"+{teacher.version}" if teacher else ""),
+        model=model,
+        resume=options.resume,
+        device=options.device,
+        tensorboard=options.tensorboard,
+        quiet=options.quiet,
+    )
+    if result.interrupted:
+        return True
+    training = {
+        "steps": result.steps,
+        "images": result.images,
+        "seconds": round(result.seconds, 1),
+        "config": config.model_dump(mode="json"),
+    }
+    card = draft_card(config.preset, dataset, training, teacher, parent, output / ASSETS_FILE)
+    write_networks(output, card)
+    return False
+
+
+def _load_start(
+    dataset: Dataset, output: Path, config: TrainingConfig, options: RunOptions
+) -> nn.Module | None:
+    """The network to start from, if there is one; the output's list of assets is begun."""
+    from maskdepth.learning.lineage import load_parent, save_lineage
+    from maskdepth.learning.release import starting_network
+
+    if options.start is not None:
+        shipped = options.start == SHIPPED
+        folder = find_model(SHIPPED if shipped else Path(options.start))
+        parent = load_parent(folder, SHIPPED if shipped else folder.resolve().name)
+        model = starting_network(folder, parent, config.preset)
+        save_lineage(output, dataset.spec, parent)
+        return model
+    if not options.resume or not (output / ASSETS_FILE).exists():
+        save_lineage(output, dataset.spec, None)
+    return None
+
+
+def _training_samples(
+    dataset: Dataset, config: TrainingConfig, device: str, labels: StoredDisparity | None
+) -> tuple[CompositeDataset, CompositeDataset]:
+    """The composites to train on, and those to validate on."""
+    from maskdepth.learning.dataset import CompositeDataset
+    from maskdepth.learning.feed import count_workers, training_catalogue
+
+    spec = dataset.spec
+    workers = count_workers(config.workers, pick_device(device))
+    catalogue = training_catalogue(spec, dataset.folder, workers)
+    samples = CompositeDataset(
+        spec.rules,
+        spec.pool(),
+        spec.seed,
+        catalogue,
+        _ENDLESS,
+        drop_plate=config.drop_plate,
+        drop_plate_disparity=config.drop_plate_disparity,
+        mirror=config.mirror,
+        labels=labels,
+    )
+    validation = CompositeDataset(
+        BENCHMARK_V1["clean"].at_size(spec.rules.size).with_(labelled_share=0.5),
+        spec.pool("val", "val"),
+        BENCHMARK_SEED,
+        catalogue,
+        _VALIDATION_COUNT,
+        drop_plate=0.0,
+        drop_plate_disparity=1.0,
+    )
+    return samples, validation
+
+
+def _load_labels(dataset: Dataset) -> tuple[StoredDisparity, TeacherLabel]:
+    """The disparity in shards whose composites a teacher has labelled, and that teacher."""
+    reader = ShardReader(dataset.folder)
+    manifest = reader.manifest
+    if manifest.teacher is None or manifest.fingerprint != dataset.spec.fingerprint:
+        raise DatasetError(
+            f"shards of this dataset in {dataset.folder} that a teacher has labelled",
+            "others",
+            "write them with `maskdepth label DATASET --teacher ... --per-composite N`",
+            f"The shards in {dataset.folder} hold no labels of this dataset's composites.",
+        )
+    return StoredDisparity(reader), manifest.teacher
+
+
+def check_run(output: Path, options: RunOptions) -> None:
+    """Check that a run may begin or continue in a folder, without overwriting an earlier one.
+
+    Raises:
+        UsageError: a run that continues cannot start from another model.
+        StorageError: there is no run to resume, or an earlier one and ``resume`` is off.
+    """
+    if options.resume and options.start is not None:
+        raise UsageError(
+            "--from or --resume", "both", "", "Leave --from out: the run has started already."
+        )
+    if options.resume and not (output / STATE_FILE).exists():
+        raise StorageError(
+            f"a run to resume in {output}",
+            "none",
+            "leave --resume out",
+            f"{output} holds no run to resume.",
+        )
+    files = (STATE_FILE, WEIGHTS_FILE, NETWORK_FILE, INT8_FILE, CARD_FILE)
+    if not options.resume and any((output / name).exists() for name in files):
+        raise StorageError(
+            f"no earlier run or model in {output}",
+            "one",
+            "choose another folder, or pass --resume",
+            f"{output} holds an earlier run or model.",
+        )
+
+
+def export_model(
+    folder: Path,
+    output: Path | None = None,
+    *,
+    calibration: Dataset | None = None,
+    datasets: Sequence[Path] = (),
+    licence: str | None = None,
+    limits: Sequence[str] = (),
+    half: bool = False,
+) -> Release:
+    """Write a model's ONNX again from its weights, and check that both agree.
+
+    Args:
+        output: write a clean copy of the model folder there instead; see ``learning.release``.
+        calibration: also write an int8 network, calibrated on this dataset.
+        datasets: for the copy's list of assets: where a model without one was trained.
+        licence, limits: for the card of the copy.
+        half: the copy's weights are in half precision.
+
+    Raises:
+        ModelError: the folder has no weights or no card, or the two networks differ.
+        UsageError: an option of a copy is given without ``output``.
+        StorageError: ``output`` holds something else than a clean model folder.
+        DependencyError: something of ``[train]`` is not installed.
+    """
+    if output is None and (licence is not None or limits or datasets or half):
+        raise UsageError(
+            "--licence, --note, --dataset and --half with --output",
+            "no --output",
+            "say where to write the copy",
+            "--licence, --note, --dataset and --half describe a copy and need --output.",
+        )
+    card = read_card(folder)
+    try:
+        from maskdepth.learning.release import release_model, write_networks
+    except ModuleNotFoundError as error:
+        raise DependencyError(error.name or "torch", "train") from None
+
+    if output is None:
+        return write_networks(folder, card, calibration)
+    return release_model(
+        folder,
+        output,
+        calibration=calibration,
+        datasets=datasets,
+        licence=licence,
+        limits=limits,
+        half=half,
+    )
