@@ -138,7 +138,7 @@ def test_depth_files_are_no_teacher_of_composites(
     with pytest.raises(SystemExit) as stop:
         cli.main()
     assert stop.value.code == 2
-    assert "a network as the teacher, but got exact" in capsys.readouterr().err
+    assert "The teacher must be a network here" in capsys.readouterr().err
 
 
 def test_fastdepth_is_asked_on_the_command_line(

@@ -696,12 +696,12 @@ def test_a_partial_failure_is_named_and_ends_with_code_1(
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--teacher", "sensor"], "a dataset at"),
-        (["--teacher", "sensor", "-o", "labels", "--all"], "--all with a dataset"),
-        (["--teacher", "sensor", "-o", "labels", "--per-composite", "3"], "--per-composite with"),
-        (["--teacher", "sensor", "-o", "labels", "--engine", "ray"], "with --engine"),
-        (["--teacher", "sensor", "-o", "labels", "--shard-size", "3"], "with --shard-size"),
-        (["--teacher", "sensor", "-o", "labels", "--workers", "3"], "with --workers"),
+        (["--teacher", "sensor"], "is no dataset."),
+        (["--teacher", "sensor", "-o", "labels", "--all"], "--all needs a dataset"),
+        (["--teacher", "sensor", "-o", "labels", "--per-composite", "3"], "--per-composite needs"),
+        (["--teacher", "sensor", "-o", "labels", "--engine", "ray"], "--engine does nothing"),
+        (["--teacher", "sensor", "-o", "labels", "--shard-size", "3"], "--shard-size does nothing"),
+        (["--teacher", "sensor", "-o", "labels", "--workers", "3"], "--workers does nothing"),
         (["--teacher", "somebody/depth", "-o", "labels"], "--kind --units --licence for"),
     ],
 )
@@ -722,7 +722,7 @@ def test_options_of_backgrounds_are_none_of_composites(
     """What would do nothing is refused."""
     told = ("--teacher", "sensor", "--per-composite", "3", option)
     code, _, err = call("label", dataset.folder, *told)
-    assert (code, f"{option} with labels" in err, err.count("\n")) == (2, True, 1)
+    assert (code, f"{option} is for labels" in err, err.count("\n")) == (2, True, 1)
 
 
 def test_a_run_goes_on_only_with_the_labels_it_began_with(

@@ -696,11 +696,11 @@ REFUSED = {
     "nothing": ([], "one of --teacher"),
     "two sources": (["--depth", "m.npy", "--disparity", "d.png"], "one of --teacher"),
     "one point": (["--disparity", "d.png", *_points(5)], "2 to 100 points"),
-    "a bad point": (["--disparity", "d.png", "--point", "1,2"], "x,y,metres"),
-    "words": (["--disparity", "d.png", "--point", "a,b,c"], "x,y,metres"),
+    "a bad point": (["--disparity", "d.png", "--point", "1,2"], "three numbers"),
+    "words": (["--disparity", "d.png", "--point", "a,b,c"], "three numbers"),
     "behind": (["--disparity", "d.png", *_points(5), "--point", "9,9,-1"], "behind the camera"),
     "outside": (["--disparity", "d.png", *_points(5), "--point", "90,9,1"], "inside the plate"),
-    "both": (["--depth", "m.npy", *_points(5, 50)], "points with a disparity"),
+    "both": (["--depth", "m.npy", *_points(5, 50)], "needs no points"),
     "small": (["--depth", "small.npy"], "80x59"),
     "no file": (["--depth", "no.npy"], "no.npy"),
     "picture for disparity": (["--disparity", "hall.png"], "16-bit grey"),
@@ -731,7 +731,7 @@ def test_what_is_said_of_a_teacher_needs_one(
     code, _, said = run(
         "plate", scene / "hall.png", "-o", scene / "a.plate", "--depth", scene / "m.npy", *option
     )
-    assert (code, f"--teacher with {option[0]}" in said) == (2, True)
+    assert (code, f"{option[0]} does nothing without --teacher" in said) == (2, True)
 
 
 def test_an_output_that_is_an_input_or_no_profile_is_refused(run: Any, scene: Path) -> None:
