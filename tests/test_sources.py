@@ -1,9 +1,10 @@
-"""From what a user names to predictions of all of it."""
+"""The pictures that a user names are found and predicted."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from PIL import Image
 from maskdepth.errors import StorageError, UsageError
 from maskdepth.inference.model.folder import ModelCard
 from maskdepth.inference.predictor import Predictor
-from maskdepth.media.pictures import Job, find_jobs, predict_all
+from maskdepth.media.pictures import PredictionJob, find_jobs, predict_all
 
 CARD = ModelCard(
     preset="test",
@@ -52,7 +53,7 @@ def picture(path: Path, grey: int = 100, size: tuple[int, int] = (8, 6)) -> Path
     return path
 
 
-def names(jobs: list[Job]) -> list[str]:
+def names(jobs: list[PredictionJob]) -> list[str]:
     return [Path(job.name).name for job in jobs]
 
 
@@ -76,7 +77,7 @@ def test_a_name_too_long_for_its_outputs_fails_alone(tmp_path: Path) -> None:
 
 def test_a_single_picture_is_one_job(tmp_path: Path) -> None:
     path = picture(tmp_path / "cat.JPG")
-    assert find_jobs(str(path)) == [Job(path, None, "cat")]
+    assert find_jobs(str(path)) == [PredictionJob(path, None, "cat")]
 
 
 def test_a_folder_gives_its_pictures_by_name(tmp_path: Path) -> None:
@@ -107,14 +108,14 @@ def test_a_pattern_goes_into_folders(tmp_path: Path) -> None:
 def test_a_file_named_like_a_pattern_is_that_file(tmp_path: Path) -> None:
     path = picture(tmp_path / "a[1].png")
     picture(tmp_path / "a1.png")
-    assert find_jobs(str(path)) == [Job(path, None, "a[1]")]
+    assert find_jobs(str(path)) == [PredictionJob(path, None, "a[1]")]
 
 
 def test_standard_input_is_one_job(tmp_path: Path) -> None:
     plate = picture(tmp_path / "p.png")
-    assert find_jobs("-", str(plate), stdin=b"bytes") == [Job(b"bytes", plate, "stdin")]
+    assert find_jobs("-", str(plate), stdin=b"bytes") == [PredictionJob(b"bytes", plate, "stdin")]
     for nothing in (None, b""):
-        with pytest.raises(UsageError, match="standard input"):
+        with pytest.raises(UsageError, match="Standard input is empty"):
             find_jobs("-", stdin=nothing)
 
 
@@ -136,7 +137,7 @@ def test_a_folder_of_plates_is_matched_by_stem(tmp_path: Path) -> None:
     partners = {job.stem: job.plate.name if job.plate else None for job in jobs}
     assert partners == {"a": "a.png", "b": None, "c": None, "d": "d.png"}
     problems = {job.stem: str(job.problem) for job in jobs if job.problem}
-    assert "got none" in problems.pop("b")
+    assert "but has none" in problems.pop("b")
     assert "c.jpg and c.webp" in problems.pop("c")
     assert problems == {}
 
@@ -145,7 +146,7 @@ def test_plates_inside_the_pattern_are_no_pictures(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     picture(tmp_path / "plates" / "a.png")
     jobs = find_jobs(str(tmp_path / "**" / "*.png"), str(tmp_path / "plates"))
-    assert jobs == [Job(tmp_path / "a.png", tmp_path / "plates" / "a.png", "a")]
+    assert jobs == [PredictionJob(tmp_path / "a.png", tmp_path / "plates" / "a.png", "a")]
 
 
 def test_a_picture_is_not_its_own_plate(tmp_path: Path) -> None:
@@ -155,16 +156,25 @@ def test_a_picture_is_not_its_own_plate(tmp_path: Path) -> None:
         find_jobs(str(tmp_path), str(tmp_path))
     for plate in (path, tmp_path):
         (job,) = find_jobs(str(path), str(plate))
-        assert "apart from its picture" in str(job.problem)
+        assert "cannot be its own plate" in str(job.problem)
 
 
-@pytest.mark.parametrize("source", ["", "nowhere", "nowhere.jpg", "a\0b", "*.jpg", "empty"])
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("", "An empty path does not exist."),
+        ("nowhere.jpg", "nowhere.jpg does not exist."),
+        ("a\0b", "a\0b does not exist."),
+        ("*.jpg", "*.jpg gives no pictures"),
+        ("empty", "empty gives no pictures"),
+    ],
+)
 def test_a_source_without_pictures_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="Check the path"):
+    with pytest.raises(UsageError, match=re.escape(message)):
         find_jobs(source)
 
 
@@ -176,7 +186,7 @@ def test_a_folder_of_outputs_only_says_so(tmp_path: Path) -> None:
 
 def test_a_missing_plate_is_named(tmp_path: Path) -> None:
     path = picture(tmp_path / "a.png")
-    with pytest.raises(UsageError, match=r"no .*plate\.png"):
+    with pytest.raises(UsageError, match=r"plate\.png does not exist"):
         find_jobs(str(path), str(tmp_path / "plate.png"))
 
 
@@ -253,7 +263,7 @@ def test_each_picture_meets_its_own_plate(tmp_path: Path) -> None:
     jobs = []
     for index, grey in enumerate((0, 0, 50, 0)):
         plate = picture(tmp_path / f"plate{grey}.png", grey)
-        jobs.append(Job(picture(tmp_path / f"{index}.png", 50), plate, str(index)))
+        jobs.append(PredictionJob(picture(tmp_path / f"{index}.png", 50), plate, str(index)))
     predict_all(PREDICTOR, jobs, tmp_path / "out")
     found = [np.asarray(Image.open(tmp_path / "out" / f"{i}_alpha.png")).max() for i in range(4)]
     assert found == [50, 50, 0, 50]
@@ -285,8 +295,8 @@ def test_no_input_of_the_run_is_overwritten(tmp_path: Path) -> None:
     plate = picture(tmp_path / "a_cutout.png", 7)
     before = plate.read_bytes()
     jobs = [
-        Job(picture(tmp_path / "a.png"), None, "a"),
-        Job(picture(tmp_path / "b.png"), plate, "b"),
+        PredictionJob(picture(tmp_path / "a.png"), None, "a"),
+        PredictionJob(picture(tmp_path / "b.png"), plate, "b"),
     ]
     summary = predict_all(PREDICTOR, jobs, tmp_path)
     assert [name for name, _ in summary.failures] == [str(tmp_path / "a.png")]
@@ -308,7 +318,8 @@ def test_a_second_run_beside_the_pictures_finds_the_same_jobs(tmp_path: Path) ->
 @pytest.mark.parametrize("name", ["a.json", "a_disparity.png", "a_depth.png"])
 def test_files_that_are_no_predictions_are_left_alone(tmp_path: Path, name: str) -> None:
     """An annotation or a label beside its picture: named before anything is predicted."""
-    jobs = [Job(picture(tmp_path / "a.png"), None, "a"), Job(tmp_path / "a.png", None, "b")]
+    path = picture(tmp_path / "a.png")
+    jobs = [PredictionJob(path, None, "a"), PredictionJob(path, None, "b")]
     (tmp_path / name).write_text('{"format": "mine"}')
     summary = predict_all(PREDICTOR, jobs, tmp_path)
     assert [message for _, message in summary.failures if name in message]
@@ -320,7 +331,7 @@ def test_files_that_are_no_predictions_are_left_alone(tmp_path: Path, name: str)
 
 def test_what_concerns_the_whole_run_stops_it(tmp_path: Path) -> None:
     """An unknown format or an impossible output folder is no single picture's failure."""
-    jobs = [Job(picture(tmp_path / "a.png"), None, "a")]
+    jobs = [PredictionJob(picture(tmp_path / "a.png"), None, "a")]
     with pytest.raises(UsageError, match="matte"):
         predict_all(PREDICTOR, jobs, tmp_path / "out", depth_format="matte")
     assert not (tmp_path / "out").exists()

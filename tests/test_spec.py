@@ -251,7 +251,7 @@ def test_a_spec_of_another_version_or_with_odd_values_is_refused(
     write_text(path, json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(DatasetError, match=message) as caught:
         load_spec(tmp_path / "data")
-    assert "compose" in str(caught.value)
+    assert "Compose" in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null"])

@@ -74,7 +74,7 @@ def test_a_teacher_without_a_name_version_or_licence_is_refused(empty: str) -> N
 @pytest.mark.parametrize(
     ("maps", "complaint"),
     [
-        ([], "expected 1 maps"),
+        ([], "Expected 1 maps"),
         ([np.ones((24, 32, 1), np.float32)], r"of shape \(24, 32, 1\)"),
         ([np.ones((32, 24), np.float32)], r"of shape \(32, 24\)"),
         ([np.ones((24, 32), np.uint8)], "uint8 of shape"),
@@ -173,7 +173,7 @@ def test_pictures_of_any_size_are_stretched_and_back(tmp_path: Path) -> None:
 
 def test_any_batch_and_any_size_need_a_size_in_the_json(tmp_path: Path) -> None:
     path = write_network(tmp_path / "net.onnx", batch="n", sides=("h", "w"))
-    with pytest.raises(TeacherError, match='add "size"'):
+    with pytest.raises(TeacherError, match='Add "size"'):
         open_teacher(str(path))
     facts = json.loads(path.with_suffix(".json").read_text())
     path.with_suffix(".json").write_text(json.dumps({**facts, "size": [8, 12]}))

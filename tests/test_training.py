@@ -573,7 +573,7 @@ def test_a_damaged_row_of_the_log_is_refused_and_left(tmp_path: Path, line: str)
     path = tmp_path / "log.jsonl"
     path.write_text(f'{{"step": 2}}\n{line}\n{{"step": 6}}\n')
     before = path.read_bytes()
-    with pytest.raises(ModelError, match=r"in line 2\. .* Remove the file") as caught:
+    with pytest.raises(ModelError, match=r"in line 2\. .* remove the file") as caught:
         journal.Journal(tmp_path, resumed_step=4)
     assert str(path) in str(caught.value)
     assert path.read_bytes() == before

@@ -1,4 +1,4 @@
-"""Typed settings: a base class whose unknown keys are errors, read from and written to YAML."""
+"""Typed settings, read from YAML: unknown keys are errors."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from maskdepth.errors import ConfigError, first_line
 from maskdepth.files import read_text
@@ -19,13 +20,17 @@ Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 
 
 class Settings(BaseModel):
-    """Base of every settings class: frozen, typed, finite, and closed to unknown keys."""
+    """Base of every settings class: frozen, without unknown keys or numbers that are not finite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @classmethod
     def parse(cls, values: Any, source: str) -> Self:
-        """Validate plain values; ``source`` names where they come from in the error.
+        """Validate plain values.
+
+        Args:
+            values: a mapping, as YAML and JSON give it.
+            source: where the values are from, for the error.
 
         Raises:
             ConfigError: a key is unknown, or a value has the wrong type or range.
@@ -33,25 +38,11 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"]) or "the top level"
-            if first["type"] == "extra_forbidden":
-                known = ", ".join(_fields(cls, first["loc"][:-1]))
-                raise ConfigError(
-                    f"only known keys in {source}",
-                    f"unknown key {key!r}",
-                    f"use one of: {known}" if known else "remove it",
-                ) from None
-            told = first["msg"].removeprefix("Value error, ").removeprefix("expected ")
-            raise ConfigError(
-                f"{told[:1].lower()}{told[1:]} for {key!r} in {source}",
-                _SHORT.repr(first["input"]),
-                "mend that value",
-            ) from None
+            raise _config_error(cls, error.errors()[0], source) from None
 
     @classmethod
     def load(cls, path: Path, **given: Any) -> Self:
-        """Read settings from a YAML file; what is ``given`` stands in place of what it says.
+        """Read settings from a YAML file; ``given`` values replace the file's.
 
         Raises:
             ConfigError: the file is missing, is not YAML, or does not validate.
@@ -60,7 +51,7 @@ class Settings(BaseModel):
         return cls.parse({**values, **given} if isinstance(values, dict) else values, str(path))
 
     def overlaid(self, path: Path) -> Self:
-        """A validated copy with the values that a YAML file names, at any depth, in their places.
+        """A validated copy with the values of a YAML file, which may be nested, replaced.
 
         Raises:
             ConfigError: the file is missing, is not YAML, or the result does not validate.
@@ -73,15 +64,37 @@ class Settings(BaseModel):
         return self.parse({**self.model_dump(), **given}, "the command line")
 
 
-_SHORT: Final = reprlib.Repr()  # builds no more than it shows, of whatever a file holds
+_SHORT: Final = reprlib.Repr()  # a file may hold values whose full text fills the memory
 _SHORT.maxlevel = 2
 _SHORT.maxstring = _SHORT.maxother = 80
 
 
-def _fields(owner: Any, keys: tuple[int | str, ...]) -> Iterable[str]:
-    """The fields that lie below some keys of a settings class; none where there is no such class.
+def _config_error(owner: type[Settings], first: ErrorDetails, source: str) -> ConfigError:
+    """The first of pydantic's complaints about a settings class."""
+    key = ".".join(str(part) for part in first["loc"]) or "the top level"
+    if first["type"] == "extra_forbidden":
+        keys = ", ".join(_fields(owner, first["loc"][:-1]))
+        return ConfigError(
+            f"only known keys in {source}",
+            f"unknown key {key!r}",
+            f"use one of: {keys}" if keys else "remove it",
+            f"{source} has the unknown key {key!r}.",
+        )
+    message = first["msg"].removeprefix("Value error, ")
+    value = _SHORT.repr(first["input"])
+    ours = first["type"] == "value_error"  # our own validators name only what they expect
+    return ConfigError(
+        f"{message[:1].lower()}{message[1:]} for {key!r} in {source}",
+        value,
+        "correct that value",
+        f"{key!r} in {source} is {value}. {'Expected ' if ours else ''}{message}.",
+    )
 
-    Keys may name what is no field, as pydantic names the member of a union that it tried.
+
+def _fields(owner: Any, keys: tuple[int | str, ...]) -> Iterable[str]:
+    """The fields of the settings class below some keys of another; empty if there is none.
+
+    Some keys name no field: pydantic adds the member of a union that it tried.
     """
     for key in keys:
         field = owner.model_fields.get(key) if _is_settings(owner) else None
@@ -94,7 +107,7 @@ def _is_settings(kind: Any) -> bool:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice: the first would be lost, with all that lies below it."""
+    """A safe loader that rejects a repeated key: the first one's values would be lost."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         counts = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
@@ -107,9 +120,9 @@ class _Loader(yaml.SafeLoader):
 
 
 def _read_yaml(path: Path) -> Any:
-    """What a YAML file holds; an empty one holds no settings."""
+    """The content of a YAML file; {} if it is empty."""
     try:
-        values = yaml.load(read_text(path), _Loader)  # noqa: S506 - a safe one
+        values = yaml.load(read_text(path), _Loader)  # noqa: S506 - it is a safe loader
     # Tags and nesting can raise nearly anything, a date of a 13th month a ValueError.
     except (
         OSError,
@@ -119,16 +132,18 @@ def _read_yaml(path: Path) -> Any:
         RecursionError,
         yaml.YAMLError,
     ) as error:
+        reason = f"{type(error).__name__}: {first_line(error)}"
         raise ConfigError(
             f"a readable YAML file at {path}",
-            f"{type(error).__name__}: {first_line(error)}",
-            "check the path and its indentation",
+            reason,
+            "check the path and the file's indentation",
+            f"The settings file {path} cannot be read as YAML: {reason}.",
         ) from None
     return {} if values is None else values
 
 
 def _merged(below: Any, above: Any) -> Any:
-    """Mappings key by key; everything else as ``above`` has it."""
+    """``below`` with the values of ``above``: mappings are merged by key, the rest replaced."""
     if not (isinstance(below, dict) and isinstance(above, dict)):
         return above
     return {**below, **{key: _merged(below.get(key), value) for key, value in above.items()}}

@@ -1,4 +1,4 @@
-"""Files read and written whole: nothing half-written, no waiting for pipes."""
+"""Read and write complete files: nothing is left half-written, and no pipe is waited for."""
 
 from __future__ import annotations
 
@@ -20,18 +20,17 @@ _PART = re.compile(r"\.[0-9a-f]{16}\.part")
 
 
 def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
-    """Open a file to read its bytes; pipes and devices are refused, some of which never end.
+    """Open a regular file to read its bytes; pipes and devices may never end.
 
     Raises:
-        OSError: as ``open``, or it is no regular file.
+        OSError: as ``open``, or the path is no regular file.
     """
-    # Before it is opened: opening a pipe waits for its writer, for ever.
+    # Asked before the file is opened: opening a pipe waits for its writer, possibly for ever.
     mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise OSError(errno.EISDIR, "a folder", os.fspath(path))
     if not stat.S_ISREG(mode):
-        number, what = (
-            (errno.EISDIR, "a folder") if stat.S_ISDIR(mode) else (errno.EINVAL, "no regular file")
-        )
-        raise OSError(number, what, os.fspath(path))
+        raise OSError(errno.EINVAL, "no regular file", os.fspath(path))
     return open(path, "rb")
 
 
@@ -48,14 +47,14 @@ def file_checksum(path: str | os.PathLike[str]) -> str:
 
 
 def read_text(path: str | os.PathLike[str], encoding: str = "utf-8", errors: str = "strict") -> str:
-    """All text of a file, whose lines end in line feeds alone; see ``open_file``.
+    """All text of a file, with every line end as a line feed; see ``open_file``.
 
     Args:
-        encoding, errors: as ``open`` has them.
+        encoding, errors: as for ``open``.
 
     Raises:
         OSError: see ``open_file``.
-        UnicodeDecodeError: it is not in that encoding, and ``errors`` is strict.
+        UnicodeDecodeError: the file has another encoding, and ``errors`` is strict.
     """
     with io.TextIOWrapper(open_file(path), encoding=encoding, errors=errors) as file:
         return file.read()
@@ -67,13 +66,13 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def as_path(value: str | os.PathLike[str], what: str) -> Path:
-    """A path that a caller of the API gave for ``what``.
+    """The path that a caller of the API passed for ``what``.
 
     Raises:
-        UsageError: it is something else, such as None.
+        UsageError: the value is no path, such as None.
     """
-    told: object = value
-    if not isinstance(told, (str, os.PathLike)) or "\0" in str(told):
+    given: object = value
+    if not isinstance(given, (str, os.PathLike)) or "\0" in str(given):
         raise UsageError(f"the path of {what}", repr(value)[:80], "pass a text or a pathlib.Path")
     return Path(value)
 
@@ -82,30 +81,29 @@ def make_folder(folder: str | os.PathLike[str]) -> Path:
     """Make an output folder and those above it.
 
     Raises:
-        StorageError: it cannot be made, or is a file.
-        UsageError: no path.
+        StorageError: the folder cannot be made, or is a file.
+        UsageError: ``folder`` is no path.
     """
     path = as_path(folder, "an output folder")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        reason = error.strerror or str(error)
         raise StorageError(
-            f"a folder at {path}", error.strerror or str(error), "choose another output folder"
+            f"a folder at {path}",
+            reason,
+            "choose another output folder",
+            f"The folder {path} cannot be made: {reason}.",
         ) from None
     return path
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes, *, durable: bool = False) -> None:
-    """Write a file so that it is either whole or, on failure, as it was before.
-
-    Folders above it are made where they are missing.
-
-    Args:
-        durable: see ``open_atomic``.
+    """Write a file completely, or leave it as it was; see ``open_atomic``.
 
     Raises:
-        StorageError: a full disk, a folder that cannot be made or written, a folder, a pipe or a
-            device at ``path`` itself.
+        StorageError: the disk is full, the folder cannot be made or written, or ``path`` is a
+            folder, a pipe or a device.
     """
     with open_atomic(path, durable=durable) as file:
         file.write(data)
@@ -113,10 +111,10 @@ def write_bytes(path: str | os.PathLike[str], data: bytes, *, durable: bool = Fa
 
 @contextlib.contextmanager
 def open_atomic(path: str | os.PathLike[str], *, durable: bool = False) -> Iterator[IO[bytes]]:
-    """A file to write, which takes its place when the block ends; on failure nothing changes.
+    """Open a file to write; it replaces ``path`` when the block ends, and not if the block fails.
 
-    Until then its bytes stand in a hidden file beside it, see ``remove_parts``. Folders above it
-    are made where they are missing.
+    Until then its bytes are in a hidden file beside ``path``, see ``remove_parts``. Missing
+    folders above ``path`` are made.
 
     Args:
         durable: wait until the disk has both bytes and name, so that they outlast a power cut.
@@ -126,10 +124,13 @@ def open_atomic(path: str | os.PathLike[str], *, durable: bool = False) -> Itera
     """
     # Through a symbolic link to its target, as an ordinary write would go.
     target = Path(os.path.realpath(path))
-    # Of a name that is too long it says False, where `Path.exists` raises.
+    # `lexists` is False for a name that is too long, where `Path.exists` raises.
     if os.path.lexists(target) and not (target.is_file() or target.is_dir()):
         raise StorageError(
-            f"a file to write at {os.fspath(path)}", "a pipe or a device", "choose another name"
+            f"a file to write at {os.fspath(path)}",
+            "a pipe or a device",
+            "choose another name",
+            f"{os.fspath(path)} is a pipe or a device, where a file is to be written.",
         )
     part = target.parent / f".{secrets.token_hex(8)}.part"
     try:
@@ -148,15 +149,17 @@ def open_atomic(path: str | os.PathLike[str], *, durable: bool = False) -> Itera
                 part.unlink(missing_ok=True)
             raise
     except OSError as error:
+        reason = error.strerror or str(error)
         raise StorageError(
             f"to write {os.fspath(path)}",
-            error.strerror or str(error),
+            reason,
             "free some space, or choose a folder that can be written",
+            f"{os.fspath(path)} cannot be written: {reason}.",
         ) from error
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove what killed writers left behind directly in a folder; no one may be writing there."""
+    """Remove the parts that killed writers left in a folder, while nobody writes there."""
     for path in folder.glob(".*.part"):
         if _PART.fullmatch(path.name):
             path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""From what a user names (a picture, a folder, a pattern) to predictions of all of it."""
+"""Find the pictures that a user names (one, a folder, a pattern) and predict them all."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _SUFFIXES = ", ".join(sorted(PICTURE_SUFFIXES))
 
 
 @dataclass(frozen=True)
-class Job:
+class PredictionJob:
     """One picture to predict.
 
     Attributes:
         picture: a path, or the bytes of a file that came through a pipe.
         plate: the path of its plate, or None.
-        stem: what its output files' names begin with; no two jobs of a run share one.
-        problem: why it cannot be predicted, if that is known beforehand.
+        stem: the first part of its output files' names; no two jobs of a run share one.
+        problem: why the picture cannot be predicted, where that is clear before it is opened.
     """
 
     picture: Path | bytes
@@ -52,13 +52,13 @@ class Job:
 
     @property
     def name(self) -> str:
-        """What to call the picture in messages."""
+        """The picture's name in messages."""
         return STDIN if isinstance(self.picture, bytes) else str(self.picture)
 
 
 @dataclass
 class Summary:
-    """What became of a run.
+    """The outcome of a run.
 
     Attributes:
         written: every file, in the order of writing.
@@ -74,66 +74,55 @@ def find_jobs(
     plate: str | None = None,
     *,
     stdin: bytes | None = None,
-) -> list[Job]:
-    """The pictures a source stands for, in the order of their names, each with its plate.
+) -> list[PredictionJob]:
+    """Find the pictures of a source, in the order of their names, each with its plate.
 
-    In folders and patterns only picture files count, and neither plates nor the outputs of
+    A folder or a pattern gives its picture files, without plates and without the outputs of
     earlier runs (``*_alpha.png`` and so on).
 
     Args:
         source: a picture, a folder (without the folders in it), a pattern such as
             ``"shots/**/*.jpg"``, or ``"-"`` for ``stdin``.
-        plate: a picture or plate profile for all, or a folder with one of the same stem for each;
-            where that is missing, the job carries the problem.
+        plate: one picture or plate profile for all, or a folder that has one of each picture's
+            stem. A picture without its plate becomes a job with a ``problem``.
         stdin: the bytes of a picture, for the source ``"-"``.
 
     Raises:
-        UsageError: no picture there, a missing or unreadable folder, a plate that is not
-            there.
+        UsageError: the source has no picture, a folder cannot be read, or the plate does not exist.
     """
     plates = _Plates(plate)
     if source == STDIN:
         if not stdin:
-            raise UsageError("a picture on standard input", "nothing", "pipe a picture file in")
-        return [_job(stdin, "stdin", plates)]
-    # A file named like a pattern, "a[1].jpg", is that file first.
+            raise UsageError(
+                "a picture on standard input",
+                "nothing",
+                "pipe a picture file in",
+                "Standard input is empty.",
+            )
+        return [_make_job(stdin, "stdin", plates)]
+    # A file may be named like a pattern, "a[1].jpg": the file goes first.
     if _exists(source) and not _is_folder(source):
         path = Path(source)
-        return [_job(path, path.stem, plates)]
-    if plates.folder is not None and _same(source, plates.folder):
-        raise UsageError("plates apart from the pictures", f"{source} for both", "give two folders")
-    found = _list_folder(Path(source)) if _exists(source) else _list_pattern(source)
-    unwanted = plates.paths()
-    pictures = [
-        path
-        for path in _pictures(found)
-        if not _is_output(path) and not _lies_in(_real(path), unwanted)
-    ]
-    if not pictures:
-        got = f"{len(found)} other files" if found else "no files"
-        raise UsageError(
-            f"pictures ({_SUFFIXES}) in {source}",
-            f"{got} (plates and outputs of earlier runs do not count)",
-            "check the path",
-        )
+        return [_make_job(path, path.stem, plates)]
+    pictures = _find_pictures(source, plates)
     return [
-        _job(path, stem, plates)
+        _make_job(path, stem, plates)
         for path, stem in zip(pictures, _distinct_stems(pictures), strict=True)
     ]
 
 
 def predict_all(
     predictor: Predictor,
-    jobs: Sequence[Job],
+    jobs: Sequence[PredictionJob],
     output: Path = DEFAULT_OUTPUT,
     *,
     depth_format: str = "png",
 ) -> Summary:
-    """Predict and save every job; one that fails is noted and the rest go on.
+    """Predict and save every job; a job that fails is noted, and the others go on.
 
     Args:
         predictor: the model.
-        jobs: what `find_jobs` found.
+        jobs: the result of `find_jobs`.
         output: the folder for all files, made if it is missing.
         depth_format: as in `Prediction.save`.
 
@@ -169,7 +158,7 @@ def _load_plate(path: Path) -> NDArray[np.uint8] | PlateProfile:
 
 
 class _Plates:
-    """The plate of each picture: one file for all, a folder by stem, or none."""
+    """The plates of a run: one file for all pictures, a folder with one for each, or none."""
 
     def __init__(self, plate: str | None) -> None:
         self.folder: Path | None = None
@@ -181,19 +170,26 @@ class _Plates:
             self.folder = Path(plate)
             listed = _list_folder(self.folder)
             profiles = [path for path in listed if is_profile(path) and _is_file(path)]
-            for path in [*_pictures(listed), *profiles]:
+            for path in [*_picture_files(listed), *profiles]:
                 self._by_stem.setdefault(path.stem, []).append(path)
         elif _exists(plate):
             self._file = Path(plate)
         else:
-            raise UsageError("a plate, or a folder of plates", f"no {plate}", "check the path")
+            raise UsageError(
+                "a plate, or a folder of plates",
+                f"no {plate}",
+                "check the path",
+                f"The plate {plate} does not exist.",
+            )
 
-    def paths(self) -> list[Path]:
-        """The file or folder, resolved, to be kept from being taken for pictures."""
-        return [_real(path) for path in (self._file, self.folder) if path is not None]
+    def contain(self, path: Path) -> bool:
+        """Whether a file is the plate, or lies in the folder of plates."""
+        real = _real(path)
+        own = [_real(each) for each in (self._file, self.folder) if each is not None]
+        return any(real == each or each in real.parents for each in own)
 
-    def of(self, picture: Path) -> Path | None:
-        """The picture's plate: in a folder, the one of its name, else the only one of its stem.
+    def find(self, picture: Path) -> Path | None:
+        """The picture's plate: in a folder, the file of its name, else the only one of its stem.
 
         Raises:
             PictureError: no such plate, several, or the picture itself.
@@ -202,30 +198,60 @@ class _Plates:
             partners = [] if self._file is None else [self._file]
         else:
             partners = self._by_stem.get(picture.stem, [])
-            same = [path for path in partners if path.name == picture.name]
-            if not any(map(is_profile, partners)):  # beside a profile a picture is one too many
-                partners = same or partners
+            same_name = [path for path in partners if path.name == picture.name]
+            # A picture and a profile of one stem are two plates, whatever the picture's name.
+            if not any(map(is_profile, partners)):
+                partners = same_name or partners
             if len(partners) != 1:
+                found = " and ".join(path.name for path in partners) or "none"
                 raise PictureError(
                     f"one plate named {picture.stem!r} in {self.folder}",
-                    " and ".join(path.name for path in partners) or "none",
+                    found,
                     "name each plate like its picture",
+                    f"{self.folder} must have one plate named {picture.stem!r}, but has {found}.",
                 )
         if file_identities(partners) & file_identities([picture]):
             raise PictureError(
                 "a plate apart from its picture",
                 f"{picture} for both",
                 "pass a picture of the same scene without foreground",
+                f"{picture} cannot be its own plate.",
             )
         return partners[0] if partners else None
 
 
-def _job(picture: Path | bytes, stem: str, plates: _Plates) -> Job:
+def _make_job(picture: Path | bytes, stem: str, plates: _Plates) -> PredictionJob:
     path = picture if isinstance(picture, Path) else Path(stem)
     try:
-        return Job(picture, plates.of(path), stem)
+        return PredictionJob(picture, plates.find(path), stem)
     except PictureError as problem:
-        return Job(picture, None, stem, problem)
+        return PredictionJob(picture, None, stem, problem)
+
+
+def _find_pictures(source: str, plates: _Plates) -> list[Path]:
+    """The picture files of a folder or pattern that are neither plates nor outputs."""
+    if plates.folder is not None and _is_folder(source) and plates.folder.samefile(source):
+        raise UsageError(
+            "different folders of pictures and plates",
+            f"{source} for both",
+            "",
+            "Give two folders: pictures and plates cannot be the same folder.",
+        )
+    listed = _list_folder(Path(source)) if _exists(source) else _list_pattern(source)
+    pictures = [
+        path
+        for path in _picture_files(listed)
+        if not path.name.endswith(_PICTURE_ENDINGS) and not plates.contain(path)
+    ]
+    if not pictures:
+        raise UsageError(
+            f"pictures ({_SUFFIXES}) in {source}",
+            f"{len(listed)} other files" if listed else "no files",
+            "check the path",
+            f"{source} gives no pictures ({_SUFFIXES}); plates and outputs of earlier runs do not "
+            "count.",
+        )
+    return pictures
 
 
 def _list_folder(folder: Path) -> list[Path]:
@@ -235,31 +261,32 @@ def _list_folder(folder: Path) -> list[Path]:
             paths[0].lstat()  # A folder can be listable while its files are out of reach.
         return paths
     except OSError as error:
+        reason = error.strerror or str(error)
         raise UsageError(
-            f"a readable folder at {folder}", error.strerror or str(error), "check its permissions"
+            f"a readable folder at {folder}",
+            reason,
+            "check its permissions",
+            f"The folder {folder} cannot be read: {reason}.",
         ) from None
 
 
 def _list_pattern(pattern: str) -> list[Path]:
     if not glob.has_magic(pattern):
-        raise UsageError("a picture, a folder or a pattern", f"no {pattern}", "check the path")
+        raise UsageError(
+            "a picture, a folder or a pattern",
+            f"no {pattern}",
+            "",
+            f"{pattern or 'An empty path'} does not exist.",
+        )
     # Path.glob takes no absolute patterns.
     return sorted(Path(path) for path in glob.glob(pattern, recursive=True))  # noqa: PTH207
 
 
-def _pictures(paths: Iterable[Path]) -> list[Path]:
+def _picture_files(paths: Iterable[Path]) -> list[Path]:
     return [path for path in paths if path.suffix.lower() in PICTURE_SUFFIXES and _is_file(path)]
 
 
-def _is_output(path: Path) -> bool:
-    return path.name.endswith(_PICTURE_ENDINGS)
-
-
-def _lies_in(path: Path, places: Iterable[Path]) -> bool:
-    return any(path == place or place in path.parents for place in places)
-
-
-# Of what is out of reach or a circle of links, os.path has an answer where Path raises.
+# os.path answers for files out of reach and for circles of links, where Path raises.
 
 
 def _real(path: Path) -> Path:
@@ -278,15 +305,11 @@ def _exists(path: str) -> bool:
     return "\0" not in path and os.path.lexists(path)
 
 
-def _same(one: str, other: Path) -> bool:
-    return _is_folder(one) and Path(one).samefile(other)
-
-
 def _distinct_stems(pictures: Sequence[Path]) -> list[str]:
-    """The stem of each picture; the whole name, then a number, where stems would collide.
+    """The stem of each picture; its name, then a number, where two stems would be the same.
 
-    Letter case does not tell two stems apart, because on some file systems it does not tell
-    two files apart.
+    Stems that differ in letter case alone count as the same, because some file systems take
+    their files for one.
     """
     stems = [path.stem for path in pictures]
     counts = Counter(stem.casefold() for stem in stems)

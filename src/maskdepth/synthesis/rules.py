@@ -19,7 +19,7 @@ def _between(least: float, most: float) -> AfterValidator:
     def check(ends: Range) -> Range:
         low, high = ends
         if not least <= low <= high <= most:
-            raise ValueError(f"expected {least:g} <= low <= high <= {most:g}")
+            raise ValueError(f"{least:g} <= low <= high <= {most:g}")
         return ends
 
     return AfterValidator(check)
