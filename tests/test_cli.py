@@ -316,6 +316,18 @@ def test_the_command_line_tells_how_long_whatever_a_file_says(text: str, tmp_pat
     assert (settings.steps, settings.epochs) == (None, 2)
 
 
+def test_a_file_that_names_a_renderer_is_read_with_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Files of the first version may; there is only one renderer now."""
+    path = tmp_path / "settings.yaml"
+    path.write_text("steps: 7\nrenderer: device\n")
+    assert load_settings(None, path).renderer is None
+    assert capsys.readouterr().err.splitlines() == [
+        f"The setting 'renderer' in {path} has no effect any more."
+    ]
+
+
 def test_an_alias_bomb_is_one_line(tmp_path: Path) -> None:
     """What is refused is shown in short, and never built whole."""
     path = tmp_path / "settings.yaml"

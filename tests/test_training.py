@@ -28,6 +28,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from maskdepth.datasets.build import compose_dataset
 from maskdepth.errors import (
     ConfigError,
     DatasetError,
@@ -37,8 +38,10 @@ from maskdepth.errors import (
     StorageError,
     UsageError,
 )
+from maskdepth.images import save_png
 from maskdepth.learning import journal, training
 from maskdepth.learning.checkpoint import load_state
+from maskdepth.learning.dataset import CompositeDataset
 from maskdepth.learning.feed import CountedBatches, in_order, make_loader
 from maskdepth.learning.losses import Criterion, LossWeights
 from maskdepth.learning.model import build_model
@@ -47,6 +50,7 @@ from maskdepth.learning.optimisation import Learner, make_optimisers, update_ave
 from maskdepth.learning.settings import TrainingConfig, learning_rate_at, preset_config
 from maskdepth.learning.training import TrainingProgress, TrainingResult, train
 from maskdepth.learning.validation import render_preview, validate
+from maskdepth.synthesis.rules import FIELD
 from tiny_network import TinyNetwork
 
 SIZE = 16
@@ -192,6 +196,11 @@ def test_seed_is_trained_as_in_the_prior_work() -> None:
     assert {learning_rate_at(config, share / 7) for share in range(8)} == {0.01}
 
 
+def test_a_renderer_in_older_settings_is_read_and_has_no_effect() -> None:
+    """Settings files and saved runs of earlier versions name one."""
+    assert "renderer" not in tiny_config(renderer="device").model_dump(exclude_unset=True)
+
+
 def test_an_unknown_preset_has_no_settings() -> None:
     with pytest.raises(ConfigError, match="small"):
         preset_config("smaller")
@@ -253,6 +262,30 @@ def test_loading_leaves_the_global_generator_alone() -> None:
     before = torch.get_rng_state()
     list(make_loader(SquareDataset(), in_order(8, 3), 0, CPU))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_mirrored_sample_is_the_same_one_in_a_mirror(tmp_path: Path) -> None:
+    """Picture, plate, alpha and depth are turned together; about as many as were asked for."""
+    random = np.random.default_rng(0)
+    for each in range(4):
+        noise = random.integers(0, 256, (2, 80, 80, 4)).astype(np.uint8)
+        save_png(tmp_path / "cutouts" / f"{each}.png", noise[0])
+        save_png(tmp_path / "backgrounds" / f"{each}.png", noise[1, ..., :3])
+    assets = tmp_path / "cutouts", tmp_path / "backgrounds"
+    folder = tmp_path / "dataset"
+    spec = compose_dataset(*assets, folder, small=True, depth_scenes=0).spec
+    common: tuple[Any, ...] = (FIELD.at_size(48), spec.pool(), 5, spec.catalogue(folder, 48), 24)
+    labels = list(random.random((24, 48, 48), np.float32))
+    plain, half = (CompositeDataset(*common, mirror=each, labels=labels) for each in (0.0, 0.5))
+    mirrored = 0
+    for index in range(24):
+        before, after = plain[index], half[index]
+        turned = not torch.equal(before["picture"], after["picture"])
+        mirrored += turned
+        for name, value in before.items():
+            expected = value.flip(2) if turned and value.ndim == 3 else value
+            assert torch.equal(after[name], expected), name
+    assert 5 <= mirrored <= 19
 
 
 # --- one step -----------------------------------------------------------------------------------

@@ -15,7 +15,6 @@ import numpy as np
 from PIL import Image
 
 from maskdepth.bench.setting import describe_machine, peak_memory_mb, sample_dataset
-from maskdepth.devices import pick_device
 from maskdepth.processes import WorkerPool, end_at_ctrl_c
 from maskdepth.synthesis.catalogue import Catalogue
 from maskdepth.synthesis.recipes import Recipe, sample_recipes
@@ -32,8 +31,6 @@ def bench_compose(
     *,
     slices: Sequence[str] = ("clean", "hard"),
     processes: int = 2,
-    device: str | None = None,
-    batch_size: int = 64,
 ) -> dict[str, Any]:
     """Render composites of the sample pack, without encoding, and the clean ones by Pillow too.
 
@@ -46,30 +43,20 @@ def bench_compose(
         count: composites a slice, over all processes together.
         slices: of the benchmark.
         processes: that render side by side, a thread each.
-        device: of torch, "auto", "cpu", "cuda" or "mps": measure the renderer of the training
-            device there as well, in one process with torch's threads; None: not.
-        batch_size: composites that it renders at a time.
 
     Returns:
         ``renderers``: a list with ``slice``, ``renderer``, ``labels`` (whether disparity is made),
         ``composites_per_second``, ``ratio`` to Pillow on the clean slice, ``processes``, and a
         process's largest memory after 1 000 composites and at the end in MB; ``count``;
-        ``recipes_per_second`` of one process; ``device`` and ``batch_size``; ``machine``.
-
-    Raises:
-        DependencyError: a device is given and torch is not installed.
-        UsageError: the device is not there.
+        ``recipes_per_second`` of one process; ``machine``.
     """
-    kind = None if device is None else pick_device(device)
     with tempfile.TemporaryDirectory(prefix="maskdepth-bench-") as name:
         folder = Path(name)
         sample_dataset(folder, RecipeRules())
-        work = partial(_Job, folder / "dataset", batch_size=batch_size)
+        work = partial(_Job, folder / "dataset")
         jobs = [work("clean", "pillow", labels=False), work("clean", "maskdepth", labels=False)]
         jobs += [work(each, "maskdepth") for each in slices]
-        if kind is not None:
-            jobs += [work(each, "device", device=kind) for each in slices]
-        rows = [_measure(job, count, 1 if job.renderer == "device" else processes) for job in jobs]
+        rows = [_measure(job, count, processes) for job in jobs]
         baseline = rows[0]["composites_per_second"]
         for row in rows:
             row["ratio"] = row["composites_per_second"] / baseline
@@ -82,8 +69,6 @@ def bench_compose(
     return {
         "renderers": rows,
         "count": count,
-        "device": kind,
-        "batch_size": batch_size,
         "recipes_per_second": rate,
         "machine": describe_machine(),
     }
@@ -97,8 +82,6 @@ class _Job:
     slice_name: str
     renderer: str
     labels: bool = True
-    device: str = "cpu"
-    batch_size: int = 64
 
 
 def _measure(job: _Job, count: int, processes: int) -> dict[str, Any]:
@@ -127,8 +110,7 @@ def _render_share(job: _Job, start: int, stop: int) -> dict[str, Any]:
         spec = _without_labels(spec)
     renders = _renderer(job, spec, rules)
     pool = spec.pool()
-    warm_up = 2 * job.batch_size if job.renderer == "device" else WARM_UP_COMPOSITES
-    renders(list(sample_recipes(rules, pool, BENCHMARK_SEED, 0, warm_up)))
+    renders(list(sample_recipes(rules, pool, BENCHMARK_SEED, 0, WARM_UP_COMPOSITES)))
     seconds, memory = 0.0, [0.0, 0.0]
     for low in range(start, stop, 1000):
         recipes = list(sample_recipes(rules, pool, BENCHMARK_SEED, low, min(low + 1000, stop)))
@@ -143,8 +125,6 @@ def _renderer(job: _Job, spec: DatasetSpec, rules: RecipeRules) -> Callable[[lis
     """What renders some recipes, keeps nothing, and returns when their pixels are there."""
     size = rules.size
     catalogue = spec.catalogue(job.folder, size)
-    if job.renderer == "device":
-        return _device_renderer(job, catalogue, size)
     one: Callable[[Recipe], object]
     if job.renderer == "pillow":
         one = partial(render_with_pillow, size=size, pictures=PillowPictures(catalogue))
@@ -156,19 +136,6 @@ def _renderer(job: _Job, spec: DatasetSpec, rules: RecipeRules) -> Callable[[lis
             one(recipe)
 
     return render_each
-
-
-def _device_renderer(job: _Job, catalogue: Catalogue, size: int) -> Callable[[list[Recipe]], None]:
-    from maskdepth.learning.rendering import DeviceRenderer
-
-    renderer = DeviceRenderer(catalogue, size, job.device)
-
-    def render_batches(recipes: list[Recipe]) -> None:
-        for low in range(0, len(recipes), job.batch_size):
-            composites = renderer.render(recipes[low : low + job.batch_size])
-        composites.image[-1, 0, 0, 0].item()  # waits for the device
-
-    return render_batches
 
 
 def _without_labels(spec: DatasetSpec) -> DatasetSpec:

@@ -60,16 +60,11 @@ def bench_prediction(
 def bench_composing(
     count: Annotated[int, typer.Option(min=8, help="Composites to render.")] = 4000,
     processes: Annotated[int, typer.Option(min=1)] = 2,
-    device: Annotated[
-        str | None,
-        typer.Option(help="Also render by torch on this device: auto, cpu, cuda or mps."),
-    ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Composites at a time by torch.")] = 64,
 ) -> None:
     """Composites per second of the renderer, and of Pillow with the same recipes."""
     from maskdepth.bench import bench_compose
 
-    print_json(bench_compose(count, processes=processes, device=device, batch_size=batch_size))
+    print_json(bench_compose(count, processes=processes))
 
 
 @bench_app.command("materialise")

@@ -85,12 +85,6 @@ Start = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run that stopped in OUTPUT.")]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Also log for TensorBoard.")]
 Device = Annotated[str, typer.Option(help="Device to compute on: auto, cpu, cuda or mps.")]
-Renderer = Annotated[
-    str | None,
-    typer.Option(
-        help="Renderer of composites: cpu, device, or auto, which takes a GPU beside few cores."
-    ),
-]
 Threads = Annotated[
     int | None, typer.Option(min=1, help="Number of CPU threads. Default: one a core.")
 ]

@@ -26,7 +26,6 @@ from maskdepth.cli.options import (
     PackSeed,
     Plan,
     Preset,
-    Renderer,
     Resume,
     Rules,
     RunSeed,
@@ -64,14 +63,13 @@ def train(
     start: Start = None,
     resume: Resume = False,
     device: Device = "auto",
-    renderer: Renderer = None,
     tensorboard: TensorBoard = False,
 ) -> None:
     """Train a network on a dataset and export it: the output is a model folder."""
     from maskdepth.datasets.build import open_dataset
     from maskdepth.pipeline import RunOptions, train_model
 
-    settings = load_settings(preset, config, steps, epochs, minutes, seed, renderer)
+    settings = load_settings(preset, config, steps, epochs, minutes, seed)
     options = RunOptions(start, resume, device, tensorboard, is_quiet())
     if train_model(open_dataset(dataset), output, settings, options, per_composite=per_composite):
         stop_interrupted("--resume")
@@ -98,14 +96,13 @@ def fit(
     start: Start = None,
     resume: Resume = False,
     device: Device = "auto",
-    renderer: Renderer = None,
     tensorboard: TensorBoard = False,
     as_json: AsJson = False,
 ) -> None:
     """Compose, train, export and evaluate in one: two folders in, a model folder out."""
     from maskdepth import pipeline
 
-    settings = load_settings(preset, config, steps, epochs, minutes, seed, renderer)
+    settings = load_settings(preset, config, steps, epochs, minutes, seed)
     evaluation = pipeline.fit(
         pipeline.DatasetOptions(
             cutouts, backgrounds, size, plan, rules, small, strict, depth_scenes
@@ -146,7 +143,6 @@ def load_settings(
     epochs: int | None = None,
     minutes: float | None = None,
     seed: int | None = None,
-    renderer: str | None = None,
 ) -> TrainingConfig:
     """The preset's settings, or those of a file; the command line's own take precedence."""
     from maskdepth.learning.settings import TrainingConfig, preset_config
@@ -158,6 +154,8 @@ def load_settings(
         settings = TrainingConfig.load(config, steps=1, epochs=None, minutes=None)
     else:
         settings = TrainingConfig.load(config)
+    if settings.renderer is not None:
+        say(f"The setting 'renderer' in {config} has no effect any more.")
     if preset not in (None, settings.preset):
         raise UsageError(
             f"--preset as in {config}",
@@ -167,7 +165,7 @@ def load_settings(
         )
     if lasting:
         settings = settings.lasting(steps=steps, epochs=epochs, minutes=minutes)
-    return settings.with_(seed=seed, renderer=renderer)
+    return settings.with_(seed=seed)
 
 
 def stop_interrupted(*more: str) -> NoReturn:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maskdepth.learning.rendering import DeviceRenderer
 from maskdepth.synthesis.catalogue import Catalogue
 from maskdepth.synthesis.recipes import Pool, Recipe, sample_recipes
 from maskdepth.synthesis.renderer import render
@@ -84,51 +83,6 @@ class CompositeDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
             return [self._sample(*pair) for pair in zip(indices, recipes, strict=True)]
         with ThreadPoolExecutor(_THREADS) as threads:
             return list(threads.map(self._sample, indices, recipes))
-
-    def batches_on(
-        self, device: torch.device, batches: Iterable[list[int]]
-    ) -> Iterator[dict[str, Tensor]]:
-        """Batches of indices, rendered on a device: what collating their samples would give."""
-        renderer = DeviceRenderer(self.catalogue, self.rules.size, device)
-        for indices in batches:
-            yield self._batch(indices, renderer, device)
-
-    @torch.no_grad()
-    def _batch(
-        self, indices: list[int], renderer: DeviceRenderer, device: torch.device
-    ) -> dict[str, Tensor]:
-        recipes = [self._recipe(index) for index in indices]
-        composites = renderer.render(recipes)
-        disparity = composites.disparity
-        labelled = torch.tensor(composites.labelled, device=device)
-        if self.labels is not None:
-            maps = np.stack([self.labels[recipe.index] for recipe in recipes])
-            disparity = torch.from_numpy(maps).to(device)
-            labelled = disparity.isfinite().flatten(1).any(dim=1)
-        fates = np.array([self._fate(index) for index in indices], np.bool_)
-        given, mirrored = fates[:, :2], fates[:, 2]
-        given[:, 1] &= given[:, 0] & np.array(composites.labelled)
-        validity = torch.from_numpy(given).to(device)
-        given_disparity = validity[:, 1, None, None] & composites.plate_disparity.isfinite()
-        known = disparity.isfinite()
-        sample = {
-            "picture": composites.image,
-            "plate": composites.plate * validity[:, :1, None, None],
-            "plate_disparity": composites.plate_disparity.where(given_disparity, 0.0)[
-                :, None
-            ].half(),
-            "validity": validity.float(),
-            "alpha": composites.alpha[:, None].half(),
-            "disparity": disparity.where(known, 0.0)[:, None].half(),
-            "disparity_valid": known[:, None],
-            "has_disparity": labelled.float(),
-            "index": torch.tensor(indices, dtype=torch.int64, device=device),
-        }
-        turn = torch.from_numpy(mirrored).to(device)[:, None, None, None]
-        return {
-            name: torch.where(turn, value.flip(3), value) if value.ndim == 4 else value
-            for name, value in sample.items()
-        }
 
     def _sample(self, index: int, recipe: Recipe) -> dict[str, Tensor]:
         composite = render(recipe, self.rules.size, self.catalogue)

@@ -12,9 +12,8 @@ import os
 import signal
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal, Protocol, cast, runtime_checkable
+from typing import Literal, Protocol, cast
 
 import cv2
 import psutil
@@ -27,14 +26,12 @@ from maskdepth.synthesis.catalogue import MEMORY_MB, Catalogue
 from maskdepth.synthesis.spec import DatasetSpec
 
 __all__ = [
-    "BatchSamples",
     "CountedBatches",
     "Feed",
     "Loader",
     "Samples",
     "count_workers",
     "in_order",
-    "make_batches",
     "make_loader",
     "place",
     "training_catalogue",
@@ -42,7 +39,6 @@ __all__ = [
 
 Loader = DataLoader[dict[str, Tensor]]
 _MEMORY_SHARE = 0.3  # of what is available: the rest is the training's, and other programs'
-_ENOUGH_WORKERS = 8  # that together render more than one thread can ask of a GPU
 GRACE_SECONDS = 10  # that a worker lives on after the group of processes was told to end
 
 
@@ -52,16 +48,6 @@ class Samples(Protocol):
     def __getitem__(self, index: int, /) -> dict[str, Tensor]: ...
 
     def __len__(self) -> int: ...
-
-
-@runtime_checkable
-class BatchSamples(Samples, Protocol):
-    """Samples that can also be rendered on a device, a batch at a time."""
-
-    def batches_on(
-        self, device: torch.device, batches: Iterable[list[int]]
-    ) -> Iterator[dict[str, Tensor]]:
-        """The batches of those indices, collated, on the device; pictures may still be bytes."""
 
 
 class CountedBatches(Sampler[list[int]]):
@@ -156,42 +142,6 @@ def make_loader(
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # else every new iterator draws from the global one
     )
-
-
-def make_batches(
-    dataset: Samples,
-    batches: Iterable[list[int]],
-    renderer: Literal["auto", "cpu", "device"],
-    workers: int,
-    device: torch.device,
-) -> Iterable[dict[str, Tensor]]:
-    """Training batches, rendered on the CPU by workers or on the device that trains.
-
-    Args:
-        renderer: "auto" is a GPU where there is one, the dataset can, and workers are few.
-
-    Raises:
-        ConfigError: "device", and the dataset can only be rendered on the CPU.
-    """
-    able = isinstance(dataset, BatchSamples)
-    if renderer == "device" and not able:
-        raise ConfigError(
-            "a dataset that renders on a device", type(dataset).__name__, "set renderer to cpu"
-        )
-    few = device.type != "cpu" and workers < _ENOUGH_WORKERS
-    if renderer == "device" or (renderer == "auto" and able and few):
-        return _ahead(cast(BatchSamples, dataset).batches_on(device, batches))
-    return make_loader(dataset, batches, workers, device)
-
-
-def _ahead(batches: Iterator[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
-    """The same batches without end, each begun by a thread while the last one is learnt from."""
-    with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, batches)
-        while True:
-            batch = coming.result()
-            coming = thread.submit(next, batches)
-            yield batch
 
 
 class Feed:

@@ -46,9 +46,8 @@ class TrainingConfig(Settings):
         save_every_seconds: how much work a sudden death may cost.
         log_every_steps: steps a row of the log.
         workers: processes that render, 0 for none; "auto" looks at the machine.
-        renderer: what renders the training's composites: "cpu" is the workers, "device" whatever
-            trains; "auto" is the device where that is a GPU and there are fewer than 8 workers.
-            Both give the same pixels, but for a few in a million.
+        renderer: read from files of earlier versions, and without effect: composites are always
+            rendered by the workers.
         mixed_precision: "auto" is bfloat16 on GPUs that compute in it and on CPUs that multiply its
             matrices (AMX), else off.
     """
@@ -77,7 +76,7 @@ class TrainingConfig(Settings):
     save_every_seconds: float = Field(default=60.0, ge=0)
     log_every_steps: int = Field(default=20, ge=1)
     workers: int | Literal["auto"] = "auto"
-    renderer: Literal["auto", "cpu", "device"] = "auto"
+    renderer: str | None = Field(default=None, exclude=True)
     mixed_precision: Literal["auto", "no"] = "auto"
 
     @model_validator(mode="after")

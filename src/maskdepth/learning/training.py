@@ -36,7 +36,6 @@ from maskdepth.learning.feed import (
     Samples,
     count_workers,
     in_order,
-    make_batches,
     make_loader,
 )
 from maskdepth.learning.journal import Journal, Reporter, TrainingProgress, make_display
@@ -117,8 +116,7 @@ def train(
     Raises:
         UsageError: the folder holds a run and ``resume`` is off, or holds none and it is on; the
             device is not there.
-        ConfigError: the saved run had another setting, which is named; the renderer is to be the
-            device, and ``dataset`` cannot.
+        ConfigError: the saved run had another setting, which is named.
         DatasetError: the saved run had another dataset; ``val_dataset`` is empty.
         TrainingError: the saved state is damaged.
         ModelError: the saved run's log is damaged.
@@ -210,7 +208,7 @@ class _Run:
             accelerator.process_index,
             accelerator.num_processes,
         )
-        batches = make_batches(dataset, endless, config.renderer, workers, device)
+        batches = make_loader(dataset, endless, workers, device)
         finished = self._loop(Feed(batches, device), val_loader)
         if finished and val_loader is not None and self.validated_step != self.step:
             finished = self._validate(val_loader)
