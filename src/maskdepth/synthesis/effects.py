@@ -1,15 +1,17 @@
-"""Effects: what happens between a scene and its two pictures, drawn from the rules."""
+"""Effects: what happens between a scene and its two pictures, sampled from the rules."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import repeat, starmap
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from maskdepth.synthesis.placement import Array, between
-from maskdepth.synthesis.rules import EffectRules, RecipeRules
+from maskdepth.synthesis.draws import Array, between, zip_rows
+from maskdepth.synthesis.rules import EffectRules, Range, RecipeRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +19,13 @@ class Shadow:
     """A soft dark copy of the object's outline on the plate.
 
     Attributes:
-        strength: share of the light it takes away where it is deepest.
-        sigma_px: of its blur.
-        dx, dy: how far it lies from the object, px.
-        height: of the outline, which shrinks towards its lowest row; 1 leaves it as it is.
+        strength: share of the light that it takes away where it is deepest.
+        sigma_px: strength of its blur, px.
+        dx, dy: distance from the object, px.
+        height: factor of the outline's height, which shrinks towards its lowest row.
         lean: how far its top lies aside, in heights of the object.
-        blueness: where a share m of green's light is left, red has m^(1 + blueness) and blue
-            m^(1 - blueness).
+        blueness: where the share m of green light is left, m^(1 + blueness) of the red light and
+            m^(1 - blueness) of the blue light are.
     """
 
     strength: float
@@ -37,10 +39,10 @@ class Shadow:
 
 @dataclass(frozen=True, slots=True)
 class Recolour:
-    """Other colours, made in this order.
+    """A change of colours, in this order.
 
     Attributes:
-        hue_deg: by which the hue is turned.
+        hue_deg: angle by which the hue turns.
         saturation: factor of the saturation.
         contrast: factor of the distance from mid-grey.
         gain: factor of the brightness.
@@ -57,23 +59,24 @@ class Effects:
     """The effects of one recipe; the defaults leave everything as it is.
 
     Attributes:
-        shadows: that every object throws.
-        reflection: strength of the mirrored object at its feet.
-        harmony: how far the object's colours move towards the plate's around it.
-        motion: the way (dx, dy) that the object moved while it was taken, px.
-        gains: of the picture's red, green and blue.
-        offset: added to the picture, of 255.
-        plate_shift: (dx, dy) of the plate, px.
-        plate_angle: of the plate about its centre, degrees.
-        blur_sigma: of picture, plate and alpha, px.
-        scale: at which picture and plate were kept for a while.
+        shadows: shadows that every object casts.
+        reflection: strength of the object's mirror image at its feet.
+        harmony: how far the object's colours move towards those of the plate around it.
+        motion: the way (dx, dy) that the object moved during the exposure, px.
+        gains: factors of the picture's red, green and blue.
+        offset: value added to the picture, of 255.
+        plate_shift: shift (dx, dy) of the plate, px.
+        plate_angle: turn of the plate about its centre, degrees.
+        blur_sigma: blur of picture, plate and alpha, px.
+        scale: size to which picture and plate were reduced on their way, before they were
+            enlarged again.
         row_noise: sigma of the brightness of rows, of 255.
-        recolour: of all objects, before harmony; or None.
-        exposure: of picture and plate, in stops brighter than they were taken.
+        recolour: change of the objects' colours, before harmony; or None.
+        exposure: exposure of picture and plate, in stops.
         plate_blur: sigma of the plate's own blur, px.
         defocus: sigma of the objects' own blur, px.
-        tone_gains: of red, green and blue of picture and plate.
-        tone_offset: added to picture and plate, of 255.
+        tone_gains: factors of red, green and blue of picture and plate.
+        tone_offset: value added to picture and plate, of 255.
     """
 
     shadows: tuple[Shadow, ...] = ()
@@ -96,18 +99,18 @@ class Effects:
 
     @property
     def relights(self) -> bool:
-        """Whether the picture's light is not the plate's."""
+        """Whether the light of the picture differs from that of the plate."""
         return self.gains != (1.0, 1.0, 1.0) or self.offset != 0.0
 
     @property
     def develops(self) -> bool:
-        """Whether picture and plate are exposed or toned otherwise than they were taken."""
+        """Whether the exposure or the tone of picture and plate changes."""
         toned = self.tone_gains != (1.0, 1.0, 1.0) or self.tone_offset != 0.0
         return toned or self.exposure != 0.0
 
     @property
     def development(self) -> tuple[tuple[float, float, float], float]:
-        """What picture and plate are multiplied by, red, green and blue, and what is added."""
+        """Factors of red, green and blue of picture and plate, and the value that is added."""
         exposed = 2.0**self.exposure
         red, green, blue = (exposed * gain for gain in self.tone_gains)
         return (red, green, blue), self.tone_offset
@@ -118,8 +121,8 @@ class Effects:
         return self.plate_shift != (0.0, 0.0) or self.plate_angle != 0.0
 
     @property
-    def perturb_plate(self) -> bool:
-        """Whether the plate is no longer the background's crop."""
+    def changes_plate(self) -> bool:
+        """Whether the plate becomes more than the background's crop."""
         return (
             self.plate_moves
             or self.blur_sigma > 0
@@ -133,152 +136,147 @@ class Effects:
 NO_EFFECTS: Final = Effects()
 
 
-class EffectColumns:
-    """The draws of a few thousand samples; ``of`` makes a sample's effects.
+@dataclass(frozen=True)
+class SampledEffects:
+    """The effects of n samples.
 
     Attributes:
-        u_crowd, u_stale: (n,) uniform draws that decide on more objects.
-        plain: (n,) bool, the samples without effects; the rules' noise is to leave them alone too.
+        u_crowd, u_stale: uniform numbers (n,) that decide on further objects; all 1 where no
+            rule asks for effects.
+        plain: bool (n,), the samples without effects; their pictures get no noise either.
+        effects: one a sample, in order.
     """
 
-    def __init__(self, rules: RecipeRules, uniforms: Array) -> None:
-        # The order is part of the format: a new effect takes the next columns.
-        u = iter(uniforms.T)
-
-        def applies(effect: EffectRules) -> Array:
-            return np.asarray(next(u) < effect.probability, np.float64)
-
-        shadow = rules.shadow
-        self._shadow = np.stack(
-            [
-                applies(shadow) * between(next(u), shadow.strength),
-                between(next(u), shadow.sigma_px),
-                between(next(u), shadow.sideways_px),
-                between(next(u), shadow.down_px),
-            ],
-            axis=1,
-        )
-        contact = rules.contact
-        self._contact = np.stack(
-            [
-                applies(contact) * between(next(u), contact.strength),
-                between(next(u), contact.height),
-                between(next(u), contact.lean),
-            ],
-            axis=1,
-        )
-        self._reflection = applies(rules.reflection) * between(next(u), rules.reflection.strength)
-        self._harmony = applies(rules.harmony) * between(next(u), rules.harmony.strength)
-        length = applies(rules.motion) * between(next(u), rules.motion.length_px)
-        angle = 2 * np.pi * next(u)
-        self._motion = np.stack([length * np.cos(angle), length * np.sin(angle)], axis=1)
-        light = rules.light
-        lit = applies(light)
-        gain = between(next(u), light.gain)
-        channels = [gain * between(next(u), light.channel_gain) for _ in range(3)]
-        self._gains = 1 + lit[:, None] * (np.stack(channels, axis=1) - 1)
-        self._offset = lit * between(next(u), light.offset)
-        motion = rules.plate_motion
-        moved = applies(motion)
-        shift = (-motion.shift_px, motion.shift_px)
-        self._plate_shift = moved[:, None] * np.stack(
-            [between(next(u), shift), between(next(u), shift)], axis=1
-        )
-        self._plate_angle = moved * between(next(u), (-motion.angle_deg, motion.angle_deg))
-        self.u_stale = next(u)
-        self._blur = applies(rules.blur) * between(next(u), rules.blur.sigma_px)
-        self._scale = 1 + applies(rules.resize) * (between(next(u), rules.resize.scale) - 1)
-        self._row_noise = applies(rules.row_noise) * between(next(u), rules.row_noise.sigma)
-        self.u_crowd = next(u)
-        registered = applies(rules.registered)
-        remains = 1 - registered * (1 - between(next(u), rules.registered.remains))
-        self._gains = 1 + remains[:, None] * (self._gains - 1)
-        self._offset *= remains
-        self._plate_shift *= remains[:, None]
-        self._plate_angle *= remains
-        self.plain = applies(rules.plain) > 0
-        self.u_stale = np.where(self.plain, 1.0, self.u_stale)
-        recolour = rules.recolour
-        self._recolours = applies(recolour) > 0
-        self._recolour = np.stack(
-            [
-                360 * next(u),
-                between(next(u), recolour.saturation),
-                between(next(u), recolour.contrast),
-                between(next(u), recolour.gain),
-            ],
-            axis=1,
-        )
-        self._exposure = applies(rules.exposure) * between(next(u), rules.exposure.stops)
-        self._plate_blur = applies(rules.soft_plate) * between(next(u), rules.soft_plate.sigma_px)
-        self._defocus = applies(rules.defocus) * between(next(u), rules.defocus.sigma_px)
-        self._blueness = applies(rules.skylight) * between(next(u), rules.skylight.blueness)
-        tone = rules.tone
-        toned = applies(tone)
-        channels = [between(next(u), tone.channel_gain) for _ in range(3)]
-        self._tone_gains = 1 + toned[:, None] * (np.stack(channels, axis=1) - 1)
-        self._tone_offset = toned * between(next(u), tone.offset)
-
-    def of(self, row: int) -> Effects:
-        """The effects of one sample."""
-        if self.plain[row]:
-            return NO_EFFECTS
-        shadows = []
-        blueness = float(self._blueness[row])
-        if self._shadow[row, 0] > 0:
-            strength, sigma_px, dx, dy = map(float, self._shadow[row])
-            shadows.append(Shadow(strength, sigma_px, dx, dy, blueness=blueness))
-        if self._contact[row, 0] > 0:
-            strength, height, lean = map(float, self._contact[row])
-            # The flatter it lies, the nearer to the object it is, and the sharper.
-            lean *= height
-            shadows.append(Shadow(strength, 1.0 + 6.0 * height, 0.0, 0.0, height, lean, blueness))
-        recolour = None
-        if self._recolours[row]:
-            recolour = Recolour(*map(float, self._recolour[row]))
-        red, green, blue = map(float, self._gains[row])
-        red_tone, green_tone, blue_tone = map(float, self._tone_gains[row])
-        return Effects(
-            shadows=tuple(shadows),
-            reflection=float(self._reflection[row]),
-            harmony=float(self._harmony[row]),
-            motion=(float(self._motion[row, 0]), float(self._motion[row, 1])),
-            gains=(red, green, blue),
-            offset=float(self._offset[row]),
-            plate_shift=(float(self._plate_shift[row, 0]), float(self._plate_shift[row, 1])),
-            plate_angle=float(self._plate_angle[row]),
-            blur_sigma=float(self._blur[row]),
-            scale=float(self._scale[row]),
-            row_noise=float(self._row_noise[row]),
-            recolour=recolour,
-            exposure=float(self._exposure[row]),
-            plate_blur=float(self._plate_blur[row]),
-            defocus=float(self._defocus[row]),
-            tone_gains=(red_tone, green_tone, blue_tone),
-            tone_offset=float(self._tone_offset[row]),
-        )
+    u_crowd: Array
+    u_stale: Array
+    plain: NDArray[np.bool_]
+    effects: Iterator[Effects]
 
 
-class NoEffectColumns:
-    """What ``EffectColumns`` is under rules without effects, at no cost."""
-
-    u_crowd = u_stale = np.ones(1)
-    plain = np.zeros(1, np.bool_)
-
-    def of(self, _: int) -> Effects:
-        """No effects."""
-        return NO_EFFECTS
-
-
-def sample_effects(
-    rules: RecipeRules, uniforms: Callable[[], Array]
-) -> EffectColumns | NoEffectColumns:
-    """The effects of some samples.
+def sample_effects(rules: RecipeRules, uniforms: Callable[[], Array]) -> SampledEffects:
+    """Sample the effects of n samples.
 
     Args:
-        uniforms: gives (n, 64) uniform draws; not asked where no rule wants any.
+        uniforms: gives (n, 64) uniform numbers; not called where no rule asks for effects.
     """
     effects = [value for _, value in rules if isinstance(value, EffectRules)]
     if not any(effect.probability for effect in effects):
-        return NoEffectColumns()
-    return EffectColumns(rules, uniforms())
+        never = np.ones(1)
+        return SampledEffects(never, never, np.zeros(1, np.bool_), repeat(NO_EFFECTS))
+    return _sample(rules, _Columns(uniforms()))
+
+
+class _Columns:
+    """The uniform numbers of n samples, taken column by column.
+
+    Their order is part of the dataset format: a new effect takes the next columns.
+    """
+
+    def __init__(self, uniforms: Array) -> None:
+        self._columns = iter(uniforms.T)
+
+    def take(self) -> Array:
+        """The next column (n,)."""
+        return next(self._columns)
+
+    def between(self, limits: Range) -> Array:
+        """The next column as values of a range."""
+        return between(self.take(), limits)
+
+    def applies(self, effect: EffectRules) -> Array:
+        """1 in the samples in which an effect is applied, else 0; by the next column."""
+        return np.asarray(self.take() < effect.probability, np.float64)
+
+    def strength(self, effect: EffectRules, limits: Range) -> Array:
+        """A strength within a range where an effect is applied, else 0; by two columns."""
+        return self.applies(effect) * self.between(limits)
+
+
+def _sample(rules: RecipeRules, u: _Columns) -> SampledEffects:
+    rule = rules.shadow
+    shadow = [u.strength(rule, rule.strength), u.between(rule.sigma_px)]
+    shadow += [u.between(rule.sideways_px), u.between(rule.down_px)]
+    flat = rules.contact
+    contact = [u.strength(flat, flat.strength), u.between(flat.height), u.between(flat.lean)]
+    reflection = u.strength(rules.reflection, rules.reflection.strength)
+    harmony = u.strength(rules.harmony, rules.harmony.strength)
+    length = u.strength(rules.motion, rules.motion.length_px)
+    angle = 2 * np.pi * u.take()
+    lit = u.applies(rules.light)
+    gain = u.between(rules.light.gain)
+    gains = [1 + lit * (gain * u.between(rules.light.channel_gain) - 1) for _ in range(3)]
+    offset = lit * u.between(rules.light.offset)
+    moved = u.applies(rules.plate_motion)
+    shift_px, angle_deg = rules.plate_motion.shift_px, rules.plate_motion.angle_deg
+    plate_shift = [moved * u.between((-shift_px, shift_px)) for _ in range(2)]
+    plate_angle = moved * u.between((-angle_deg, angle_deg))
+    u_stale = u.take()
+    blur_sigma = u.strength(rules.blur, rules.blur.sigma_px)
+    scale = 1 + u.applies(rules.resize) * (u.between(rules.resize.scale) - 1)
+    row_noise = u.strength(rules.row_noise, rules.row_noise.sigma)
+    u_crowd = u.take()
+    # Registration undoes most of the plate's motion and of the change of light.
+    remains = 1 - u.applies(rules.registered) * (1 - u.between(rules.registered.remains))
+    plain = u.applies(rules.plain) > 0
+    colours = rules.recolour
+    recolours = u.applies(colours) > 0
+    recolour = [360 * u.take(), u.between(colours.saturation)]
+    recolour += [u.between(colours.contrast), u.between(colours.gain)]
+    exposure = u.strength(rules.exposure, rules.exposure.stops)
+    plate_blur = u.strength(rules.soft_plate, rules.soft_plate.sigma_px)
+    defocus = u.strength(rules.defocus, rules.defocus.sigma_px)
+    blueness = u.strength(rules.skylight, rules.skylight.blueness)
+    toned = u.applies(rules.tone)
+    tone_gains = [1 + toned * (u.between(rules.tone.channel_gain) - 1) for _ in range(3)]
+    tone_offset = toned * u.between(rules.tone.offset)
+    rows = zip_rows(
+        plain, np.column_stack(shadow), np.column_stack(contact), blueness, reflection, harmony,
+        np.column_stack([length * np.cos(angle), length * np.sin(angle)]),
+        np.column_stack([1 + remains * (each - 1) for each in gains]), offset * remains,
+        np.column_stack([each * remains for each in plate_shift]), plate_angle * remains,
+        blur_sigma, scale, row_noise, recolours, np.column_stack(recolour), exposure, plate_blur,
+        defocus, np.column_stack(tone_gains), tone_offset,
+    )  # fmt: skip
+    return SampledEffects(
+        u_crowd, np.where(plain, 1.0, u_stale), plain, starmap(_make_effects, rows)
+    )
+
+
+def _make_effects(
+    plain: bool, shadow: list[float], contact: list[float], blueness: float, reflection: float,
+    harmony: float, motion: list[float], gains: list[float], offset: float,
+    plate_shift: list[float], plate_angle: float, blur_sigma: float, scale: float,
+    row_noise: float, recolours: bool, recolour: list[float], exposure: float, plate_blur: float,
+    defocus: float, tone_gains: list[float], tone_offset: float,
+) -> Effects:  # fmt: skip
+    """The effects of one sample."""
+    if plain:
+        return NO_EFFECTS
+    shadows = []
+    if shadow[0] > 0:
+        strength, sigma_px, dx, dy = shadow
+        shadows.append(Shadow(strength, sigma_px, dx, dy, blueness=blueness))
+    strength, height, lean = contact
+    if strength > 0:
+        # The flatter the shadow lies, the nearer it is to the object, and the sharper.
+        lean *= height
+        shadows.append(Shadow(strength, 1.0 + 6.0 * height, 0.0, 0.0, height, lean, blueness))
+    return Effects(
+        shadows=tuple(shadows),
+        reflection=reflection,
+        harmony=harmony,
+        motion=(motion[0], motion[1]),
+        gains=(gains[0], gains[1], gains[2]),
+        offset=offset,
+        plate_shift=(plate_shift[0], plate_shift[1]),
+        plate_angle=plate_angle,
+        blur_sigma=blur_sigma,
+        scale=scale,
+        row_noise=row_noise,
+        recolour=Recolour(*recolour) if recolours else None,
+        exposure=exposure,
+        plate_blur=plate_blur,
+        defocus=defocus,
+        tone_gains=(tone_gains[0], tone_gains[1], tone_gains[2]),
+        tone_offset=tone_offset,
+    )

@@ -1,6 +1,6 @@
-"""Where an object is put: anywhere in the frame, or on the ground of its background.
+"""Where an object is placed: anywhere in the frame, or on the ground of its background.
 
-Everything here works on the rows of a few thousand samples at once.
+For many samples at a time: arrays have a row for each of n samples.
 """
 
 from __future__ import annotations
@@ -12,33 +12,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.synthesis.assets import BackgroundAsset, CutoutAsset
-from maskdepth.synthesis.rules import Range, RecipeRules
+from maskdepth.synthesis.draws import ATTEMPTS, Array, Indices, between, pick_index
+from maskdepth.synthesis.rules import RecipeRules
 
-ATTEMPTS: Final = 16  # at a size and a position, each of three draws
 _ORDINARY_FOCAL: Final = 0.9  # of the long side: about 58 degrees, as phones have it
-_LEAST_FORESHORTENING: Final = 0.2
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.intp]
+_MIN_FORESHORTENING: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
     """How an object stands on its plate's ground.
 
-    Its disparity at a pixel, px rows counted downwards and relief r in long sides of the cutout
-    from where it touches the ground::
+    The disparity of the object at a pixel in row y, where its relief is r, is::
 
-        disparity * (1 + tilt * (row - pixel's row)) / (1 - bulge * r)
+        disparity * (1 + tilt * (row - y)) / (1 - bulge * r)
 
-    The numerator is an upright plane through the point of contact, seen by a pinhole that looks
-    down; the denominator brings parts of the object nearer by their relief.
+    The numerator is an upright plane through the point where the object touches the ground, seen
+    by a pinhole camera that looks down. The denominator brings parts of the object nearer by their
+    relief, which counts from that point in long sides of the cutout.
 
     Attributes:
-        disparity: of the ground where the object touches it.
-        row: of that point in the composite, px.
-        tilt: 1/px.
-        bulge: the object's long side / its distance.
+        disparity: disparity of the ground where the object touches it.
+        row: row of that point in the composite, px; rows are counted downwards.
+        tilt: change of the plane's disparity a row upwards, as a share of ``disparity``, 1/px.
+        bulge: the object's long side divided by its distance.
     """
 
     disparity: float
@@ -54,11 +51,11 @@ class Placement:
     Attributes:
         cutout: asset id.
         flip: whether it is mirrored left to right.
-        width, height: of its box in the composite, px.
+        width, height: size of its box in the composite, px.
         x, y: left and top edge of that box, px; may be negative.
-        nearness: 0..1, how far its disparity lies between the plate beneath it and 1, where it
-            does not stand on anything.
-        standing: how it stands on the ground, or None: put anywhere.
+        nearness: where its disparity lies between that of the plate beneath it (0) and 1 (1), if
+            it does not stand on the ground.
+        standing: how it stands on the ground; None where it is placed anywhere.
     """
 
     cutout: str
@@ -71,13 +68,13 @@ class Placement:
     standing: Standing | None = None
 
     def shows(self, size: int) -> bool:
-        """Whether anything of its box is in a frame of that side."""
+        """Whether any part of its box lies in a square frame of side ``size``."""
         return -self.width < self.x < size and -self.height < self.y < size
 
 
 @dataclass(frozen=True)
 class CutoutColumns:
-    """What placing needs to know of cutouts, an element each."""
+    """What placing has to know about cutouts: arrays with an element for each."""
 
     width: Array
     height: Array
@@ -85,8 +82,8 @@ class CutoutColumns:
     foot: Array  # (n, 2): where it touches the ground, shares of the box's width and height
 
     @classmethod
-    def of(cls, assets: tuple[CutoutAsset, ...]) -> CutoutColumns:
-        """Those of a pool."""
+    def from_assets(cls, assets: tuple[CutoutAsset, ...]) -> CutoutColumns:
+        """The columns of a pool's cutouts."""
         return cls(
             np.array([asset.width for asset in assets], np.float64),
             np.array([asset.height for asset in assets], np.float64),
@@ -97,16 +94,16 @@ class CutoutColumns:
 
 @dataclass(frozen=True)
 class GroundColumns:
-    """The ground points of backgrounds, an element each, padded to a common number."""
+    """The ground points of backgrounds: arrays with an element for each background."""
 
     size: Array  # (n, 2): width and height, px
     focal: Array  # (n,): px
     count: Indices  # (n,): of points
-    points: Array  # (n, most, 4): see ``ground.GroundPoint``
+    points: Array  # (n, largest count, 4): see ``ground.GroundPoint``; the rest is 0
 
     @classmethod
-    def of(cls, assets: tuple[BackgroundAsset, ...]) -> GroundColumns:
-        """Those of a pool."""
+    def from_assets(cls, assets: tuple[BackgroundAsset, ...]) -> GroundColumns:
+        """The columns of a pool's backgrounds."""
         size = np.array([(asset.width, asset.height) for asset in assets], np.float64)
         focal = np.array([asset.focal or _ORDINARY_FOCAL for asset in assets], np.float64)
         count = np.array([len(asset.ground) for asset in assets], np.intp)
@@ -122,36 +119,37 @@ class Boxes:
 
     Attributes:
         box: (n, 4) whole numbers: width, height, x, y, px.
-        standing: (n, 4): the fields of ``Standing``; NaN where the object is put anywhere.
+        standing: (n, 4): the fields of ``Standing``; NaN where the object is placed anywhere.
     """
 
     box: NDArray[np.int64]
     standing: Array
 
+    @property
+    def stands(self) -> NDArray[np.bool_]:
+        """(n,): whether the object stands on the ground."""
+        return ~np.isnan(self.standing[:, 0])
 
-def between(uniform: Array, limits: Range) -> Array:
-    """Uniform draws in [0, 1) as values of a range."""
-    return limits[0] + uniform * (limits[1] - limits[0])
-
-
-def pick(uniform: Array, count: int | Indices) -> Indices:
-    """Uniform draws in [0, 1) as whole numbers below ``count``."""
-    last = np.maximum(np.asarray(count) - 1, 0)
-    return np.asarray(np.minimum((uniform * count).astype(np.intp), last))
+    def replace(self, rows: Indices, others: Boxes) -> None:
+        """Replace the boxes of some rows, in place, by those of ``others`` that stand."""
+        stands = others.stands
+        self.box[rows[stands]] = others.box[stands]
+        self.standing[rows[stands]] = others.standing[stands]
 
 
 def place_anywhere(
     rules: RecipeRules, cutouts: CutoutColumns, cutout: Indices, attempts: Array
 ) -> Boxes:
-    """The first admissible of sixteen attempts at size and position, anywhere in the frame.
+    """Place objects anywhere in the frame: the first admissible of sixteen attempts each.
 
-    Admissible means that at most ``off_frame`` of the box lies outside the frame and that the
-    foreground (the cutout's mask share times the visible box) is within ``coverage``. A cutout
-    that never fits (a thread, say) lies inside the frame at the size nearest to fitting.
+    An attempt is a size and a position. It is admissible if at most ``off_frame`` of the box lies
+    outside the frame, and if the foreground (the cutout's mask share times the visible box) is
+    within ``coverage``. A cutout for which no attempt is admissible (a thread, say) is placed
+    inside the frame at the size that comes nearest.
 
     Args:
-        cutout: (n,) rows of ``cutouts``.
-        attempts: (n, 48) uniform draws.
+        cutout: (n,) indices into ``cutouts``.
+        attempts: (n, 48) uniform numbers.
     """
     u_long, u_x, u_y = attempts.reshape(len(cutout), ATTEMPTS, 3).transpose(2, 0, 1)
     aspect = (cutouts.width / cutouts.height)[cutout][:, None]  # (n, 1)
@@ -163,7 +161,7 @@ def place_anywhere(
     low = np.clip(fitting[:, :1], *rules.long_side_px)
     high = np.clip(fitting[:, 1:], *rules.long_side_px)
     long_side = between(u_long, rules.long_side_px)  # (n, attempts)
-    # The last attempt is the one that always holds: inside the frame, at a fitting size.
+    # The last attempt counts whatever comes of it: inside the frame, at a fitting size.
     last = (low + u_long[:, -1:] * (high - low))[:, 0]
     long_side[:, -1] = np.minimum(last, frame)
     width = np.maximum(np.rint(long_side * np.minimum(aspect, 1)), 1)
@@ -188,22 +186,24 @@ def place_on_ground(
     crop: Array,
     attempts: Array,
 ) -> Boxes:
-    """The first admissible of sixteen attempts at a ground point and an object's height.
+    """Place objects on the ground: the first admissible of sixteen attempts each.
 
-    The height is drawn in heights of the camera above that ground, so that it needs neither
-    metres nor a focal length. Admissible is what ``place_anywhere`` calls so, with the point of
-    contact inside the frame and the long side within ``long_side_px``.
+    An attempt is a ground point and the object's height. Heights are drawn as multiples of the
+    camera's height above that ground, so neither metres nor a focal length are needed. An attempt
+    is admissible as in ``place_anywhere``, if also the object touches the ground inside the frame
+    and its long side is within ``long_side_px``.
 
     Args:
-        cutout, background: (n,) rows of ``cutouts`` and ``grounds``.
+        cutout, background: (n,) indices into ``cutouts`` and ``grounds``.
+        flip: (n,) whether the cutout is mirrored.
         crop: (n, 3): the plate's square in the background: left, top, side, px.
-        attempts: (n, 48) uniform draws.
+        attempts: (n, 48) uniform numbers.
 
     Returns:
         Boxes whose ``standing`` is NaN where no attempt was admissible.
     """
     u_point, u_height, _ = attempts.reshape(len(cutout), ATTEMPTS, 3).transpose(2, 0, 1)
-    number = pick(u_point, grounds.count[background][:, None])  # (n, attempts)
+    number = pick_index(u_point, grounds.count[background][:, None])  # (n, attempts)
     px, py, disparity, unit = grounds.points[background[:, None], number].transpose(2, 0, 1)
     across, along = grounds.size[background].T[..., None]  # (n, 1) each
     left, top, side = crop.T[..., None]
@@ -238,27 +238,28 @@ def place_on_ground(
 
 
 def upright_tilt(below_horizon: Array, below_axis: Array, focal: Array) -> Array:
-    """How the disparity of an upright plane changes with the row, relative to that at its foot.
+    """How the disparity of an upright plane changes from row to row; see ``Standing.tilt``.
 
-    The camera's pitch follows from where the horizon lies beside the optical axis. At v rows below
-    the axis, an upright plane that a camera pitched down by p sees has an inverse depth
-    proportional to 1 - v tan(p) / focal.
+    The distance of the horizon from the optical axis gives the camera's pitch p. Seen by that
+    camera, an upright plane has, v rows below the axis, an inverse depth proportional to
+    1 - v tan(p) / focal.
 
     Args:
-        below_horizon, below_axis: rows of the plane's foot below either, px.
-        focal: px.
+        below_horizon, below_axis: rows of the plane's foot below the horizon and the axis, px.
+        focal: focal length, px.
 
     Returns:
-        Change a row upwards, 1/px.
+        Change a row upwards, as a share of the disparity at the foot, 1/px.
     """
     slope = (below_horizon - below_axis) / focal
-    foot = np.maximum(1 - below_axis * slope / focal, _LEAST_FORESHORTENING)
+    foot = np.maximum(1 - below_axis * slope / focal, _MIN_FORESHORTENING)
     return np.asarray(slope / focal / foot)
 
 
 def _admissible(
     rules: RecipeRules, share: Array, width: Array, height: Array, x: Array, y: Array
 ) -> NDArray[np.bool_]:
+    """Which boxes are visible enough, and cover neither too little nor too much of the frame."""
     visible = _overlap(x, width, rules.size) * _overlap(y, height, rules.size)
     covered = share * visible / rules.size**2
     return np.asarray(
@@ -280,5 +281,5 @@ def _positions(uniform: Array, length: Array, frame: int, off_frame: float) -> A
 
 
 def _overlap(position: Array, length: Array, frame: int) -> Array:
-    """How much of [position, position + length) lies in [0, frame)."""
+    """The length of the part of [position, position + length) that lies in [0, frame)."""
     return np.asarray(np.minimum(position + length, frame) - np.maximum(position, 0)).clip(0)

@@ -1,50 +1,54 @@
-"""Recipes: every choice that makes one composite, drawn as a pure function of (rules, pool, index).
+"""Recipes: every choice that makes one composite.
 
-Sample ``i`` owns a fixed span of a counter-based generator (Philox4x64, Salmon et al., "Parallel
-random numbers: as easy as 1, 2, 3", SC 2011), so recipes are the same whatever the order, the
-number of workers or the size of the batch they are drawn in.
+Recipe ``i`` is a pure function of (rules, pool of assets, seed, ``i``). ``sample_recipes`` takes
+the random numbers that belong to sample ``i`` (see ``draws``) and turns each into a choice: which
+cutout on which background, how large, where, and under which effects. The choices are all there is
+to a composite; ``renderer`` turns them into pixels.
+
+To be fast, the sampler makes one choice for a few thousand samples at a time, as a NumPy array with
+an element for each sample. Only at the end does it cut these arrays into recipes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.errors import AssetError
 from maskdepth.synthesis.assets import BackgroundAsset, CutoutAsset
+from maskdepth.synthesis.draws import (
+    Array,
+    Draws,
+    Indices,
+    Stream,
+    between,
+    draw,
+    draw_uniforms,
+    pick_index,
+    zip_rows,
+)
 from maskdepth.synthesis.effects import Effects, sample_effects
 from maskdepth.synthesis.placement import (
-    ATTEMPTS,
-    Array,
-    Boxes,
     CutoutColumns,
     GroundColumns,
-    Indices,
     Placement,
     Standing,
-    between,
-    pick,
     place_anywhere,
     place_on_ground,
 )
 from maskdepth.synthesis.rules import RecipeRules
 
-# One sample's uniforms: 16 single draws, then 16 attempts at (long side, x, y). The width is part
-# of the format: another one would move every recipe. New kinds of draws take a stream of their own.
-_SINGLE_DRAWS: Final = 16
-_WIDTH: Final = _SINGLE_DRAWS + 3 * ATTEMPTS
-# Streams of the generator. The first object's is also the recipe's own.
-_OBJECTS: Final = (0, 4, 5)
-_GROUNDS: Final = (3, 6, 7)
-_EFFECTS: Final = 2
-_STALE: Final = 8
-_CHUNK: Final = 8192
-# Consecutive samples of a grid should not share their background; any prime far above
-# the square root of the largest grid walks through it evenly.
+_BATCH: Final = 8192  # samples whose choices are made at once
+_FURTHER_OBJECTS: Final = (
+    (Stream.SECOND_OBJECT, Stream.SECOND_GROUND),
+    (Stream.THIRD_OBJECT, Stream.THIRD_GROUND),
+)
+# A grid is walked in steps of a prime far above the square root of the largest grid: consecutive
+# samples then have different backgrounds, and every cell is still reached once.
 _GRID_STRIDE: Final = 2_654_435_761
 
 
@@ -53,16 +57,16 @@ class Recipe:
     """Every choice of one composite.
 
     Attributes:
-        index: the sample's number; with rules, pool and seed it determines all the rest.
+        index: the sample's number.
         background: asset id.
         crop_side: side of the plate's square crop as a share of the background's short side.
         crop_x, crop_y: position of the crop in the room it leaves, 0 (left, top) to 1.
-        objects: what is pasted, the farthest first; none in a composite without foreground.
-        stale: a thing in the plate that is not in the picture, or None.
-        effects: what happens to picture and plate apart from that.
+        objects: the pasted cutouts, the farthest first; none in a composite without foreground.
+        stale: an object that is in the plate and not in the picture, or None.
+        effects: everything else that happens to picture and plate.
         jpeg_picture, jpeg_plate: JPEG qualities, or None for no encoding.
-        noise_sigma: of 255; 0 for none.
-        noise_seed: of the noise pattern.
+        noise_sigma: strength of the sensor noise, of 255; 0 for none.
+        noise_seed: seed of that noise.
     """
 
     index: int
@@ -83,7 +87,7 @@ class Recipe:
         """Whether the plate is more than the background's crop, resized."""
         return (
             self.stale is not None
-            or self.effects.perturb_plate
+            or self.effects.changes_plate
             or self.jpeg_plate is not None
             or self.noise_sigma > 0
         )
@@ -91,21 +95,23 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Pool:
-    """The assets a stretch of recipes may draw from."""
+    """The assets that recipes may draw from."""
 
     cutouts: tuple[CutoutAsset, ...]
     backgrounds: tuple[BackgroundAsset, ...]
 
     def __post_init__(self) -> None:
         if not self.cutouts or not self.backgrounds:
+            found = f"{len(self.cutouts)} cutouts and {len(self.backgrounds)} backgrounds"
             raise AssetError(
                 "at least one cutout and one background to draw from",
-                f"{len(self.cutouts)} cutouts and {len(self.backgrounds)} backgrounds",
+                found,
                 "add assets, or compose with --small so that every split gets some",
+                f"Composites need a cutout and a background, but there are {found} to draw from.",
             )
 
     def grid_size(self, places: int) -> int:
-        """Number of samples of the full grid: cutouts x backgrounds x 2 flips x places."""
+        """Number of samples of a full grid: cutouts x backgrounds x 2 flips x places."""
         return len(self.cutouts) * len(self.backgrounds) * 2 * places
 
 
@@ -120,191 +126,194 @@ def sample_recipes(
     """Recipes ``start`` to ``stop - 1``, each a pure function of (rules, pool, seed, its index).
 
     Args:
-        seed: 0 or more; selects the stretch of the generator.
-        start, stop: sample numbers, 0 or more. In a grid, numbers beyond it begin again.
+        rules: ranges and probabilities of the choices.
+        pool: the assets to choose from.
+        seed: 0 or more.
+        start, stop: sample numbers, 0 or more. A grid begins again after its last sample.
     """
-    drawer = _Drawer(rules, pool, seed)
+    sampler = _Sampler(rules, pool, seed)
+    grid_size = pool.grid_size(rules.places)  # 0 where the rules ask for no grid
     while start < stop:
-        # The second round of a grid is the first one again, as epochs over files were.
-        low = start % pool.grid_size(rules.places) if rules.places else start
-        high = low + min(stop - start, _CHUNK)
-        if rules.places:
-            high = min(high, pool.grid_size(rules.places))
-        yield from drawer.draw(low, high)
-        start += high - low
+        first = start % grid_size if grid_size else start
+        end = first + min(stop - start, _BATCH)
+        if grid_size:
+            end = min(end, grid_size)
+        yield from sampler.sample(first, end)
+        start += end - first
 
 
-class _Drawer:
-    """Turns uniforms into recipes, a few thousand at a time."""
+@dataclass(frozen=True)
+class _Scenes:
+    """The scenes of samples ``start`` to ``stop - 1``, in which objects are placed."""
+
+    start: int
+    stop: int
+    background: Indices  # (n,): of the pool's backgrounds
+    crop: Array  # (n, 3): the plate's square in its background: left, top, side, px
+    on_ground: NDArray[np.bool_]  # (n,): whether objects stand on the background's ground
+
+
+class _Sampler:
+    """Turns random numbers into recipes, many samples at a time."""
 
     def __init__(self, rules: RecipeRules, pool: Pool, seed: int) -> None:
         self.rules = rules
         self.pool = pool
         self.seed = seed
-        self.cutouts = CutoutColumns.of(pool.cutouts)
-        self.grounds = GroundColumns.of(pool.backgrounds)
+        self.cutouts = CutoutColumns.from_assets(pool.cutouts)
+        self.grounds = GroundColumns.from_assets(pool.backgrounds)
         labelled = np.array([asset.disparity is not None for asset in pool.backgrounds])
         self.labelled = np.flatnonzero(labelled)
         self.unlabelled = np.flatnonzero(~labelled)
 
-    def uniforms(self, stream: int, low: int, high: int) -> Array:
-        """Uniform draws in [0, 1) of samples ``low`` to ``high - 1``: (high - low, _WIDTH)."""
-        # Philox4x64 gives four draws a count; sample i starts at count i * _WIDTH / 4.
-        bits = np.random.Philox(
-            key=np.array([self.seed, stream], np.uint64),
-            counter=np.array([low * (_WIDTH // 4), 0, 0, 0], np.uint64),
-        )
-        return np.random.Generator(bits).random((high - low, _WIDTH))
-
-    def draw(self, low: int, high: int) -> Iterator[Recipe]:
-        """The recipes of samples ``low`` to ``high - 1``."""
-        rules, pool = self.rules, self.pool
-        own = self.uniforms(_OBJECTS[0], low, high)
-        single = own[:, :_SINGLE_DRAWS].T
-        u_cutout, u_background, u_flip, u_side, u_x, u_y, _, u_jpeg = single[:8]
-        u_quality, u_plate, u_noise, u_sigma, u_seed, u_empty, u_labelled, u_ground = single[8:]
-        cutout, flip = self._pick_cutout(u_cutout, u_flip)
+    def sample(self, start: int, stop: int) -> Iterator[Recipe]:
+        """The recipes of samples ``start`` to ``stop - 1``."""
+        rules = self.rules
+        draws = draw(self.seed, Stream.FIRST_OBJECT, start, stop)
         if rules.places:
-            cell = np.arange(low, high) * _GRID_STRIDE % pool.grid_size(rules.places)
-            cell //= rules.places
-            flip, cutout = cell % 2 == 1, cell // 2 % len(pool.cutouts)
-            background = cell // 2 // len(pool.cutouts)
+            cutout, background, flip = self.walk_grid(start, stop)
         else:
-            background = self._pick_background(u_background, u_labelled)
-        side = between(u_side, rules.plate_crop)
-        empty = u_empty < rules.empty_probability
-        grounded = (u_ground < rules.ground.share) & (self.grounds.count[background] > 0)
-        scene = _Scenes(low, high, background, self._crops(background, side, u_x, u_y), grounded)
-        objects = [self._objects(scene, 0, cutout, flip, own, ~empty)]
-        effects = sample_effects(rules, lambda: self.uniforms(_EFFECTS, low, high))
-        for number in (1, 2):
-            crowded = ~empty & (effects.u_crowd < rules.crowd.probability**number)
-            objects.append(self._more_objects(scene, _OBJECTS[number], number, crowded))
-        stale = self._more_objects(scene, _STALE, None, effects.u_stale < rules.stale.probability)
-        jpeg = u_jpeg < rules.jpeg_probability
-        picture_quality = np.rint(between(u_quality, rules.jpeg_quality)).astype(int)
-        plate_quality = np.rint(between(u_plate, rules.jpeg_quality)).astype(int)
-        noisy = (u_noise < rules.noise_probability) & ~effects.plain
-        sigma = np.where(noisy, between(u_sigma, rules.noise_sigma), 0.0)
-        noise_seed = (u_seed * 2**53).astype(np.int64)
-        columns = (
-            background, side, u_x, u_y, jpeg, picture_quality, plate_quality, sigma, noise_seed
-        )  # fmt: skip
-        for row, values in enumerate(_rows(*columns)):
-            place, crop_side, crop_x, crop_y, is_jpeg, *qualities, noise, number = values
-            of_picture, of_plate = qualities if is_jpeg else (None, None)
+            cutout, flip = self.pick_cutouts(draws)
+            background = self.pick_backgrounds(draws)
+        crop_side = between(draws.crop_side, rules.plate_crop)
+        effects = sample_effects(
+            rules, lambda: draw_uniforms(self.seed, Stream.EFFECTS, start, stop)
+        )
+        scenes = _Scenes(
+            start=start,
+            stop=stop,
+            background=background,
+            crop=self.locate_crops(background, crop_side, draws),
+            on_ground=(draws.on_ground < rules.ground.share) & (self.grounds.count[background] > 0),
+        )
+        filled = draws.empty >= rules.empty_probability
+        objects = [self.place_objects(scenes, draws, cutout, flip, filled, Stream.FIRST_GROUND)]
+        for number, (stream, ground) in enumerate(_FURTHER_OBJECTS, start=1):
+            crowded = filled & (effects.u_crowd < rules.crowd.probability**number)
+            objects.append(self.place_further_objects(scenes, stream, crowded, ground))
+        gone = effects.u_stale < rules.stale.probability
+        stale = self.place_further_objects(scenes, Stream.STALE, gone, None)
+        noisy = (draws.noise < rules.noise_probability) & ~effects.plain
+        columns = zip_rows(
+            background,
+            crop_side,
+            draws.crop_x,
+            draws.crop_y,
+            draws.jpeg < rules.jpeg_probability,
+            np.rint(between(draws.jpeg_picture, rules.jpeg_quality)).astype(int),
+            np.rint(between(draws.jpeg_plate, rules.jpeg_quality)).astype(int),
+            np.where(noisy, between(draws.noise_sigma, rules.noise_sigma), 0.0),
+            (draws.noise_seed * 2**53).astype(np.int64),
+        )
+        for row, (own_effects, choices) in enumerate(zip(effects.effects, columns, strict=False)):
+            number, side, x, y, jpeg, picture, plate, sigma, noise_seed = choices
             yield Recipe(
-                index=low + row,
-                background=pool.backgrounds[place].id,
-                crop_side=crop_side,
-                crop_x=crop_x,
-                crop_y=crop_y,
-                objects=_far_to_near([each[row] for each in objects if row in each]),
+                index=start + row,
+                background=self.pool.backgrounds[number].id,
+                crop_side=side,
+                crop_x=x,
+                crop_y=y,
+                objects=_far_to_near([placed[row] for placed in objects if row in placed]),
                 stale=stale.get(row),
-                effects=effects.of(row),
-                jpeg_picture=of_picture,
-                jpeg_plate=of_plate,
-                noise_sigma=noise,
-                noise_seed=number,
+                effects=own_effects,
+                jpeg_picture=picture if jpeg else None,
+                jpeg_plate=plate if jpeg else None,
+                noise_sigma=sigma,
+                noise_seed=noise_seed,
             )
 
-    def _pick_cutout(self, u_cutout: Array, u_flip: Array) -> tuple[Indices, NDArray[np.bool_]]:
-        return pick(u_cutout, len(self.pool.cutouts)), u_flip < self.rules.flip_probability
+    def walk_grid(self, start: int, stop: int) -> tuple[Indices, Indices, NDArray[np.bool_]]:
+        """Cutouts, backgrounds and flips of a grid: every combination, each ``places`` times."""
+        cell = np.arange(start, stop) * _GRID_STRIDE % self.pool.grid_size(self.rules.places)
+        cell //= self.rules.places
+        pair, flip = cell // 2, cell % 2 == 1
+        return pair % len(self.pool.cutouts), pair // len(self.pool.cutouts), flip
 
-    def _pick_background(self, u_background: Array, u_labelled: Array) -> Indices:
-        """Rows of the pool's backgrounds, ``labelled_share`` of them labelled where both are."""
+    def pick_cutouts(self, draws: Draws) -> tuple[Indices, NDArray[np.bool_]]:
+        """Cutouts, and whether each is mirrored."""
+        flip = draws.flip < self.rules.flip_probability
+        return pick_index(draws.cutout, len(self.pool.cutouts)), flip
+
+    def pick_backgrounds(self, draws: Draws) -> Indices:
+        """Backgrounds, ``labelled_share`` of them labelled where the pool has both kinds."""
         labelled, unlabelled = self.labelled, self.unlabelled
         if self.rules.labelled_share is None or not (labelled.size and unlabelled.size):
-            return pick(u_background, labelled.size + unlabelled.size)
+            return pick_index(draws.background, len(self.pool.backgrounds))
         return np.where(
-            u_labelled < self.rules.labelled_share,
-            labelled[pick(u_background, labelled.size)],
-            unlabelled[pick(u_background, unlabelled.size)],
+            draws.labelled < self.rules.labelled_share,
+            labelled[pick_index(draws.background, labelled.size)],
+            unlabelled[pick_index(draws.background, unlabelled.size)],
         )
 
-    def _crops(self, background: Indices, share: Array, u_x: Array, u_y: Array) -> Array:
-        """The plate's squares in their backgrounds (n, 3): left, top, side, px."""
+    def locate_crops(self, background: Indices, share: Array, draws: Draws) -> Array:
+        """The plates' squares in their backgrounds (n, 3): left, top, side, px."""
         width, height = self.grounds.size[background].T
         side = share * np.minimum(width, height)
-        return np.stack([u_x * (width - side), u_y * (height - side), side], axis=1)
+        left, top = draws.crop_x * (width - side), draws.crop_y * (height - side)
+        return np.stack([left, top, side], axis=1)
 
-    def _more_objects(
-        self, scene: _Scenes, stream: int, number: int | None, wanted: NDArray[np.bool_]
+    def place_further_objects(
+        self, scenes: _Scenes, stream: Stream, wanted: NDArray[np.bool_], ground: Stream | None
     ) -> dict[int, Placement]:
-        """Objects beside the first, of draws of their own; ``number`` None: not on the ground."""
+        """Objects beside the first one, with random numbers of their own."""
         if not wanted.any():
             return {}
-        uniforms = self.uniforms(stream, scene.low, scene.high)
-        cutout, flip = self._pick_cutout(uniforms[:, 0], uniforms[:, 2])
-        return self._objects(scene, number, cutout, flip, uniforms, wanted)
+        draws = draw(self.seed, stream, scenes.start, scenes.stop)
+        return self.place_objects(scenes, draws, *self.pick_cutouts(draws), wanted, ground)
 
-    def _objects(
+    def place_objects(
         self,
-        scene: _Scenes,
-        number: int | None,
+        scenes: _Scenes,
+        draws: Draws,
         cutout: Indices,
         flip: NDArray[np.bool_],
-        uniforms: Array,
         wanted: NDArray[np.bool_],
+        ground: Stream | None,
     ) -> dict[int, Placement]:
-        """The objects of the wanted rows; one that finds no ground is put anywhere."""
+        """One object in each scene where it is wanted, by the scene's row.
+
+        Every object is first placed anywhere. Where the scene asks for it, the object is then
+        placed on the ground instead, unless no attempt finds a spot there.
+
+        Args:
+            draws: numbers for nearness and for the attempts at a place.
+            cutout, flip: (n,) what the object is.
+            wanted: (n,) the scenes that get an object.
+            ground: stream of the attempts on the ground; None for no such attempts.
+        """
         rows = np.flatnonzero(wanted)
-        attempts = uniforms[:, _SINGLE_DRAWS:]
-        boxes = place_anywhere(self.rules, self.cutouts, cutout[rows], attempts[rows])
-        on_ground = scene.grounded[rows]
-        if number is not None and on_ground.any():
-            attempts = self.uniforms(_GROUNDS[number], scene.low, scene.high)[:, _SINGLE_DRAWS:]
+        boxes = place_anywhere(self.rules, self.cutouts, cutout[rows], draws.attempts[rows])
+        on_ground = scenes.on_ground[rows]
+        if ground is not None and on_ground.any():
+            attempts = draw(self.seed, ground, scenes.start, scenes.stop).attempts
             some = rows[on_ground]
             standing = place_on_ground(
                 self.rules, self.cutouts, cutout[some], flip[some], self.grounds,
-                scene.background[some], scene.crop[some], attempts[some],
+                scenes.background[some], scenes.crop[some], attempts[some],
             )  # fmt: skip
-            _replace(boxes, np.flatnonzero(on_ground), standing)
-        columns = (
-            rows, cutout[rows], flip[rows], boxes.box, uniforms[rows, 6],
-            np.isnan(boxes.standing[:, 0]), boxes.standing,
-        )  # fmt: skip
-        objects = {}
-        for row, which, mirrored, box, nearness, floats, contact in _rows(*columns):
-            width, height, x, y = box
-            objects[row] = Placement(
-                cutout=self.pool.cutouts[which].id,
+            boxes.replace(np.flatnonzero(on_ground), standing)
+        columns = zip_rows(
+            cutout[rows], flip[rows], boxes.box, draws.nearness[rows], boxes.stands, boxes.standing
+        )
+        return {
+            row: Placement(
+                cutout=self.pool.cutouts[number].id,
                 flip=mirrored,
                 width=width,
                 height=height,
                 x=x,
                 y=y,
                 nearness=nearness,
-                standing=None if floats else Standing(*contact),
+                standing=Standing(*contact) if stands else None,
             )
-        return objects
-
-
-@dataclass(frozen=True)
-class _Scenes:
-    """What the objects of samples ``low`` to ``high - 1`` are put into."""
-
-    low: int
-    high: int
-    background: Indices
-    crop: Array
-    grounded: NDArray[np.bool_]
-
-
-def _rows(*columns: NDArray[Any]) -> Iterator[tuple[Any, ...]]:
-    """One sample after another; to take single values from arrays is several times slower."""
-    return zip(*(column.tolist() for column in columns), strict=True)
-
-
-def _replace(boxes: Boxes, places: Indices, others: Boxes) -> None:
-    """Put those of ``others`` that stand in the given places of ``boxes``."""
-    stand = ~np.isnan(others.standing[:, 0])
-    boxes.box[places[stand]] = others.box[stand]
-    boxes.standing[places[stand]] = others.standing[stand]
+            for row, (number, mirrored, (width, height, x, y), nearness, stands, contact) in zip(
+                rows.tolist(), columns, strict=True
+            )
+        }
 
 
 def _far_to_near(objects: list[Placement]) -> tuple[Placement, ...]:
-    """What stands on the ground by distance, then what is put anywhere, as drawn."""
+    """Objects on the ground from far to near, then those placed anywhere, as they were drawn."""
     if len(objects) < 2:
         return tuple(objects)
     return tuple(
