@@ -114,7 +114,7 @@ def test_evaluate_judges_on_all_that_it_is_given(model: Path, tmp_path: Path, ru
     assert drawn.code == 0, drawn.err
     scenes, report = tmp_path / "shop" / "backgrounds", tmp_path / "all.html"
     done = run(
-        "evaluate", model, model / "dataset", "--report", report, "--count", "1",
+        "evaluate", "composites", model, model / "dataset", "--report", report, "--count", "1",
         "--robustness", "1", "--withheld", scenes, "--depth", scenes, "--json",
     )  # fmt: skip
     assert done.code == 0, done.err
@@ -130,7 +130,7 @@ def test_evaluate_judges_on_all_that_it_is_given(model: Path, tmp_path: Path, ru
 
 def test_a_teacher_that_is_no_network_is_refused(model: Path, run: Run) -> None:
     """Files beside pictures cannot tell the depth of composites."""
-    done = run("evaluate", model, model / "dataset", "--teacher", "exact")
+    done = run("evaluate", "composites", model, model / "dataset", "--teacher", "exact")
     assert done.code == 2
     assert "The teacher must be a network" in done.err
 
@@ -196,7 +196,7 @@ def test_a_report_replaces_none_but_reports(
     """What lies under its name, or its JSON's, and is no evaluation is somebody's."""
     (tmp_path / name).write_text('{"mine": 1}')
     told = ("--report", tmp_path / "mine.html", "--count", "1")
-    done = run("evaluate", model, model / "dataset", *told)
+    done = run("evaluate", "composites", model, model / "dataset", *told)
     assert done.code == 1
     assert name in done.err
     assert [path.name for path in tmp_path.iterdir()] == [name]
@@ -207,7 +207,9 @@ def test_a_report_that_cannot_be_written_is_told_before_judging(
     model: Path, tmp_path: Path, run: Run
 ) -> None:
     (tmp_path / "file").touch()
-    done = run("evaluate", model, model / "dataset", "--report", tmp_path / "file" / "r.html")
+    done = run(
+        "evaluate", "composites", model, model / "dataset", "--report", tmp_path / "file" / "r.html"
+    )
     assert done.code == 1
     assert "judged" not in done.err
     assert len(done.err.splitlines()) == 1
@@ -260,8 +262,8 @@ def test_a_plate_of_another_shape_is_refused_in_one_line(
         (["push", "nowhere", "model"], 2),
         (["export", "nowhere", "--licence", "MIT"], 2),
         (["predict", "nowhere.png", "-m", "nowhere"], 2),
-        (["evaluate", "nowhere", "nowhere"], 1),
-        (["evaluate", "nowhere", "nowhere", "--robustness", "-1"], 2),
+        (["evaluate", "composites", "nowhere", "nowhere"], 1),
+        (["evaluate", "composites", "nowhere", "nowhere", "--robustness", "-1"], 2),
         (["train", "nowhere", "-o", "out"], 1),
         (["export", "nowhere"], 1),
         (["compose", "nowhere", "nowhere", "-o", "out"], 1),
@@ -293,6 +295,27 @@ def test_a_wrong_call_ends_in_one_message_and_its_exit_code(
     assert "Traceback" not in done.err
     assert done.out == ""
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (
+            ("evaluate", "my model", "data"),
+            (
+                "evaluate needs a word: composites, frames, depth, distance or labels. "
+                "You may mean: `maskdepth evaluate composites 'my model' data`."
+            ),
+        ),
+        (("evaluate-frames", "m", "f"), "evaluate-frames is called evaluate frames now."),
+        (("-q", "predict", "a", "--second-look"), "--second-look is called --close-up now."),
+        (("predict", "a", "--no-second-look"), "--no-second-look is called --no-close-up now."),
+    ],
+)
+def test_a_call_of_old_is_answered_with_the_present_name(
+    arguments: tuple[str, ...], line: str, run: Run
+) -> None:
+    assert run(*arguments) == Outcome(2, "", f"error: {line}\n")
 
 
 def test_an_unknown_key_is_named_with_the_known_ones(tmp_path: Path, run: Run) -> None:
@@ -540,8 +563,8 @@ def test_worlds_draws_the_families_it_is_told(tmp_path: Path, run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("worlds", "--seconds", "nan"), "seconds to measure"),
-        (("worlds", "--seconds", "-1"), "seconds to measure"),
+        (("worlds", "--seconds", "nan"), "--seconds must be"),
+        (("worlds", "--seconds", "-1"), "--seconds must be"),
         (("materialise", "--samples", "2", "--workers", "2"), "more samples than the 2"),
         (("engines", "--samples", "1", "--workers", "1"), "more samples than the 1"),
         (("materialise", "--size", "4096"), "2048"),

@@ -133,7 +133,7 @@ def test_the_result_is_json_and_a_count_is_needed(
 def test_depth_files_are_no_teacher_of_composites(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["maskdepth", "evaluate-labels", str(dataset.folder), "--teacher", "exact"]
+    command = ["maskdepth", "evaluate", "labels", str(dataset.folder), "--teacher", "exact"]
     monkeypatch.setattr("sys.argv", command)
     with pytest.raises(SystemExit) as stop:
         cli.main()
@@ -151,7 +151,7 @@ def test_fastdepth_is_asked_on_the_command_line(
     teacher = shared_data / "teacher" / "fastdepth_224_int8.onnx"
     if not teacher.is_file():
         pytest.skip("no FastDepth here")
-    command = ["maskdepth", "-q", "evaluate-labels", str(dataset.folder)]
+    command = ["maskdepth", "-q", "evaluate", "labels", str(dataset.folder)]
     monkeypatch.setattr("sys.argv", [*command, "--teacher", str(teacher), "--count", "6"])
     with pytest.raises(SystemExit) as stop:
         cli.main()

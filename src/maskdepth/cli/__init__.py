@@ -20,10 +20,19 @@ _OF_TRAIN = frozenset(
     {"torch", "accelerate", "safetensors", "torchmetrics", "onnx", "onnxscript", "psutil"}
 )
 
+_RENAMED = {
+    **{
+        f"evaluate-{word}": f"evaluate {word}" for word in ("frames", "depth", "distance", "labels")
+    },
+    "--second-look": "--close-up",
+    "--no-second-look": "--no-close-up",
+}
+
 
 def main() -> None:
     """The console script: errors become one line on stderr and an exit code."""
     try:
+        _check_names(sys.argv[1:])
         _check_values(sys.argv[1:])
         app()
     except MaskdepthError as error:
@@ -39,6 +48,15 @@ def main() -> None:
         _fail(StorageError("files that can be read and written", problem, remedy, f"{problem}."))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _check_names(arguments: list[str]) -> None:
+    """An earlier name of a command or an option is answered with the present one."""
+    command = next((word for word in arguments if not word.startswith("-")), "")
+    for word in arguments:
+        if word in _RENAMED and (word == command or word.startswith("-")):
+            new = _RENAMED[word]
+            raise UsageError(new, word, "", f"{word} is called {new} now.")
 
 
 def _check_values(arguments: list[str]) -> None:

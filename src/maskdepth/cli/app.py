@@ -11,13 +11,7 @@ import typer
 from maskdepth._version import __version__
 from maskdepth.cli.bench import bench_app
 from maskdepth.cli.datasets import compose, inspect, worlds
-from maskdepth.cli.evaluate import (
-    evaluate,
-    evaluate_depth,
-    evaluate_distance,
-    evaluate_frames,
-    evaluate_labels,
-)
+from maskdepth.cli.evaluate import evaluate_app
 from maskdepth.cli.label import label
 from maskdepth.cli.models import export, push
 from maskdepth.cli.options import is_quiet
@@ -61,9 +55,9 @@ def _options(
 
 _COMMANDS: tuple[Callable[..., None], ...] = (
     *(predict, worlds, compose, label, plate, inspect, train),
-    *(evaluate, evaluate_frames, evaluate_depth, evaluate_distance, evaluate_labels),
     *(export, push, fit, demo),
 )
 for command in _COMMANDS:
     app.command()(command)
+app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(bench_app, name="bench")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from maskdepth.cli.options import (
     TEACHERS,
@@ -25,8 +27,32 @@ from maskdepth.cli.options import (
     print_json,
     say,
 )
+from maskdepth.errors import UsageError
 
 _NO_FILES = "there are no depth files of what is judged"
+
+
+class _EvaluateGroup(TyperGroup):
+    """The group answers a call without one of its words with the words there are."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        words = self.list_commands(ctx)
+        if args[0] in words:
+            return super().resolve_command(ctx, args)
+        listed = f"{', '.join(words[:-1])} or {words[-1]}"
+        raise UsageError(
+            f"one of {listed}",
+            args[0],
+            f"you may mean: `{shlex.join(['maskdepth', 'evaluate', words[0], *args])}`",
+            f"evaluate needs a word: {listed}.",
+        )
+
+
+evaluate_app = typer.Typer(
+    cls=_EvaluateGroup,
+    help="Judge a model, or a teacher's labels, on data of one kind.",
+    no_args_is_help=True,
+)
 
 
 def show_scores(evaluation: dict[str, Any], report: Path) -> None:
@@ -40,7 +66,8 @@ def show_scores(evaluation: dict[str, Any], report: Path) -> None:
     say(f"report -> {report}")
 
 
-def evaluate(
+@evaluate_app.command("composites")
+def evaluate_composites(
     model: ModelFolder,
     dataset: DatasetFolder,
     report: Annotated[
@@ -109,6 +136,7 @@ def evaluate(
         print_json(evaluation)
 
 
+@evaluate_app.command("frames")
 def evaluate_frames(
     model: ModelFolder,
     frames: Annotated[
@@ -132,6 +160,7 @@ def evaluate_frames(
     print_json(found)
 
 
+@evaluate_app.command("depth")
 def evaluate_depth(
     model: ModelFolder,
     pictures: Annotated[
@@ -146,6 +175,7 @@ def evaluate_depth(
     print_json(judge_sensor_depth(Predictor.from_pretrained(model), pictures))
 
 
+@evaluate_app.command("distance")
 def evaluate_distance(
     model: ModelFolder,
     count: Annotated[
@@ -186,6 +216,7 @@ def evaluate_distance(
     )
 
 
+@evaluate_app.command("labels")
 def evaluate_labels(
     dataset: DatasetFolder,
     teacher: Annotated[str, typer.Option(help=f"Teacher to judge: {TEACHERS}.")],

@@ -51,11 +51,11 @@ def predict(
             help="Measure outlines by comparing the picture with its plate.",
         ),
     ] = True,
-    second_look: Annotated[
+    close_up: Annotated[
         bool,
         typer.Option(
-            "--second-look/--no-second-look",
-            help="See foreground in large pictures again from closer.",
+            "--close-up/--no-close-up",
+            help="Predict foreground of large pictures a second time, from a close-up.",
         ),
     ] = True,
     precision: Annotated[
@@ -82,7 +82,7 @@ def predict(
         threads=threads,
         register=register,
         refine=refine,
-        second_look=second_look,
+        second_look=close_up,
         download=download,
     )
     summary = predict_all(predictor, jobs, output, depth_format=depth_format)
