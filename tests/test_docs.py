@@ -211,6 +211,16 @@ def test_relative_links_resolve(page: Path) -> None:
     assert _broken_links(page, ROOT / "docs" if page in SITE else ROOT) == []
 
 
+def test_every_decision_has_a_status_and_stands_in_the_index_by_room() -> None:
+    page = (ROOT / "docs/decisions.md").read_text(encoding="utf-8")
+    index, *entries = re.split(r"^## (?=\d+\. )", page, flags=re.MULTILINE)
+    for number, entry in enumerate(entries, start=1):
+        title, _, text = entry.partition("\n")
+        assert title.startswith(f"{number}. ")
+        assert re.match(r"\n\*Status: (accepted|replaced by \d+|obsolete)\b", text), title
+        assert f"- [{title}](#" in index, f"{title}: add it to the index of its room"
+
+
 def test_every_name_on_the_python_page_exists() -> None:
     page = (ROOT / "docs/api.md").read_text(encoding="utf-8")
     names = re.findall(r"^::: (\S+)$", page, flags=re.MULTILINE)
