@@ -311,7 +311,7 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.png"
     os.mkfifo(pipe)
     for path, got in [
-        (text, "no known picture format"),
+        (text, "its format is unknown"),
         (empty, "empty file"),
         (folder, "a folder"),
         (pipe, "no regular file"),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MaskdepthError", "Prediction", "Predictor", "__version__"]
 
-_HOMES = {
+_MODULES = {
     "MaskdepthError": "maskdepth.errors",
     "Prediction": "maskdepth.inference.prediction",
     "Predictor": "maskdepth.inference.predictor",
@@ -28,9 +28,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
+    value = getattr(import_module(_MODULES[name]), name)
     globals()[name] = value
     return value
 

@@ -8,7 +8,7 @@ _INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C while it is still being imported ends as quietly as later."""
+    """Run the command line; Ctrl-C during its import ends it without a traceback, as later."""
     try:
         from maskdepth.cli import main as run
     except KeyboardInterrupt:

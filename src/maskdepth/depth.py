@@ -1,8 +1,8 @@
-"""The only place that converts between depth, inverse depth and disparity.
+"""Convert between depth, inverse depth and disparity; no other module does.
 
-Words: depth is metres; inverse depth is 1/metres; disparity is inverse depth up to an unknown
-scale and shift, in [0,1] with near = 1. Invalid is NaN in every float map; sky is depth
-infinity, hence inverse depth and disparity 0.
+Depth is in metres and inverse depth in 1/metres. Disparity is inverse depth up to an unknown scale
+and shift, in [0,1] with near = 1. In every float map NaN is invalid. The sky has infinite depth,
+hence inverse depth and disparity 0.
 """
 
 from __future__ import annotations
@@ -21,14 +21,12 @@ DISPARITY_STEPS = 65534  # codes 1..65535 hold 0..1, code 0 is invalid
 MAX_DEPTH_MM = 65535
 _INVALID_GREY = 128
 
-# Tukey's bisquare at 95 % efficiency; the share of pixels that a first line has to fit, and the
-# size of the residuals within that share, in standard deviations of a normal distribution.
-_BISQUARE = 4.685
-_FIRST_SHARE = 0.7
-_FIRST_SIGMA = 1.0364
-_FIRST_PAIRS = 300
-_FIRST_PIXELS = 2000
-_REWEIGHTINGS = 50
+_BISQUARE_SIGMAS = 4.685  # Tukey's bisquare has 95 % efficiency here
+_INITIAL_SHARE = 0.7  # share of the pixels that the initial line has to fit
+_INITIAL_SIGMAS = 1.0364  # of a normal distribution, that share lies within so many sigmas
+_INITIAL_PAIRS = 300  # pairs of pixels, of which each gives a candidate line
+_INITIAL_PIXELS = 2000  # pixels on which the candidates are compared
+_MAX_REWEIGHTINGS = 50
 
 
 def inverse_depth(depth_m: NDArray[Any]) -> NDArray[np.float64]:
@@ -58,7 +56,7 @@ def disparity_from_depth(depth_m: NDArray[Any]) -> NDArray[np.float32]:
         float32 (H, W): (1 / depth) / max(1 / depth), sky 0, invalid NaN. A picture that is sky
         everywhere is 0 everywhere.
     """
-    return _nearest_one(inverse_depth(depth_m))
+    return _divide_by_maximum(inverse_depth(depth_m))
 
 
 def disparity_from_inverse_depth(inverse_depth: NDArray[Any]) -> NDArray[np.float32]:
@@ -73,7 +71,7 @@ def disparity_from_inverse_depth(inverse_depth: NDArray[Any]) -> NDArray[np.floa
     """
     values = np.array(inverse_depth, np.float64)
     values[~(np.isfinite(values) & (values >= 0))] = np.nan
-    return _nearest_one(values)
+    return _divide_by_maximum(values)
 
 
 def disparity_from_relative(values: NDArray[Any]) -> NDArray[np.float32]:
@@ -90,7 +88,7 @@ def disparity_from_relative(values: NDArray[Any]) -> NDArray[np.float32]:
     result[~valid] = np.nan
     if valid.any():
         result -= result[valid].min()
-    return _nearest_one(result)
+    return _divide_by_maximum(result)
 
 
 def depth_from_disparity(disparity: NDArray[Any], nearest_m: float = 1.0) -> NDArray[np.float32]:
@@ -118,7 +116,7 @@ def encode_disparity(disparity: NDArray[Any]) -> NDArray[np.uint16]:
     """
     result = np.empty(disparity.shape, np.uint16)
     for rows in bands(*disparity.shape):
-        # In place: on maps of a composite's size, making arrays takes longer than computing them.
+        # In place: at a composite's size, allocating arrays takes longer than computing them.
         codes = np.multiply(disparity[rows], DISPARITY_STEPS, dtype=np.float64)
         np.rint(codes, out=codes)
         codes += 1
@@ -136,7 +134,7 @@ def decode_disparity(codes: NDArray[np.uint16]) -> NDArray[np.float32]:
 
 
 def encode_depth_mm(depth_m: NDArray[Any]) -> tuple[NDArray[np.uint16], int]:
-    """Depth as 16-bit millimetres, and how many pixels lie beyond what 16 bits can hold.
+    """Depth as 16-bit millimetres, and the number of pixels too far for 16 bits.
 
     Args:
         depth_m: (H, W) metres; infinity is sky; NaN, zero and negative are invalid.
@@ -172,10 +170,10 @@ def decode_depth_npy(data: bytes, name: str) -> NDArray[np.float32]:
     Args:
         data: an array (H, W) of numbers, in metres; infinity is sky; NaN, zero and negative are
             invalid and become NaN.
-        name: what to call it in an error.
+        name: the file's name in errors.
 
     Raises:
-        PictureError: no such array.
+        PictureError: the bytes are no such array.
     """
     remedy = "save it with numpy.save as an array (H, W) of metres"
     try:
@@ -183,11 +181,11 @@ def decode_depth_npy(data: bytes, name: str) -> NDArray[np.float32]:
     except Exception as error:  # NumPy raises nearly any type on a damaged header
         got = first_line(error)
         raise PictureError(f"a NumPy array at {name}", got, remedy) from error
-    # np.load opens archives of arrays too.
+    # np.load also opens archives of arrays.
     if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype.kind not in "fiu":
         got = f"{getattr(values, 'dtype', 'an archive')} {getattr(values, 'shape', '')}".rstrip()
         raise PictureError(f"numbers of shape (H, W) at {name}", got, remedy)
-    # What is further away than float32 can say is sky.
+    # A distance too large for float32 becomes infinity: sky.
     with np.errstate(over="ignore"):
         depth_m = values.astype(np.float32)
     depth_m[~(depth_m > 0)] = np.nan
@@ -207,7 +205,7 @@ def fit_scale_shift(
 
     Args:
         pred, target, valid: arrays of one shape; pixels that are not finite are left out too.
-        weights: of the squared residuals, positive; all alike if left out.
+        weights: positive weights of the squared residuals; equal if left out.
 
     Returns:
         (scale, shift). A constant ``pred`` gives scale 0 and the mean of ``target``.
@@ -227,7 +225,7 @@ def fit_scale_shift(
     x_mean, y_mean = float(share @ x), float(share @ y)
     x_centred = x - x_mean
     variance = float((share * x_centred) @ x_centred)
-    # Below this the spread of pred is rounding of a constant, and its slope is noise.
+    # A smaller spread is the rounding of a constant, whose slope would be noise.
     if variance <= (1e-12 * max(abs(x_mean), 1e-300)) ** 2:
         return 0.0, y_mean
     scale = float((share * x_centred) @ (y - y_mean)) / variance
@@ -237,13 +235,13 @@ def fit_scale_shift(
 def fit_scale_shift_robust(
     pred: NDArray[Any], target: NDArray[Any], valid: NDArray[np.bool_]
 ) -> tuple[float, float]:
-    """`fit_scale_shift` that pixels which do not fit hardly move, a quarter of all at least.
+    """A `fit_scale_shift` that outliers hardly affect, even if a quarter of the pixels are such.
 
     An MM-estimate (Yohai, "High breakdown-point and high efficiency robust estimates for
-    regression", 1987): of the lines through pairs of pixels the one with the least quantile of
-    residuals (Rousseeuw, "Least median of squares regression", 1984; here of 0.7, since half of a
-    picture may be sky), then reweighted least squares with Tukey's bisquare at 4.685 sigma. The
-    pairs are the same at every call.
+    regression", 1987). The initial line is that through two pixels with the smallest 0.7 quantile
+    of residuals (Rousseeuw, "Least median of squares regression", 1984; 0.7 rather than the median,
+    since half of a picture may be sky). Least squares reweighted with Tukey's bisquare at 4.685
+    sigma follow. The pairs of pixels are the same at every call.
 
     Args:
         pred, target, valid: as for `fit_scale_shift`.
@@ -256,10 +254,10 @@ def fit_scale_shift_robust(
     every = np.ones(x.shape, np.bool_)
     if x.size < 3 or x.min() == x.max():
         return fit_scale_shift(x, y, every)
-    scale, shift, size = _first_line(x, y)
-    # Where most fit to rounding, what does not is still left out.
-    reach = _BISQUARE * max(size / _FIRST_SIGMA, 1e-6 * float(np.abs(y).max()), 1e-300)
-    for _ in range(_REWEIGHTINGS):
+    scale, shift, size = _initial_line(x, y)
+    # Not zero where most pixels fit to rounding: outliers then still have weight 0.
+    reach = _BISQUARE_SIGMAS * max(size / _INITIAL_SIGMAS, 1e-6 * float(np.abs(y).max()), 1e-300)
+    for _ in range(_MAX_REWEIGHTINGS):
         before = scale, shift
         weights = np.maximum(1 - ((scale * x + shift - y) / reach) ** 2, 0) ** 2
         scale, shift = fit_scale_shift(x, y, weights > 0, weights)
@@ -268,23 +266,23 @@ def fit_scale_shift_robust(
     return scale, shift
 
 
-def _first_line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Scale and shift of a line that fits 0.7 of the pixels, and how well it does."""
+def _initial_line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Scale and shift of a line that fits 0.7 of the pixels, and the 0.7 quantile of residuals."""
     random = np.random.default_rng(0)
-    few = random.permutation(x.size)[:_FIRST_PIXELS]
-    x, y = x[few], y[few]
+    sample = random.permutation(x.size)[:_INITIAL_PIXELS]
+    x, y = x[sample], y[sample]
     order = np.argsort(x, kind="stable")
-    low = order[random.integers(0, x.size // 2, _FIRST_PAIRS)]
-    high = order[random.integers(x.size // 2, x.size, _FIRST_PAIRS)]
+    low = order[random.integers(0, x.size // 2, _INITIAL_PAIRS)]
+    high = order[random.integers(x.size // 2, x.size, _INITIAL_PAIRS)]
     apart = x[high] > x[low]
-    if not apart.any():  # the sample is all but constant
+    if not apart.any():  # the sample is nearly constant
         scale, shift = fit_scale_shift(x, y, np.ones(x.shape, np.bool_))
-        return scale, shift, float(np.quantile(np.abs(scale * x + shift - y), _FIRST_SHARE))
+        return scale, shift, float(np.quantile(np.abs(scale * x + shift - y), _INITIAL_SHARE))
     low, high = low[apart], high[apart]
     scales = (y[high] - y[low]) / (x[high] - x[low])
     shifts = y[low] - scales * x[low]
     residuals = np.abs(scales[:, None] * x + shifts[:, None] - y)  # (pairs, pixels)
-    rank = min(int(_FIRST_SHARE * x.size), x.size - 1)
+    rank = min(int(_INITIAL_SHARE * x.size), x.size - 1)
     sizes = np.partition(residuals, rank, axis=1)[:, rank]
     best = int(sizes.argmin())
     return float(scales[best]), float(shifts[best]), float(sizes[best])
@@ -299,8 +297,8 @@ def depth_from_disparity_aligned(
 ) -> NDArray[np.float32]:
     """Depth of a disparity whose unknown scale and shift are fitted to the target.
 
-    The fit is in inverse depth on valid pixels that are not sky; the result is clipped. An
-    aligned inverse depth of zero or less is as far as can be: ``max_depth_m``.
+    The fit is in inverse depth, on valid pixels that are not sky; the result is clipped. An
+    aligned inverse depth of zero or less becomes ``max_depth_m``.
 
     Args:
         pred_disparity: (H, W), any scale and shift.
@@ -338,8 +336,8 @@ def colourise(disparity: NDArray[Any]) -> NDArray[np.uint8]:
     return rgb.astype(np.uint8, copy=False)
 
 
-def _nearest_one(inverse: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Divided by its maximum, in place; what has none above 0 is left as it is."""
+def _divide_by_maximum(inverse: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Divide a map by its maximum, in place; a map without a value above 0 stays as it is."""
     valid = ~np.isnan(inverse)
     nearest = float(inverse[valid].max()) if valid.any() else 0.0
     if nearest > 0:

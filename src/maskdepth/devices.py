@@ -17,11 +17,11 @@ def pick_device(wanted: str, extra: str = "train") -> str:
     """torch's name of a device of this machine: "cpu", "cuda" or "mps".
 
     Args:
-        wanted: one of these, or ``"auto"``: the fastest that is there.
-        extra: what to install where torch is missing.
+        wanted: one of these, or ``"auto"`` for the fastest one present.
+        extra: the extra that brings torch, for the error if it is missing.
 
     Raises:
-        UsageError: it is not there.
+        UsageError: this machine lacks the device.
         DependencyError: torch is not installed.
     """
     try:
@@ -42,7 +42,7 @@ def pick_device(wanted: str, extra: str = "train") -> str:
 
 
 def pick_providers(wanted: str) -> list[str]:
-    """ONNX Runtime's providers for a device: its own, then the CPU's for what it cannot do.
+    """ONNX Runtime's providers for a device: its own, then the CPU's for what that cannot run.
 
     Args:
         wanted: ``"cpu"``, ``"cuda"``, ``"mps"``, or ``"auto"``: CUDA where this ONNX Runtime has

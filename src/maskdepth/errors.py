@@ -15,7 +15,7 @@
     └── TrainingError
         └── NonFiniteLossError names the recipe indices of the batch
 
-Each reads as a sentence or two that a person would say: what is wrong, and what to do about it.
+The text of each is a sentence or two: the problem, and what to do about it.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from typing import Any
 
 
 class MaskdepthError(Exception):
-    """Base of all errors that are the input's or the machine's fault, not a defect.
+    """Base of all errors that come from the input or the machine, not from a defect.
 
     ``str(error)`` is the problem and the remedy as sentences. Programs read the fields.
 
     Args:
         expected: what the operation needs, e.g. ``"a plate of the picture's size 640x480"``.
-        got: what it met instead, e.g. ``"480x640"``.
-        remedy: what the user can do, e.g. ``"resize the plate or leave --plate out"``; it becomes
-            a sentence of its own. Empty where the problem says it already.
-        problem: the problem in a sentence, e.g. ``"The plate is 480x640, the picture 640x480."``.
-            Without one it is "Expected ..., but got ...".
+        got: what it found instead, e.g. ``"480x640"``.
+        remedy: what the user can do, e.g. ``"resize the plate or leave --plate out"``, which
+            becomes a sentence; empty if the problem already says it.
+        problem: the problem in a sentence, e.g. ``"The plate is 480x640, the picture 640x480."``;
+            "Expected ..., but got ..." if left out.
     """
 
     exit_code = 1
@@ -48,24 +48,24 @@ class MaskdepthError(Exception):
         super().__init__(" ".join(filter(None, [self.problem, _sentence(remedy)])))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # By its text and attributes: constructors differ, and a worker's error must reach its
-        # parent process as it is.
-        return _again, (type(self), self.args), self.__dict__
+        # A worker's error is sent to its parent process. The subclasses' constructors take other
+        # arguments than `args`, so a copy is made without calling them.
+        return _rebuild, (type(self), self.args), self.__dict__
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what another library's exception says; its type's name if it is silent."""
+    """The first line of another library's message, or the exception's type if it has none."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _sentence(words: str) -> str:
-    """With a capital and a full stop; a command in backticks or an option stays as it is."""
+    """The words with a capital and a full stop; empty if there are none."""
     if not words:
         return ""
     return words[0].upper() + words[1:] + ("" if words[-1] in ".!?" else ".")
 
 
-def _again(kind: type[MaskdepthError], args: tuple[Any, ...]) -> MaskdepthError:
+def _rebuild(kind: type[MaskdepthError], args: tuple[Any, ...]) -> MaskdepthError:
     return kind.__new__(kind, *args)
 
 
@@ -96,7 +96,7 @@ class ModelError(MaskdepthError):
 
 
 class WeightsNotShippedError(ModelError):
-    """The shipped model is asked for, and this installation lacks its files."""
+    """This installation lacks the files of the model that comes with maskdepth."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -104,19 +104,20 @@ class WeightsNotShippedError(ModelError):
             "an installation without it",
             "install maskdepth from its wheel, or make a model with "
             "`maskdepth fit CUTOUTS BACKGROUNDS -o MODEL` and pass MODEL",
+            "This installation lacks the model that comes with maskdepth.",
         )
 
 
 class TeacherError(MaskdepthError):
-    """A teacher: its files, its description, or maps that are not what it promises."""
+    """A teacher: its files, its description, or maps that do not fit its description."""
 
 
 class PlateError(MaskdepthError):
-    """A plate profile: its file, or the points that are to calibrate it."""
+    """A plate profile: its file, or the points that calibrate it."""
 
 
 class StorageError(MaskdepthError):
-    """Output that could not be written; nothing is left half-written."""
+    """Output that cannot be written; nothing is left half-written."""
 
 
 class DependencyError(MaskdepthError):
@@ -132,11 +133,12 @@ class DependencyError(MaskdepthError):
             f"the package {module!r}",
             "it is not installed",
             f"run: pip install '.[{extra}]' in a clone of maskdepth",
+            f"The package {module!r} is not installed.",
         )
 
 
 class TrainingError(MaskdepthError):
-    """Training cannot start or go on."""
+    """Training cannot start or continue."""
 
 
 class NonFiniteLossError(TrainingError):
@@ -154,5 +156,7 @@ class NonFiniteLossError(TrainingError):
         super().__init__(
             "finite losses and weights",
             f"{named} at step {step}, recipe indices {self.indices}",
-            "lower the learning rate, or look at these samples of the dataset",
+            "lower the learning rate, or inspect these samples of the dataset",
+            f"The training became unstable: {named} at step {step}, with the recipes "
+            f"{self.indices}.",
         )

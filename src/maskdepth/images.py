@@ -1,8 +1,8 @@
-"""Pictures: decoding, size limits, encoding, resizing.
+"""Decode, encode and resize pictures, within a size limit.
 
-Pictures are decoded by Pillow. OpenCV gives the same pixels for ordinary files, but decodes
-photos no faster, accepts truncated JPEGs in silence and writes warnings to stderr. Files are
-encoded by OpenCV, which is several times faster at it.
+Pillow decodes them. OpenCV gives the same pixels for ordinary files, but is no faster with photos,
+accepts truncated JPEGs silently and writes warnings to stderr. OpenCV encodes them, several times
+faster than Pillow.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from maskdepth.errors import PictureError, first_line
 from maskdepth.files import open_file, write_bytes
 
 MAX_PIXELS = 100_000_000
-"""Larger pictures are refused, from their header, before anything is decoded."""
+"""A larger picture is an error, raised from its header before anything is decoded."""
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
-"""Suffixes, in lower case, of the files that are looked at in a folder."""
+"""Suffixes, in lower case, of the files in a folder that count as pictures."""
 
-# Named formats only: Pillow would otherwise also try those that start a program (EPS).
+# Pillow would otherwise also try formats that start a program (EPS).
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF")
 _EXIF_ORIENTATION = 0x0112
-_BAND = 2**18  # pixels
+_BAND_PIXELS = 2**18
 _READ_REMEDY = "check the file, or save it again as PNG or JPEG"
 
 # Pillow warns about large pictures and odd tags, and `catch_warnings` is not thread-safe.
-_header_lock = threading.Lock()
+_open_lock = threading.Lock()
 
 _Array = TypeVar("_Array", bound=NDArray[Any])
 
@@ -52,10 +52,10 @@ class NoAlphaError(PictureError):
 def load_picture(
     source: str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8],
 ) -> NDArray[np.uint8]:
-    """Load any picture as uint8 (H, W, 3) RGB, turned as its EXIF orientation says.
+    """Load any picture as uint8 (H, W, 3) RGB, turned by its EXIF orientation.
 
-    Of an animation the first frame is taken; 16-bit samples keep their high byte; alpha is
-    dropped, so that the colour of a transparent pixel is the stored one.
+    An animation gives its first frame; 16-bit samples keep their high byte. Alpha is dropped: a
+    transparent pixel keeps its stored colour.
 
     Args:
         source: a path, the bytes of a file, a Pillow image, or a uint8 (H, W, 3) RGB array
@@ -68,12 +68,12 @@ def load_picture(
     if isinstance(source, np.ndarray):
         _check_array(source)
         return source
-    with _opened(source) as image:
-        return _turned(_rgb(image), image)
+    with _open_picture(source) as image:
+        return _turn_upright(_convert_to_rgb(image), image)
 
 
 def load_cutout(source: str | os.PathLike[str] | bytes) -> NDArray[np.uint8]:
-    """Load a cutout as uint8 (H, W, 4): straight RGB and alpha, turned as EXIF says.
+    """Load a cutout as uint8 (H, W, 4), straight RGB and alpha, turned by its EXIF orientation.
 
     A transparent palette entry or colour counts as alpha.
 
@@ -81,30 +81,31 @@ def load_cutout(source: str | os.PathLike[str] | bytes) -> NDArray[np.uint8]:
         NoAlphaError: the picture has no alpha channel.
         PictureError: as ``load_picture``.
     """
-    with _opened(source) as image:
+    with _open_picture(source) as image:
         if not image.has_transparency_data:
             raise NoAlphaError(
                 f"a picture with an alpha channel at {_name(source)}",
                 f"mode {image.mode}, which has none",
                 "cut the foreground out and save it as RGBA PNG",
+                f"{_name(source)} has no alpha channel (its mode is {image.mode}).",
             )
-        if image.mode.startswith("I;16"):  # of which one level is transparent
+        if image.mode.startswith("I;16"):  # one of its levels is transparent
             alpha = np.where(np.asarray(image) == image.info["transparency"], 0, 255)
-            return _turned(np.dstack([_rgb(image), alpha.astype(np.uint8)]), image)
-        # From "La" and "RGBa", premultiplied, only this order leads to straight colours.
+            return _turn_upright(np.dstack([_convert_to_rgb(image), alpha.astype(np.uint8)]), image)
+        # "La" and "RGBa" are premultiplied; only this order gives straight colours.
         straight = image.convert("LA") if image.mode == "La" else image
-        return _turned(np.asarray(straight.convert("RGBA")), image)
+        return _turn_upright(np.asarray(straight.convert("RGBA")), image)
 
 
 def load_grey16(source: str | os.PathLike[str] | bytes) -> NDArray[np.uint16]:
     """Load a 16-bit grey picture (a disparity or depth file) as uint16 (H, W).
 
-    A PNG is never turned, whatever its EXIF orientation; a TIFF is, as Pillow reads it.
+    The EXIF orientation of a PNG is ignored; Pillow applies that of a TIFF.
 
     Raises:
         PictureError: as ``load_picture``, or the file is not 16-bit grey.
     """
-    with _opened(source) as image:
+    with _open_picture(source) as image:
         if not image.mode.startswith("I;16"):
             raise PictureError(
                 f"a 16-bit grey picture at {_name(source)}",
@@ -139,8 +140,8 @@ def encode_png(array: NDArray[Any], compression: int | None = None) -> bytes:
 
     Args:
         compression: zlib's level, 0 to 9, with each row coded as its difference from the one
-            above. On disparity and photos that halves the time or saves a quarter of the bytes
-            against OpenCV's own choice, which is taken if this is left out.
+            above; OpenCV's own choice if left out. On disparity and photos that halves the time
+            or saves a quarter of the bytes against OpenCV's choice.
 
     Raises:
         PictureError: an array of another kind.
@@ -159,10 +160,10 @@ def encode_png(array: NDArray[Any], compression: int | None = None) -> bytes:
     options: list[int] = []
     if compression is not None:
         options = [cv2.IMWRITE_PNG_COMPRESSION, compression]
-        # Naming a filter resets the strategy, and the other way round: the filter is named last.
+        # Each of strategy and filter resets the other: the filter has to come last.
         options += [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_DEFAULT]
         options += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
-    return _encoded(".png", array, options)
+    return _encode(".png", array, options)
 
 
 def encode_jpeg(array: NDArray[np.uint8], quality: int) -> bytes:
@@ -176,10 +177,10 @@ def encode_jpeg(array: NDArray[np.uint8], quality: int) -> bytes:
     else:
         _check_array(array)
         stored = _as_uint8(cv2.cvtColor(array, cv2.COLOR_RGB2BGR))
-    return _encoded(".jpg", stored, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return _encode(".jpg", stored, [cv2.IMWRITE_JPEG_QUALITY, quality])
 
 
-def _encoded(suffix: str, array: NDArray[Any], options: list[int]) -> bytes:
+def _encode(suffix: str, array: NDArray[Any], options: list[int]) -> bytes:
     done, data = cv2.imencode(suffix, array, options)
     if not done:
         raise PictureError(
@@ -222,12 +223,12 @@ def decode_png(data: bytes) -> NDArray[Any]:
 
 
 def bands(height: int, width: int) -> Iterator[slice]:
-    """Rows of a picture, about a quarter of a million pixels at a time.
+    """Slices of a picture's rows, about a quarter of a million pixels each.
 
-    What is worked out pixel by pixel then needs little memory beside its result, and stays in the
-    processor's caches.
+    A calculation in bands needs little memory beside its result, and stays in the processor's
+    caches.
     """
-    rows = max(1, _BAND // max(1, width))
+    rows = max(1, _BAND_PIXELS // max(1, width))
     for top in range(0, height, rows):
         yield slice(top, min(top + rows, height))
 
@@ -235,7 +236,7 @@ def bands(height: int, width: int) -> Iterator[slice]:
 def resize(array: _Array, height: int, width: int) -> _Array:
     """Resize (H, W) or (H, W, C): area means where a side shrinks, bilinear where it grows.
 
-    The colour of straight RGBA must be premultiplied first, see ``resize_cutout``.
+    Straight RGBA has to be premultiplied first, see ``resize_cutout``.
     """
     if array.shape[:2] == (height, width):
         return array
@@ -253,7 +254,7 @@ def resize(array: _Array, height: int, width: int) -> _Array:
 def resize_disparity(
     disparity: NDArray[np.float32], height: int, width: int
 ) -> NDArray[np.float32]:
-    """Resize (H, W) by taking the nearest pixel: a mean across an edge is the depth of nothing."""
+    """Resize (H, W) by nearest pixel: a mean across an edge would be the depth of no object."""
     return np.asarray(
         cv2.resize(disparity, (width, height), interpolation=cv2.INTER_NEAREST_EXACT),
         np.float32,
@@ -268,20 +269,20 @@ def shrink_disparity(disparity: NDArray[np.float32], side: int) -> NDArray[np.fl
 
 
 def premultiply(cutout: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Straight RGBA uint8 (H, W, 4) as colour times alpha and alpha, float32 in [0, 255]."""
+    """Premultiply straight RGBA uint8 (H, W, 4): colour times alpha, float32 in [0, 255]."""
     alpha = cutout[..., 3:].astype(np.float32)
     return np.concatenate([cutout[..., :3] * (alpha / np.float32(255)), alpha], axis=2)
 
 
 def resize_cutout(cutout: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Resize straight RGBA uint8 (H, W, 4) without the colour of transparent pixels bleeding in.
+    """Resize straight RGBA uint8 (H, W, 4) so that the colour of transparent pixels has no effect.
 
-    Colours are premultiplied, resized and divided by the resized alpha again; where that is
-    zero, the colour is black.
+    Colours are premultiplied, resized and divided by the resized alpha; they are black where that
+    is zero.
     """
     if cutout.shape[:2] == (height, width):
         return cutout
-    # A plane at a time: as floats, a photo's planes together would take half a gigabyte.
+    # One plane at a time: a photo's planes together, as floats, would take half a gigabyte.
     shrunk = (min(height, cutout.shape[0]), min(width, cutout.shape[1]))
     planes = [
         resize(np.multiply(cutout[..., channel], cutout[..., 3], dtype=np.float32), *shrunk)
@@ -300,7 +301,7 @@ def grey_picture(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def grid(cells: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
-    """Cells of one size (h, w, 3) in rows of ``columns``, the last one filled up with white."""
+    """Cells of one size (h, w, 3) in rows of ``columns``; the last row is filled with white."""
     missing = [np.full_like(cells[0], 255)] * (-len(cells) % columns)
     full = [*cells, *missing]
     rows = [np.hstack(full[at : at + columns]) for at in range(0, len(full), columns)]
@@ -308,9 +309,9 @@ def grid(cells: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
 
 
 @contextlib.contextmanager
-def _opened(source: str | os.PathLike[str] | bytes | Image.Image) -> Iterator[Image.Image]:
-    """The decoded first frame; whatever a damaged file makes Pillow raise is a PictureError."""
-    with _header(source) as image:
+def _open_picture(source: str | os.PathLike[str] | bytes | Image.Image) -> Iterator[Image.Image]:
+    """The decoded first frame of a source; all of Pillow's errors become a PictureError."""
+    with _open_header(source) as image:
         try:
             image.load()
         except Exception as error:  # Pillow raises nearly any type on damaged data.
@@ -319,8 +320,8 @@ def _opened(source: str | os.PathLike[str] | bytes | Image.Image) -> Iterator[Im
 
 
 @contextlib.contextmanager
-def _header(source: str | os.PathLike[str] | bytes | Image.Image) -> Iterator[Image.Image]:
-    """The picture of a source with only its header read, within the size limit."""
+def _open_header(source: str | os.PathLike[str] | bytes | Image.Image) -> Iterator[Image.Image]:
+    """A source's picture, checked for its size, of which only the header is read."""
     name = _name(source)
     if isinstance(source, Image.Image):
         _check_size(source, name)
@@ -328,8 +329,8 @@ def _header(source: str | os.PathLike[str] | bytes | Image.Image) -> Iterator[Im
         return
     with contextlib.ExitStack() as stack:
         try:
-            stream = stack.enter_context(_stream(source, name))
-            with _header_lock, warnings.catch_warnings():
+            stream = stack.enter_context(_open_stream(source, name))
+            with _open_lock, warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 image = stack.enter_context(Image.open(stream, formats=_FORMATS))
         except PictureError:
@@ -342,7 +343,7 @@ def _header(source: str | os.PathLike[str] | bytes | Image.Image) -> Iterator[Im
         yield image
 
 
-def _stream(source: str | os.PathLike[str] | bytes, name: str) -> IO[bytes]:
+def _open_stream(source: str | os.PathLike[str] | bytes, name: str) -> IO[bytes]:
     if isinstance(source, bytes):
         if not source:
             raise PictureError("the bytes of a picture", "no bytes", _READ_REMEDY)
@@ -350,7 +351,8 @@ def _stream(source: str | os.PathLike[str] | bytes, name: str) -> IO[bytes]:
     file = open_file(source)
     if os.fstat(file.fileno()).st_size == 0:
         file.close()
-        raise PictureError(f"a picture file at {name}", "an empty file", _READ_REMEDY)
+        got = "an empty file"
+        raise PictureError(f"a picture file at {name}", got, _READ_REMEDY, f"{name} is {got}.")
     return file
 
 
@@ -385,11 +387,12 @@ def _too_large(name: str, got: str) -> TooLargeError:
 def _unreadable(name: str, error: Exception) -> PictureError:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
     if isinstance(error, UnidentifiedImageError):
-        reason = "a file of no known picture format, or a damaged one"
-    return PictureError(f"a readable picture at {name}", reason, _READ_REMEDY)
+        reason = "its format is unknown, or it is damaged"
+    problem = f"{name} cannot be read as a picture: {reason}."
+    return PictureError(f"a readable picture at {name}", reason, _READ_REMEDY, problem)
 
 
-def _rgb(image: Image.Image) -> NDArray[np.uint8]:
+def _convert_to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode.startswith("I;16"):
         grey = (np.asarray(image) >> 8).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
@@ -401,13 +404,13 @@ def _rgb(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode == "La":
         image = image.convert("LA")
     elif image.mode in ("P", "PA", "RGBa"):
-        # By way of RGBA: the colours stay the stored, straight ones.
+        # Through RGBA, which keeps the stored, straight colours.
         image = image.convert("RGBA")
     return np.asarray(image.convert("RGB"))
 
 
-def _turned(array: NDArray[np.uint8], image: Image.Image) -> NDArray[np.uint8]:
-    """Undo the camera's turn: EXIF orientation 1 to 8 (CIPA DC-008, tag 0x0112)."""
+def _turn_upright(array: NDArray[np.uint8], image: Image.Image) -> NDArray[np.uint8]:
+    """Turn the pixels upright by EXIF orientation 1 to 8 (CIPA DC-008, tag 0x0112)."""
     try:
         orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
     except Exception:  # noqa: BLE001 - a damaged EXIF block does not make the pixels unusable.
@@ -423,7 +426,7 @@ def _turned(array: NDArray[np.uint8], image: Image.Image) -> NDArray[np.uint8]:
 
 def _check_array(array: NDArray[Any]) -> None:
     if isinstance(array, np.ma.MaskedArray):
-        raise PictureError("a picture whose pixels are all known", "a masked array", "fill it")
+        raise PictureError("a picture without masked pixels", "a masked array", "fill it")
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
         raise PictureError(
             "a uint8 RGB array of shape (H, W, 3)",

@@ -1,4 +1,4 @@
-"""One writer to a dataset folder at a time, whatever becomes of the one before."""
+"""A lock on a dataset folder: one writer at a time, and a killed one does not keep it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,13 @@ else:
 
 LOCK_FILE: Final = ".lock"
 
-# The workers of a killed run hold its lock until they notice, some milliseconds later.
-_ORPHAN_SECONDS: Final = 10.0
+_ORPHAN_SECONDS: Final = 10.0  # the workers of a killed run hold its lock until they notice
 
 
 class HeldLock:
-    """A lock that this process holds. Sent to a child process, the child holds it as well.
+    """A lock that this process holds; a child process that it is sent to holds it too.
 
-    So the lock outlives a killed parent for as long as one of its workers could still write.
+    The lock thus outlives a killed parent for as long as one of its workers could still write.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -45,9 +44,9 @@ class HeldLock:
 
 @contextlib.contextmanager
 def writer_lock(folder: Path) -> Iterator[HeldLock]:
-    """Hold ``folder/.lock``, in which our process number stands; gone when the block ends.
+    """Hold ``folder/.lock``, a file with our process number, until the block ends.
 
-    The operating system holds the lock, so that a killed run's is free at once.
+    The operating system keeps the lock, so a killed run's lock is free at once.
 
     Raises:
         StorageError: another run writes there, or the folder cannot be written.
@@ -56,14 +55,18 @@ def writer_lock(folder: Path) -> Iterator[HeldLock]:
     try:
         descriptor = _acquire(path)
     except OSError as error:
+        reason = error.strerror or str(error)
         raise StorageError(
-            f"a lock file at {path}", error.strerror or str(error), "choose another output folder"
+            f"a lock file at {path}",
+            reason,
+            "choose another output folder",
+            f"The lock file {path} cannot be made: {reason}.",
         ) from error
     try:
         yield HeldLock(descriptor)
     finally:
-        # Removed while it is held: who waits for it then holds a file without a name, and tries
-        # again. (Where open files cannot be removed, it stays.)
+        # Removed while it is held: a waiting run then locks a file without a name, and tries
+        # again. (Where open files cannot be removed, the file stays.)
         with contextlib.suppress(OSError):
             path.unlink()
         os.close(descriptor)
@@ -79,7 +82,7 @@ def _acquire(path: Path) -> int:
                     os.ftruncate(descriptor, 0)
                     os.write(descriptor, f"{os.getpid()}\n".encode())
                     return descriptor
-                os.close(descriptor)  # its writer has ended, and taken the name along
+                os.close(descriptor)  # its writer has ended, and removed the name
                 continue
             os.lseek(descriptor, 0, os.SEEK_SET)
             holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
@@ -91,7 +94,8 @@ def _acquire(path: Path) -> int:
             raise StorageError(
                 f"no other run writing to {path.parent}",
                 f"process {holder or 'unknown'}, which does",
-                "wait for it, or stop it; what it has finished is kept",
+                "wait for that run or stop it: its finished work is kept",
+                f"Another run (process {holder or 'unknown'}) is writing to {path.parent}.",
             )
         time.sleep(0.02)
 
@@ -101,7 +105,7 @@ def _try_lock(descriptor: int) -> bool:
         if sys.platform != "win32":
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         else:
-            # A byte beyond the text, since others cannot read what is locked here.
+            # A byte beyond the text, since other processes cannot read a locked byte.
             os.lseek(descriptor, 1 << 20, os.SEEK_SET)
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
             os.lseek(descriptor, 0, os.SEEK_SET)
@@ -111,7 +115,7 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def _same_file(descriptor: int, path: Path) -> bool:
-    """Whether the locked file still has its name; a run that ended meanwhile has removed it."""
+    """Whether the locked file still has its name, which a run that ends removes."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
@@ -119,7 +123,7 @@ def _same_file(descriptor: int, path: Path) -> bool:
 
 
 def _alive(holder: str) -> bool:
-    """Whether the process of that number runs; an unreadable number is taken for one that ended."""
+    """Whether the process of that number runs; an unreadable number counts as one that ended."""
     if os.name != "posix" or not holder.isdecimal() or int(holder) < 1:
         return os.name != "posix"
     try:

@@ -1,8 +1,8 @@
-"""What is good: every figure this package reports, with the source of its definition.
+"""Every quality figure that this package reports, with the source of its definition.
 
-All functions judge one picture and return plain floats by name. A figure that is undefined on a
-picture (the Dice of an empty target, contours of a flat depth map) is absent rather than guessed;
-`MetricMean` averages each name over the pictures that have it.
+Each function judges one picture and returns floats by name. A figure that is undefined on a
+picture (the Dice of an empty target, contours of a flat depth map) is absent; `MetricMean` averages
+each name over the pictures that have it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BOUNDARY_TOLERANCE_AT_224 = 2  # px
 SILOG_LAMBDA = 0.85
 _ORDINAL_PAIRS = 3000
 _ORDINAL_SEED = 2026
-_ORDINAL_MARGIN = 0.02  # disparity; nearer than this, "which is nearer" has no answer worth a mark
+_ORDINAL_MARGIN = 0.02  # disparity; a smaller difference has no clear order
 _CONTOUR_RATIOS = np.linspace(1.05, 1.25, 10)
 _BOOTSTRAP_DRAWS = 1000
 
@@ -59,7 +59,7 @@ def mask_metrics(pred_alpha: NDArray[Any], target_alpha: NDArray[Any]) -> dict[s
 
 
 def alpha_metrics(pred_alpha: NDArray[Any], target_alpha: NDArray[Any]) -> dict[str, float]:
-    """Errors of the soft matte over the whole picture (there is no trimap).
+    """Errors of the soft matte over all pixels (there is no trimap).
 
     After Rhemann et al., "A Perceptually Motivated Online Benchmark for Image Matting" (CVPR
     2009), with the constants of the benchmark's published code: the gradient error uses first
@@ -89,7 +89,7 @@ def alpha_metrics(pred_alpha: NDArray[Any], target_alpha: NDArray[Any]) -> dict[
 def depth_metrics(
     pred_depth_m: NDArray[Any], target_depth_m: NDArray[Any], valid: NDArray[np.bool_]
 ) -> dict[str, float]:
-    """Errors of a depth map; bring `depth.depth_from_disparity_aligned`'s or a metric one.
+    """Errors of a depth map, metric or of `depth.depth_from_disparity_aligned`.
 
     AbsRel, SqRel, RMSE, RMSE log and the share of pixels with max(p/t, t/p) < 1.25^k: Eigen et
     al., "Depth Map Prediction from a Single Image using a Multi-Scale Deep Network" (NIPS 2014).
@@ -156,8 +156,8 @@ def disparity_metrics(
     Args:
         pred_disparity: (H, W), any scale and shift.
         target_disparity: (H, W) in [0,1]; NaN is invalid.
-        region: bool (H, W), where to judge; everywhere by default. The fit is always on the
-            whole picture, so that a misplaced object is not excused.
+        region: bool (H, W), the pixels to judge; all by default. The fit always uses all
+            pixels, so that a misplaced object counts as an error.
 
     Returns:
         The three above; each absent where undefined (no window, pair or contour in the region).
@@ -208,10 +208,10 @@ def ordinal_accuracy(
 def depth_dice(pred_disparity: NDArray[Any], target_disparity: NDArray[Any]) -> dict[str, float]:
     """The 'depth Dice' of the prior work, 2 sum(pt) / (sum p + sum t): for parity only.
 
-    It rewards bright maps, so it never stands alone: beside it what a perfect prediction scores,
-    sum(t^2) / sum(t); an all-white picture; and the maximum over all pictures, which is binary
-    (the score is a ratio of functions linear in p, so its maximum is white where t exceeds a
-    threshold; all thresholds are tried).
+    The score rewards bright maps, so three others are reported with it: that of a perfect
+    prediction, sum(t^2) / sum(t); that of an all-white picture; and the maximum over all pictures.
+    The best picture is binary (the score is a ratio of functions linear in p, so it is white where
+    t exceeds a threshold), and all thresholds are tried.
 
     Args:
         pred_disparity, target_disparity: (H, W) in [0,1]; NaN in the target is left out.
@@ -236,7 +236,7 @@ def depth_dice(pred_disparity: NDArray[Any], target_disparity: NDArray[Any]) -> 
 
 
 class MetricMean:
-    """Collects figures picture by picture; every value is kept, for intervals and rankings."""
+    """The figures of many pictures; every value is kept, for intervals and rankings."""
 
     def __init__(self) -> None:
         """Start with no picture."""
@@ -247,7 +247,7 @@ class MetricMean:
         return len(self._pictures)
 
     def add(self, figures: Mapping[str, float]) -> None:
-        """Take the figures of one more picture; names may differ between pictures."""
+        """Add the figures of one picture; names may differ between pictures."""
         self._pictures.append(dict(figures))
 
     def values(self, name: str) -> NDArray[np.float64]:
@@ -268,15 +268,15 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Percentile interval of the mean under resampling of assets, not of pictures.
 
-    Pictures that share an asset are not independent. Each kind of asset is drawn again with
-    replacement on its own and a picture counts as often as the product of its assets' draws: the
-    pigeonhole bootstrap of Owen (Annals of Applied Statistics, 2007), 1000 draws.
+    Pictures that share an asset are not independent. So the assets of each kind are resampled with
+    replacement, and a picture counts as often as the product of its assets' draws: the pigeonhole
+    bootstrap of Owen (Annals of Applied Statistics, 2007), with 1000 draws.
 
     Args:
         values: one per picture; NaN is left out.
         groups: for every kind of asset, the asset of each picture, e.g. [cutout ids, background
-            ids]. A kind with one asset adds no spread: its share of the doubt is unknown.
-        seed: of the draws.
+            ids]. A kind with one asset adds no spread, though it would with more.
+        seed: seed of the draws.
         confidence: share of the draws inside the interval.
 
     Returns:
@@ -326,7 +326,7 @@ def _boundary_f(pred: NDArray[np.bool_], target: NDArray[np.bool_]) -> float:
     pred_boundary, target_boundary = _inner_boundary(pred), _inner_boundary(target)
     n_pred, n_target = cv2.countNonZero(pred_boundary), cv2.countNonZero(target_boundary)
     if n_pred == 0 or n_target == 0:
-        # Without a boundary a mask is all of the frame or nothing, which do not agree.
+        # A mask without a boundary fills the frame or is empty; the two do not agree.
         return float(np.array_equal(pred, target))
     near_target, near_pred = cv2.dilate(target_boundary, disc), cv2.dilate(pred_boundary, disc)
     precision = cv2.countNonZero(cv2.bitwise_and(pred_boundary, near_target)) / n_pred
@@ -338,7 +338,7 @@ def _inner_boundary(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Mask pixels with a neighbour, of four, outside the mask and inside the frame."""
     filled = mask.astype(np.uint8)
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    # OpenCV's default border for erosion counts as mask, so the frame makes no boundary.
+    # For an erosion OpenCV counts pixels outside the frame as mask: the frame is no boundary.
     return np.asarray(filled - cv2.erode(filled, cross), np.uint8)
 
 
@@ -404,7 +404,7 @@ def _contour_f1(
     scores, weights = [], []
     for ratio in _CONTOUR_RATIOS:
         limit = math.log(ratio)
-        # the four directions of the source are the two signs of the two axes
+        # the paper's four directions are the two signs of the two axes
         pred_signs = (pred_steps > limit).astype(np.int8) - (pred_steps < -limit)
         target_signs = (target_steps > limit).astype(np.int8) - (target_steps < -limit)
         n_target = np.count_nonzero(target_signs)
@@ -420,7 +420,7 @@ def _neighbour_log_ratios(
     disparity: NDArray[np.float64], region: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
     """ln of the ratio of all horizontal and vertical neighbours, both inside the region."""
-    # Sky has disparity 0: it is taken to be a thousand times as far as the nearest point.
+    # The sky's disparity of 0 counts as a thousand times as far as the nearest point.
     logs = np.log(np.maximum(disparity, 1e-3))
     across, down = np.diff(logs, axis=1), np.diff(logs, axis=0)
     return np.concatenate([across[region[:, 1:] & region[:, :-1]], down[region[1:] & region[:-1]]])

@@ -1,4 +1,4 @@
-"""Worker processes that Ctrl-C finds ready however early it comes, and that outlive no parent."""
+"""Worker processes that handle Ctrl-C from their first instant, and end with their parent."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ _T = TypeVar("_T")
 
 
 class WorkerPool(ProcessPoolExecutor):
-    """Spawned processes that are born with Ctrl-C blocked, and end as soon as their parent has.
+    """A pool of spawned processes that start with Ctrl-C blocked, and end when their parent does.
 
-    A terminal sends it to all processes, also to those that still import and would end in a
-    traceback. What they do at Ctrl-C is their initializer's to say: ``ignore_ctrl_c`` or
-    ``end_at_ctrl_c``.
+    A terminal sends Ctrl-C to every process. One that is still importing would print a traceback.
+    The pool's initializer says what happens at Ctrl-C: ``ignore_ctrl_c`` or ``end_at_ctrl_c``.
     """
 
     def __init__(
@@ -32,66 +31,66 @@ class WorkerPool(ProcessPoolExecutor):
         super().__init__(
             processes,
             mp_context=multiprocessing.get_context("spawn"),
-            initializer=_begin,
+            initializer=_start_worker,
             initargs=(initializer, initargs),
         )
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
-        """As ``ProcessPoolExecutor``; it is here, and in ``map`` by way of it, that they start."""
-        with _ctrl_c_later():
+        """As in ``ProcessPoolExecutor``. Processes start here; ``map`` calls this too."""
+        with _delay_ctrl_c():
             return super().submit(fn, *args, **kwargs)
 
 
-def _begin(initializer: Callable[..., object], initargs: tuple[Any, ...]) -> None:
-    """Start a worker process, which is not to outlive a parent that was killed."""
+def _start_worker(initializer: Callable[..., object], initargs: tuple[Any, ...]) -> None:
+    """Begin a worker process that ends with its parent, even if the parent is killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    threading.Thread(target=_exit_with_parent, args=(parent.sentinel,), daemon=True).start()
     initializer(*initargs)
 
 
-def _end_with(sentinel: int) -> None:
-    """End this process as soon as its parent has: nobody else would end it."""
+def _exit_with_parent(sentinel: int) -> None:
+    """End this process as soon as its parent has ended."""
     wait([sentinel])
     os._exit(1)
 
 
 def ignore_ctrl_c() -> None:
-    """In a worker process: leave it to the parent, which says when to stop."""
+    """In a worker process: ignore Ctrl-C, since the parent says when to stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def end_at_ctrl_c() -> None:
-    """In a worker process: end at once and without a word, also if Ctrl-C came before this."""
+    """In a worker process: end silently at Ctrl-C, also if it delayed before this call."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 @contextlib.contextmanager
-def _ctrl_c_later() -> Iterator[None]:
-    """Block Ctrl-C for processes that start inside, and hold it back in this one until the end.
+def _delay_ctrl_c() -> Iterator[None]:
+    """Block Ctrl-C in processes that start inside the block, and delay it here until the end.
 
-    The mask goes over to new processes. The pool's queues have started multiprocessing's resource
-    tracker before, whose start would lift it. For this process the mask is not enough, since
-    threads of numerical libraries take the signal in its stead: a new process whose parent is
-    interrupted before it has been told what to do complains as well.
+    New processes inherit the signal mask. (Starting multiprocessing's resource tracker would reset
+    it, but the pool's queues have started the tracker before.) In this process the mask is not
+    enough, since threads of numerical libraries may take the signal. It has to be delayed, because
+    a new process fails with a traceback if its parent is interrupted before it has sent the task.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    came: list[int] = []
+    delayed: list[int] = []
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     handler = signal.getsignal(signal.SIGINT)
-    swap = callable(handler) and threading.current_thread() is threading.main_thread()
+    replaces_handler = callable(handler) and threading.current_thread() is threading.main_thread()
     try:
-        if swap:
-            signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+        if replaces_handler:
+            signal.signal(signal.SIGINT, lambda number, _: delayed.append(number))
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # what is pending comes here
-        if swap:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)  # a pending signal arrives here
+        if replaces_handler:
             signal.signal(signal.SIGINT, handler)
-        if came:
+        if delayed:
             signal.raise_signal(signal.SIGINT)
