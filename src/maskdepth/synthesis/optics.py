@@ -1,4 +1,4 @@
-"""Pixels of effects: shadows, reflections, colours, motion, light, a moved plate, noise, codecs."""
+"""Effects on pixels: shadows, reflections, colours, motion, light, a moved plate, noise, codecs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from maskdepth.synthesis.recipes import Recipe
 
 _PATTERN_KEY: Final = 2026
 _PICTURE_NOISE, _PLATE_NOISE = 1, 2
-SHADOW_REACH: Final = 2.5  # sigmas at which a shadow ends
-DEFOCUS_REACH: Final = 3.0  # sigmas at which an object out of focus ends
-LEAST_HALVED: Final = 3.0  # sigma, px, from which a blur is done at half the size
+_SHADOW_REACH: Final = 2.5  # sigmas at which a shadow ends
+_DEFOCUS_REACH: Final = 3.0  # sigmas at which an object out of focus ends
+_MIN_HALVED: Final = 3.0  # sigma, px, from which a blur works at half the size
 _MID_GREY: Final = 128.0
 # ``hueRotate`` and ``saturate`` of W3C, "Filter Effects Module Level 1", section feColorMatrix:
-# every colour's grey, and what a quarter turn about the grey axis makes of the rest.
+# the grey of every colour, and what a quarter turn about the grey axis makes of the rest.
 _GREY: Final = np.array([[0.213, 0.715, 0.072]] * 3)
 _QUARTER_TURN: Final = np.array(
     [[-0.213, -0.715, 0.928], [0.143, 0.140, -0.283], [-0.787, 0.715, 0.072]]
@@ -36,13 +36,13 @@ def cast_shadow(
     """Darken a picture, in place, by an object's shadow.
 
     Args:
-        alpha: (h, w) of the object's visible part.
-        top, left: of that part in the picture, px.
-        foot: the picture's row below the lowest one of the outline, px: soft edges reach below it.
+        alpha: alpha (h, w) of the object's part in the frame.
+        top, left: place of that part in the picture, px.
+        foot: row of the picture below the object's lowest one; soft edges reach below it.
     """
     height, width = foot - top, alpha.shape[1]
     below = len(alpha) - height
-    reach = int(np.ceil(SHADOW_REACH * shadow.sigma_px))
+    reach = int(np.ceil(_SHADOW_REACH * shadow.sigma_px))
     aside = shadow.lean * height
     asides = (0.0, aside, -shadow.lean * below)
     # The outline's place in the picture before the blur; its foot stays where it is.
@@ -68,13 +68,10 @@ def cast_shadow(
     part = picture[low_y:high_y, low_x:high_x]
     light = cv2.merge([1 - dark] * 3)
     if shadow.blueness:
-        light = np.maximum(light, 0) ** shadow_powers(np.float32(shadow.blueness))
+        blueness = np.float32(shadow.blueness)
+        powers = np.stack([1 + blueness, np.ones_like(blueness), 1 - blueness], axis=-1)
+        light = np.maximum(light, 0) ** powers
     part[:] = cv2.multiply(part, light, dtype=cv2.CV_8U)
-
-
-def shadow_powers(blueness: Floats | np.float32) -> Floats:
-    """Powers (..., 3) of what shadows (...) leave of the light, for red, green and blue."""
-    return np.stack([1 + blueness, np.ones_like(blueness), 1 - blueness], axis=-1)
 
 
 def reflect(
@@ -83,10 +80,10 @@ def reflect(
     """Paint an object upside down below its foot, fading, in place.
 
     Args:
-        colour: (h, w, 3) premultiplied, 0..255, of what is visible above the foot.
-        alpha: (h, w).
-        foot: the picture's row that this part ends at.
-        left: of the part in the picture, px.
+        colour: premultiplied colour (h, w, 3), 0..255, of the object above its foot.
+        alpha: its alpha (h, w).
+        foot: row of the picture below the object's lowest one.
+        left: left edge of the object in the picture, px.
     """
     rows = min(len(alpha), len(picture) - foot)
     if rows <= 0:
@@ -99,28 +96,19 @@ def reflect(
 
 
 def recolour(colour: Floats, alpha: Floats, change: Recolour) -> Floats:
-    """An object's premultiplied colour (h, w, 3) changed, clipped to what its alpha allows."""
-    matrix, offset = colour_map(change)
-    moved = cv2.transform(colour, matrix) + (alpha * offset)[..., None]
-    return np.asarray(np.clip(moved, 0, alpha[..., None] * 255), np.float32)
-
-
-def colour_map(change: Recolour) -> tuple[Floats, np.float32]:
-    """The matrix (3, 3) and the offset, of 255, that change straight colours.
-
-    In premultiplied colours the offset is to be multiplied by alpha.
-    """
+    """Change an object's premultiplied colour (h, w, 3), clipped to what its alpha allows."""
     angle = np.deg2rad(change.hue_deg)
     turned = np.cos(angle) * (np.eye(3) - _GREY) + np.sin(angle) * _QUARTER_TURN
     matrix = change.gain * change.contrast * (_GREY + change.saturation * turned)
-    offset = change.gain * (1 - change.contrast) * _MID_GREY
-    return matrix.astype(np.float32), np.float32(offset)
+    offset = np.float32(change.gain * (1 - change.contrast) * _MID_GREY)
+    moved = cv2.transform(colour, matrix.astype(np.float32)) + (alpha * offset)[..., None]
+    return np.asarray(np.clip(moved, 0, alpha[..., None] * 255), np.float32)
 
 
 def harmonise(colour: Floats, alpha: Floats, beneath: Picture, strength: float) -> Floats:
     """Move an object's premultiplied colour (h, w, 3) towards the mean of the plate beneath it.
 
-    The mean colour moves by ``strength`` of the way, as a gain a channel of at most two.
+    Each channel gets a gain, at most two, that takes the mean ``strength`` of the way.
     """
     weight = float(alpha.sum())
     if weight < 1:
@@ -132,24 +120,24 @@ def harmonise(colour: Floats, alpha: Floats, beneath: Picture, strength: float) 
 
 
 def soften(layer: Floats, kernel: Floats) -> Floats:
-    """A layer (h, w, C), 0..65535, as it is seen through a kernel; beyond it is nothing."""
-    seen = cv2.filter2D(layer, -1, kernel, borderType=cv2.BORDER_CONSTANT)
-    # Large kernels are applied by way of frequencies, which leaves a trifle too little or too much.
-    return np.asarray(np.clip(seen, 0, 65535), np.float32).reshape(layer.shape)
+    """Filter a layer (h, w, C), 0..65535, by a kernel; around the layer all is 0."""
+    soft = cv2.filter2D(layer, -1, kernel, borderType=cv2.BORDER_CONSTANT)
+    # OpenCV applies large kernels to frequencies, whose rounding can leave the range.
+    return np.asarray(np.clip(soft, 0, 65535), np.float32).reshape(layer.shape)
 
 
 def softness_kernel(effects: Effects) -> Floats | None:
-    """The square kernel, of odd side and sum 1, of objects that moved or are out of focus.
+    """The kernel of objects that moved or are out of focus: square, of odd side and sum 1.
 
-    None where they are neither.
+    None if they are neither.
     """
     if effects.motion == (0.0, 0.0) and effects.defocus == 0.0:
         return None
     kernel = np.ones((1, 1), np.float32)
     if effects.motion != (0.0, 0.0):
-        kernel = motion_kernel(effects.motion)
+        kernel = _motion_kernel(effects.motion)
     if effects.defocus > 0:
-        reach = int(np.ceil(DEFOCUS_REACH * effects.defocus))
+        reach = int(np.ceil(_DEFOCUS_REACH * effects.defocus))
         spread = cv2.getGaussianKernel(2 * reach + 1, effects.defocus)
         wide = np.pad(kernel, reach)
         border = cv2.BORDER_CONSTANT
@@ -159,8 +147,8 @@ def softness_kernel(effects: Effects) -> Floats | None:
     return kernel
 
 
-def motion_kernel(way: tuple[float, float]) -> Floats:
-    """The square kernel, of odd side and sum 1, that smears along ``way`` px."""
+def _motion_kernel(way: tuple[float, float]) -> Floats:
+    """The kernel that smears along ``way``, (dx, dy) in px."""
     reach = int(np.ceil(max(abs(way[0]), abs(way[1])) / 2)) + 1
     kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
     steps = np.linspace(-0.5, 0.5, 4 * reach + 1)
@@ -180,8 +168,8 @@ def motion_kernel(way: tuple[float, float]) -> Floats:
 
 
 def blur(array: NDArray[np.float32], sigma_px: float) -> Floats:
-    """Gaussian blur (H, W), nothing beyond the edges; wide ones at half the size."""
-    if sigma_px < LEAST_HALVED or min(array.shape) < 8:
+    """Gaussian blur of (H, W), with 0 around the edges; a wide one works at half the size."""
+    if sigma_px < _MIN_HALVED or min(array.shape) < 8:
         return np.asarray(
             cv2.GaussianBlur(array, (0, 0), sigma_px, borderType=cv2.BORDER_CONSTANT), np.float32
         )
@@ -193,18 +181,13 @@ def blur(array: NDArray[np.float32], sigma_px: float) -> Floats:
 
 def relight(picture: Picture, gains: tuple[float, float, float], offset: float) -> Picture:
     """``gain * value + offset`` for each channel, rounded and clipped."""
-    table = light_table(gains, offset)
+    levels = np.arange(256)[:, None] * np.array(gains) + offset
+    table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)  # (256, 3)
     return np.asarray(cv2.LUT(picture, table.reshape(1, 256, 3)), np.uint8)
 
 
-def light_table(gains: tuple[float, float, float], offset: float) -> Picture:
-    """What each of the 256 levels becomes in each channel, (256, 3); see ``relight``."""
-    levels = np.arange(256)[:, None] * np.array(gains) + offset
-    return np.asarray(np.clip(np.rint(levels), 0, 255), np.uint8)
-
-
 def move_plate(plate: Picture, effects: Effects) -> Picture:
-    """A plate (S, S, 3) shifted and turned about its centre; edges are mirrored."""
+    """Shift a plate (S, S, 3) and turn it about its centre; edges are mirrored."""
     # OpenCV warps four channels twice as fast as three, to the same values.
     four = cv2.cvtColor(plate, cv2.COLOR_RGB2RGBA)
     moved = _moved(four, effects, cv2.INTER_LINEAR)
@@ -212,28 +195,26 @@ def move_plate(plate: Picture, effects: Effects) -> Picture:
 
 
 def move_disparity(disparity: Floats, effects: Effects) -> Floats:
-    """A plate's disparity (S, S), moved as the plate is, without mixing neighbours."""
+    """Move a plate's disparity (S, S) like the plate, without mixing neighbours."""
     return np.asarray(_moved(disparity, effects, cv2.INTER_NEAREST), np.float32)
 
 
 def _moved(array: NDArray[Any], effects: Effects, interpolation: int) -> NDArray[Any]:
     size = len(array)
-    border = cv2.BORDER_REFLECT_101
-    matrix = plate_matrix(effects, size)
-    return cv2.warpAffine(array, matrix, (size, size), flags=interpolation, borderMode=border)
-
-
-def plate_matrix(effects: Effects, size: int) -> NDArray[np.float64]:
-    """Where a plate's pixels go, (2, 3): turned about the centre, then shifted, px."""
     centre = (size - 1) / 2
     turned = cv2.getRotationMatrix2D((centre, centre), effects.plate_angle, 1.0)
     matrix = np.asarray(turned, np.float64)
     matrix[:, 2] += effects.plate_shift
-    return matrix
+    border = cv2.BORDER_REFLECT_101
+    return cv2.warpAffine(array, matrix, (size, size), flags=interpolation, borderMode=border)
 
 
-def take(picture: Picture, recipe: Recipe, *, plate: bool) -> Picture:
-    """What the way from the lens to the reader does: light, focus, noise, resizing, JPEG."""
+def take_picture(picture: Picture, recipe: Recipe, *, plate: bool) -> Picture:
+    """Apply what happens from the lens to the file: light, focus, noise, resizing, JPEG.
+
+    Args:
+        plate: whether this is the plate, which has noise and a JPEG quality of its own.
+    """
     effects = recipe.effects
     if effects.develops:
         picture = relight(picture, *effects.development)
@@ -241,13 +222,14 @@ def take(picture: Picture, recipe: Recipe, *, plate: bool) -> Picture:
         picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), effects.blur_sigma), np.uint8)
     if recipe.noise_sigma > 0:
         size = len(picture)
-        top, left = noise_window(recipe, size, plate=plate)
-        noise = noise_pattern(size)[top : top + size, left : left + size]
+        top, left = _noise_generator(recipe, plate, 0).integers(0, size + 1, 2)
+        noise = _noise_pattern(size)[top : top + size, left : left + size]
         noise = noise * np.float32(recipe.noise_sigma)
         # One pass that rounds and saturates.
         picture = np.asarray(cv2.add(picture, noise, dtype=cv2.CV_8U), np.uint8)
     if effects.row_noise > 0:
-        rows = row_noise(recipe, len(picture), plate=plate)[:, None, None]
+        rows = _noise_generator(recipe, plate, 2).standard_normal(len(picture), np.float32)
+        rows = np.asarray(rows * effects.row_noise, np.float32)[:, None, None]
         lines = np.broadcast_to(rows, picture.shape).astype(np.float32)
         picture = np.asarray(cv2.add(picture, lines, dtype=cv2.CV_8U), np.uint8)
     if effects.scale != 1.0:
@@ -258,28 +240,16 @@ def take(picture: Picture, recipe: Recipe, *, plate: bool) -> Picture:
     return picture if quality is None else decode_jpeg(encode_jpeg(picture, quality))
 
 
-def noise_window(recipe: Recipe, size: int, *, plate: bool) -> tuple[int, int]:
-    """Top and left of the part of ``noise_pattern`` that is this picture's noise, px."""
-    top, left = _noise_generator(recipe, plate, 0).integers(0, size + 1, 2)
-    return int(top), int(left)
-
-
-def row_noise(recipe: Recipe, size: int, *, plate: bool) -> Floats:
-    """What is added to each row, (size,), of 255."""
-    rows = _noise_generator(recipe, plate, 2).standard_normal(size, np.float32)
-    return np.asarray(rows * recipe.effects.row_noise, np.float32)
-
-
 def _noise_generator(recipe: Recipe, plate: bool, kind: int) -> np.random.Generator:
     stream = (_PLATE_NOISE if plate else _PICTURE_NOISE) + kind
     return np.random.Generator(np.random.Philox(key=[recipe.noise_seed, stream]))
 
 
 @lru_cache(maxsize=2)
-def noise_pattern(size: int) -> Floats:
-    """Standard normal noise (2 size, 2 size, 3), of which every picture takes a window.
+def _noise_pattern(size: int) -> Floats:
+    """Standard normal noise (2 size, 2 size, 3), of which every picture uses a part.
 
-    Drawing it anew for each picture would take longer than all the rest of a composite.
+    New noise for each picture would take longer than all the rest of a composite.
     """
     generator = np.random.Generator(np.random.Philox(key=[_PATTERN_KEY, size]))
     return generator.standard_normal((2 * size, 2 * size, 3), np.float32)

@@ -1,6 +1,9 @@
 """The renderer: a recipe and its assets in, a labelled composite out.
 
-Deterministic: the same recipe gives the same pixels on the same OpenCV build and CPU family.
+``render`` cuts the clean plate out of the background, pastes the objects from far to near with what
+they do to their surroundings, writes each object's depth over the plate's, and lets picture and
+plate take their separate ways through the camera. Everything that happens is in the recipe: the
+same recipe gives the same pixels on the same OpenCV build and CPU family.
 """
 
 from __future__ import annotations
@@ -25,18 +28,18 @@ from maskdepth.synthesis.optics import (
     relight,
     soften,
     softness_kernel,
-    take,
+    take_picture,
 )
 from maskdepth.synthesis.placement import Placement, Standing
 from maskdepth.synthesis.recipes import Recipe
 
-# An object with less room than this between the plate beneath it and the nearest disparity
-# cannot be labelled nearer in a way a network could learn: its depth loss is masked instead.
-LEAST_ROOM: Final = 0.02
-# The plate hides an object where it is nearer by this share: labels are not exact.
-OCCLUSION_MARGIN: Final = 0.03
-FOOT_SHARE: Final = 0.03  # of the object's height: the rows that touch the ground
-AREA_FROM: Final = 1.5  # shrinking by more than this averages areas
+# Disparity between the plate beneath an object and the nearest possible. With less room the object
+# cannot be labelled nearer in a way that a network could learn; its depth loss is masked instead.
+_MIN_ROOM: Final = 0.02
+# Share by which the plate has to be nearer to hide an object: labels are not exact.
+_OCCLUSION_MARGIN: Final = 0.03
+_FOOT_SHARE: Final = 0.03  # share of the object's height that touches the ground
+_AREA_FROM: Final = 1.5  # from this factor on, pictures are shrunk by averaging areas
 
 Floats = NDArray[np.float32]
 _Array = TypeVar("_Array", bound=NDArray[Any])
@@ -50,17 +53,16 @@ class Composite:
         image: (S, S, 3) uint8 RGB, the picture.
         plate: (S, S, 3) uint8 RGB, the same scene without the objects.
         alpha: (S, S) float32 in [0, 1], of all objects together.
-        disparity: (S, S) float32 in [0, 1], near = 1, NaN where unknown; None on a background
-            without a label.
-        plate_disparity: the same for the plate.
-        object_depth: how each object's part of ``disparity``, where its alpha is above 1/2, came
-            about; one text an object of the recipe, in their order, later ones over earlier ones.
-            ``"standing"``: by its place on the ground, less what is nearer and hides it (perhaps
-            all of it); ``"nearer"``: between the 95th percentile beneath it and 1; ``"masked"``:
-            NaN, since those two lie less than `LEAST_ROOM` apart; ``"hidden"``: it has no part,
-            its box lies outside the frame. Empty where the background has no label, or where
-            ``disparity`` is a teacher's look at the whole picture.
-        recipe: what it was rendered from.
+        disparity: (S, S) float32 in [0, 1], near = 1, NaN where unknown; None if the background
+            has no label.
+        plate_disparity: disparity of the plate.
+        object_depth: where the disparity of each object comes from, in the recipe's order. It is
+            ``"standing"`` if the object stands on the ground (and what is nearer may hide it);
+            ``"nearer"`` if its disparity was drawn between the 95th percentile beneath it and 1;
+            ``"masked"`` if those two are too close to each other, so that its disparity is NaN;
+            ``"hidden"`` if its box lies outside the frame. Empty if the background has no label,
+            or if ``disparity`` is a teacher's answer to the picture.
+        recipe: the recipe that was rendered.
     """
 
     image: NDArray[np.uint8]
@@ -73,12 +75,12 @@ class Composite:
 
 
 class PlateWindow(NamedTuple):
-    """Where a clean plate comes from: a square of a picture, resized once.
+    """Where a clean plate comes from: a square of the background, resized once.
 
     Attributes:
-        level: which of the background's copies, 0 the largest.
-        left, top, side: of the square in that copy, px.
-        interpolation: OpenCV's, for ``cv2.resize`` to the composite's side.
+        level: number of the background's working copy, 0 the largest.
+        left, top, side: the square in that copy, px.
+        interpolation: OpenCV's constant for ``cv2.resize`` to the composite's side.
     """
 
     level: int
@@ -90,113 +92,103 @@ class PlateWindow(NamedTuple):
 
 @dataclass(slots=True)  # frozen ones take longer to make
 class _Layer:
-    """The visible part of an object in the frame, with its place there."""
+    """The part of an object that lies in the frame."""
 
-    rows: slice
+    rows: slice  # of the frame
     columns: slice
-    foot: int  # row of the frame below the lowest one of its outline: soft edges reach below it
+    foot: int  # row of the frame below the object's lowest one; soft edges reach below it
     colour: Floats  # (h, w, 3) premultiplied, 0..255
     alpha: Floats  # (h, w)
     relief: Floats | None  # (h, w) in [-0.5, 0.5]
 
 
 def render(recipe: Recipe, size: int, catalogue: Catalogue) -> Composite:
-    """Execute one recipe.
+    """Render one recipe.
 
     Args:
-        size: side S of the composite, px: that of the rules the recipe was drawn from.
+        size: side S of the composite, px, as in the rules that the recipe was drawn from.
+        catalogue: the pictures of the assets.
     """
     effects = recipe.effects
     plate, plate_disparity = _clean_plate(recipe, size, catalogue)
     image, alpha = plate.copy(), np.zeros((size, size), np.float32)
     disparity = None if plate_disparity is None else plate_disparity.copy()
-    depths = []
+    object_depth = []
     softness = softness_kernel(effects)
     for placement in recipe.objects:
         layer = _layer(placement, size, catalogue, softness, with_relief=disparity is not None)
         depth = "hidden"
         if layer is not None and disparity is not None and placement.standing is not None:
-            layer, depth = _stand(layer, placement.standing, disparity), "standing"
+            layer, depth = _write_standing(layer, placement.standing, disparity), "standing"
         elif layer is not None and disparity is not None:
-            depth = _put_nearer(layer, placement.nearness, disparity)
+            depth = _write_nearer(layer, placement.nearness, disparity)
         if layer is not None:
             _paste(image, plate, layer, effects)
             covered = alpha[layer.rows, layer.columns]
-            if placement is recipe.objects[0]:  # before it there is nothing
+            if placement is recipe.objects[0]:
                 covered[:] = layer.alpha
             else:
                 covered *= 1 - layer.alpha
                 covered += layer.alpha
         if disparity is not None:
-            depths.append(depth)
+            object_depth.append(depth)
     if effects.relights:
         image = relight(image, effects.gains, effects.offset)
     if effects.blur_sigma > 0:
         alpha = np.asarray(cv2.GaussianBlur(alpha, (0, 0), effects.blur_sigma), np.float32)
-    plate, plate_disparity = _perturbed(plate, plate_disparity, recipe, catalogue)
+    plate, plate_disparity = _perturb_plate(plate, plate_disparity, recipe, catalogue)
     return Composite(
-        image=take(image, recipe, plate=False),
-        plate=take(plate, recipe, plate=True),
+        image=take_picture(image, recipe, plate=False),
+        plate=take_picture(plate, recipe, plate=True),
         alpha=alpha,
         disparity=disparity,
         plate_disparity=plate_disparity,
-        object_depth=tuple(depths),
+        object_depth=tuple(object_depth),
         recipe=recipe,
     )
 
 
 def plate_window(recipe: Recipe, size: int, catalogue: Catalogue) -> PlateWindow:
-    """Where the clean plate of a recipe comes from; see ``PlateWindow``."""
-    return _plate_source(recipe, size, catalogue)[0]
-
-
-def _plate_source(
-    recipe: Recipe, size: int, catalogue: Catalogue
-) -> tuple[PlateWindow, NDArray[np.uint8]]:
-    """Where the clean plate comes from, and that copy of the background."""
+    """Where the clean plate of a recipe comes from."""
     level = catalogue.background_level(recipe.background, size / recipe.crop_side)
-    whole = catalogue.background(recipe.background, level)
-    top, left, side = crop_square(recipe, *whole.shape[:2])
-    shrinks = side > AREA_FROM * size
+    top, left, side = _crop(recipe, *catalogue.background(recipe.background, level).shape[:2])
+    shrinks = side > _AREA_FROM * size
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return PlateWindow(level, left, top, side, interpolation), whole
+    return PlateWindow(level, left, top, side, interpolation)
 
 
 def _clean_plate(
     recipe: Recipe, size: int, catalogue: Catalogue
 ) -> tuple[NDArray[np.uint8], Floats | None]:
-    """The plate and its disparity, as the scene was."""
-    window, whole = _plate_source(recipe, size, catalogue)
-    square = whole[window.top : window.top + window.side, window.left : window.left + window.side]
-    plate = cv2.resize(square, (size, size), interpolation=window.interpolation)
+    """The plate and its disparity, before anything happens to them."""
+    level, left, top, side, interpolation = plate_window(recipe, size, catalogue)
+    background = catalogue.background(recipe.background, level)
+    square = background[top : top + side, left : left + side]
+    plate = cv2.resize(square, (size, size), interpolation=interpolation)
     disparity = catalogue.disparity(recipe.background)
     if disparity is not None:
-        top, left, side = crop_square(recipe, *disparity.shape)
+        top, left, side = _crop(recipe, *disparity.shape)
         part = disparity[top : top + side, left : left + side]
         disparity = resize_disparity(part, size, size)
     return np.asarray(plate, np.uint8), disparity
 
 
-def crop_square(recipe: Recipe, height: int, width: int) -> tuple[int, int, int]:
-    """The plate's square in a copy of its background: top, left, side, px."""
+def _crop(recipe: Recipe, height: int, width: int) -> tuple[int, int, int]:
+    """The plate's square in a picture of its background: top, left, side, px."""
     side = max(1, min(round(recipe.crop_side * min(height, width)), height, width))
-    return (
-        round(recipe.crop_y * (height - side)),
-        round(recipe.crop_x * (width - side)),
-        side,
-    )
+    return round(recipe.crop_y * (height - side)), round(recipe.crop_x * (width - side)), side
 
 
-def _perturbed(
+def _perturb_plate(
     plate: NDArray[np.uint8], disparity: Floats | None, recipe: Recipe, catalogue: Catalogue
 ) -> tuple[NDArray[np.uint8], Floats | None]:
-    """The plate as it was taken at another time: with a thing that has gone since, and moved."""
+    """The plate as it was taken at another time: with an object that has gone since, and moved."""
     effects = recipe.effects
     if recipe.stale is not None:
         layer = _layer(recipe.stale, len(plate), catalogue, None, with_relief=False)
         if layer is not None:
             plate = plate.copy()
-            _over(plate, layer)
+            _blend(plate, layer)
     if effects.plate_moves:
         plate = move_plate(plate, effects)
         if disparity is not None:
@@ -214,10 +206,12 @@ def _layer(
     *,
     with_relief: bool,
 ) -> _Layer | None:
-    """A cutout at its size and place, cut to the frame; None where its box is not there.
+    """A cutout at its size and place, cut to the frame; None if its box lies outside.
 
     Args:
-        softness: what it is seen through, see ``softness_kernel``; its edges reach beyond its box.
+        softness: kernel of its motion and defocus, see ``softness_kernel``. With one, the edges
+            of the object reach beyond its box.
+        with_relief: whether its relief is needed.
     """
     height, width = placement.height, placement.width
     if not placement.shows(size):
@@ -241,8 +235,8 @@ def _layer(
     if softness is not None:
         layer = soften(layer.astype(np.float32), softness)
     layer = layer[part]
-    # Parted by OpenCV: arithmetic on three of four interleaved channels is slow.
-    # Both become float first: NumPy would do it bit by bit on the way to a product.
+    # OpenCV separates the channels, since arithmetic on three of four interleaved ones is slow.
+    # Both parts become float first, since NumPy would convert piece by piece in each product.
     colour = cv2.cvtColor(layer, cv2.COLOR_BGRA2BGR).astype(np.float32)
     alpha = layer[..., 3].astype(np.float32)
     colour *= np.float32(1 / 257)
@@ -260,8 +254,8 @@ def _layer(
 
 
 def _shrink(array: NDArray[np.uint16], height: int, width: int) -> NDArray[np.uint16]:
-    """Resize a premultiplied cutout; the catalogue's copies are near enough for bilinear."""
-    strong = array.shape[0] > AREA_FROM * height or array.shape[1] > AREA_FROM * width
+    """Resize a premultiplied cutout; mostly the catalogue's copy is near enough for bilinear."""
+    strong = array.shape[0] > _AREA_FROM * height or array.shape[1] > _AREA_FROM * width
     if strong:
         return resize(array, height, width)
     return np.asarray(cv2.resize(array, (width, height), interpolation=cv2.INTER_LINEAR), np.uint16)
@@ -270,7 +264,7 @@ def _shrink(array: NDArray[np.uint16], height: int, width: int) -> NDArray[np.ui
 def _paste(
     image: NDArray[np.uint8], plate: NDArray[np.uint8], layer: _Layer, effects: Effects
 ) -> None:
-    """Put an object into the picture, with what it does to its surroundings."""
+    """Paste an object into the picture, with its shadows and its reflection."""
     top, left = layer.rows.start, layer.columns.start
     for shadow in effects.shadows:
         cast_shadow(image, layer.alpha, top, left, layer.foot, shadow)
@@ -286,11 +280,11 @@ def _paste(
         reflect(
             image, layer.colour[above], layer.alpha[above], layer.foot, left, effects.reflection
         )
-    _over(image, layer)
+    _blend(image, layer)
 
 
-def _over(image: NDArray[np.uint8], layer: _Layer) -> None:
-    """Porter and Duff's "over" in premultiplied colour, in place, where the layer is."""
+def _blend(image: NDArray[np.uint8], layer: _Layer) -> None:
+    """Blend a layer over a picture, in place: Porter and Duff's "over", premultiplied."""
     part = image[layer.rows, layer.columns]
     beneath = part.astype(np.float32)
     beneath *= cv2.cvtColor(1 - layer.alpha, cv2.COLOR_GRAY2BGR)
@@ -298,19 +292,19 @@ def _over(image: NDArray[np.uint8], layer: _Layer) -> None:
     cv2.convertScaleAbs(beneath, dst=part)  # one pass that rounds and saturates
 
 
-def _put_nearer(layer: _Layer, nearness: float, disparity: Floats) -> str:
-    """Write the disparity of an object that stands on nothing; returns how it was labelled.
+def _write_nearer(layer: _Layer, nearness: float, disparity: Floats) -> str:
+    """Write the disparity of an object placed anywhere; returns "nearer" or "masked".
 
-    There is no contact to read a distance from, so the object only has to be nearer than what
-    it hides: between the 95th percentile of the disparity under its mask and 1, bulging by its
-    relief.
+    Without contact with the ground its distance is free, but it has to be nearer than what it
+    hides. So it lies between the 95th percentile of the disparity beneath it and 1, and its relief
+    is added.
     """
     view = disparity[layer.rows, layer.columns]
     mask = layer.alpha > 0.5
     hidden = view[mask]
     behind = _percentile_95(hidden[np.isfinite(hidden)])
     room = 1.0 - behind
-    if room < LEAST_ROOM:
+    if room < _MIN_ROOM:
         view[mask] = np.nan
         return "masked"
     relief = np.float32(0) if layer.relief is None else np.clip(layer.relief, -0.5, 0.5)
@@ -323,7 +317,7 @@ def _put_nearer(layer: _Layer, nearness: float, disparity: Floats) -> str:
 
 
 def _percentile_95(values: Floats) -> float:
-    """``np.percentile(values, 95)``, which spends longer on its options; 1 where there are none."""
+    """``np.percentile(values, 95)`` without the time that its options take; 1 for no values."""
     if not values.size:
         return 1.0
     place = 0.95 * (values.size - 1)
@@ -334,10 +328,10 @@ def _percentile_95(values: Floats) -> float:
     return below + (above - below) * (place - low)
 
 
-def _stand(layer: _Layer, standing: Standing, disparity: Floats) -> _Layer:
-    """Write the disparity of an object on the ground; returns what can be seen of it.
+def _write_standing(layer: _Layer, standing: Standing, disparity: Floats) -> _Layer:
+    """Write the disparity of an object on the ground; returns its visible part.
 
-    What is nearer than the object, by a margin, hides it: the plate, and objects before it.
+    The plate, or another object, hides it where it is nearer by a margin.
     """
     view = disparity[layer.rows, layer.columns]
     rows = np.arange(layer.rows.start, layer.rows.stop, dtype=np.float32)[:, None]
@@ -346,7 +340,7 @@ def _stand(layer: _Layer, standing: Standing, disparity: Floats) -> _Layer:
         depth = standing.bulge * (layer.relief - _foot_relief(layer))
         own = own / (1 - np.clip(depth, -0.9, 0.9))
     own = np.clip(np.broadcast_to(own, view.shape), 0, 1).astype(np.float32)
-    hides = (view > own * (1 + OCCLUSION_MARGIN)).astype(np.float32)
+    hides = (view > own * (1 + _OCCLUSION_MARGIN)).astype(np.float32)
     if hides.any():
         shown = 1 - np.asarray(cv2.blur(hides, (3, 3)), np.float32)
         layer = replace(layer, colour=layer.colour * shown[..., None], alpha=layer.alpha * shown)
@@ -355,11 +349,11 @@ def _stand(layer: _Layer, standing: Standing, disparity: Floats) -> _Layer:
 
 
 def _foot_relief(layer: _Layer) -> float:
-    """The relief (mean) of the rows that touch the ground."""
+    """Mean relief of the rows that touch the ground."""
     assert layer.relief is not None
     mask = layer.alpha > 0.5
     rows = np.flatnonzero(mask.any(axis=1))
     if not rows.size:
         return 0.0
-    first = max(rows[-1] - int(FOOT_SHARE * len(mask)), 0)
+    first = max(rows[-1] - int(_FOOT_SHARE * len(mask)), 0)
     return float(layer.relief[first:][mask[first:]].mean())

@@ -1,4 +1,7 @@
-"""What recipes are drawn from: ranges and probabilities, the frozen benchmark, ready-made plans."""
+"""The rules of recipes: ranges and probabilities, the frozen benchmark and the plans.
+
+Every sample draws its choices from the ranges in its ``RecipeRules``; both ends belong to a range.
+"""
 
 from __future__ import annotations
 
@@ -13,92 +16,92 @@ from maskdepth.errors import ConfigError
 Range = tuple[float, float]
 
 
-def _between(least: float, most: float) -> AfterValidator:
-    """That a range, inclusive, the lower end first, lies within bounds."""
+def _within(lowest: float, highest: float) -> AfterValidator:
+    """Checks that both ends of a range lie within bounds, the lower one first."""
 
     def check(ends: Range) -> Range:
         low, high = ends
-        if not least <= low <= high <= most:
-            raise ValueError(f"{least:g} <= low <= high <= {most:g}")
+        if not lowest <= low <= high <= highest:
+            raise ValueError(f"two numbers from {lowest:g} to {highest:g}, the lower one first")
         return ends
 
     return AfterValidator(check)
 
 
-Shares = Annotated[Range, _between(0, 1)]
-Levels = Annotated[Range, _between(0, 255)]
-SignedLevels = Annotated[Range, _between(-255, 255)]
-Factors = Annotated[Range, _between(0, 16)]
-Heights = Annotated[Range, _between(0, 100)]
-ContactHeights = Annotated[Range, _between(0.01, 100)]
-Leans = Annotated[Range, _between(-10, 10)]
-Stops = Annotated[Range, _between(-16, 16)]
-Scales = Annotated[Range, _between(0.02, 1)]
-Crops = Annotated[Range, _between(0.01, 1)]
-Qualities = Annotated[Range, _between(1, 100)]
-Sigmas = Annotated[Range, _between(0, 64)]
-ShadowSigmas = Annotated[Range, _between(0.1, 256)]
-Ways = Annotated[Range, _between(0, 256)]
-Distances = Annotated[Range, _between(0, 4096)]
-SignedDistances = Annotated[Range, _between(-4096, 4096)]
-Sides = Annotated[Range, _between(0, 16384)]
+Shares = Annotated[Range, _within(0, 1)]
+Levels = Annotated[Range, _within(0, 255)]
+SignedLevels = Annotated[Range, _within(-255, 255)]
+Factors = Annotated[Range, _within(0, 16)]
+Heights = Annotated[Range, _within(0, 100)]
+ContactHeights = Annotated[Range, _within(0.01, 100)]
+Leans = Annotated[Range, _within(-10, 10)]
+Stops = Annotated[Range, _within(-16, 16)]
+Scales = Annotated[Range, _within(0.02, 1)]
+Crops = Annotated[Range, _within(0.01, 1)]
+Qualities = Annotated[Range, _within(1, 100)]
+Sigmas = Annotated[Range, _within(0, 64)]
+ShadowSigmas = Annotated[Range, _within(0.1, 256)]
+Ways = Annotated[Range, _within(0, 256)]
+Distances = Annotated[Range, _within(0, 4096)]
+SignedDistances = Annotated[Range, _within(-4096, 4096)]
+Sides = Annotated[Range, _within(0, 16384)]
 
 
 class EffectRules(Settings):
-    """One effect: how often it is applied, and from what ranges its strength is drawn."""
+    """One effect: how often it is applied, and the ranges of its strength."""
 
     probability: float = Field(0.0, ge=0, le=1)
 
 
 class ShadowRules(EffectRules):
-    """A soft copy of the object's outline that darkens the plate: a shadow it throws."""
+    """A cast shadow: a soft copy of the object's outline that darkens the plate."""
 
-    strength: Shares = Field((0.2, 0.5), description="share of the light that it takes away")
+    strength: Shares = Field((0.2, 0.5), description="share of the light taken away")
     sigma_px: ShadowSigmas = (2.0, 6.0)
     down_px: Distances = (3.0, 15.0)
     sideways_px: SignedDistances = (-15.0, 15.0)
 
 
 class ContactRules(EffectRules):
-    """A dark, flat, soft shape where the object touches the ground."""
+    """A contact shadow: a dark, flat, soft shape where the object touches the ground."""
 
     strength: Shares = (0.2, 0.7)
     height: ContactHeights = Field((0.05, 0.35), description="share of the object's own height")
-    lean: Leans = Field((-1.0, 1.0), description="how far it leans aside, in its own heights")
+    lean: Leans = Field((-1.0, 1.0), description="how far it leans aside, in heights of the object")
 
 
 class SkylightRules(EffectRules):
-    """Shadows are lit by the sky alone, which is bluer than the sun: the deeper they are."""
+    """Blue shadows: only the sky lights them, and it is bluer than the sun."""
 
     blueness: Shares = Field((0.0, 0.2), description="see `maskdepth.synthesis.effects.Shadow`")
 
 
 class ReflectionRules(EffectRules):
-    """The object upside down below its feet, fading: smooth, wet or polished ground."""
+    """The mirror image of the object on smooth ground, fading below its feet."""
 
     strength: Shares = (0.05, 0.35)
 
 
 class HarmonyRules(EffectRules):
-    """The object's colours moved towards those of the plate around it."""
+    """Colours of the object that move towards those of the plate around it."""
 
-    strength: Shares = Field((0.2, 0.8), description="0 as the cutout is, 1 the plate's mean")
+    strength: Shares = Field((0.2, 0.8), description="0: as in the cutout, 1: the plate's mean")
 
 
 class MotionRules(EffectRules):
-    """The object moved while the shutter was open: its alpha is smeared too."""
+    """Motion of the object during the exposure, which smears its alpha too."""
 
     length_px: Ways = (2.0, 9.0)
 
 
 class DefocusRules(EffectRules):
-    """The objects out of focus, each with its alpha, before a plate that is not."""
+    """Objects out of focus, with their alpha, before a sharp plate."""
 
     sigma_px: Sigmas = (0.5, 4.0)
 
 
 class LightRules(EffectRules):
-    """The picture's light and white balance are not the plate's."""
+    """Another light and white balance in the picture than in the plate."""
 
     gain: Factors = (0.8, 1.2)
     channel_gain: Factors = (0.95, 1.05)
@@ -106,78 +109,78 @@ class LightRules(EffectRules):
 
 
 class PlateMotionRules(EffectRules):
-    """The camera stood a little elsewhere when the plate was taken."""
+    """A camera that stood a little elsewhere when the plate was taken."""
 
-    shift_px: float = Field(3.0, ge=0, le=64, description="largest, along each axis")
-    angle_deg: float = Field(0.7, ge=0, le=45, description="largest, about the centre")
+    shift_px: float = Field(3.0, ge=0, le=64, description="largest shift along each axis")
+    angle_deg: float = Field(0.7, ge=0, le=45, description="largest turn about the centre")
 
 
 class RegisteredRules(EffectRules):
-    """The plate was moved back and lit alike before the network sees it, as prediction does it.
+    """Registration: the plate was aligned to the picture and lit like it, as in prediction.
 
-    Its motion and the light's change are then not gone, but small.
+    A small part of its motion and of the change of light remains.
     """
 
     remains: Shares = Field(
-        (0.0, 0.15), description="share of the motion and of the light's change"
+        (0.0, 0.15), description="share of the motion and of the change of light"
     )
 
 
 class PlainRules(EffectRules):
-    """Neither effects nor noise: the plate is exact, and the mask can be too."""
+    """Samples without effects and noise: the plate is exact, and the mask can be too."""
 
 
 class StaleRules(EffectRules):
-    """A thing stands in the plate that had gone when the picture was taken."""
+    """A stale plate: it shows an object that had gone when the picture was taken."""
 
 
 class CrowdRules(EffectRules):
-    """A second object and, as often again, a third."""
+    """A second object, and with the same probability again a third one."""
 
 
 class BlurRules(EffectRules):
-    """Picture and plate out of focus, alpha with them."""
+    """Picture, plate and alpha out of focus."""
 
     sigma_px: Sigmas = (0.4, 1.3)
 
 
 class RowNoiseRules(EffectRules):
-    """Every row a little brighter or darker, as sensors that are read row by row have it."""
+    """Rows that are a little brighter or darker, as from sensors that are read row by row."""
 
     sigma: Levels = Field((0.3, 2.0), description="of 255")
 
 
 class ResizeRules(EffectRules):
-    """Picture and plate were made smaller and larger again on their way."""
+    """Picture and plate reduced and enlarged again on their way."""
 
     scale: Scales = (0.4, 0.95)
 
 
 class RecolourRules(EffectRules):
-    """The objects in other colours, so that a few dozen cutouts are as good as many.
+    """Objects in other colours, so that a few dozen cutouts serve as many.
 
-    Their hue is turned by any angle.
+    Their hue turns by any angle.
     """
 
     saturation: Factors = (0.3, 1.4)
-    contrast: Factors = Field((0.5, 1.3), description="about mid-grey")
-    gain: Factors = Field((0.5, 1.6), description="of the brightness")
+    contrast: Factors = Field((0.5, 1.3), description="factor of the distance from mid-grey")
+    gain: Factors = Field((0.5, 1.6), description="factor of the brightness")
 
 
 class ExposureRules(EffectRules):
-    """Picture and plate exposed alike, other than they were taken.
+    """The same change of exposure in picture and plate.
 
-    It is what registration of the plate leaves of a change of exposure: the light is the same
-    again, and both are clipped alike.
+    Registration of the plate leaves this of a change between the two: the same light, and both
+    clipped alike.
     """
 
     stops: Stops = (-1.5, 1.5)
 
 
 class ToneRules(EffectRules):
-    """Picture and plate in another tone alike: white balance, and what black comes out as.
+    """The same change of white balance and black level in picture and plate.
 
-    Rooms by lamps, shade and haze, for a network that also has to read pictures without a plate.
+    It stands for lamplight, shade and haze, for a network that also reads pictures without a plate.
     """
 
     channel_gain: Factors = (0.8, 1.25)
@@ -185,39 +188,39 @@ class ToneRules(EffectRules):
 
 
 class SoftPlateRules(EffectRules):
-    """The plate is softer than the picture: a mean of many frames, or taken out of focus."""
+    """A plate softer than the picture: a mean of many frames, or out of focus."""
 
     sigma_px: Sigmas = (0.4, 1.6)
 
 
 class GroundRules(Settings):
-    """Objects that stand on the ground of labelled backgrounds, as large as that makes them."""
+    """Objects that stand on the ground of labelled backgrounds, sized by their distance."""
 
-    share: float = Field(0.0, ge=0, le=1, description="of the samples on ground that is known")
-    height: Heights = Field((0.12, 1.25), description="of the object / of the camera above ground")
+    share: float = Field(0.0, ge=0, le=1, description="share of the samples with ground points")
+    height: Heights = Field((0.12, 1.25), description="object's height / camera's above ground")
 
 
 class RecipeRules(Settings):
-    """What recipes are drawn from; ranges are inclusive.
+    """The rules that recipes are drawn from.
 
-    With ``places = 0`` each sample draws its assets freely. With ``places > 0`` the samples are a
-    grid: every cutout on every background, each in both flips, each at ``places`` positions.
+    With ``places = 0`` every sample draws its assets freely. With ``places > 0`` the samples are a
+    grid: every cutout on every background, in both flips, at ``places`` positions each.
     """
 
     name: str = "training"
     size: int = Field(224, ge=32, le=2048, description="side of the square composite, px")
     flip_probability: float = Field(0.5, ge=0, le=1)
     plate_crop: Crops = Field((0.4, 1.0), description="side of the crop / background's short side")
-    long_side_px: Sides = Field((30.0, 200.0), description="of the cutout in the composite")
+    long_side_px: Sides = Field((30.0, 200.0), description="long side of the cutout's box")
     off_frame: float = Field(0.2, ge=0, le=0.9, description="largest share of the box off-frame")
     coverage: Shares = Field((0.003, 0.6), description="foreground share of the pixels")
-    empty_probability: float = Field(0.02, ge=0, le=1, description="composites with no cutout")
+    empty_probability: float = Field(0.02, ge=0, le=1, description="share without a cutout")
     jpeg_probability: float = Field(0.5, ge=0, le=1)
-    jpeg_quality: Qualities = Field((60.0, 98.0), description="picture and plate encoded apart")
+    jpeg_quality: Qualities = Field((60.0, 98.0), description="picture and plate are encoded apart")
     noise_probability: float = Field(0.3, ge=0, le=1)
-    noise_sigma: Levels = Field((0.0, 4.0), description="of 255, on picture and plate apart")
+    noise_sigma: Levels = Field((0.0, 4.0), description="of 255, drawn apart for picture and plate")
     labelled_share: float | None = Field(
-        0.35, ge=0, le=1, description="of the samples on labelled backgrounds; None: as they come"
+        0.35, ge=0, le=1, description="share on labelled backgrounds; None: any"
     )
     places: int = Field(
         0, ge=0, le=1_000_000, description="positions per cutout, background and flip; 0: free"
@@ -245,7 +248,7 @@ class RecipeRules(Settings):
     tone: ToneRules = ToneRules()
 
     def at_size(self, size: int) -> Self:
-        """The same rules for composites of another side, the cutouts in proportion.
+        """The same rules for composites of another size, with cutouts in proportion.
 
         Raises:
             ConfigError: the size is out of range.
@@ -294,7 +297,7 @@ BENCHMARK_V1: Final[dict[str, RecipeRules]] = {
 BENCHMARK_SEED: Final = 2026
 
 PRIOR_WORK: Final = _CLEAN_V1.with_(name="prior work", off_frame=0.0, places=20)
-"""The 2020 plan: 100 cutouts x 100 backgrounds x 2 flips x 20 places = 400 000 composites."""
+"""The plan of 2020: 100 cutouts x 100 backgrounds x 2 flips x 20 places = 400 000 composites."""
 
 FIELD: Final = RecipeRules(
     name="field",
@@ -330,23 +333,30 @@ FIELD: Final = RecipeRules(
     defocus=DefocusRules(probability=0.1),
     skylight=SkylightRules(probability=0.5),
 )
-"""What lies between a plate and a picture in the field: light, motion, shadows, noise, codecs."""
+"""Differences between plate and picture in the field: light, motion, shadows, noise, codecs."""
 
 PLANS: Final = {"free": RecipeRules(), "field": FIELD, "prior": PRIOR_WORK}
-"""What a dataset can be made by: plain composites, realistic ones, or the prior work's grid."""
+"""Plans by name: plain composites, realistic ones, and the prior work's grid."""
 
 
 def plan_rules(plan: str, changes: Path | None = None, size: int | None = None) -> RecipeRules:
     """The rules of a plan.
 
     Args:
-        changes: a YAML file with what is to be otherwise, such as ``shadow: {probability: 0}``.
-        size: side of the composites, px, the cutouts in proportion; None leaves both as they are.
+        plan: a name in ``PLANS``.
+        changes: a YAML file with the rules that differ, such as ``shadow: {probability: 0}``.
+        size: side of the composites, px, with cutouts in proportion; None keeps the plan's.
 
     Raises:
-        ConfigError: there is no plan of that name, or the file is not such a file.
+        ConfigError: there is no plan of that name, or the file cannot be read as rules.
     """
     if plan not in PLANS:
-        raise ConfigError(f"a plan of {', '.join(PLANS)}", repr(plan), "choose one of them")
+        names = ", ".join(PLANS)
+        raise ConfigError(
+            f"a plan of {names}",
+            repr(plan),
+            f"choose one of {names}",
+            f"There is no plan {plan!r}.",
+        )
     rules = PLANS[plan] if changes is None else PLANS[plan].overlaid(changes)
     return rules if size is None else rules.at_size(size)
