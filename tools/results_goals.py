@@ -1,4 +1,4 @@
-"""What was set out to be reached, whether it was, and what the figures cannot say."""
+"""The goals, whether they were reached, and what the figures cannot say."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _THRESHOLDS = {
 def must_hold(
     evaluation: Mapping[str, Any], bench: Mapping[str, Any] | None
 ) -> Iterator[tuple[str, str, str, str]]:
-    """Rows of what was set out to be reached: what, goal, measured, whether it is met."""
+    """Rows of the goals: name, goal, measured, whether it is met."""
     masks, curves = evaluation["masks"], (evaluation["robustness"] or {}).get("curves")
     for name, goal in {"clean": 0.990, "jpeg": 0.985, "hard": 0.965}.items():
         found = masks[name]["cells"]["unseen_unseen"] if name in masks else None
@@ -155,52 +155,53 @@ def _latency_goals(bench: Mapping[str, Any] | None) -> Iterator[tuple[str, str, 
 
 
 def limits(evaluation: Mapping[str, Any], bench: Mapping[str, Any] | None) -> Iterator[str]:
-    """What a reader has to know before trusting the page."""
+    """What a reader should consider before trusting the page."""
     count = evaluation["benchmark"]["count"]
     if count < 500:
         yield (
-            f"Judged on {count} composites a cell; the benchmark's own count is 500. These figures "
-            "are not to be set beside those of a full run."
+            f"Each cell has {count} composites, while the benchmark asks for 500. Do not compare "
+            "these figures with those of a full run."
         )
     if not evaluation.get("trained_on_this_dataset", True):
         learned = evaluation.get("held_out_but_learned")
         yield (
-            "The model was trained on another dataset, and seen and unseen are this one's. By the "
+            "The model was trained on another dataset; seen and unseen refer to this one. "
             + (
-                "list of its assets it has learned from "
-                f"{learned or 'none'} of what is held out here, compared by checksum."
+                f"Its list of assets holds {learned or 'none'} of the assets that are held out "
+                "here, compared by checksum."
                 if learned is not None
-                else "model's own word it is not known whether it has learned from any of it."
+                else "It has no list of assets, so it may have learned from those held out here."
             )
         )
     yield (
-        "Composites are cutouts pasted on photos. The slices and curves hold what we thought of; a "
-        f"camera does more. Real frames are of {len(evaluation['frames'] or ())} camera(s)."
+        "Composites are cutouts pasted on photos. The slices and curves hold the disturbances that "
+        "we thought of; a camera has more. Real frames are of "
+        f"{len(evaluation['frames'] or ())} camera(s)."
     )
     for cell in [table["cells"]["unseen_unseen"] for table in evaluation["masks"].values()][:1]:
         if cell["mean"]:
             yield (
                 f"Unseen means {cell['cutouts']} cutouts and {cell['backgrounds']} backgrounds. "
-                "With so few, the intervals are rough themselves, and too narrow."
+                "With so few, the intervals are rough and too narrow."
             )
     yield (
-        "On clean composites picture and plate agree to the last bit away from the object, which "
-        "is what a threshold lives on; that slice says least about a camera."
+        "On clean composites picture and plate agree to the last bit away from the object. That "
+        "favours thresholds, so this slice says least about a camera."
     )
     yield (
-        "Prediction registers the plate before the network sees it, and measures outlines against "
-        "it afterwards; of pictures 1.2 times as large as what the network sees, and larger, it "
-        "takes a second look at the foreground. What registration alone buys is in the rows of the "
-        "threshold after it; of measuring, research log 23 tells."
+        "Prediction registers the plate before the network runs and reads outlines against it "
+        "afterwards; in pictures at least 1.2 times as large as the network's input, it also runs "
+        "the network on a close-up of the foreground. The rows of the threshold after registration "
+        "show what registration alone gains; research log 23 and 25 say what outlines gain."
     )
     yield (
-        "Objects in the rows 'anywhere' stand at a distance that was drawn by lot: no network can "
-        "know it, and inside the mask a perfect one would not score perfectly."
+        "Objects in the rows 'anywhere' have a distance that was drawn at random. No network can "
+        "know it, so inside the mask even a perfect network would not score perfectly."
     )
     if evaluation["sensor_depth"]:
         yield (
-            "Measured depth is of a handful of pictures, most of them of one room: read it for "
-            "gross failure, not for rank."
+            "Measured depth covers a handful of pictures, most of them of one room: it shows gross "
+            "failures, and is no ranking."
         )
     if bench is None:
         yield "Latency was not measured for this page."
