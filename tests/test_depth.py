@@ -107,7 +107,7 @@ def test_disparity_of_depth_is_undone_by_its_nearest_distance(depth_m):
     st.floats(-50, 50),
 )
 def test_fit_is_exact_on_affine_data(seed, scale, shift):
-    """Scale and shift are found to double precision; what is not valid has no say."""
+    """Scale and shift are found to double precision; invalid pixels do not count."""
     random = np.random.default_rng(seed)
     pred = random.random((6, 7))
     target = scale * pred + shift
@@ -130,21 +130,21 @@ def test_fit_agrees_with_numpy_polyfit():
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 255.0])
 def test_fit_of_a_constant_is_the_mean(value):
-    """A constant prediction carries nothing but the mean."""
+    """A constant prediction can give only the mean."""
     target = np.array([[1.0, 2.0, 6.0]])
     found = depth.fit_scale_shift(np.full((1, 3), value), target, np.ones((1, 3), bool))
     assert found == (0.0, 3.0)
 
 
 def test_fit_without_a_valid_pixel_is_an_error():
-    """Nothing to fit is said, not guessed."""
+    """Nothing is guessed where there is nothing to fit."""
     with pytest.raises(PictureError, match="valid depth"):
         depth.fit_scale_shift(np.ones((2, 2)), np.ones((2, 2)), np.zeros((2, 2), bool))
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.05, 20), st.floats(-5, 5))
 def test_aligned_depth_is_exact_for_affine_disparity(seed, scale, shift):
-    """Disparity of any scale and shift gives the target's depth back; sky is as far as can be."""
+    """Disparity of any scale and shift gives the target's depth; sky gets the largest depth."""
     target_depth_m = np.random.default_rng(seed).uniform(0.5, 60, (5, 5))
     target_depth_m[0, 0] = np.inf
     pred = np.where(np.isinf(target_depth_m), 0.0, 1 / target_depth_m) * scale + shift
@@ -190,7 +190,7 @@ def test_weighted_fit_agrees_with_numpy_polyfit():
 
 @settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.floats(0.1, 20), st.floats(-5, 5))
-def test_robust_fit_stays_put_where_a_fifth_is_wrong(seed, scale, shift):
+def test_a_robust_fit_keeps_its_line_where_a_fifth_is_wrong(seed, scale, shift):
     """Gross errors in a fifth of the pixels hardly move it, where least squares goes astray."""
     random = np.random.default_rng(seed)
     pred = random.random(400)
@@ -205,7 +205,7 @@ def test_robust_fit_stays_put_where_a_fifth_is_wrong(seed, scale, shift):
 
 
 def test_robust_fit_agrees_with_scipy():
-    """On plain noise it is where SciPy finds the least of Tukey's loss, for some width of it."""
+    """The line has the smallest Tukey loss that SciPy finds, at a width near the noise's."""
     optimize = pytest.importorskip("scipy.optimize")
     random = np.random.default_rng(2)
     pred = random.random(3000)
@@ -221,8 +221,8 @@ def test_robust_fit_agrees_with_scipy():
     np.testing.assert_allclose(found, best.x, atol=2e-3)
 
 
-def test_robust_fit_sees_past_pixels_of_one_wrong_value():
-    """A quarter that all say the same, at the end of the range, would turn Huber's line."""
+def test_a_robust_fit_ignores_pixels_of_one_wrong_value():
+    """A quarter of the pixels with one value, at the end of the range, would turn Huber's line."""
     target = np.linspace(0.1, 1, 1000)
     pred = 0.5 * target + 0.2
     pred[::4] = 0.9
@@ -241,7 +241,7 @@ def test_robust_fit_of_a_constant_and_of_nothing():
 
 @given(DEPTHS_M)
 def test_depth_npy_is_exact(depth_m):
-    """A depth array comes back bit for bit, sky too; what is no distance is NaN."""
+    """A depth array comes back bit for bit, sky too; a value that is no distance is NaN."""
     stored = depth_m.astype(np.float32)
     back = depth.decode_depth_npy(depth.encode_depth_npy(stored), "here")
     np.testing.assert_array_equal(back, np.where(stored > 0, stored, np.float32(np.nan)))
@@ -257,7 +257,7 @@ def _claiming(shape: str) -> bytes:
 
 @pytest.mark.filterwarnings("error")
 def test_depth_beyond_what_float32_holds_is_sky():
-    """Without a word from NumPy."""
+    """NumPy does not warn either."""
     buffer = io.BytesIO()
     np.save(buffer, np.array([[2.0, 1e300, -1e300]]))
     found = depth.decode_depth_npy(buffer.getvalue(), "here")
@@ -270,7 +270,7 @@ def test_depth_beyond_what_float32_holds_is_sky():
      _claiming("(3000000, 2000000)"), _claiming("(3, (2)"), _claiming("2")],
 )  # fmt: skip
 def test_a_damaged_npy_is_one_error(data):
-    """Whatever NumPy makes of it: odd headers, other archives, more than memory holds."""
+    """Odd headers, other archives and sizes beyond the memory are errors of one kind."""
     with pytest.raises(PictureError, match="at here"):
         depth.decode_depth_npy(data, "here")
 

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, and what is no file is not waited for."""
+"""Files appear complete or not at all, and a pipe is not waited for."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_pipe_that_nobody_writes_is_not_waited_for(read: Any, tmp_path: Path) 
         read(tmp_path)
 
 
-def test_files_are_replaced_whole_and_keep_ordinary_permissions(tmp_path: Path) -> None:
+def test_files_are_replaced_and_keep_ordinary_permissions(tmp_path: Path) -> None:
     """Writing replaces a file, leaves nothing else behind, and heeds the umask."""
     path = tmp_path / "note.txt"
     files.write_text(path, "grün")
@@ -108,7 +108,7 @@ def test_an_interrupt_while_writing_leaves_nothing_behind(tmp_path: Path, monkey
 
 
 def test_leftovers_of_killed_writers_are_removed_and_nothing_else(tmp_path: Path) -> None:
-    """Only hidden files of the very form that our writer makes."""
+    """Only hidden files with the names that our writer gives are removed."""
     kept = ["picture.png", ".part", ".0123.part", ".0123456789abcdef.partial", "a.part"]
     for name in [*kept, ".0123456789abcdef.part"]:
         (tmp_path / name).write_bytes(b"x")
@@ -116,8 +116,8 @@ def test_leftovers_of_killed_writers_are_removed_and_nothing_else(tmp_path: Path
     assert {path.name for path in tmp_path.iterdir()} == set(kept)
 
 
-def test_a_file_being_written_is_seen_only_when_it_is_whole(tmp_path: Path) -> None:
-    """Until then what was there stays, and its part has the form that is cleaned up."""
+def test_a_file_takes_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
+    """Until then the old file stays, and the new one's part has a name that is cleaned up."""
     path = tmp_path / "file"
     path.write_bytes(b"old")
     with files.open_atomic(path, durable=True) as file:

@@ -1,4 +1,4 @@
-"""Pictures in and out: every kind a user has, and every way reading or writing can fail."""
+"""Reading and writing pictures of every kind, and every way in which that can fail."""
 
 from __future__ import annotations
 
@@ -331,10 +331,10 @@ def test_a_file_without_permission_is_named(tmp_path: Path, monkeypatch: Any) ->
     path.chmod(0)
     if os.access(path, os.R_OK):
 
-        def refuse(*_: Any, **__: Any) -> None:
+        def deny(*_: Any, **__: Any) -> None:
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr("builtins.open", refuse)
+        monkeypatch.setattr("builtins.open", deny)
     with pytest.raises(PictureError, match="Permission denied") as caught:
         images.load_picture(path)
     assert "secret.png" in str(caught.value)
@@ -363,10 +363,10 @@ TRUNCATABLE = {
 @given(share=st.floats(0, 1, exclude_max=True))
 def test_a_truncated_file_is_refused_or_lost_no_pixel(kind: str, share: float) -> None:
     """Cut anywhere, a file either raises PictureError or still holds all its pixels."""
-    whole = TRUNCATABLE[kind]
-    expected = images.load_picture(whole)
+    complete = TRUNCATABLE[kind]
+    expected = images.load_picture(complete)
     try:
-        loaded = images.load_picture(whole[: int(share * len(whole))])
+        loaded = images.load_picture(complete[: int(share * len(complete))])
     except PictureError:
         return
     assert np.array_equal(loaded, expected)
@@ -375,9 +375,9 @@ def test_a_truncated_file_is_refused_or_lost_no_pixel(kind: str, share: float) -
 @pytest.mark.parametrize("kind", sorted(TRUNCATABLE))
 def test_half_a_file_is_refused(kind: str) -> None:
     """Half a file never gives half a picture."""
-    whole = TRUNCATABLE[kind]
+    complete = TRUNCATABLE[kind]
     with pytest.raises(PictureError):
-        images.load_picture(whole[: len(whole) // 2])
+        images.load_picture(complete[: len(complete) // 2])
 
 
 @settings(max_examples=150, deadline=None)
@@ -596,7 +596,7 @@ def test_resizing_keeps_dtype_and_channels(dtype: Any, shape: tuple[int, ...]) -
 def test_shrinking_takes_the_mean_of_the_covered_area(
     seed: int, height: int, width: int, down: int, across: int
 ) -> None:
-    """Shrunk by whole factors, a pixel is the mean of the block it covers."""
+    """Shrunk by integer factors, a pixel is the mean of the block it covers."""
     array = np.random.default_rng(seed).random((height * down, width * across), np.float32)
     blocks = array.reshape(height, down, width, across).mean(axis=(1, 3))
     assert np.allclose(images.resize(array, height, width), blocks, atol=1e-5)

@@ -94,7 +94,7 @@ def test_a_mask_that_fills_the_frame_has_no_boundary():
 
 
 @given(arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=12)))
-def test_every_mask_agrees_with_itself_and_with_no_mask_in_nothing(mask):
+def test_a_mask_agrees_fully_with_itself_and_not_at_all_with_an_empty_one(mask):
     """All figures are 1 against itself, and 0 for a prediction that is empty."""
     mask[0, 0] = True
     alpha = mask.astype(np.float32)
@@ -265,7 +265,7 @@ def test_ssim_against_scikit_image(first, second):
 
 
 def test_order_is_judged_on_the_prediction_as_it_is():
-    """Upside down is all wrong, although the alignment would mend it; a constant too."""
+    """Upside down every pair is wrong, despite the alignment; a constant too."""
     target = smooth_map(1)
     assert metrics.disparity_metrics(-target, target)["ordinal_accuracy"] == 0
     assert metrics.disparity_metrics(np.zeros_like(target), target)["ordinal_accuracy"] == 0
@@ -294,7 +294,7 @@ def test_a_flat_target_has_neither_order_nor_contours():
     assert set(metrics.disparity_metrics(smooth_map(0, (20, 20)), target)) == {"ssim"}
 
 
-def test_invalid_pixels_and_other_regions_have_no_say():
+def test_invalid_pixels_and_other_regions_do_not_count():
     """Predictions outside the region, or where the target is NaN, change nothing there."""
     target = smooth_map(3)
     target[:8] = np.nan
@@ -366,7 +366,7 @@ def test_interval_agrees_with_scipy_where_every_picture_is_its_own_asset():
 
 
 def test_two_kinds_of_assets_widen_the_interval():
-    """Cutouts and backgrounds both carry doubt."""
+    """Cutouts and backgrounds both add uncertainty."""
     random = np.random.default_rng(0)
     cutouts, backgrounds = random.integers(0, 8, 400), random.integers(0, 8, 400)
     values = random.normal(0, 1, 8)[cutouts] + random.normal(0, 1, 8)[backgrounds]
@@ -384,6 +384,6 @@ def test_interval_leaves_nan_out_and_is_reproducible():
 
 
 def test_interval_of_one_asset_is_unknown():
-    """One asset says nothing of another."""
+    """One asset does not show how assets differ."""
     assert np.isnan(metrics.bootstrap_interval([0.5, 0.6], [["a", "a"]], seed=0)).all()
     assert np.isnan(metrics.bootstrap_interval([], [[]], seed=0)).all()

@@ -1,4 +1,4 @@
-"""Worker processes are ready for Ctrl-C from their first instant on."""
+"""Worker processes handle Ctrl-C from their first instant."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def heeding() -> Iterator[None]:
 
 @pytest.mark.usefixtures("heeding")
 def test_ctrl_c_while_a_process_starts_is_raised_once_it_has() -> None:
-    """No process is left half told what to do; the mask and the handler are as before."""
+    """No process is left without its task; the mask and the handler are as before."""
     with WorkerPool(1, _ignore, (_Interrupting(),)) as pool:
         with pytest.raises(KeyboardInterrupt):
             pool.submit(abs, -1)
@@ -141,7 +141,7 @@ def test_ctrl_c_while_a_process_starts_is_raised_once_it_has() -> None:
 
 
 def test_processes_start_from_other_threads_too() -> None:
-    """Handlers belong to the main thread; elsewhere the mask alone is set, and goes over."""
+    """Handlers belong to the main thread; elsewhere only the mask is set, which is inherited."""
     masks = []
 
     def work() -> None:

@@ -235,7 +235,7 @@ def test_an_empty_pool_is_refused_with_its_remedy() -> None:
 )  # fmt: skip
 def test_wrong_rules_are_refused(values: dict[str, object]) -> None:
     """Unknown keys, ranges upside down, values out of range, endless ones, or of the wrong type."""
-    with pytest.raises(ConfigError, match=r"in rules\.yaml"):
+    with pytest.raises(ConfigError, match=r"rules\.yaml"):
         RecipeRules.parse(values, "rules.yaml")
 
 

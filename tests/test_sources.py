@@ -191,16 +191,16 @@ def test_a_missing_plate_is_named(tmp_path: Path) -> None:
 
 
 def test_an_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path) -> None:
+    def deny(path: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "iterdir", refuse)
+    monkeypatch.setattr(Path, "iterdir", deny)
     with pytest.raises(UsageError, match="Permission denied"):
         find_jobs(str(tmp_path))
 
 
 def test_stems_that_collide_are_kept_apart(tmp_path: Path) -> None:
-    """By their whole names, whatever the letter case; a stem that is alone stays as it is."""
+    """By their full names, whatever the letter case; a stem that is alone stays as it is."""
     for name in ("a.jpg", "A.png", "b.png"):
         picture(tmp_path / name)
     jobs = {Path(job.name).name: job.stem for job in find_jobs(str(tmp_path))}

@@ -54,8 +54,12 @@ class MaskdepthError(Exception):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of another library's message, or the exception's type if it has none."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    """Why another library or the system failed, in one line.
+
+    That is the system's reason, else the first line of the message, else the exception's type.
+    """
+    message = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return next(iter(message.strip().splitlines()), type(error).__name__)
 
 
 def _sentence(words: str) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from maskdepth.errors import StorageError, UsageError
+from maskdepth.errors import StorageError, UsageError, first_line
 
 _PART = re.compile(r"\.[0-9a-f]{16}\.part")
 
@@ -88,7 +88,7 @@ def make_folder(folder: str | os.PathLike[str]) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = first_line(error)
         raise StorageError(
             f"a folder at {path}",
             reason,
@@ -149,7 +149,7 @@ def open_atomic(path: str | os.PathLike[str], *, durable: bool = False) -> Itera
                 part.unlink(missing_ok=True)
             raise
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = first_line(error)
         raise StorageError(
             f"to write {os.fspath(path)}",
             reason,

@@ -385,9 +385,8 @@ def _too_large(name: str, got: str) -> TooLargeError:
 
 
 def _unreadable(name: str, error: Exception) -> PictureError:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
-    if isinstance(error, UnidentifiedImageError):
-        reason = "its format is unknown, or it is damaged"
+    unknown = isinstance(error, UnidentifiedImageError)
+    reason = "its format is unknown, or it is damaged" if unknown else first_line(error)
     problem = f"{name} cannot be read as a picture: {reason}."
     return PictureError(f"a readable picture at {name}", reason, _READ_REMEDY, problem)
 

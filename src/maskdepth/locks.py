@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from maskdepth.errors import StorageError
+from maskdepth.errors import StorageError, first_line
 from maskdepth.files import make_folder
 
 if sys.platform != "win32":
@@ -55,7 +55,7 @@ def writer_lock(folder: Path) -> Iterator[HeldLock]:
     try:
         descriptor = _acquire(path)
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = first_line(error)
         raise StorageError(
             f"a lock file at {path}",
             reason,

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.errors import MaskdepthError, PictureError, UsageError
+from maskdepth.errors import MaskdepthError, PictureError, UsageError, first_line
 from maskdepth.files import make_folder
 from maskdepth.images import PICTURE_SUFFIXES, load_picture
 from maskdepth.inference.plate.profile import PlateProfile, is_profile, load_profile
@@ -261,7 +261,7 @@ def _list_folder(folder: Path) -> list[Path]:
             paths[0].lstat()  # A folder can be listable while its files are out of reach.
         return paths
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = first_line(error)
         raise UsageError(
             f"a readable folder at {folder}",
             reason,
