@@ -211,6 +211,13 @@ def test_relative_links_resolve(page: Path) -> None:
     assert _broken_links(page, ROOT / "docs" if page in SITE else ROOT) == []
 
 
+def test_pages_for_users_do_without_words_that_strangers_stumble_on() -> None:
+    words = re.compile(r"\b(?:told|anew|likewise|mend|mends|mended)\b")
+    assert {page.name: words.findall(page.read_text(encoding="utf-8")) for page in SITE} == {
+        page.name: [] for page in SITE
+    }
+
+
 def test_every_decision_has_a_status_and_stands_in_the_index_by_room() -> None:
     page = (ROOT / "docs/decisions.md").read_text(encoding="utf-8")
     index, *entries = re.split(r"^## (?=\d+\. )", page, flags=re.MULTILINE)
