@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import math
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from maskdepth.bench import bench_compose, bench_materialise, bench_predict, bench_train
-from maskdepth.bench.compose import PillowPictures, render_with_pillow
-from maskdepth.bench.contenders import find_contenders
-from maskdepth.bench.materialise import ENCODINGS
+from maskdepth.bench import bench_predict, bench_train
+from maskdepth.bench.methods import find_methods
 from maskdepth.bench.predict import measure_memory
 from maskdepth.datasets.build import Dataset, compose_dataset
 from maskdepth.errors import UsageError
@@ -25,6 +23,8 @@ from maskdepth.synthesis.recipes import sample_recipes
 from maskdepth.synthesis.renderer import render
 from maskdepth.synthesis.rules import BENCHMARK_V1
 from maskdepth.synthesis.worlds import write_sample_pack
+
+TOOL = runpy.run_path(str(Path(__file__).resolve().parents[1] / "tools" / "bench.py"))
 
 
 @pytest.fixture(scope="module")
@@ -47,37 +47,19 @@ def test_pillow_renders_the_same_composites(dataset: Dataset) -> None:
 
     rules, spec = BENCHMARK_V1["clean"], dataset.spec
     catalogue = spec.catalogue(dataset.folder, rules.size)
-    pictures = PillowPictures(catalogue)
+    pictures = TOOL["PillowPictures"](catalogue)
     for recipe in sample_recipes(rules, spec.pool(), 0, 0, 12):
         ours = render(recipe, rules.size, catalogue)
-        picture, plate, alpha = render_with_pillow(recipe, rules.size, pictures)
+        picture, plate, alpha = TOOL["render_with_pillow"](recipe, rules.size, pictures)
         assert np.abs(means(ours.image) - means(picture)).mean() < 2
         assert np.abs(means(ours.plate) - means(plate)).mean() < 2
         assert np.abs(means(ours.alpha) - means(alpha)).mean() < 0.003
 
 
-def test_bench_compose_tells_speed_ratio_and_memory(capfd: pytest.CaptureFixture[str]) -> None:
-    """One row a renderer, slice and kind, each with a ratio to Pillow in the same run."""
-    result = bench_compose(8, slices=("clean",), processes=1)
-    rows = result["renderers"]
-    assert [(row["slice"], row["renderer"], row["labels"]) for row in rows] == [
-        ("clean", "pillow", False),
-        ("clean", "maskdepth", False),
-        ("clean", "maskdepth", True),
-    ]
-    pillow, ours, _ = rows
-    assert pillow["ratio"] == 1
-    assert ours["ratio"] == pytest.approx(
-        ours["composites_per_second"] / pillow["composites_per_second"]
-    )
-    assert all(memory > 20 or math.isnan(memory) for memory in ours["memory_mb"])
-    assert capfd.readouterr().out == ""
-
-
 @pytest.fixture(autouse=True)
 def few_assets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing a pack takes longer than what is measured here."""
-    monkeypatch.setattr("maskdepth.bench.setting.PACK_SIZE", 4)
+    monkeypatch.setattr("maskdepth.bench.train.PACK_SIZE", 4)
 
 
 @pytest.fixture
@@ -114,11 +96,11 @@ def test_bench_predict_times_every_engine_in_the_same_run(model: Path) -> None:
 def test_memory_is_of_a_process_that_does_nothing_else(model: Path) -> None:
     """A larger picture shows in it; what this process holds does not."""
     hoard = np.ones(300_000_000, np.uint8)
-    (first, *_), _ = find_contenders([model])
+    (first, *_), _ = find_methods([model])
     small, large = (measure_memory(first, "networks", side, side, 1) for side in (32, 640))
     assert hoard.sum() == len(hoard)
-    assert 20 < small["start_mb"] < small["peak_mb"] < 300
-    assert large["peak_mb"] > small["peak_mb"] + 20
+    assert 20 < small.start_mb < small.peak_mb < 300
+    assert large.peak_mb > small.peak_mb + 20
 
 
 def test_bench_predict_refuses_odd_numbers(model: Path) -> None:
@@ -147,38 +129,11 @@ def test_arithmetic_of_a_convolution_is_counted_as_written_out(
     assert count_training_flops("net", 20) == 2 * first + 3 * second
 
 
-def test_bench_materialise_compares_encodings_with_the_default(
+def test_bench_train_says_what_share_of_the_peak_it_reaches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Every one in time, processor time and bytes; PNG pictures take more room than JPEG."""
-    pytest.importorskip("pyarrow")
-    monkeypatch.setattr("maskdepth.bench.materialise.ENCODINGS", ENCODINGS[::4])
-    result = bench_materialise(samples=200, size=96, workers=1)
-    default, *others = result["encodings"]
-    for figure in ("samples_per_second", "cpu_ms_per_sample", "bytes_per_sample"):
-        assert default[f"{figure}_ratio"] == 1
-        for row in others:
-            assert row[f"{figure}_ratio"] == pytest.approx(row[figure] / default[figure])
-    assert [default["picture"], others[0]["picture"]] == ["jpeg", "png"]
-    assert default["bytes_per_sample"] < others[0]["bytes_per_sample"]
-    assert result["rendering"] > 0
-    assert (result["samples"], result["size"], result["workers"]) == (200, 96, 1)
-
-
-@pytest.mark.parametrize("times", [((0.5, 0.2), (0.4, 0.3)), ((0.4, 0.2), (0.5, 0.2))])
-def test_bench_materialise_refuses_samples_that_are_too_few_to_be_measured(
-    monkeypatch: pytest.MonkeyPatch, times: tuple[tuple[float, float], tuple[float, float]]
-) -> None:
-    """By the clock, or by the processor's, which ticks in hundredths of a second."""
-    pytest.importorskip("pyarrow")
-    told = iter([(0.0, 0.0), *times])  # a first run, the start alone, the samples
-    monkeypatch.setattr("maskdepth.bench.materialise.time_materialise", lambda *_, **__: next(told))
-    with pytest.raises(UsageError, match="Raise --samples"):
-        bench_materialise(samples=4, size=32, workers=1)
-
-
-def test_bench_train_says_what_share_of_the_peak_it_reaches() -> None:
-    result = bench_train("small", size=32, batch_size=2, seconds=2)
+    monkeypatch.setattr("maskdepth.bench.train.WARM_UP_SECONDS", 0.5)
+    result = bench_train("small", size=32, batch_size=2, seconds=1)
     assert result["peak_share"] == pytest.approx(
         result["images_per_second"] * result["flops_per_image"] / result["peak_flops_per_second"]
     )

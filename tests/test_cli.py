@@ -27,7 +27,6 @@ from maskdepth.cli.train import load_settings, stop_interrupted
 from maskdepth.errors import ConfigError, first_line
 from maskdepth.images import load_picture, save_png
 from maskdepth.learning.settings import TrainingConfig
-from maskdepth.synthesis.worlds import FAMILIES
 
 FAST = ["--small", "--size", "64", "--depth-scenes", "3", "--count", "3"]
 
@@ -178,7 +177,7 @@ def test_one_bad_picture_in_a_folder_does_not_stop_the_rest(
     assert done.code == 1
     assert (tmp_path / "out" / "good_alpha.png").exists()
     assert not list((tmp_path / "out").glob("empty*"))
-    lines = [line for line in done.err.splitlines() if ": Expected" in line or "is not" in line]
+    lines = [line for line in done.err.splitlines() if line.startswith(("empty", "text"))]
     assert len(lines) == 2
     assert "1 of 3 pictures" in done.err
 
@@ -561,25 +560,6 @@ def test_worlds_draws_the_families_it_is_told(tmp_path: Path, run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (("worlds", "--seconds", "nan"), "--seconds must be"),
-        (("worlds", "--seconds", "-1"), "--seconds must be"),
-        (("materialise", "--samples", "2", "--workers", "2"), "more samples than the 2"),
-        (("engines", "--samples", "1", "--workers", "1"), "more samples than the 1"),
-        (("materialise", "--size", "4096"), "2048"),
-        (("engines", "--size", "4096"), "2048"),
-    ],
-)
-def test_what_cannot_be_measured_is_refused(
-    arguments: tuple[str, ...], complaint: str, run: Run
-) -> None:
-    done = run("bench", *arguments)
-    assert done.code == 2
-    assert complaint in done.err
-
-
-@pytest.mark.parametrize(
     "option",
     [
         ("--count", "3"), ("--shard-size", "7"), ("--lossless",), ("--workers", "1"),
@@ -593,16 +573,6 @@ def test_compose_refuses_options_of_what_it_is_not_to_write(
     assert done.code == 2
     assert option[0] in done.err
     assert not (tmp_path / "data").exists()
-
-
-def test_bench_worlds_counts_scenes(run: Run) -> None:
-    """`bench worlds` prints scenes a second, and a time for every family of a pack."""
-    done = run("bench", "worlds", "--size", "32", "--seconds", "0.1")
-    assert done.code == 0, done.err
-    figures = json.loads(done.out)
-    assert figures["scenes_per_second"] > 0
-    assert set(figures["family_ms"]) == set(FAMILIES)
-    assert all(took > 0 for took in figures["family_ms"].values())
 
 
 @pytest.mark.parametrize("written", [["--from", "shipped"], ["--from=shipped"]])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import signal
 import socket
@@ -20,7 +19,6 @@ import numpy as np
 import pytest
 
 from folders import contents
-from maskdepth.bench import bench_engines
 from maskdepth.datasets.build import Dataset, compose_dataset, materialise
 from maskdepth.datasets.shards import ShardReader, cluster
 from maskdepth.datasets.shards.cluster import plan_actors
@@ -328,18 +326,3 @@ def test_a_cluster_that_does_not_answer_is_one_line(
             materialise(dataset, 20, engine="ray")
     assert "\n" not in str(caught.value)
     assert not (dataset.folder / "shards").exists()
-
-
-@pytest.mark.usefixtures("_ray")
-def test_bench_engines_compares_what_was_written() -> None:
-    """A row an engine, the same bytes, and the figures that a plan needs."""
-    found = bench_engines(samples=6, shard_size=3, size=64, workers=1)
-    assert [row["engine"] for row in found["engines"]] == ["local", "ray"]
-    assert found["same_bytes"]
-    local, ray = found["engines"]
-    assert local["samples_per_second_ratio"] == 1
-    assert ray["samples_per_second_ratio"] == pytest.approx(
-        ray["samples_per_second"] / local["samples_per_second"]
-    )
-    assert all(size > 0 for size in found["bytes_per_sample"].values())
-    assert math.isfinite(found["index_us_per_sample"])

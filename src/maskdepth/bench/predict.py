@@ -4,24 +4,66 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from maskdepth.bench.contenders import DIFFERENCE, Contender, find_contenders
-from maskdepth.bench.setting import describe_machine, peak_memory_mb
+from maskdepth.bench.machine import describe_machine, peak_memory_mb
+from maskdepth.bench.methods import DIFFERENCE, Method, find_methods
 from maskdepth.errors import UsageError
 from maskdepth.inference.model.locate import SHIPPED, find_model
 from maskdepth.processes import WorkerPool, end_at_ctrl_c
+from maskdepth.records import Json
 
 SIZES: Final = ((224, 224), (512, 512), (1080, 1920))
 WARM_UP_RUNS: Final = 3
-_BUDGET_SECONDS: Final = 15.0  # of one contender at one size; the slow ones take fewer turns
-_LEAST_RUNS: Final = 10
+_MAX_SECONDS: Final = 15.0  # of one method at one size; slow methods have fewer runs
+_MIN_RUNS: Final = 10
 _MEMORY_RUNS: Final = 3
 
 Call = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Memory of a process that predicts in one way alone, interpreter and libraries included.
+
+    Attributes:
+        start_mb: before the model was opened.
+        peak_mb: the most at any time.
+    """
+
+    start_mb: float
+    peak_mb: float
+
+
+@dataclass(frozen=True)
+class Latency:
+    """One method on pictures of one size.
+
+    Attributes:
+        runs: how many were timed.
+        median_ms, p95_ms: the median and 95th percentile of their times.
+        ratio: its median over that of the first method; None where that was not measured.
+    """
+
+    model: str
+    engine: str
+    precision: str
+    height: int
+    width: int
+    runs: int
+    median_ms: float
+    p95_ms: float
+    ratio: float | None
+    memory: Memory | None = None
+
+    def as_json(self) -> Json:
+        """The figures as one flat object."""
+        figures = asdict(self)
+        return figures | (figures.pop("memory") or {})
 
 
 def bench_predict(
@@ -31,11 +73,11 @@ def bench_predict(
     runs: int = 50,
     threads: int | None = None,
     memory: bool = True,
-) -> dict[str, Any]:
-    """Latency and peak memory, one picture at a time, of all ways there are here to predict.
+) -> Json:
+    """Latency and peak memory, one picture at a time, of every method that this machine has.
 
-    Ways are ONNX Runtime, and torch and OpenVINO where they are installed, in fp32 and where there
-    is one int8; the ``seed`` preset in eager torch with fresh weights; and the thresholded
+    Methods are ONNX Runtime, and torch and OpenVINO where they are installed, in fp32 and where
+    there is one int8; the ``seed`` preset in eager torch with fresh weights; and the thresholded
     difference of picture and plate. They take turns, so that a machine that slows down slows all
     of them down.
 
@@ -50,53 +92,78 @@ def bench_predict(
     Returns:
         ``networks``: the networks alone, on a pair with the plate's disparity, those of one fixed
         size at that alone; ``predictors``: from a uint8 pair in memory to a mask of its size. Both
-        lists have ``model``, ``engine``, ``precision``, ``height``, ``width``, ``runs``,
-        ``median_ms``, ``p95_ms``, ``ratio`` (its median over that of the first; None where that
-        was not measured), and ``peak_mb``, the most memory of a process that does nothing else,
-        the interpreter and libraries included, of which ``start_mb`` before the model was opened.
-        ``missing``: in words; ``machine``.
+        are lists of ``Latency`` with its ``Memory``. ``missing``: sentences on methods that are
+        not there; ``machine``.
 
     Raises:
         ModelError: a model folder is damaged or missing.
         UsageError: a number of threads or runs below 1.
     """
     if runs < 1 or (threads is not None and threads < 1):
-        raise UsageError("1 or more runs and threads", f"{runs} and {threads}", "mend that number")
-    named = models or [SHIPPED]
-    folders = [find_model(model, download=False) for model in named]
-    contenders, missing = find_contenders(folders)
-    result: dict[str, Any] = {"networks": [], "predictors": []}
-    for part, rows in result.items():
-        for height, width in sizes:
-            able = [one for one in contenders if _takes_part(one, part, height, width)]
-            calls = [_open(one, part, height, width, threads) for one in able]
-            times = _time_in_turn(calls, runs)
-            first = None
-            for one, taken in zip(able, times, strict=True):
-                median = float(np.median(taken))
-                if one == contenders[0]:
-                    first = median
-                row = one.describe() | {"height": height, "width": width, "runs": len(taken)}
-                row |= {"median_ms": median, "p95_ms": float(np.percentile(taken, 95))}
-                row["ratio"] = median / first if first else None
-                if memory:
-                    row |= measure_memory(one, part, height, width, threads)
-                rows.append(row)
-    return result | {
-        "missing": missing,
-        "machine": describe_machine() | {"threads": threads},
-    }
+        raise UsageError(
+            "1 or more runs and threads",
+            f"{runs} and {threads}",
+            "",
+            "Runs and threads start at 1.",
+        )
+    folders = [find_model(model, download=False) for model in models or [SHIPPED]]
+    methods, missing = find_methods(folders)
+    result: Json = {}
+    for part in ("networks", "predictors"):
+        rows = [
+            row
+            for height, width in sizes
+            for row in _measure_size(methods, part, height, width, runs, threads, memory)
+        ]
+        result[part] = [row.as_json() for row in rows]
+    machine = describe_machine() | {"threads": threads}
+    return result | {"missing": missing, "machine": machine}
 
 
-def _takes_part(one: Contender, part: str, height: int, width: int) -> bool:
+def _measure_size(
+    methods: Sequence[Method],
+    part: str,
+    height: int,
+    width: int,
+    runs: int,
+    threads: int | None,
+    memory: bool,
+) -> list[Latency]:
+    """All methods that take pictures of a size, in turn."""
+    able = [method for method in methods if _takes_part(method, part, height, width)]
+    calls = [_open(method, part, height, width, threads) for method in able]
+    rows: list[Latency] = []
+    first = None
+    for method, times_ms in zip(able, _time_in_turn(calls, runs), strict=True):
+        median = float(np.median(times_ms))
+        if method == methods[0]:
+            first = median
+        rows.append(
+            Latency(
+                method.name,
+                method.engine,
+                method.precision,
+                height,
+                width,
+                len(times_ms),
+                median,
+                float(np.percentile(times_ms, 95)),
+                median / first if first else None,
+                measure_memory(method, part, height, width, threads) if memory else None,
+            )
+        )
+    return rows
+
+
+def _takes_part(method: Method, part: str, height: int, width: int) -> bool:
     if part == "predictors":
         return True
-    fits = one.fixed_size is None or height == width == one.fixed_size
-    return fits and one.engine != DIFFERENCE
+    fits = method.fixed_size is None or height == width == method.fixed_size
+    return fits and method.engine != DIFFERENCE
 
 
-def _open(one: Contender, part: str, height: int, width: int, threads: int | None) -> Call:
-    make = one.network if part == "networks" else one.whole
+def _open(method: Method, part: str, height: int, width: int, threads: int | None) -> Call:
+    make = method.network if part == "networks" else method.predictor
     return make(height, width, threads)
 
 
@@ -107,34 +174,30 @@ def _time_in_turn(calls: Sequence[Call], runs: int) -> list[list[float]]:
             call()
     times: list[list[float]] = [[] for _ in calls]
     for _ in range(runs):
-        for call, taken in zip(calls, times, strict=True):
-            if len(taken) >= _LEAST_RUNS and sum(taken) > 1000 * _BUDGET_SECONDS:
+        for call, times_ms in zip(calls, times, strict=True):
+            if len(times_ms) >= _MIN_RUNS and sum(times_ms) > 1000 * _MAX_SECONDS:
                 continue
             started = time.perf_counter()
             call()
-            taken.append(1000 * (time.perf_counter() - started))
+            times_ms.append(1000 * (time.perf_counter() - started))
     return times
 
 
 def measure_memory(
-    one: Contender, part: str, height: int, width: int, threads: int | None
-) -> dict[str, float]:
-    """``start_mb`` and ``peak_mb`` of a process that predicts in one way; see `bench_predict`.
+    method: Method, part: str, height: int, width: int, threads: int | None
+) -> Memory:
+    """The memory of a process that predicts by one method; see `bench_predict`.
 
     Args:
         part: ``"networks"`` or ``"predictors"``.
     """
     with WorkerPool(1, end_at_ctrl_c) as process:
-        start, peak = process.submit(_run_alone, one, part, height, width, threads).result()
-    return {"start_mb": start, "peak_mb": peak}
+        return process.submit(_run_alone, method, part, height, width, threads).result()
 
 
-def _run_alone(
-    one: Contender, part: str, height: int, width: int, threads: int | None
-) -> tuple[float, float]:
-    """In a process of its own: its peak memory before and after."""
+def _run_alone(method: Method, part: str, height: int, width: int, threads: int | None) -> Memory:
     start = peak_memory_mb()
-    call = _open(one, part, height, width, threads)
+    call = _open(method, part, height, width, threads)
     for _ in range(_MEMORY_RUNS):
         call()
-    return start, peak_memory_mb()
+    return Memory(start, peak_memory_mb())

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from maskdepth.bench.setting import describe_machine, sample_dataset
+from maskdepth.bench.machine import describe_machine
+from maskdepth.datasets.build import Dataset, compose_dataset
 from maskdepth.errors import DependencyError, UsageError
+from maskdepth.records import Json
 from maskdepth.synthesis.rules import RecipeRules
+from maskdepth.synthesis.worlds import write_sample_pack
 
 if TYPE_CHECKING:
     from maskdepth.learning.dataset import CompositeDataset
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from maskdepth.learning.training import TrainingProgress
 
 WARM_UP_SECONDS = 5.0  # allocators, code generation, the cache of assets
+PACK_SIZE = 8  # scenes, and cutouts: enough that the cache of assets works as usual
 
 
 def bench_train(
@@ -25,7 +29,7 @@ def bench_train(
     batch_size: int = 16,
     seconds: float = 20.0,
     device: str = "auto",
-) -> dict[str, Any]:
+) -> Json:
     """Train for a while on composites rendered on the fly, and measure the loop itself.
 
     Args:
@@ -37,8 +41,8 @@ def bench_train(
 
     Returns:
         ``images_per_second`` of rendering, forward, backward and step together; ``loader_share``,
-        the share of the time spent waiting for rendered batches; ``steps`` and ``seconds`` that
-        were measured; ``flops_per_image`` of forward and backward, ``peak_flops_per_second`` of a
+        the share of the time spent waiting for rendered batches; the measured ``steps`` and
+        ``seconds``; ``flops_per_image`` of forward and backward, ``peak_flops_per_second`` of a
         large matrix product right after the run, on the same device and in the same precision, and
         ``peak_share`` of it that the loop reached; the settings; ``machine``.
 
@@ -77,6 +81,14 @@ def bench_train(
     }
 
 
+def sample_dataset(folder: Path, rules: RecipeRules) -> Dataset:
+    """A freshly drawn sample pack, composed."""
+    pack = write_sample_pack(folder / "pack", scenes=PACK_SIZE, cutouts=PACK_SIZE)
+    return compose_dataset(
+        pack.cutouts, pack.backgrounds, folder / "dataset", rules=rules, small=True, depth_scenes=0
+    )
+
+
 def _sample_pack_composites(folder: Path, config: TrainingConfig, size: int) -> CompositeDataset:
     """Training composites of a freshly drawn sample pack."""
     from maskdepth.learning.dataset import CompositeDataset
@@ -88,7 +100,7 @@ def _sample_pack_composites(folder: Path, config: TrainingConfig, size: int) -> 
         spec.pool(),
         spec.seed,
         spec.catalogue(dataset.folder),
-        config.batch_size,  # a length is asked for; samples beyond it come all the same
+        config.batch_size,  # a nominal length; samples beyond it are served too
         drop_plate=config.drop_plate,
         drop_plate_disparity=config.drop_plate_disparity,
         mirror=config.mirror,
@@ -96,10 +108,12 @@ def _sample_pack_composites(folder: Path, config: TrainingConfig, size: int) -> 
 
 
 def _rates(marks: list[TrainingProgress]) -> dict[str, float]:
-    """What happened between the end of the warm-up and the last step."""
+    """Figures of the steps between the end of the warm-up and the last one."""
     started = [mark for mark in marks if mark.seconds >= WARM_UP_SECONDS]
     if len(started) < 2:
-        raise UsageError("time for two steps", f"{len(started)} after the warm-up", "add --seconds")
+        steps = f"{len(started)} after the warm-up"
+        message = "There was no time for two steps."
+        raise UsageError("time for two steps", steps, "raise --seconds", message)
     first, last = started[0], started[-1]
     seconds = last.seconds - first.seconds
     return {

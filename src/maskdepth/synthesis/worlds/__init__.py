@@ -13,7 +13,6 @@ from maskdepth.synthesis.worlds.pack import (
     decode_relief,
     encode_relief,
     scene_pool,
-    time_scene,
     write_sample_pack,
 )
 from maskdepth.synthesis.worlds.scenes import (
@@ -48,6 +47,5 @@ __all__ = [
     "render_scene",
     "render_standing",
     "scene_pool",
-    "time_scene",
     "write_sample_pack",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -89,14 +88,6 @@ def _prepare_process() -> None:
 def scene_pool(processes: int = 2) -> WorkerPool:
     """Processes that draw."""
     return WorkerPool(processes, _prepare_process)
-
-
-def time_scene(job: tuple[str, int, int]) -> float:
-    """Draw a scene of a family, a seed and a square's side; returns the seconds that it took."""
-    family, seed, size = job
-    started = time.perf_counter()
-    render_scene(family, seed, size, size)
-    return time.perf_counter() - started
 
 
 def _jobs(

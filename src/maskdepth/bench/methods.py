@@ -1,4 +1,4 @@
-"""What predictions are timed with: networks on several engines, and the tuned threshold."""
+"""Methods of predicting that are timed: networks on several engines, and a threshold."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,13 +32,13 @@ TORCH: Final = "torch"
 DIFFERENCE: Final = "difference"
 _SEED: Final = "seed"
 _SEED_SIDE: Final = 224
-_THRESHOLD: Final = 17  # of 255; what tuning found for JPEG, and no matter for the time
+_THRESHOLD: Final = 17  # of 255: tuned for JPEG, though any takes the same time
 _MEDIAN_PX: Final = 3
 
 
 @dataclass(frozen=True)
-class Contender:
-    """One way of predicting.
+class Method:
+    """A method of predicting: a network on an engine, or a threshold.
 
     Attributes:
         model: the model folder; None for ``seed``, whose weights do not matter here, and for the
@@ -53,10 +53,10 @@ class Contender:
     precision: str
     fixed_size: int | None
 
-    def describe(self) -> dict[str, Any]:
-        """For a row of figures."""
-        name = str(self.model) if self.model else _SEED if self.engine == TORCH else DIFFERENCE
-        return {"model": name, "engine": self.engine, "precision": self.precision}
+    @property
+    def name(self) -> str:
+        """The model's path, or the method's own name where it has no model folder."""
+        return str(self.model) if self.model else _SEED if self.engine == TORCH else DIFFERENCE
 
     def network(self, height: int, width: int, threads: int | None) -> Callable[[], object]:
         """A call that runs the network alone on a pair of this size, with the plate's disparity."""
@@ -67,8 +67,8 @@ class Contender:
         disparity, validity = picture[:, :1], np.ones((1, 2), np.float32)
         return lambda: backend.run(picture, plate, disparity, validity)
 
-    def whole(self, height: int, width: int, threads: int | None) -> Callable[[], object]:
-        """A call that goes from a uint8 pair of this size to its mask, at that size."""
+    def predictor(self, height: int, width: int, threads: int | None) -> Callable[[], object]:
+        """A call that makes a mask of a uint8 pair of this size."""
         picture, plate = _pair(height, width)
         if self.engine == DIFFERENCE:
             return lambda: filtered_difference(picture, plate, _MEDIAN_PX) > _THRESHOLD
@@ -87,11 +87,11 @@ class Contender:
         return OnnxBackend(file, "cpu", threads), card
 
 
-def find_contenders(models: Sequence[Path]) -> tuple[list[Contender], list[str]]:
-    """Every way there is here to predict with these models, the first model's ONNX first.
+def find_methods(models: Sequence[Path]) -> tuple[list[Method], list[str]]:
+    """Every method that this machine has of predicting with these models.
 
     Returns:
-        The contenders, and what is missing in words.
+        The methods, the first model's ONNX first, and sentences on those that are missing.
 
     Raises:
         ModelError: a model folder is damaged or missing.
@@ -102,16 +102,16 @@ def find_contenders(models: Sequence[Path]) -> tuple[list[Contender], list[str]]
     for model in models:
         card = load_model_folder(model)
         for engine in engines:
-            found.append(Contender(model, engine, "fp32", card.fixed_size))
+            found.append(Method(model, engine, "fp32", card.fixed_size))
             if INT8_FILE in card.sha256:
-                found.append(Contender(model, engine, "int8", card.fixed_size))
+                found.append(Method(model, engine, "int8", card.fixed_size))
         if INT8_FILE not in card.sha256:
             missing.append(f"{model.name} has no int8 network")
         if torch and (model / WEIGHTS_FILE).is_file():
-            found.append(Contender(model, TORCH, "fp32", card.fixed_size))
+            found.append(Method(model, TORCH, "fp32", card.fixed_size))
     if torch:
-        found.append(Contender(None, TORCH, "fp32", _SEED_SIDE))
-    found.append(Contender(None, DIFFERENCE, "uint8", None))
+        found.append(Method(None, TORCH, "fp32", _SEED_SIDE))
+    found.append(Method(None, DIFFERENCE, "uint8", None))
     missing += [] if torch else ["torch is not installed"]
     missing += [] if len(engines) > 1 else ["openvino is not installed"]
     return found, missing
@@ -123,7 +123,7 @@ class OpenVinoBackend:
     def __init__(self, path: Path, threads: int | None) -> None:
         import openvino
 
-        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+        settings: dict[str, str | int] = {"PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
         core = openvino.Core()
@@ -134,9 +134,9 @@ class OpenVinoBackend:
         self, picture: Float, plate: Float, plate_disparity: Float, validity: Float
     ) -> tuple[Float, Float]:
         """Predict a batch; see `Backend.run`."""
-        given = dict(zip(INPUTS, (picture, plate, plate_disparity, validity), strict=True))
-        met = self._compiled({name: given[name] for name in given if name in self._inputs})
-        alpha, disparity = (np.array(met[name], np.float32) for name in OUTPUTS)
+        inputs = dict(zip(INPUTS, (picture, plate, plate_disparity, validity), strict=True))
+        outputs = self._compiled({name: inputs[name] for name in inputs if name in self._inputs})
+        alpha, disparity = (np.array(outputs[name], np.float32) for name in OUTPUTS)
         return alpha, disparity
 
 
