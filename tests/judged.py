@@ -9,7 +9,7 @@ import numpy as np
 
 from maskdepth.depth import encode_disparity
 from maskdepth.images import save_png
-from maskdepth.inference.model.folder import ModelCard
+from maskdepth.inference.model.card import ModelCard
 from maskdepth.inference.prediction import Prediction
 from maskdepth.synthesis.assets import BackgroundAsset, CutoutAsset
 from maskdepth.synthesis.spec import DatasetSpec

@@ -1,4 +1,4 @@
-"""A second look at the foreground of a large picture, from closer."""
+"""A close-up of the foreground of a large picture."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from maskdepth import Predictor
 from maskdepth.inference.matting.close_up import find_close_up, loses_foreground
-from maskdepth.inference.matting.refinement import look_about
-from maskdepth.inference.model.folder import ModelCard
+from maskdepth.inference.matting.evidence import measure_evidence
+from maskdepth.inference.model.card import ModelCard
 
 Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]
@@ -64,7 +64,7 @@ def test_small_foreground_is_seen_again_from_closer() -> None:
     ramp = np.linspace(0, 1, 512, dtype=np.float32)[:, None].repeat(512, axis=1)
     network = Difference()
     found = {
-        again: Predictor(network, CARD, register=False, refine=False, second_look=again).predict(
+        again: Predictor(network, CARD, register=False, refine=False, close_up=again).predict(
             picture, plate, ramp
         )
         for again in (False, True)
@@ -78,13 +78,13 @@ def test_small_foreground_is_seen_again_from_closer() -> None:
     assert 0.55 < network.given[2].min() < network.given[2].max() < 0.82
 
 
-def test_a_second_look_needs_a_plate_and_a_reason() -> None:
+def test_a_close_up_needs_a_plate_and_a_reason() -> None:
     """Nothing in the picture, or much; no more pixels than the network sees: it is asked once."""
     picture, plate, _ = pair(256, slice(100, 150), slice(100, 150))
     large = pair(256, slice(10, 240), slice(10, 240))
     no_larger = pair(140, slice(60, 80), slice(60, 80))
     assert looks(picture, plate) == 2
-    assert looks(picture, plate, second_look=False) == 1
+    assert looks(picture, plate, close_up=False) == 1
     assert looks(picture, None) == 1
     assert looks(plate, plate) == 1
     assert looks(large[0], large[1]) == 1
@@ -111,9 +111,9 @@ def test_foreground_that_is_left_beside_a_mask_is_seen() -> None:
     for softness in (1.5, 24):
         alpha = soft_disc(128, 40, softness)
         picture, plate = composite(alpha)
-        assert not loses_foreground(look_about(picture, plate, alpha))
-        assert loses_foreground(look_about(picture, plate, soft_disc(128, 32, 1.5)))
-        assert loses_foreground(look_about(picture, plate, np.zeros_like(alpha)))
+        assert not loses_foreground(measure_evidence(picture, plate, alpha))
+        assert loses_foreground(measure_evidence(picture, plate, soft_disc(128, 32, 1.5)))
+        assert loses_foreground(measure_evidence(picture, plate, np.zeros_like(alpha)))
 
 
 class Eroding(Difference):
@@ -129,13 +129,13 @@ class Eroding(Difference):
         return alpha, alpha
 
 
-def test_a_second_look_that_loses_foreground_does_not_count() -> None:
+def test_a_close_up_that_loses_foreground_does_not_count() -> None:
     """The first one stays, to the bit."""
     picture, plate = composite(soft_disc(400, 60, 3))
     found = []
     for again in (False, True):
         network = Eroding()
-        predictor = Predictor(network, CARD, register=False, second_look=again)
+        predictor = Predictor(network, CARD, register=False, close_up=again)
         found.append(predictor.predict(picture, plate).alpha)
         assert len(network.seen) == 1 + again
     assert np.array_equal(*found)

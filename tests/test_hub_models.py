@@ -23,7 +23,8 @@ from onnx import TensorProto, helper
 from maskdepth.errors import ModelError
 from maskdepth.files import file_checksum
 from maskdepth.images import save_png
-from maskdepth.inference.model.folder import ModelCard, save_card
+from maskdepth.inference.model.card import ModelCard
+from maskdepth.inference.model.folder import save_card
 from maskdepth.inference.model.locate import find_model, is_hub_id
 from maskdepth.inference.model.page import model_page
 

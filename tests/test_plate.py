@@ -27,7 +27,7 @@ from maskdepth import cli
 from maskdepth.depth import disparity_from_depth
 from maskdepth.errors import MaskdepthError, PictureError, PlateError, UsageError
 from maskdepth.evaluation import distance as judging
-from maskdepth.inference.model.folder import ModelCard
+from maskdepth.inference.model.card import ModelCard
 from maskdepth.inference.plate.calibration import KnownPoint, calibrate
 from maskdepth.inference.plate.health import PlateHealth
 from maskdepth.inference.plate.profile import (
@@ -244,20 +244,20 @@ def _png(array: NDArray[Any]) -> bytes:
 
 _HEALTH = [each.name for each in fields(PlateHealth)]
 DAMAGES: dict[str, tuple[Any, str]] = {
-    "empty": (lambda data: b"", "whole plate profile"),
-    "text": (lambda data: b"hello", "whole plate profile"),
-    "cut": (lambda data: data[:-40], "whole plate profile"),
+    "empty": (lambda data: b"", "complete plate profile"),
+    "text": (lambda data: b"hello", "complete plate profile"),
+    "cut": (lambda data: data[:-40], "complete plate profile"),
     "a flipped bit": (
-        lambda data: data[:500] + bytes([data[500] ^ 1]) + data[501:], "whole plate profile"
+        lambda data: data[:500] + bytes([data[500] ^ 1]) + data[501:], "complete plate profile"
     ),
     "checksums of nothing": (
         lambda data: _with_record(data, sha256=["picture.png", "disparity.png"]),
-        "whole plate profile",
+        "complete plate profile",
     ),
-    "no record": (lambda data: _rewritten(data, profile_json=None), "whole plate profile"),
-    "no depth": (lambda data: _rewritten(data, depth_npy=None), "whole plate profile"),
+    "no record": (lambda data: _rewritten(data, profile_json=None), "complete plate profile"),
+    "no depth": (lambda data: _rewritten(data, depth_npy=None), "complete plate profile"),
     "a record that is no JSON": (
-        lambda data: _rewritten(data, profile_json=b"{"), "whole plate profile"
+        lambda data: _rewritten(data, profile_json=b"{"), "complete plate profile"
     ),
     "another format": (lambda data: _with_record(data, format="x"), "another format"),
     "newer": (lambda data: _with_record(data, version=2), "version 2"),
@@ -266,14 +266,14 @@ DAMAGES: dict[str, tuple[Any, str]] = {
             _with_record(data), picture_png=_png(picture(9)),
             profile_json=zipfile.ZipFile(io.BytesIO(data)).read("profile.json"),
         ),
-        "a changed one",
+        "has been changed",
     ),
-    "pickle": (lambda data: _rewritten(data, depth_npy=_pickled()), "whole plate profile"),
+    "pickle": (lambda data: _rewritten(data, depth_npy=_pickled()), "complete plate profile"),
     "other sizes": (lambda data: _rewritten(data, picture_png=_png(picture()[:30])), "size"),
     "a bomb": (lambda data: _rewritten(data, depth_npy=bytes(10_000_000)), "of 10000000 bytes"),
     "no sides": (lambda data: _with_record(data, height=-1), "does not fit together"),
     "health of another kind": (
-        lambda data: _with_record(data, health={"sharpness": 1}), "whole plate profile"
+        lambda data: _with_record(data, health={"sharpness": 1}), "complete plate profile"
     ),
     "health that is no number": (
         lambda data: _with_record(data, health=dict.fromkeys(_HEALTH, float("nan"))),
@@ -309,7 +309,7 @@ def test_a_calibration_that_was_edited_is_refused(tmp_path: Path, field: str, va
         calibration = json.loads(archive.read("profile.json"))["calibration"]
     edited = _with_record(path.read_bytes(), calibration={**calibration, field: value})
     path.write_bytes(edited)
-    with pytest.raises(PlateError, match="whole plate profile"):
+    with pytest.raises(PlateError, match="complete plate profile"):
         load_profile(path)
 
 
@@ -322,7 +322,7 @@ def test_a_point_that_was_edited_is_refused(tmp_path: Path, field: str, value: A
         calibration = json.loads(archive.read("profile.json"))["calibration"]
     calibration["points"][0][field] = value
     path.write_bytes(_with_record(path.read_bytes(), calibration=calibration))
-    with pytest.raises(PlateError, match="whole plate profile"):
+    with pytest.raises(PlateError, match="complete plate profile"):
         load_profile(path)
 
 
@@ -402,7 +402,7 @@ def test_a_frame_comes_out_in_metres(scale: float, shift: float) -> None:
     assert result.depth_m is not None
     expected = depth_of(np.where(box(), np.float32(inside), ground()))
     np.testing.assert_allclose(result.depth_m[box()], expected[box()], rtol=0.03)
-    known = profile.known_depth_m()
+    known = profile.best_depth_m
     assert known is not None
     np.testing.assert_array_equal(result.depth_m[~box()], known[~box()])
     np.testing.assert_allclose(result.disparity[~box()], profile.disparity[~box()], atol=1e-6)
@@ -546,7 +546,7 @@ def test_a_profile_may_be_a_path_and_of_another_size(tmp_path: Path) -> None:
     by_path = predictor.predict(picture(), tmp_path / "a.plate")
     by_value = predictor.predict(picture(), calibrated())
     np.testing.assert_array_equal(by_path.depth_m, by_value.depth_m)
-    assert by_path.plate_source == tmp_path / "a.plate"
+    assert by_path.provenance.plate_file == tmp_path / "a.plate"
     large = calibrated().at_size(2 * HEIGHT, 2 * WIDTH)
     resized = predictor.predict(picture(), large)
     assert resized.depth_m is not None
@@ -556,9 +556,9 @@ def test_a_profile_may_be_a_path_and_of_another_size(tmp_path: Path) -> None:
 def test_a_profile_of_another_plate_is_refused() -> None:
     """Another aspect ratio; and a disparity beside a profile makes no sense."""
     predictor = believe(seen(box(), 0.6))
-    with pytest.raises(PictureError, match="plate profile of the picture's aspect"):
+    with pytest.raises(PictureError, match="The plate profile is"):
         predictor.predict(picture()[:, :50], calibrated())
-    with pytest.raises(UsageError, match="plate profile alone"):
+    with pytest.raises(UsageError, match="has its own disparity"):
         predictor.predict(picture(), calibrated(), ground())
 
 
@@ -567,7 +567,7 @@ def test_metres_of_another_scene_are_refused() -> None:
     random = np.random.default_rng(1)
     scenes = random.integers(0, 256, (2, HEIGHT, WIDTH, 3), np.uint8)
     profile = replace(calibrated(), picture=scenes[0])
-    with pytest.raises(PlateError, match="the scene of the plate profile"):
+    with pytest.raises(PlateError, match="another scene than the plate profile"):
         believe(seen(box(), 0.6)).predict(scenes[1], profile)
     unregistered = Predictor(seen(box(), 0.6), CARD, register=False)
     assert unregistered.predict(scenes[1], profile).depth_m is not None
@@ -602,7 +602,7 @@ def test_a_folder_may_hold_profiles(tmp_path: Path) -> None:
     summary = predict_all(believe(seen(box(), 0.6)), jobs, tmp_path / "out")
     assert (tmp_path / "out" / "a_depth.png").is_file()
     assert [Path(name).name for name, _ in summary.failures] == ["b.png"]
-    assert "whole plate profile" in summary.failures[0][1]
+    assert "complete plate profile" in summary.failures[0][1]
 
 
 def test_a_picture_beside_a_profile_is_one_plate_too_many(tmp_path: Path) -> None:
@@ -687,7 +687,7 @@ def test_a_teachers_metres_are_no_calibration(run: Any, shared_data: Path, scene
     assert code == 0, said
     assert "no metres" in said
     profile = load_profile(scene / "a.plate")
-    assert profile.known_depth_m() is None
+    assert profile.best_depth_m is None
     assert profile.source["name"] == "fastdepth_224_int8"
     assert profile.source["licence"]
 
@@ -792,7 +792,7 @@ def test_the_shipped_model_measures_an_object_that_stands_in_a_drawn_scene(
     true_m = np.median(scene.picture.depth_m[scene.mask])
     errors = []
     for again in (False, True):
-        predictor = Predictor.from_pretrained(threads=1, second_look=again)
+        predictor = Predictor.from_pretrained(threads=1, close_up=again)
         prediction = predictor.predict(scene.picture.image, profile)
         assert prediction.distance is not None
         wrong = (prediction.mask != scene.mask).sum() / scene.mask.sum()

@@ -34,15 +34,9 @@ from maskdepth.errors import (
 )
 from maskdepth.files import file_checksum
 from maskdepth.inference.model.backend import OnnxBackend
-from maskdepth.inference.model.folder import (
-    CARD_FILE,
-    NETWORK_FILE,
-    ModelCard,
-    load_model_folder,
-    read_card,
-    save_card,
-)
-from maskdepth.inference.prediction import Prediction
+from maskdepth.inference.model.card import NETWORK_FILE, ModelCard
+from maskdepth.inference.model.folder import CARD_FILE, load_model_folder, read_card, save_card
+from maskdepth.inference.prediction import Prediction, Provenance
 from maskdepth.inference.predictor import Predictor
 
 GAIN = 4.0
@@ -160,10 +154,11 @@ def some_prediction(**changes: Any) -> Prediction:
         "alpha": rng.random((20, 30), np.float32),
         "disparity": rng.random((20, 30), np.float32),
         "plate": noise(20, 30, 2),
-        "card": CARD,
-        **changes,
     }
-    return Prediction(**values)
+    origin: dict[str, Any] = {"card": CARD}
+    for name, value in changes.items():
+        (origin if name in Provenance.__dataclass_fields__ else values)[name] = value
+    return Prediction(**values, provenance=Provenance(**origin))
 
 
 # Predicting
@@ -244,7 +239,10 @@ def test_validity_says_what_was_given(tmp_path: Path) -> None:
     assert (with_plate.disparity == 0).all()
     assert (with_both.alpha == 1).all()
     np.testing.assert_allclose(with_both.disparity, known)
-    assert (with_plate.plate_disparity_used, with_both.plate_disparity_used) == (False, True)
+    assert [each.provenance.plate_disparity_used for each in (with_plate, with_both)] == [
+        False,
+        True,
+    ]
 
 
 def test_a_plate_disparity_may_be_a_file_with_invalid_pixels(tmp_path: Path) -> None:
@@ -288,7 +286,7 @@ def test_what_a_plate_disparity_masks_is_invalid(tmp_path: Path) -> None:
 def test_formats_are_a_list_of_known_ones(formats: Any, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="a list of formats among alpha"):
         some_prediction().save(tmp_path, formats=formats)
-    with pytest.raises(UsageError, match="a depth format of png"):
+    with pytest.raises(UsageError, match="depth format"):
         some_prediction().save(tmp_path, depth_format=[])  # type: ignore[arg-type]
 
 
@@ -300,7 +298,7 @@ def test_names_that_no_disk_takes_are_one_line(tmp_path: Path) -> None:
 
 
 def test_a_plate_disparity_without_a_plate_is_refused(predictor: Predictor) -> None:
-    with pytest.raises(UsageError, match="no plate"):
+    with pytest.raises(UsageError, match="needs its plate"):
         predictor.predict(noise(4, 4, 0), None, np.zeros((4, 4), np.float32))
 
 
@@ -325,7 +323,7 @@ def test_a_plate_of_another_size_is_resized(predictor: Predictor) -> None:
 def test_a_plate_of_another_aspect_ratio_is_refused(
     predictor: Predictor, shape: tuple[int, int, int]
 ) -> None:
-    with pytest.raises(PictureError, match="aspect ratio, 300x200"):
+    with pytest.raises(PictureError, match="another shape than the picture's 300x200"):
         predictor.predict(np.zeros((200, 300, 3), np.uint8), np.zeros(shape, np.uint8))
 
 
@@ -340,7 +338,7 @@ def test_a_picture_may_come_as_path_bytes_pillow_or_array(
     for source in (path, str(path), path.read_bytes(), Image.fromarray(pixels)):
         result = predictor.predict(source, plate)
         np.testing.assert_array_equal(result.alpha, expected.alpha)
-        assert result.source == (path if isinstance(source, (str, Path)) else None)
+        assert result.provenance.picture_file == (path if isinstance(source, (str, Path)) else None)
 
 
 def test_a_prediction_outlives_the_callers_buffer(predictor: Predictor) -> None:
@@ -487,7 +485,7 @@ def test_a_network_that_is_not_finite_is_refused(tmp_path: Path) -> None:
         if tensor.name == "gain":
             tensor.CopyFrom(onnx.numpy_helper.from_array(np.array(np.nan, np.float32), "gain"))
     predictor = Predictor.from_pretrained(model_folder(tmp_path / "m", model.SerializeToString()))
-    with pytest.raises(ModelError, match="finite alpha"):
+    with pytest.raises(ModelError, match="not finite"):
         predictor.predict(noise(4, 4, 0), noise(4, 4, 1))
 
 
@@ -496,7 +494,7 @@ def test_devices_and_threads_are_checked(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="auto, cpu, cuda or mps"):
         Predictor.from_pretrained(folder, device="tpu")
     for threads in (0, 2**31, 1.5):
-        with pytest.raises(UsageError, match=r"1 to \d+ threads"):
+        with pytest.raises(UsageError, match=r"1 to \d+"):
             Predictor.from_pretrained(folder, threads=threads)
     providers = onnxruntime.get_available_providers()
     absent = "mps" if "CoreMLExecutionProvider" not in providers else "cuda"
@@ -577,7 +575,7 @@ def test_what_is_no_path_is_refused_with_what_it_is(value: Any, tmp_path: Path) 
     if value is not None:
         with pytest.raises(UsageError, match="path of a model folder"):
             maskdepth.Predictor.from_pretrained(value)
-        with pytest.raises(UsageError, match="a stem"):
+        with pytest.raises(UsageError, match="stem"):
             some_prediction().save(tmp_path, stem=value)
     assert not list(tmp_path.iterdir())
 
@@ -605,7 +603,7 @@ def test_large_pictures_take_little_memory_beside_what_is_made(what: str, most: 
 
 def test_saved_files_read_back(tmp_path: Path) -> None:
     """Another reader finds the sizes, depths and values that the JSON describes."""
-    prediction = some_prediction(source=Path("in/cat.jpg"), plate_source=Path("in/room.png"))
+    prediction = some_prediction(picture_file=Path("in/cat.jpg"), plate_file=Path("in/room.png"))
     written = prediction.save(tmp_path / "new" / "out")
     endings = ["_alpha.png", "_disparity.png", "_cutout.png", "_preview.jpg", ".json"]
     folder = tmp_path / "new" / "out"
@@ -673,7 +671,7 @@ def test_names_and_formats_are_checked(tmp_path: Path) -> None:
     assert prediction.save(tmp_path, formats=["alpha"]) == [tmp_path / "picture_alpha.png"]
 
 
-@pytest.mark.parametrize("field", ["source", "plate_source", "plate_disparity_source"])
+@pytest.mark.parametrize("field", ["picture_file", "plate_file", "plate_disparity_file"])
 @pytest.mark.parametrize("linked", [False, True])
 def test_an_input_is_never_overwritten(tmp_path: Path, field: str, linked: bool) -> None:
     """Under its own name or through a link; nothing at all is written then."""
@@ -723,7 +721,7 @@ def test_what_stops_a_save_leaves_the_files_of_an_earlier_one(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("maskdepth.inference.prediction.encode_jpeg", stopped)
+        patched.setattr("maskdepth.inference.output_files.encode_jpeg", stopped)
         with pytest.raises(KeyboardInterrupt):
             other.save(tmp_path, "a")
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

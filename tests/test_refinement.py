@@ -21,18 +21,18 @@ from maskdepth.inference.matting.colour_samples import (
     describe_samples,
     try_colours,
 )
-from maskdepth.inference.matting.evidence import squares_about
+from maskdepth.inference.matting.evidence import gather_squares, measure_evidence
 from maskdepth.inference.matting.outline import (
     AVERAGED,
     FEATURES,
     MAP_RADII,
-    Reader,
+    OutlineNetwork,
     describe_outline,
-    load_reader,
+    load_outline_network,
 )
 from maskdepth.inference.matting.perceptron import Perceptron
-from maskdepth.inference.matting.refinement import decide, find_outline, look_about, refine_alpha
-from maskdepth.inference.model.folder import ModelCard
+from maskdepth.inference.matting.refinement import decide, find_outline, refine_alpha
+from maskdepth.inference.model.card import ModelCard
 from maskdepth.metrics import mask_metrics
 
 Floats = NDArray[np.float32]
@@ -95,7 +95,7 @@ def test_a_foreground_like_its_plate_is_not_lost() -> None:
     """There is nothing to measure where both have one colour: the network's word stays, or most."""
     plate = np.full((64, 64, 3), 120, np.uint8)
     before = guess(disc(64, 18, 2))
-    assert look_about(plate, plate, before).trust.max() < 0.01
+    assert measure_evidence(plate, plate, before).trust.max() < 0.01
     after = refined(plate, plate, before)
     assert mask_metrics(after, before)["dice"] > 0.85
 
@@ -213,9 +213,9 @@ def test_more_is_read_from_an_outline_than_the_average_has() -> None:
     for seed in range(12):
         picture, plate, alpha = leaf(seed)
         said = guess(alpha)
-        known, outline = look_about(picture, plate, said), find_outline(said, 1)
+        known, outline = measure_evidence(picture, plate, said), find_outline(said, 1)
         averaged = np.where(outline, known.averaged, said)
-        found = load_reader().read(known, outline)
+        found = load_outline_network().correct(known, outline)
         errors.append([np.abs(each - alpha).sum() for each in (said, averaged, found)])
     said_error, averaged_error, found_error = np.sum(errors, axis=0)
     assert averaged_error < 0.8 * said_error
@@ -225,7 +225,7 @@ def test_more_is_read_from_an_outline_than_the_average_has() -> None:
 def test_features_are_squares_about_a_pixel_whose_edges_repeat() -> None:
     """Each of the maps that are shown as they are, pixel by pixel in another way."""
     picture, plate, alpha = leaf(3, 24)
-    known = look_about(picture, plate, guess(alpha))
+    known = measure_evidence(picture, plate, guess(alpha))
     rows, columns = np.array([0, 5, 23, 11]), np.array([0, 20, 23, 2])
     features = describe_outline(known, (rows, columns))
     assert features.shape == (4, FEATURES)
@@ -252,14 +252,14 @@ def ignorant(inputs: int) -> Perceptron:
 
 def test_a_reader_that_corrects_nothing_leaves_the_average(tmp_path: Path) -> None:
     """Nothing but zeros, saved and loaded: what remains is what it starts from."""
-    whole = Reader(ignorant(FEATURES), ignorant(FEATURES + SAMPLE_FEATURES))
+    whole = OutlineNetwork(ignorant(FEATURES), ignorant(FEATURES + SAMPLE_FEATURES))
     whole.save(tmp_path / "reader.npz")
-    reader = Reader.load((tmp_path / "reader.npz").read_bytes())
+    reader = OutlineNetwork.load((tmp_path / "reader.npz").read_bytes())
     picture, plate, alpha = leaf(1)
-    known = look_about(picture, plate, guess(alpha))
+    known = measure_evidence(picture, plate, guess(alpha))
     outline = find_outline(known.alpha, 1)
     expected = np.where(outline, np.clip(known.averaged, 0.004, 0.996), known.alpha)
-    assert np.allclose(reader.read(known, outline), expected, atol=1e-5)
+    assert np.allclose(reader.correct(known, outline), expected, atol=1e-5)
 
 
 def test_the_colour_counts_that_explains_a_pixel() -> None:
@@ -270,7 +270,7 @@ def test_the_colour_counts_that_explains_a_pixel() -> None:
     alpha = np.zeros((9, 9), np.float32)
     alpha[:, 5:] = 1
     picture[4, 4] = (50, 50, 90)  # a fifth of the further one
-    known = look_about(picture, plate, alpha)
+    known = measure_evidence(picture, plate, alpha)
     place = np.array([4, 4, 4]), np.array([4, 0, 6])
     best, distance, mean, share = try_colours(known, alpha, place)
     assert best[0] == pytest.approx(0.2, abs=0.01)
@@ -287,19 +287,19 @@ def test_features_of_samples_are_those_of_the_pixels_about() -> None:
     """Off the outline alpha is what it was; the last two are of the pixel alone."""
     picture, plate, alpha = leaf(5, 40)
     said = guess(alpha)
-    known, outline = look_about(picture, plate, said), find_outline(said, 1)
+    known, outline = measure_evidence(picture, plate, said), find_outline(said, 1)
     place = np.nonzero(outline)
     features = describe_samples(known, said, outline, place)
     assert features.shape == (len(place[0]), SAMPLE_FEATURES)
     best, distance, mean, share = try_colours(known, said, place)
     by_best, far = said.copy(), np.zeros_like(said)
     by_best[place], far[place] = best, np.log1p(distance)
-    expected = [squares_about(by_best, place, 2), squares_about(said, place, 2)]
-    expected += [squares_about(far, place, 1), mean[:, None], share[:, None]]
+    expected = [gather_squares(by_best, place, 2), gather_squares(said, place, 2)]
+    expected += [gather_squares(far, place, 1), mean[:, None], share[:, None]]
     assert np.array_equal(features, np.concatenate(expected, axis=1))
 
 
-def packed(reader: Reader, **changes: Floats | None) -> bytes:
+def packed(reader: OutlineNetwork, **changes: Floats | None) -> bytes:
     """A reader's file with some arrays in the place of others, or without them."""
     file = io.BytesIO()
     reader_parts = {"first": reader.first, "second": reader.second}
@@ -316,9 +316,9 @@ def packed(reader: Reader, **changes: Floats | None) -> bytes:
 
 def test_a_damaged_reader_is_refused() -> None:
     """Other bytes, half of them, layers that do not fit, and a weight that is no number."""
-    reader = load_reader()
+    reader = load_outline_network()
     whole = packed(reader)
-    assert len(Reader.load(whole).first.layers) == len(reader.first.layers)
+    assert len(OutlineNetwork.load(whole).first.layers) == len(reader.first.layers)
     weight, offset = reader.second.layers[0]
     broken = np.full_like(weight, np.nan)
     array_alone = io.BytesIO()
@@ -335,7 +335,7 @@ def test_a_damaged_reader_is_refused() -> None:
         array_alone.getvalue(),
     ):
         with pytest.raises(ModelError, match="Install maskdepth again"):
-            Reader.load(content)
+            OutlineNetwork.load(content)
 
 
 class Guesser:

@@ -33,8 +33,9 @@ from maskdepth.errors import (
     UsageError,
     WeightsNotShippedError,
 )
-from maskdepth.inference.matting.outline import READER_FILE
-from maskdepth.inference.model.folder import ModelCard, load_model_folder, read_card
+from maskdepth.inference.matting.outline import OUTLINE_FILE
+from maskdepth.inference.model.card import ModelCard
+from maskdepth.inference.model.folder import load_model_folder, read_card
 from maskdepth.learning.checkpoint import load_weights, save_weights
 from maskdepth.learning.export import check_parity
 from maskdepth.learning.lineage import complete_assets, find_assets, load_parent, used_assets
@@ -497,7 +498,7 @@ def test_the_wheel_would_hold_the_weights(tmp_path: Path) -> None:
     (folder / "weights").mkdir(parents=True)
     (folder / "_version.py").write_text('__version__ = "0"\n')
     files = {Path("maskdepth/weights") / name for name in WHOLE}
-    files.add(Path("maskdepth/inference/matting") / READER_FILE)
+    files.add(Path("maskdepth/inference/matting") / OUTLINE_FILE)
     (folder / "inference" / "matting").mkdir(parents=True)
     for file in files:
         (project / "src" / file).write_bytes(b"bytes")

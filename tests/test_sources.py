@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from maskdepth.errors import StorageError, UsageError
-from maskdepth.inference.model.folder import ModelCard
+from maskdepth.inference.model.card import ModelCard
 from maskdepth.inference.predictor import Predictor
 from maskdepth.media.pictures import PredictionJob, find_jobs, predict_all
 
@@ -250,7 +250,7 @@ def test_a_run_goes_on_after_failures(tmp_path: Path) -> None:
     assert [Path(name).name for name, _ in summary.failures] == ["b.png", "c.png", "d.png"]
     for (_, message), words in zip(
         summary.failures,
-        ("plate named 'b'", "cannot be read as a picture", "aspect ratio"),
+        ("plate named 'b'", "cannot be read as a picture", "another shape"),
         strict=True,
     ):
         assert words in message

@@ -27,7 +27,7 @@ from maskdepth.depth import decode_disparity, depth_from_disparity, depth_from_d
 from maskdepth.evaluation.depths import FARTHEST, NEAREST
 from maskdepth.evaluation.tally import render_benchmark
 from maskdepth.images import load_grey16
-from maskdepth.inference.model.folder import ModelCard
+from maskdepth.inference.model.card import ModelCard
 from maskdepth.learning import small
 from maskdepth.learning.backend import TorchBackend
 from maskdepth.learning.dataset import CompositeDataset
@@ -208,7 +208,7 @@ def run_cell(
         raise SystemExit(f"{name} was interrupted, and is not judged")
     card = ModelCard("small", None, cell.size, "synthetic only", "0", {}, 0)
     predictor = Predictor(TorchBackend(result.model), card, refine=False)
-    outlined = Predictor(TorchBackend(result.model), card, second_look=False)
+    outlined = Predictor(TorchBackend(result.model), card, close_up=False)
     figures = {
         "cell": name,
         "weights": count_weights(model),

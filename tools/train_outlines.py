@@ -31,15 +31,15 @@ from maskdepth.inference.matting.colour_samples import (
     SAMPLE_RADII,
     describe_samples,
 )
-from maskdepth.inference.matting.evidence import Neighbourhood
+from maskdepth.inference.matting.evidence import Evidence, measure_evidence
 from maskdepth.inference.matting.outline import (
     FEATURES,
     MAP_RADII,
-    Reader,
+    OutlineNetwork,
     describe_outline,
 )
 from maskdepth.inference.matting.perceptron import Perceptron, logit_of
-from maskdepth.inference.matting.refinement import find_outline, look_about
+from maskdepth.inference.matting.refinement import find_outline
 from maskdepth.metrics import mask_metrics
 from maskdepth.processes import WorkerPool, end_at_ctrl_c
 from maskdepth.synthesis.recipes import sample_recipes
@@ -75,9 +75,9 @@ def main() -> None:
         if options.first is None:
             first = fit(gather(pool, options, None), options.steps)
         else:
-            first = Reader.load(options.first.read_bytes()).first
+            first = OutlineNetwork.load(options.first.read_bytes()).first
         second = fit(gather(pool, options, first), options.steps)
-    reader = Reader(first, second)
+    reader = OutlineNetwork(first, second)
     reader.save(options.out)
     judge(open_dataset(options.dataset), open_models(options.models)[0], reader, options.val)
 
@@ -115,11 +115,11 @@ def open_models(folders: list[Path]) -> list[Predictor]:
     return [Predictor.from_pretrained(each, refine=False, threads=1) for each in folders]
 
 
-def known_of(composite: Composite, predictor: Predictor) -> Neighbourhood:
+def known_of(composite: Composite, predictor: Predictor) -> Evidence:
     """What prediction knows of a composite when it comes to the outlines."""
     prediction = predictor.predict(composite.image, composite.plate)
     assert prediction.plate is not None
-    return look_about(prediction.image, prediction.plate, prediction.alpha)
+    return measure_evidence(prediction.image, prediction.plate, prediction.alpha)
 
 
 def collect(
@@ -224,7 +224,7 @@ def turned_columns(count: int) -> Iterator[Tensor]:
         yield torch.from_numpy(np.concatenate(columns))
 
 
-def judge(dataset: Dataset, predictor: Predictor, reader: Reader, count: int) -> None:
+def judge(dataset: Dataset, predictor: Predictor, reader: OutlineNetwork, count: int) -> None:
     """Mean Dice and boundary F on the benchmark's val composites, averaged and read."""
     spec = dataset.spec
     catalogue = spec.catalogue(dataset.folder, spec.rules.size, 3000)
@@ -235,7 +235,7 @@ def judge(dataset: Dataset, predictor: Predictor, reader: Reader, count: int) ->
             known = known_of(composite, predictor)
             outline = find_outline(known.alpha, 1)
             averaged = np.where(outline, known.averaged, known.alpha)
-            for alpha in (known.alpha, averaged, reader.read(known, outline)):
+            for alpha in (known.alpha, averaged, reader.correct(known, outline)):
                 got = mask_metrics(alpha, composite.alpha)
                 figures.append((got["dice"], got["boundary_f"]))
         dice, boundary = np.reshape(figures, (-1, 3, 2)).mean(axis=0).T

@@ -14,14 +14,8 @@ from numpy.typing import NDArray
 from maskdepth._version import __version__
 from maskdepth.evaluation.baselines import filtered_difference
 from maskdepth.inference.model.backend import INPUTS, OUTPUTS, Backend, OnnxBackend
-from maskdepth.inference.model.folder import (
-    INT8_FILE,
-    NETWORKS,
-    WEIGHTS_FILE,
-    ModelCard,
-    load_model_folder,
-)
-from maskdepth.inference.prediction import NO_DEPTH
+from maskdepth.inference.model.card import NO_DEPTH, ModelCard
+from maskdepth.inference.model.folder import INT8_FILE, NETWORKS, WEIGHTS_FILE, load_model_folder
 from maskdepth.inference.predictor import Predictor
 
 Float = NDArray[np.float32]

@@ -82,7 +82,7 @@ def predict(
         threads=threads,
         register=register,
         refine=refine,
-        second_look=close_up,
+        close_up=close_up,
         download=download,
     )
     summary = predict_all(predictor, jobs, output, depth_format=depth_format)

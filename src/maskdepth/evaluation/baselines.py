@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.inference.plate.registration import register_plate
+from maskdepth.inference.plate.registration import PlateFeatures, register_plate
 from maskdepth.metrics import MASK_THRESHOLD
 from maskdepth.synthesis.renderer import Composite
 
@@ -132,7 +132,7 @@ def vertical_gradient(height: int, width: int) -> NDArray[np.float32]:
 
 def registered(picture: Picture, plate: Picture) -> Picture:
     """The plate as prediction gives it to a network: moved and lit as its picture is."""
-    return register_plate(picture, plate).move_picture(plate)
+    return register_plate(picture, PlateFeatures.measure(plate)).move_picture(plate)
 
 
 def _difference(composite: Composite) -> Picture:

@@ -18,8 +18,7 @@ from maskdepth.evaluation.real import judge_frames, judge_sensor_depth
 from maskdepth.evaluation.robustness import PASSES, judge_robustness
 from maskdepth.evaluation.tally import BOOTSTRAP_SEED, CONFIDENCE
 from maskdepth.evaluation.withheld import PLACEMENTS, judge_withheld
-from maskdepth.inference.model.folder import NETWORK_FILE, ModelCard
-from maskdepth.inference.prediction import NO_DEPTH
+from maskdepth.inference.model.card import NETWORK_FILE, NO_DEPTH, ModelCard
 from maskdepth.inference.predictor import Predictor
 from maskdepth.labelling.teachers import Teacher
 from maskdepth.synthesis.rules import BENCHMARK_SEED, BENCHMARK_V1

@@ -17,7 +17,7 @@ from maskdepth.evaluation.tally import (
     find_depth_pool,
     render_benchmark,
 )
-from maskdepth.inference.prediction import NO_DEPTH
+from maskdepth.inference.model.card import NO_DEPTH
 from maskdepth.inference.predictor import Predictor
 from maskdepth.labelling.teachers import Teacher, checked_maps, disparity_map
 from maskdepth.metrics import (

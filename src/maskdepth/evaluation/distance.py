@@ -189,7 +189,7 @@ def _judge(predictor: Predictor, case: _Case, profile: PlateProfile) -> _Outcome
     truth, target = case.scene.picture.depth_m, case.scene.mask
     true_m = float(np.median(truth[target]))
     prediction = predictor.predict(case.scene.picture.image, profile)
-    plate_m = profile.known_depth_m()
+    plate_m = profile.best_depth_m
     assert prediction.depth_m is not None
     assert plate_m is not None
     distance = prediction.distance

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.evaluation.tally import find_depth_pool, find_pool
-from maskdepth.inference.prediction import NO_DEPTH
+from maskdepth.inference.model.card import NO_DEPTH
 from maskdepth.inference.predictor import Predictor
 from maskdepth.synthesis.catalogue import Catalogue
 from maskdepth.synthesis.recipes import Pool, sample_recipe

@@ -30,7 +30,7 @@ from maskdepth.evaluation.baselines import (
 )
 from maskdepth.evaluation.depths import teacher_disparity
 from maskdepth.images import PICTURE_SUFFIXES, load_grey16, load_picture
-from maskdepth.inference.prediction import NO_DEPTH
+from maskdepth.inference.model.card import NO_DEPTH
 from maskdepth.inference.predictor import Predictor
 from maskdepth.labelling.teachers import Teacher
 from maskdepth.metrics import MASK_THRESHOLD, MetricMean, depth_metrics, disparity_metrics

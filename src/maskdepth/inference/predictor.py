@@ -1,4 +1,11 @@
-"""From a user's picture to a prediction: one pre- and postprocess over a backend."""
+"""From a picture and its plate to a prediction: the path of one picture, top to bottom.
+
+`Predictor.predict` loads the picture, prepares its plate (`maskdepth.inference.plate.prepared`),
+and brings the plate onto the picture. The network then runs at its own input size, and once more on
+the foreground alone where the picture is larger (`maskdepth.inference.matting.close_up`). Outlines
+are refined at the picture's size (`maskdepth.inference.matting.refinement`), and a plate profile
+brings disparity into its units and metres (`maskdepth.inference.plate.alignment`).
+"""
 
 from __future__ import annotations
 
@@ -15,23 +22,29 @@ from maskdepth.depth import decode_disparity
 from maskdepth.errors import ModelError, PictureError, PlateError, UsageError
 from maskdepth.images import load_grey16, load_picture, resize, resize_disparity
 from maskdepth.inference.matting.close_up import find_close_up, loses_foreground
-from maskdepth.inference.matting.evidence import Neighbourhood
-from maskdepth.inference.matting.refinement import look_about, refine_alpha
+from maskdepth.inference.matting.evidence import Evidence, measure_evidence
+from maskdepth.inference.matting.refinement import refine_alpha
 from maskdepth.inference.model.backend import OUTPUTS, Backend, OnnxBackend
-from maskdepth.inference.model.folder import ModelCard, load_model_folder, network_file
+from maskdepth.inference.model.card import NO_DEPTH, ModelCard
+from maskdepth.inference.model.folder import load_model_folder, network_file
 from maskdepth.inference.model.locate import find_model
 from maskdepth.inference.plate.alignment import align_frame
+from maskdepth.inference.plate.prepared import PreparedPlate, RegisteredPlate
 from maskdepth.inference.plate.profile import PlateProfile, is_profile, load_profile
-from maskdepth.inference.plate.registration import Registration, register_plate
-from maskdepth.inference.prediction import NO_DEPTH, Prediction
+from maskdepth.inference.prediction import Prediction, Provenance
+from maskdepth.inference.stream import Stream, StreamState
 
 __all__ = ["PictureSource", "Prediction", "Predictor"]
 
 PictureSource = str | os.PathLike[str] | bytes | Image | NDArray[np.uint8]
 """A path, the bytes of a file, a Pillow image, or uint8 (H, W, 3) RGB."""
 
-Float = NDArray[np.float32]
+PlateSource = PictureSource | PlateProfile | PreparedPlate
+DisparitySource = str | os.PathLike[str] | NDArray[Any]
+
+Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]
+Window = tuple[slice, slice]
 
 _ASPECT_TOLERANCE = 0.01
 # A strip of a picture stays within this many training sizes, so that memory stays bounded.
@@ -39,31 +52,34 @@ _MAX_ASPECT = 16
 
 
 @dataclass(frozen=True)
-class _Look:
-    """What the network saw, and what it says of it, all (h, w) or (h, w, 3).
+class _NetworkRun:
+    """One run of the network: its inputs and outputs, all (h, w) or (h, w, 3).
 
-    ``about`` is what `look_about` makes of it, where that was asked.
+    ``evidence`` is that of the run, where it has been measured.
     """
 
     picture: Picture
     plate: Picture | None
-    alpha: Float
-    disparity: Float
-    about: Neighbourhood | None = None
+    alpha: Floats
+    disparity: Floats
+    evidence: Evidence | None = None
 
 
 class Predictor:
     """A model, ready to predict. Make one with `from_pretrained`.
 
+    A predictor holds no state of the pictures it has predicted, so threads may share it. It can be
+    copied and pickled: its options and its model's path travel, and the copy opens the model again.
+
     Args:
         backend: runs the network.
-        card: says what sizes the network was made for, and what it learned.
+        card: the model's.
         register: whether a plate is first moved and lit as its picture is, see
             `maskdepth.inference.plate.registration`.
-        refine: whether outlines are read from the picture and its plate, see
+        refine: whether outlines are corrected from the picture and its plate, see
             `maskdepth.inference.matting.refinement`.
-        second_look: whether foreground before a plate is seen again from closer, where the picture
-            is larger than what the network sees, see `maskdepth.inference.matting.close_up`.
+        close_up: whether the network runs a second time on the foreground alone, where the picture
+            is larger than the network's input, see `maskdepth.inference.matting.close_up`.
     """
 
     def __init__(
@@ -73,13 +89,13 @@ class Predictor:
         *,
         register: bool = True,
         refine: bool = True,
-        second_look: bool = True,
+        close_up: bool = True,
     ) -> None:
         self.card = card
         self._backend = backend
         self._register = register
         self._refine = refine
-        self._second_look = second_look
+        self._close_up = close_up
 
     @classmethod
     def from_pretrained(
@@ -91,8 +107,9 @@ class Predictor:
         threads: int | None = None,
         register: bool = True,
         refine: bool = True,
-        second_look: bool = True,
+        close_up: bool = True,
         download: bool = True,
+        **removed: bool,
     ) -> Self:
         """Load a model.
 
@@ -102,8 +119,8 @@ class Predictor:
             precision: ``"fp32"``, or ``"int8"`` where the model has such a network.
             device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
             threads: CPU threads, all cores if left out.
-            register, refine, second_look: see `Predictor`.
-            download: of a hub id, get what the cache lacks. Nothing else asks the network.
+            register, refine, close_up: see `Predictor`.
+            download: fetch what the cache lacks of a hub id. Nothing else uses the network.
 
         Raises:
             WeightsNotShippedError: the shipped model, where the installation lacks it.
@@ -111,221 +128,297 @@ class Predictor:
             UsageError: an unknown precision, a device that cannot be used, or no threads.
             DependencyError: a hub id, and huggingface_hub is not installed.
         """
+        _check_removed(removed)
         file = network_file(precision)
         folder = find_model(model, files=[file], download=download)
         card = load_model_folder(folder, precision)
         backend = OnnxBackend(folder / file, device, threads)
-        return cls(backend, card, register=register, refine=refine, second_look=second_look)
+        return cls(backend, card, register=register, refine=refine, close_up=close_up)
 
     def predict(
         self,
         image: PictureSource,
-        plate: PictureSource | PlateProfile | None = None,
-        plate_disparity: str | os.PathLike[str] | NDArray[Any] | None = None,
+        plate: PlateSource | None = None,
+        plate_disparity: DisparitySource | None = None,
     ) -> Prediction:
-        """Alpha and disparity of one picture, at its own size; depth where the plate knows metres.
+        """Alpha and disparity of one picture, at its own size; depth where the plate has metres.
 
         Args:
             image: a path, encoded bytes, a PIL picture, or uint8 (H, W, 3) RGB.
-            plate: the same scene without foreground, likewise. Another size is resized if the
-                aspect ratio is the same to within 1 %. Or a plate profile, or the path of its
-                ``.plate`` file: then its disparity goes in too, and what is predicted comes out in
-                the plate's units (see `maskdepth.inference.plate.alignment`).
-            plate_disparity: the plate's disparity: floating (H, W) in [0,1] with near = 1 and
-                NaN invalid, or the path of a 16-bit PNG of it; of the plate's aspect ratio.
+            plate: the same scene without foreground, as a picture, a plate profile, the path of a
+                ``.plate`` file, or what `prepare` made of one of these for this picture's size.
+            plate_disparity: see `prepare`.
 
         Raises:
             PictureError: an input cannot be read, or the plate does not fit the picture.
             PlateError: a plate profile cannot be read, or is of another scene.
-            UsageError: a plate disparity without a plate, or beside a plate profile.
+            UsageError: a plate disparity without a plate, or beside a plate that has its own; a
+                plate that was prepared for another size.
             ModelError: the network fails.
         """
+        picture = _load_own(image)
+        size = (picture.shape[0], picture.shape[1])
+        small = resize(picture, *self._input_size(*size))
+        prepared = None
+        if plate is not None:
+            prepared = self.prepare(plate, size, disparity=plate_disparity)
+        elif plate_disparity is not None:
+            raise UsageError(
+                "a plate with its disparity",
+                "no plate",
+                "pass the plate as well",
+                "A plate's disparity needs its plate.",
+            )
+        registered = None if prepared is None else self._bring_onto(prepared, small)
+        alpha, disparity = self._predict_layers(picture, small, registered)
+        provenance = Provenance(
+            card=self.card,
+            picture_file=_path_of(image),
+            plate_file=None if prepared is None else prepared.file,
+            plate_disparity_file=None if prepared is None else prepared.disparity_file,
+            plate_disparity_used=registered is not None and registered.disparity is not None,
+            registration=None if registered is None else registered.registration,
+        )
+        depth_m = None
+        if registered is not None and registered.profile is not None:
+            frame = align_frame(disparity, alpha > 0.5, registered.profile)
+            disparity, depth_m = frame.disparity, frame.depth_m
+            calibration = registered.profile.calibration
+            provenance = replace(provenance, alignment=frame.alignment, calibration=calibration)
+        plate_picture = None if registered is None else registered.picture
+        return Prediction(picture, alpha, disparity, plate_picture, depth_m, provenance)
+
+    def prepare(
+        self, plate: PlateSource, size: tuple[int, int], *, disparity: DisparitySource | None = None
+    ) -> PreparedPlate:
+        """Do all work on a plate that does not depend on the picture, once for many pictures.
+
+        Args:
+            plate: a picture, as in `predict`. Another size is resized if the aspect ratio is the
+                same to within 1 %. Or a plate profile, or the path of its ``.plate`` file: its
+                disparity goes in too, and predictions come out in the plate's units (see
+                `maskdepth.inference.plate.alignment`). A plate that was prepared for this size is
+                returned as it is.
+            size: height and width of the pictures.
+            disparity: the plate's disparity: floating (H, W) in [0,1] with near = 1 and NaN
+                invalid, or the path of a 16-bit PNG of it; of the plate's aspect ratio.
+
+        Raises:
+            PictureError, PlateError, UsageError: as in `predict`.
+        """
+        if isinstance(plate, PreparedPlate):
+            return self._check_prepared(plate, size, disparity)
         if is_profile(plate):
             plate = load_profile(cast(Path, plate))
         if isinstance(plate, PlateProfile):
-            if plate_disparity is not None:
+            if disparity is not None:
                 raise UsageError(
-                    "a plate profile alone", "a plate disparity too", "leave the disparity out"
+                    "a plate profile alone",
+                    "a plate disparity too",
+                    "leave the disparity out",
+                    "A plate profile has its own disparity.",
                 )
-            return self._predict_aligned(image, plate)
-        picture = _load_own(image)
-        size = (picture.shape[0], picture.shape[1])
-        if plate is None and plate_disparity is not None:
-            raise UsageError("a plate with its disparity", "no plate", "pass the plate as well")
-        plate_pixels = None if plate is None else _fit(_load_own(plate), size, "plate")
-        known = None if plate_disparity is None else _load_disparity(plate_disparity, size)
-        small = resize(picture, *self._working_size(*size))
-        registration = None
-        if plate_pixels is not None and self._register:
-            registration = _register(small, plate_pixels)
-            plate_pixels = registration.move_picture(plate_pixels)
-            known = None if known is None else registration.move_map(known)
-        alpha, disparity = self._see(picture, small, plate_pixels, known)
-        return Prediction(
-            image=picture,
-            alpha=alpha,
-            disparity=disparity,
-            plate=plate_pixels,
-            plate_disparity_used=known is not None,
-            registration=registration,
-            card=self.card,
-            source=_path_of(image),
-            plate_source=_path_of(plate),
-            plate_disparity_source=_path_of(plate_disparity),
+            _check_aspect(plate.disparity.shape, size, "plate profile")
+            profile = plate.at_size(*size)
+            return PreparedPlate(
+                picture=profile.picture,
+                small=resize(profile.picture, *self._input_size(*size)),
+                disparity=profile.proportional_disparity,
+                profile=profile,
+                file=plate.file,
+            )
+        picture = _load_own(plate)
+        _check_aspect(picture.shape, size, "plate")
+        picture = resize(picture, *size)
+        return PreparedPlate(
+            picture=picture,
+            small=resize(picture, *self._input_size(*size)),
+            disparity=None if disparity is None else _load_disparity(disparity, size),
+            file=_path_of(plate),
+            disparity_file=_path_of(disparity),
         )
 
-    def _predict_aligned(self, image: PictureSource, plate: PlateProfile) -> Prediction:
-        picture = _load_own(image)
-        height, width = picture.shape[:2]
-        _check_aspect(plate.disparity.shape, (height, width), "plate profile")
-        profile = plate.at_size(height, width)
-        small = resize(picture, *self._working_size(height, width))
-        registration = None
-        if self._register:
-            registration = _register(small, profile.picture)
-            _refuse_another_scene(registration, plate)
-            profile = profile.registered(registration)
-        alpha, disparity = self._see(
-            picture, small, profile.picture, profile.proportional_disparity
-        )
-        frame = align_frame(disparity, alpha > 0.5, profile)
-        return Prediction(
-            image=picture,
-            alpha=alpha,
-            disparity=frame.disparity,
-            plate=profile.picture,
-            plate_disparity_used=True,
-            registration=registration,
-            depth_m=frame.depth_m,
-            alignment=frame.alignment,
-            calibration=profile.calibration,
-            card=self.card,
-            source=_path_of(image),
-            plate_source=plate.file,
+    def step(
+        self,
+        frame: PictureSource,
+        plate: PreparedPlate | None,
+        state: StreamState,
+        time_s: float | None = None,
+    ) -> tuple[Prediction, StreamState]:
+        """Predict the next frame of a stream.
+
+        Args:
+            frame: as ``image`` in `predict`.
+            plate: the camera's, prepared for the frames' size.
+            state: what the step before returned; ``StreamState()`` for the first frame.
+            time_s: when the frame was taken, seconds from any start.
+
+        Returns:
+            The prediction, and the state for the next step.
+
+        Raises:
+            As `predict`.
+        """
+        prediction = self.predict(frame, plate)
+        return prediction, state.after(prediction, time_s)
+
+    def stream(
+        self,
+        plate: PlateSource | None = None,
+        *,
+        plate_disparity: DisparitySource | None = None,
+    ) -> Stream:
+        """A stream of frames before one plate; see `Stream`."""
+        return Stream(self, plate, plate_disparity)
+
+    def _bring_onto(self, prepared: PreparedPlate, small: Picture) -> RegisteredPlate:
+        """The plate as the picture shows it; metres of another scene would look like an answer."""
+        if not self._register:
+            return prepared.unregistered()
+        registered = prepared.register(small)
+        registration = registered.registration
+        if prepared.profile is None or registration is None or not registration.another_scene:
+            return registered
+        name = "the plate profile" if prepared.file is None else str(prepared.file)
+        raise PlateError(
+            f"a picture of the scene of {name}",
+            f"one in which {registration.agreeing} of its {registration.corners} corners are found",
+            "use the profile of this camera, or switch registration off",
+            f"The picture shows another scene than {name}: {registration.agreeing} of the plate's "
+            f"{registration.corners} corners are found in it.",
         )
 
-    def _see(
-        self, picture: Picture, small: Picture, plate: Picture | None, known: Float | None
-    ) -> tuple[Float, Float]:
+    def _predict_layers(
+        self, picture: Picture, small: Picture, plate: RegisteredPlate | None
+    ) -> tuple[Floats, Floats]:
         """Alpha and disparity of a picture, at its size.
 
         Args:
             picture: (H, W, 3).
-            small: the same at the network's working size.
-            plate: (H, W, 3), registered, or None.
-            known: (H, W) the plate's disparity, or None.
+            small: the same at the network's input size.
         """
-        size, work = picture.shape[:2], small.shape[:2]
-        whole = self._look(small, plate, known, work)
-        disparity = _to_unit(resize(whole.disparity, *size))
+        size = picture.shape[:2]
+        if plate is None:
+            run = self._run_network(small, None, None)
+        else:
+            run = self._run_network(small, plate.small, plate.small_disparity)
+        disparity = _to_unit(resize(run.disparity, *size))
         if self.card.depth == NO_DEPTH:
             disparity = np.full_like(disparity, np.nan)
-        closer = self._look_closer(whole, picture, plate, known)
-        if closer is None or plate is None:
-            return _to_unit(self._finish(whole, picture, plate)), disparity
-        look, place = closer
-        alpha = self._finish(whole, picture, plate, elsewhere=place)
-        alpha[place] = self._finish(look, picture[place], plate[place])
+        if plate is None:
+            return _to_unit(resize(run.alpha, *size)), disparity
+        close_up = self._run_close_up(run, picture, plate)
+        if close_up is None:
+            return _to_unit(self._refine_run(run, picture, plate.picture)), disparity
+        closer, window = close_up
+        alpha = self._refine_run(run, picture, plate.picture, skip=window)
+        alpha[window] = self._refine_run(closer, picture[window], plate.picture[window])
         return _to_unit(alpha), disparity
 
-    def _look_closer(
-        self, whole: _Look, picture: Picture, plate: Picture | None, known: Float | None
-    ) -> tuple[_Look, tuple[slice, slice]] | None:
-        """A second look that counts, and at what part of the picture it was."""
-        if plate is None or not self._second_look:
+    def _run_close_up(
+        self, run: _NetworkRun, picture: Picture, plate: RegisteredPlate
+    ) -> tuple[_NetworkRun, Window] | None:
+        """A run on the foreground alone, and the part of the picture it shows; None if useless."""
+        window = find_close_up(run.alpha, picture.shape[:2]) if self._close_up else None
+        if window is None:
             return None
-        place = find_close_up(whole.alpha, picture.shape[:2])
-        if place is None:
+        size = run.alpha.shape
+        disparity = plate.disparity
+        if disparity is not None:
+            disparity = np.clip(resize_disparity(disparity[window], *size), 0, 1)
+        small_plate = resize(plate.picture[window], *size)
+        closer = self._run_network(resize(picture[window], *size), small_plate, disparity)
+        evidence = measure_evidence(closer.picture, small_plate, closer.alpha)
+        if loses_foreground(evidence):
             return None
-        known_part = None if known is None else known[place]
-        closer = self._look(picture[place], plate[place], known_part, whole.alpha.shape)
-        assert closer.plate is not None
-        about = look_about(closer.picture, closer.plate, closer.alpha)
-        if loses_foreground(about):
-            return None
-        return replace(closer, about=about), place
+        return replace(closer, evidence=evidence), window
 
-    def _look(
-        self, picture: Picture, plate: Picture | None, known: Float | None, work: tuple[int, int]
-    ) -> _Look:
-        """Run the network on a picture, or on a part of one, at its working size."""
-        seen = resize(picture, *work)
-        plate_seen = None if plate is None else resize(plate, *work)
-        given = (
-            np.zeros((1, 3, *work), np.float32) if plate_seen is None else _to_batch(plate_seen),
-            np.zeros((1, 1, *work), np.float32)
-            if known is None
-            else np.clip(resize_disparity(known, *work), 0, 1)[None, None],
-            np.array([[plate is not None, known is not None]], np.float32),
+    def _run_network(
+        self, picture: Picture, plate: Picture | None, plate_disparity: Floats | None
+    ) -> _NetworkRun:
+        """Run the network on a picture, or on a part of one, at its input size."""
+        size = picture.shape[:2]
+        no_plate, no_disparity = plate is None, plate_disparity is None
+        inputs = (
+            np.zeros((1, 3, *size), np.float32) if plate is None else _to_batch(plate),
+            np.zeros((1, 1, *size), np.float32)
+            if plate_disparity is None
+            else plate_disparity[None, None],
+            np.array([[not no_plate, not no_disparity]], np.float32),
         )
-        outputs = self._backend.run(_to_batch(seen), *given)
+        outputs = self._backend.run(_to_batch(picture), *inputs)
         for name, value in zip(OUTPUTS, outputs, strict=True):
-            if value.shape != (1, 1, *work) or not np.isfinite(value).all():
+            if value.shape != (1, 1, *size) or not np.isfinite(value).all():
                 raise ModelError(
-                    f"finite {name} of shape {(1, 1, *work)}",
+                    f"finite {name} of shape {(1, 1, *size)}",
                     f"shape {value.shape}, or values that are not finite",
-                    "train and export the model anew",
+                    "train the model again, or use another one",
+                    f"The network's {name} has the wrong size, or values that are not finite.",
                 )
         alpha, disparity = (_to_unit(value[0, 0]) for value in outputs)
-        return _Look(seen, plate_seen, alpha, disparity)
+        return _NetworkRun(picture, plate, alpha, disparity)
 
-    def _finish(
-        self,
-        look: _Look,
-        picture: Picture,
-        plate: Picture | None,
-        elsewhere: tuple[slice, slice] | None = None,
-    ) -> Float:
-        """Alpha of what was looked at, at its own size; a part may be found ``elsewhere``."""
+    def _refine_run(
+        self, run: _NetworkRun, picture: Picture, plate: Picture, skip: Window | None = None
+    ) -> Floats:
+        """Alpha of a run at its picture's own size; ``skip`` is a part that need not be refined."""
         size = picture.shape[:2]
-        if plate is None or look.plate is None or not self._refine:
-            return resize(look.alpha, *size)
-        # A network of a fixed size may see a picture enlarged; outlines are read in its own pixels.
-        height, width = (min(pair) for pair in zip(size, look.alpha.shape, strict=True))
-        seen, plate_seen, about = look.picture, look.plate, look.about
-        if look.alpha.shape != (height, width):
-            seen, plate_seen = (resize(each, height, width) for each in (picture, plate))
-            about = None
-        alpha = resize(look.alpha, height, width)
-        return refine_alpha(
-            picture, plate, seen, plate_seen, alpha, known=about, elsewhere=elsewhere
-        )
+        if run.plate is None or not self._refine:
+            return resize(run.alpha, *size)
+        small, small_plate, evidence = run.picture, run.plate, run.evidence
+        # The input of a network of a fixed size may be an enlarged picture. Outlines are measured
+        # in the picture's own pixels.
+        height, width = (min(pair) for pair in zip(size, run.alpha.shape, strict=True))
+        if run.alpha.shape != (height, width):
+            small, small_plate = (resize(each, height, width) for each in (picture, plate))
+            evidence = None
+        alpha = resize(run.alpha, height, width)
+        return refine_alpha(picture, plate, small, small_plate, alpha, evidence, skip)
 
-    def _working_size(self, height: int, width: int) -> tuple[int, int]:
-        """The size the network sees: what it was trained on, or the picture's if smaller."""
+    def _input_size(self, height: int, width: int) -> tuple[int, int]:
+        """The network's input size: what it was trained on, or the picture's if smaller."""
         if self.card.fixed_size is not None:
             return self.card.fixed_size, self.card.fixed_size
         side = self.card.training_size
         scale = min(1.0, side / min(height, width), _MAX_ASPECT * side / max(height, width))
         return max(1, round(height * scale)), max(1, round(width * scale))
 
+    def _check_prepared(
+        self, plate: PreparedPlate, size: tuple[int, int], disparity: DisparitySource | None
+    ) -> PreparedPlate:
+        if disparity is not None:
+            raise UsageError(
+                "a prepared plate alone",
+                "a plate disparity too",
+                "pass the disparity to `prepare`",
+                "A prepared plate has its disparity already.",
+            )
+        if plate.size != size or plate.small.shape[:2] != self._input_size(*size):
+            given, wanted = ("{1}x{0}".format(*each) for each in (plate.size, size))
+            raise UsageError(
+                f"a plate prepared for {wanted} and this model",
+                f"one prepared for {given}",
+                "prepare it again with this predictor and size",
+                f"The plate was prepared for pictures of {given}, this one is {wanted}."
+                if given != wanted
+                else "The plate was prepared for a model of another input size.",
+            )
+        return plate
 
-def _register(small: Picture, plate: Picture) -> Registration:
-    """A plate of the picture's size, held against the picture at the size the network sees."""
-    return register_plate(small, resize(plate, *small.shape[:2]))
+
+def _check_removed(options: dict[str, bool]) -> None:
+    for name in options:
+        if name == "second_look":
+            raise UsageError(
+                "close_up=", "second_look=", "", "Write close_up= in place of second_look=."
+            )
+        raise TypeError(f"from_pretrained() has no argument {name!r}")
 
 
-def _refuse_another_scene(registration: Registration, profile: PlateProfile) -> None:
-    """Metres of another scene would look like an answer."""
-    if registration.another_scene:
-        name = "the plate profile" if profile.file is None else str(profile.file)
-        raise PlateError(
-            f"a picture of the scene of {name}",
-            f"one in which {registration.agreeing} of its {registration.corners} corners are found",
-            "use the profile of this camera, or switch registration off",
-        )
-
-
-def _load_own(source: PictureSource) -> NDArray[np.uint8]:
+def _load_own(source: PictureSource) -> Picture:
     """Pixels that stay as they are when the caller reuses the array, as a camera loop does."""
     pixels = load_picture(source)
     return pixels.copy() if pixels is source else pixels
-
-
-def _fit(pixels: NDArray[Any], size: tuple[int, int], name: str) -> NDArray[Any]:
-    """Resize what belongs to the plate to the picture's size, if its aspect ratio allows."""
-    _check_aspect(pixels.shape, size, name)
-    return resize(pixels, *size)
 
 
 def _check_aspect(shape: tuple[int, ...], size: tuple[int, int], name: str) -> None:
@@ -336,10 +429,12 @@ def _check_aspect(shape: tuple[int, ...], size: tuple[int, int], name: str) -> N
             f"a {name} of the picture's aspect ratio, {width}x{height}",
             f"{columns}x{rows}",
             f"take the {name} with the same camera and framing, or leave it out",
+            f"The {name} is {columns}x{rows}, which is another shape than the picture's "
+            f"{width}x{height}.",
         )
 
 
-def _load_disparity(source: str | os.PathLike[str] | NDArray[Any], size: tuple[int, int]) -> Float:
+def _load_disparity(source: DisparitySource, size: tuple[int, int]) -> Floats:
     """float32 (H, W) in [0,1] at the picture's size; invalid pixels are 0, as in training."""
     if not isinstance(source, np.ndarray):
         values = decode_disparity(load_grey16(source))
@@ -350,18 +445,18 @@ def _load_disparity(source: str | os.PathLike[str] | NDArray[Any], size: tuple[i
                 f"{source.dtype} {source.shape}",
                 "divide codes by their largest value, or pass the PNG's path",
             )
-        with np.errstate(over="ignore"):  # what no float32 holds is beyond [0, 1] as infinity is
+        with np.errstate(over="ignore"):  # beyond float32 is beyond [0, 1], as infinity is
             values = np.ma.filled(source, np.nan).astype(np.float32)
     _check_aspect(values.shape, size, "plate disparity")
     values = np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0)
     return resize_disparity(values, *size)
 
 
-def _to_unit(values: Float) -> Float:
+def _to_unit(values: Floats) -> Floats:
     return np.clip(values, 0, 1).astype(np.float32, copy=False)
 
 
-def _to_batch(pixels: NDArray[np.uint8]) -> Float:
+def _to_batch(pixels: Picture) -> Floats:
     """uint8 (H, W, 3) to float32 (1, 3, H, W) in [0,1]."""
     planes = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
     return planes.astype(np.float32) / np.float32(255)

@@ -13,14 +13,8 @@ from typing import Any, Final
 
 from maskdepth.errors import DatasetError, ModelError, first_line
 from maskdepth.files import read_text, write_text
-from maskdepth.inference.model.folder import (
-    ASSETS_FILE,
-    WEIGHTS_FILE,
-    ModelCard,
-    check_file,
-    read_card,
-)
-from maskdepth.inference.prediction import NO_DEPTH
+from maskdepth.inference.model.card import NO_DEPTH, ModelCard
+from maskdepth.inference.model.folder import ASSETS_FILE, WEIGHTS_FILE, check_file, read_card
 from maskdepth.synthesis.spec import SPEC_FILE, DatasetSpec, load_spec
 
 PARENT_FILE: Final = "parent.json"

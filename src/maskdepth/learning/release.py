@@ -17,13 +17,12 @@ from maskdepth.datasets.build import Dataset
 from maskdepth.datasets.shards import per_composite_label
 from maskdepth.errors import ModelError, StorageError, UsageError
 from maskdepth.files import file_checksum, make_folder
+from maskdepth.inference.model.card import NETWORK_FILE, ModelCard
 from maskdepth.inference.model.folder import (
     ASSETS_FILE,
     CARD_FILE,
     INT8_FILE,
-    NETWORK_FILE,
     WEIGHTS_FILE,
-    ModelCard,
     check_file,
     read_card,
     save_card,

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from maskdepth.errors import MaskdepthError, PictureError, UsageError, first_line
 from maskdepth.files import make_folder
 from maskdepth.images import PICTURE_SUFFIXES, load_picture
-from maskdepth.inference.plate.profile import PlateProfile, is_profile, load_profile
-from maskdepth.inference.prediction import (
+from maskdepth.inference.output_files import (
     FILE_ENDINGS,
     check_formats,
     check_replaceable,
     output_paths,
 )
+from maskdepth.inference.plate.profile import PlateProfile, is_profile, load_profile
 from maskdepth.inference.predictor import Predictor
 from maskdepth.records import check_not_inputs, file_identities
 
@@ -146,7 +146,10 @@ def predict_all(
             check_replaceable(paths)
             plate = None if job.plate is None else read_plate(job.plate)
             prediction = predictor.predict(job.picture, plate)
-            prediction = dataclasses.replace(prediction, plate_source=job.plate)
+            prediction = dataclasses.replace(
+                prediction,
+                provenance=dataclasses.replace(prediction.provenance, plate_file=job.plate),
+            )
             summary.written += prediction.save(output, job.stem, depth_format=depth_format)
         except MaskdepthError as error:
             summary.failures.append((job.name, str(error)))

@@ -13,13 +13,8 @@ from maskdepth.errors import StorageError, UsageError
 from maskdepth.evaluation import Evidence, evaluate, select_panels
 from maskdepth.evaluation.benchmark import FORMAT as EVALUATION_FORMAT
 from maskdepth.files import make_folder, write_text
-from maskdepth.inference.model.folder import (
-    ASSETS_FILE,
-    LOG_FILE,
-    ModelCard,
-    load_log,
-    save_card,
-)
+from maskdepth.inference.model.card import ModelCard
+from maskdepth.inference.model.folder import ASSETS_FILE, LOG_FILE, load_log, save_card
 from maskdepth.inference.predictor import Predictor
 from maskdepth.records import Json, check_ownership, load_record
 from maskdepth.report import write_report

@@ -11,11 +11,11 @@ from maskdepth.datasets.build import Dataset
 from maskdepth.datasets.shards import ShardReader, StoredDisparity
 from maskdepth.devices import pick_device
 from maskdepth.errors import DatasetError, DependencyError, StorageError, UsageError
+from maskdepth.inference.model.card import NETWORK_FILE
 from maskdepth.inference.model.folder import (
     ASSETS_FILE,
     CARD_FILE,
     INT8_FILE,
-    NETWORK_FILE,
     STATE_FILE,
     WEIGHTS_FILE,
     read_card,

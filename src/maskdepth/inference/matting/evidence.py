@@ -1,4 +1,15 @@
-"""What is known of each pixel beside its plate, and the squares of it about a pixel."""
+"""What picture and plate say about each pixel's alpha: the compositing equation and its certainty.
+
+A pixel on an outline is a mixture, I = alpha F + (1 - alpha) B, of the foreground's colour F and
+the plate's colour B (Porter and Duff, "Compositing Digital Images", SIGGRAPH 1984). B is known; F
+is that of the foreground beside the pixel. Alpha is then the place of I on the line from B to F, by
+least squares. How far that measurement is to be trusted follows from how much the colours beside
+the pixel vary, over how far F and B lie apart; measurement and network are averaged, each by the
+inverse of its variance.
+
+B is the plate in the light beside the outline, so that a shadow does not count as foreground. F and
+B are smooth, so they are estimated at the network's input size.
+"""
 
 from __future__ import annotations
 
@@ -9,30 +20,61 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MOST_VARIANCE", "Neighbourhood", "Places", "dot", "squares_about"]
+__all__ = [
+    "MAX_VARIANCE",
+    "Evidence",
+    "Floats",
+    "Picture",
+    "Pixels",
+    "Surroundings",
+    "describe_surroundings",
+    "dot",
+    "gather_squares",
+    "light_plate",
+    "measure_evidence",
+    "solve_alpha",
+]
 
 Floats = NDArray[np.float32]
-Places = tuple[NDArray[np.intp], ...]  # rows (N,) and columns (N,)
+Picture = NDArray[np.uint8]
+Pixels = tuple[NDArray[np.intp], ...]  # rows (N,) and columns (N,)
 
-MOST_VARIANCE: Final = 1e4  # squared levels; beyond it nothing is known
+MAX_VARIANCE: Final = 1e4  # squared levels; a larger variance says nothing more
+
+_FOREGROUND_SIGMA: Final = 0.9  # px, of means over foreground, whose colours change quickly
+_PLATE_SIGMA: Final = 3.0  # px, of means over visible plate
+_WEIGHT_POWER: Final = 6  # of alpha, and of 1 - alpha, as weights of these means
+_MIN_WEIGHT: Final = 1e-3  # of a mean; a smaller one counts as none
+_MIN_NOISE: Final = 2.0  # of 255: the standard deviation that cameras and codecs always have
+_TEXTURE_SHARE: Final = 0.5  # of the foreground's variance that counts: neighbours are alike
+_NETWORK_DEVIATION: Final = 0.2  # of the network's alpha where it says 1/2
+_VARIANCE_FLOOR: Final = 0.05  # share of alpha's variance that is left where it says 0 or 1
+_LIGHT_RANGE: Final = (0.2, 3.0)  # of the light beside an outline, as a factor of the plate's
+_BLACK: Final = 0.02  # keeps ratios of nearly black means near 1
+_CLIPPED: Final = 250  # of 255; a channel this bright may have been clipped
+_NO_VARIANCE: Final = np.float32(1e12)  # stands for 'unknown'; infinity could not be interpolated
+_ROUNDING: Final = 1e-3  # squared levels: keeps a foreground like its plate from dividing by 0
+
+MARGIN_PX: Final = round(4 * _PLATE_SIGMA)
+"""Pixels beside an outline that have a say in its evidence; farther ones hardly count."""
 
 
 @dataclass(frozen=True)
-class Neighbourhood:
-    """What is known of each pixel of a picture, at the size the network saw it.
+class Evidence:
+    """What is measured at each pixel of a picture, at the network's input size.
 
     Attributes:
-        seen: (h, w, 3) the picture's colour, 0..255.
-        plate: (h, w, 3) the plate's, lit as it is beside the outline.
-        foreground: (h, w, 3) the foreground's beside the pixel.
+        picture: (h, w, 3) the picture's colour, 0..255.
+        plate: (h, w, 3) the plate's, in the light beside the outline.
+        foreground: (h, w, 3) mean colour of the foreground beside the pixel.
         texture: (h, w) variance of the foreground's colour, summed over channels, squared levels.
-        noise: (h, w) that of the picture about the plate.
-        alpha: (h, w) what the network says, in [0, 1].
+        noise: (h, w) variance of the picture about the plate, likewise summed.
+        alpha: (h, w) the network's, in [0, 1].
         measured: (h, w) alpha by the compositing equation, in [0, 1].
-        trust: (h, w) the share in [0, 1] that the measurement deserves beside the network.
+        trust: (h, w) the share in [0, 1] of the measurement in its average with the network.
     """
 
-    seen: Floats
+    picture: Floats
     plate: Floats
     foreground: Floats
     texture: Floats
@@ -43,21 +85,129 @@ class Neighbourhood:
 
     @property
     def averaged(self) -> Floats:
-        """Alpha of network and measurement together: what the reader starts from."""
+        """(h, w): alpha of network and measurement together."""
         return self.alpha + self.trust * (self.measured - self.alpha)
 
 
-def dot(first: Floats, second: Floats) -> Floats:
-    """Colour by colour, (..., 3) and (..., 3) to (...): faster than the sum of a product."""
-    return np.asarray(np.einsum("...c,...c->...", first, second), np.float32)
+@dataclass(frozen=True)
+class Surroundings:
+    """Foreground and light beside each pixel.
+
+    Attributes:
+        foreground: (..., 4) mean colour, and the variance about it, summed over channels.
+        light: (..., 4) factors of the plate's colour, and the picture's variance about the plate
+            in that light. Variances are 1e12 where nothing is beside the pixel.
+    """
+
+    foreground: Floats
+    light: Floats
 
 
-def squares_about(values: Floats, place: Places, radius: int) -> Floats:
-    """Values in the square about N pixels, (N, (2 radius + 1)^2), row by row; edges repeat."""
+def measure_evidence(picture: Picture, plate: Picture, alpha: Floats) -> Evidence:
+    """The evidence of a pair (h, w, 3) about the network's alpha (h, w)."""
+    colours, plate_colours = picture.astype(np.float32), plate.astype(np.float32)
+    beside = describe_surroundings(colours, plate_colours, alpha)
+    lit = light_plate(plate_colours, beside)
+    measured, trust = solve_alpha(colours, lit, beside, alpha, _NETWORK_DEVIATION)
+    return Evidence(
+        picture=colours,
+        plate=lit,
+        foreground=beside.foreground[..., :3],
+        texture=beside.foreground[..., 3],
+        noise=beside.light[..., 3],
+        alpha=alpha,
+        measured=measured,
+        trust=trust,
+    )
+
+
+def describe_surroundings(picture: Floats, plate: Floats, alpha: Floats) -> Surroundings:
+    """Means over the foreground and over the visible plate beside each pixel.
+
+    Args:
+        picture, plate: (h, w, 3), 0..255.
+        alpha: (h, w) in [0, 1], which says how much each pixel counts for either mean.
+    """
+    front = alpha**_WEIGHT_POWER
+    back = (1 - alpha) ** _WEIGHT_POWER
+    front_weight, back_weight = _blur(front, _FOREGROUND_SIGMA), _blur(back, _PLATE_SIGMA)
+    divisor = np.maximum(front_weight, _MIN_WEIGHT)
+    foreground = np.empty((*alpha.shape, 4), np.float32)
+    colour = np.asarray(
+        _blur(picture * front[..., None], _FOREGROUND_SIGMA) / divisor[..., None], np.float32
+    )
+    squares = _blur(dot(picture, picture) * front, _FOREGROUND_SIGMA) / divisor
+    foreground[..., :3] = colour
+    foreground[..., 3] = np.maximum(squares - dot(colour, colour), 0)
+    foreground[..., 3][front_weight < _MIN_WEIGHT] = _NO_VARIANCE
+
+    light = np.empty((*alpha.shape, 4), np.float32)
+    factors = (_blur(picture * back[..., None], _PLATE_SIGMA) + _BLACK) / (
+        _blur(plate * back[..., None], _PLATE_SIGMA) + _BLACK
+    )
+    light[..., :3] = np.clip(factors, *_LIGHT_RANGE)
+    beside = Surroundings(foreground, light)
+    apart = picture - light_plate(plate, beside)
+    noise = _blur(dot(apart, apart) * back, _PLATE_SIGMA) / np.maximum(back_weight, _MIN_WEIGHT)
+    noise[back_weight < _MIN_WEIGHT] = _NO_VARIANCE
+    light[..., 3] = noise
+    return beside
+
+
+def light_plate(plate: Floats, beside: Surroundings) -> Floats:
+    """The plate's colours (..., 3) in the light beside them."""
+    return np.asarray(np.clip(plate * beside.light[..., :3], 0, 255), np.float32)
+
+
+def solve_alpha(
+    picture: Floats, lit: Floats, beside: Surroundings, alpha: Floats, deviation: float
+) -> tuple[Floats, Floats]:
+    """Alpha by the compositing equation, and its share in an average with a prior alpha.
+
+    Args:
+        picture: (..., 3) colours.
+        lit: (..., 3) the plate's colours, in the light beside them.
+        beside: (..., 4) foreground and light.
+        alpha: (...) the prior.
+        deviation: the prior's standard deviation where it says 1/2.
+
+    Returns:
+        Both (...), in [0, 1].
+    """
+    foreground, light = beside.foreground, beside.light
+    # A clipped channel says nothing about the mixture.
+    line = np.where(np.maximum(picture, lit) >= _CLIPPED, 0, foreground[..., :3] - lit)
+    length = dot(line, line) + _ROUNDING
+    measured = np.clip(dot(picture - lit, line) / length, 0, 1)
+    variance = (
+        alpha**2 * _TEXTURE_SHARE * foreground[..., 3]
+        + (1 - alpha) ** 2 * light[..., 3]
+        + _MIN_NOISE**2
+    )
+    certainty = length / variance
+    # Interpolated, half of an unknown variance is still far more than any real one.
+    certainty[np.maximum(foreground[..., 3], light[..., 3]) > _NO_VARIANCE * 1e-4] = 0
+    prior = 1 / (deviation**2 * (4 * alpha * (1 - alpha) + _VARIANCE_FLOOR))
+    return measured.astype(np.float32), (certainty / (certainty + prior)).astype(np.float32)
+
+
+def gather_squares(values: Floats, pixels: Pixels, radius: int) -> Floats:
+    """Values (h, w) in the squares about N pixels, (N, (2 radius + 1)^2); edges repeat."""
     sides = (radius, radius, radius, radius)
     padded = np.asarray(cv2.copyMakeBorder(values, *sides, cv2.BORDER_REPLICATE), np.float32)
     width = padded.shape[1]
     steps = np.arange(2 * radius + 1)
-    corner = place[0] * width + place[1]
+    corner = pixels[0] * width + pixels[1]
     square = (steps[:, None] * width + steps).ravel()
     return np.asarray(padded.ravel()[corner[:, None] + square], np.float32)
+
+
+def dot(first: Floats, second: Floats) -> Floats:
+    """Dot products of colours, (..., 3) and (..., 3) to (...); faster than a product's sum."""
+    return np.asarray(np.einsum("...c,...c->...", first, second), np.float32)
+
+
+def _blur(values: Floats, sigma: float) -> Floats:
+    return np.asarray(
+        cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE), np.float32
+    )

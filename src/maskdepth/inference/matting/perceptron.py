@@ -1,4 +1,4 @@
-"""Small trained functions: what is known of a pixel in, a correction of its alpha out."""
+"""Perceptrons that correct alpha: features of a pixel in, a correction of its logit out."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ __all__ = ["Perceptron", "load_perceptrons", "logit_of", "save_perceptrons"]
 Floats = NDArray[np.float32]
 
 _REMEDY: Final = "install maskdepth again"
-_ROWS: Final = 16  # of a product: OpenBLAS starts threads from 2**18 multiplications on
-_LEAST: Final = 0.004  # of alpha, and of 1 - alpha, where its logit is taken
+_ROWS: Final = 16  # of one product: OpenBLAS starts threads from 2**18 multiplications on
+_MIN_ALPHA: Final = 0.004  # of alpha, and of 1 - alpha, where its logit is taken
 
 
 class Perceptron:
-    """Layers with a rectifier between two, whose last one corrects a logit.
+    """Linear layers with rectifiers between them; the last one's output corrects a logit.
 
     Args:
-        layers: weights (inputs, outputs) and offsets (outputs,) of each, the last of one output.
-        inputs: how many features the first one takes.
+        layers: weights (inputs, outputs) and offsets (outputs,) of each; the last has one output.
+        inputs: number of features that the first layer takes.
 
     Raises:
         ModelError: the layers do not fit one another or the features, or are not finite.
@@ -54,8 +54,9 @@ class Perceptron:
         self.inputs = inputs
 
     def correct(self, alpha: Floats, features: Floats) -> Floats:
-        """Alpha (N,) anew, from alpha (N,) and features (N, inputs)."""
-        # A product of few rows is one thread's: more would fight the network's for the cores.
+        """The corrected alpha (N,) of alpha (N,) with features (N, inputs)."""
+        # Products of few rows run on one thread: more would compete with the network's for the
+        # cores.
         x = np.pad(features, ((0, -len(features) % _ROWS), (0, 0)))
         x = x.reshape(-1, _ROWS, self.inputs)
         for weight, offset in self.layers[:-1]:
@@ -67,12 +68,12 @@ class Perceptron:
 
 def logit_of(alpha: Floats) -> Floats:
     """log(alpha / (1 - alpha)), with alpha kept away from 0 and 1."""
-    alpha = np.clip(alpha, _LEAST, 1 - _LEAST)
+    alpha = np.clip(alpha, _MIN_ALPHA, 1 - _MIN_ALPHA)
     return np.asarray(np.log(alpha / (1 - alpha)), np.float32)
 
 
 def save_perceptrons(path: Path, named: Mapping[str, Perceptron]) -> None:
-    """Write some as a file whose bytes `load_perceptrons` takes."""
+    """Write perceptrons by name, as a file whose bytes `load_perceptrons` takes."""
     arrays: dict[str, Any] = {
         f"{name}.{kind}{number}": values
         for name, perceptron in named.items()
@@ -84,26 +85,30 @@ def save_perceptrons(path: Path, named: Mapping[str, Perceptron]) -> None:
 
 
 def load_perceptrons(content: bytes, inputs: Mapping[str, int]) -> dict[str, Perceptron]:
-    """From what `save_perceptrons` wrote: those of these names and numbers of features.
+    """Read what `save_perceptrons` wrote.
+
+    Args:
+        content: the file's bytes.
+        inputs: names of the perceptrons to read, with their numbers of features.
 
     Raises:
-        ModelError: they are not there, or are damaged.
+        ModelError: one of them is missing or damaged.
     """
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as held:
-            found = {
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            perceptrons = {
                 name: [
                     (
-                        held[f"{name}.weight{n}"].astype(np.float32),
-                        held[f"{name}.offset{n}"].astype(np.float32),
+                        archive[f"{name}.weight{n}"].astype(np.float32),
+                        archive[f"{name}.offset{n}"].astype(np.float32),
                     )
-                    for n in range(sum(key.startswith(f"{name}.weight") for key in held.files))
+                    for n in range(sum(key.startswith(f"{name}.weight") for key in archive.files))
                 ]
                 for name in inputs
             }
-    # TypeError: an array alone is no archive, and some kinds of values are no numbers.
+    # TypeError: a single array is no archive, and some kinds of values are no numbers.
     except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
         raise ModelError(
-            "the layers of an outline reader", f"other bytes ({error})", _REMEDY
+            "the layers of an outline network", f"other bytes ({error})", _REMEDY
         ) from error
-    return {name: Perceptron(layers, inputs[name]) for name, layers in found.items()}
+    return {name: Perceptron(layers, inputs[name]) for name, layers in perceptrons.items()}

@@ -1,4 +1,4 @@
-"""Whatever runs a network: its inputs and outputs, and ONNX Runtime."""
+"""What runs a network: the protocol of all backends, and ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Float = NDArray[np.float32]
 
 INPUTS = ("picture", "plate", "plate_disparity", "validity")
 OUTPUTS = ("alpha", "disparity")
-_MOST_THREADS = max(64, os.cpu_count() or 1)  # starting thousands takes minutes
+_MAX_THREADS = max(64, os.cpu_count() or 1)  # starting thousands takes minutes
 
 
 class Backend(Protocol):
-    """Whatever runs the network."""
+    """What a `Predictor` needs of a network, however it is run."""
 
     def run(
         self, picture: Float, plate: Float, plate_disparity: Float, validity: Float
@@ -69,6 +69,11 @@ class OnnxBackend:
                 "export it with maskdepth",
             )
         self._inputs = inputs
+        self._arguments = (path, device, threads)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A session cannot travel; the copy opens the file again.
+        return type(self), self._arguments
 
     def run(
         self, picture: Float, plate: Float, plate_disparity: Float, validity: Float
@@ -97,16 +102,19 @@ class OnnxBackend:
 def _open_session(path: Path, device: str, threads: int | None) -> Any:
     import onnxruntime
 
-    if threads is not None and (threads != int(threads) or not 1 <= threads <= _MOST_THREADS):
+    if threads is not None and (threads != int(threads) or not 1 <= threads <= _MAX_THREADS):
         raise UsageError(
-            f"1 to {_MOST_THREADS} threads", repr(threads), "leave --threads out for all cores"
+            f"1 to {_MAX_THREADS} threads",
+            repr(threads),
+            "leave --threads out for all cores",
+            f"{threads!r} is not a number of threads from 1 to {_MAX_THREADS}.",
         )
     providers = pick_providers(device)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
-    # Between two runs its threads would keep a core busy that registration and outlines need.
+    # Between two runs its threads would otherwise occupy the cores, which registration needs.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    options.log_severity_level = 3  # stderr is for our own words; errors still show
+    options.log_severity_level = 3  # stderr is ours; errors still show
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
     # ONNX Runtime's errors have no common base of their own.
@@ -114,5 +122,5 @@ def _open_session(path: Path, device: str, threads: int | None) -> Any:
         raise ModelError(
             f"an ONNX network in {path}",
             first_line(error),
-            "copy the whole model folder again, or export it anew",
+            "copy the entire model folder again, or export the model again",
         ) from error

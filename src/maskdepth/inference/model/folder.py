@@ -1,73 +1,29 @@
 """A model folder: networks (`model.onnx`, `model.int8.onnx`) and their card (`model.json`).
 
 Files are checked against the card's checksums when they are loaded.
-
-The card is plain JSON and is validated by hand: pydantic would cost more start-up time than
-the checks are worth.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from maskdepth.errors import ModelError, UsageError, first_line
 from maskdepth.files import file_checksum, read_text, write_text
-from maskdepth.records import check_version
+from maskdepth.inference.model.card import NETWORK_FILE, REMAKE, ModelCard, parse_card
 
 CARD_FILE = "model.json"
-NETWORK_FILE = "model.onnx"
 INT8_FILE = "model.int8.onnx"
 WEIGHTS_FILE = "model.safetensors"
 STATE_FILE = "state.safetensors"
 ASSETS_FILE = "assets.csv"
 LOG_FILE = "log.jsonl"
-CARD_FORMAT = "maskdepth-model"
-CARD_VERSION = 1
-_LARGEST_SIDE = 4096  # px; more would fill the memory of most machines
 
 NETWORKS = {"fp32": NETWORK_FILE, "int8": INT8_FILE}
 """The network's file by its precision."""
-
-_REMAKE = "copy the whole model folder again, or make it anew with `maskdepth fit`"
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """What a model folder says about itself.
-
-    Attributes:
-        preset: name of the network's architecture, e.g. ``"small"``.
-        fixed_size: side in pixels of the square the network needs, or None for any size.
-        training_size: side in pixels of the composites it was trained on.
-        depth: what its disparity was learned from: ``"none"``, ``"synthetic only"``,
-            ``"exact"``, ``"sensor"``, ``"teacher NAME"``, or several: ``"sensor, synthetic"``.
-        maskdepth: version of the package that wrote the folder.
-        sha256: checksum (hexadecimal) of every file of the folder, by file name.
-        weights: number of weights.
-        training, data, metrics: free-form records of how the model came to be.
-        about: what whoever passes the model on says of it: ``licence``, ``training_data`` (what is
-            unsettled about it), ``limits`` (a list of texts).
-        format, version: the kind of card; only this version's own are read.
-    """
-
-    preset: str
-    fixed_size: int | None
-    training_size: int
-    depth: str
-    maskdepth: str
-    sha256: dict[str, str]
-    weights: int
-    training: dict[str, Any] = field(default_factory=dict)
-    data: dict[str, Any] = field(default_factory=dict)
-    metrics: dict[str, Any] = field(default_factory=dict)
-    about: dict[str, Any] = field(default_factory=dict)
-    format: str = CARD_FORMAT
-    version: int = CARD_VERSION
 
 
 def load_model_folder(path: str | Path, precision: str = "fp32") -> ModelCard:
@@ -130,8 +86,8 @@ def read_card(folder: Path) -> ModelCard:
             "pass a folder that `maskdepth fit` or `maskdepth train` wrote",
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"a readable {card_path}", first_line(error), _REMAKE) from None
-    return _parse_card(text, card_path)
+        raise ModelError(f"a readable {card_path}", first_line(error), REMAKE) from None
+    return parse_card(text, card_path)
 
 
 def save_card(folder: Path, card: ModelCard) -> Path:
@@ -192,53 +148,26 @@ def check_file(folder: Path, name: str, card: ModelCard) -> None:
     path = folder / name
     checksum = card.sha256.get(name)
     if checksum is None:
-        raise ModelError(f"{name} in the card of {folder}", "it is not listed", _REMAKE)
+        raise ModelError(f"{name} in the card of {folder}", "it is not listed", REMAKE)
     try:
         found = file_checksum(path)
     except FileNotFoundError:
-        raise ModelError(f"the file {path}", "it is missing", _REMAKE) from None
+        raise ModelError(f"the file {path}", "it is missing", REMAKE) from None
     except OSError as error:
-        raise ModelError(f"a readable {path}", first_line(error), _REMAKE) from None
+        raise ModelError(f"a readable {path}", first_line(error), REMAKE) from None
     if found != checksum:
         raise ModelError(
-            f"{path} with checksum {checksum[:12]}", f"{found[:12]}: the file has changed", _REMAKE
+            f"{path} with checksum {checksum[:12]}", f"{found[:12]}: the file has changed", REMAKE
         )
 
 
-def _parse_card(text: str, path: Path) -> ModelCard:
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"JSON in {path}", first_line(error), _REMAKE) from None
-    if not isinstance(values, dict) or values.get("format") != CARD_FORMAT:
-        found = values.get("format") if isinstance(values, dict) else type(values).__name__
-        raise ModelError(f'"format": "{CARD_FORMAT}" in {path}', repr(found)[:80], _REMAKE)
-    check_version(values, CARD_VERSION, "a model folder", path, ModelError)
-    known = [item.name for item in fields(ModelCard)]
-    missing = [name for name in known if name not in values and name != "about"]
-    unknown = [name for name in values if name not in known]
-    if missing or unknown:
-        got = f"missing {', '.join(missing)}" if missing else f"unknown {', '.join(unknown)}"
-        raise ModelError(f"the keys of a version {CARD_VERSION} card in {path}", got, _REMAKE)
-    values.setdefault("about", {})  # earlier cards have none
-    for name, (kind, holds) in _RULES.items():
-        if not holds(values[name]):
-            raise ModelError(f"{kind} for {name!r} in {path}", repr(values[name])[:80], _REMAKE)
-    return ModelCard(**values)
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 0  # not isinstance: True is an int too
-
-
-def _is_size(value: Any) -> bool:
-    return type(value) is int and 1 <= value <= _LARGEST_SIDE
-
-
 def _is_row(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    step = value.get("step")
     return (
-        isinstance(value, dict)
-        and _is_count(value.get("step"))
+        type(step) is int  # not isinstance: True is an int too
+        and step >= 0
         and all(each is None or _is_number(each) for each in value.values())
     )
 
@@ -246,48 +175,3 @@ def _is_row(value: Any) -> bool:
 def _is_number(value: Any) -> bool:
     """Neither NaN nor infinite, nor an integer that no float holds."""
     return type(value) in (int, float) and abs(value) <= sys.float_info.max
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_record(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
-def _are_checksums(value: Any) -> bool:
-    """File names without a folder, so that a card cannot point outside its own."""
-    return (
-        isinstance(value, dict)
-        and NETWORK_FILE in value
-        and all(
-            isinstance(checksum, str) and _is_plain_name(name) for name, checksum in value.items()
-        )
-    )
-
-
-def _is_plain_name(name: str) -> bool:
-    return (
-        PurePosixPath(name).name == name
-        and PureWindowsPath(name).name == name
-        and name not in ("", ".", "..")
-    )
-
-
-_RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "preset": ("a text", _is_text),
-    "fixed_size": (
-        f"a size of at most {_LARGEST_SIDE} px, or null",
-        lambda value: value is None or _is_size(value),
-    ),
-    "training_size": (f"a size of at most {_LARGEST_SIDE} px", _is_size),
-    "depth": ("a text", _is_text),
-    "maskdepth": ("a version text", _is_text),
-    "sha256": (f"checksums by file name, {NETWORK_FILE} among them,", _are_checksums),
-    "weights": ("a count", _is_count),
-    "training": ("a record", _is_record),
-    "data": ("a record", _is_record),
-    "metrics": ("a record", _is_record),
-    "about": ("a record", _is_record),
-}

@@ -11,7 +11,8 @@ from types import ModuleType
 from typing import Final
 
 from maskdepth.errors import DependencyError, ModelError, UsageError, first_line
-from maskdepth.inference.model.folder import CARD_FILE, ModelCard, check_file, read_card
+from maskdepth.inference.model.card import ModelCard
+from maskdepth.inference.model.folder import CARD_FILE, check_file, read_card
 
 _EXTRA: Final = "hub"
 # Two names with a slash, as the hub allows them; a path of more or fewer parts is none.

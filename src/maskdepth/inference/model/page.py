@@ -8,7 +8,8 @@ from typing import Any, Final
 import yaml
 
 from maskdepth.errors import ModelError, first_line
-from maskdepth.inference.model.folder import CARD_FILE, INT8_FILE, ModelCard
+from maskdepth.inference.model.card import ModelCard
+from maskdepth.inference.model.folder import CARD_FILE, INT8_FILE
 
 PAGE_FILE: Final = "README.md"
 _SLICE_FIGURES: Final = ("dice", "iou", "boundary_f")

@@ -1,22 +1,22 @@
-"""A frame's layers and its plate's depth, made one map.
+"""One depth map of a frame's foreground and its plate.
 
 The network reads the frame, the plate and the plate's disparity, and answers in disparity of its
 own scale and shift. Three steps bring that into the plate's units:
 
-1. Scale and shift are fitted where the plate is seen, well outside the mask, robustly, since
-   shadows and what has been moved do not fit.
-2. Outside the mask stands the plate's own depth; inside, the network's layer in its units.
-3. An object whose lowest edge meets the plate is put where the plate is there: its layer is scaled
-   so that its median is the plate's inverse depth at the contact. How far away the object is, is
-   then what the plate says; its relief is what the network says. Where the network sees a large
-   step across that edge, its layer is kept: not everything stands on what is seen below it, such
-   as a bird, or a person behind a counter.
+1. Scale and shift are fitted where the plate is visible, well outside the mask. The fit is robust,
+   since shadows and things that were moved do not follow it.
+2. Outside the mask the map is the plate's own depth; inside it is the network's layer in the
+   plate's units.
+3. An object whose lowest edge touches the ground is put there: its layer is scaled so that its
+   median is the plate's inverse depth at the contact. The object's distance then comes from the
+   plate, and its relief from the network. Where the network finds a large step across that edge,
+   its layer is kept: a bird, or a person behind a counter, does not stand on what is below it.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
@@ -24,18 +24,19 @@ from numpy.typing import NDArray
 
 from maskdepth.depth import depth_from_inverse_depth, fit_scale_shift_robust
 from maskdepth.inference.plate.profile import PlateProfile
+from maskdepth.records import Json
 
-_CLEAR: Final = 0.02  # of the long side: what lies nearer to the mask takes no part in the fit
-_LEAST_SHARE: Final = 0.02  # of the picture that has to be seen outside the mask
-_MOST_FITTED: Final = 40_000  # pixels; more make the fit no better
-_FOOT: Final = 0.08  # of an object's height: how far above its lowest pixel it still touches
+_MASK_MARGIN: Final = 0.02  # of the long side: pixels nearer to the mask are not fitted
+_MIN_VISIBLE: Final = 0.02  # share of the picture that has to show the plate, outside the mask
+_MAX_FITTED: Final = 40_000  # pixels; more make the fit no better
+_FOOT: Final = 0.08  # of an object's height above its lowest pixel, which may touch the ground
 _BAND: Final = 0.006  # of the long side: how far the plate is read below, and the layer above
-# The plate's inverse depth just below a foot, over the layer's just above: beyond these it is no
-# mistake of the network. It errs to the near side: trained where nothing is known of the ground, it
-# has learned that things lie nearer than what is behind them.
-_STEPS: Final = (1 / 3, 1.5)
-_GAP: Final = 0.02  # of the long side: parts of the mask that are nearer belong to one object
-_LEAST_OBJECT: Final = 0.0005  # of the picture; smaller specks are left as they are
+# The plate's inverse depth just below a foot, over the layer's just above it. A ratio outside this
+# range is no mistake of the network, so the layer is kept. The network errs to the near side: where
+# it has learned without ground, things lie nearer than what is behind them.
+_CONTACT_RATIOS: Final = (1 / 3, 1.5)
+_GAP: Final = 0.02  # of the long side: parts of the mask nearer to each other are one object
+_MIN_OBJECT: Final = 0.0005  # share of the picture; smaller specks are left as they are
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -46,11 +47,12 @@ class Alignment:
     """How a frame's disparity came into its plate's units.
 
     Attributes:
-        scale, shift: of the network's disparity; None where ``problem`` says why there are none.
-        residual: median size of what is left outside the mask, relative to the median there.
-        pixels: how many were fitted.
-        objects: parts of the mask; ``standing``: those that were put where the plate is.
-        problem: why the layer inside the mask is invalid; None if it is not.
+        scale, shift: of the network's disparity; None where ``problem`` says why they are missing.
+        residual: median error of the fit outside the mask, relative to the median there.
+        pixels: number of pixels that were fitted.
+        objects: number of separate parts of the mask.
+        standing: number of objects that were put on the ground.
+        problem: why the layer inside the mask is invalid; None if it is valid.
     """
 
     scale: float | None
@@ -61,7 +63,7 @@ class Alignment:
     standing: int = 0
     problem: str | None = None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Json:
         """Plain values."""
         return asdict(self)
 
@@ -74,7 +76,7 @@ class AlignedFrame:
         disparity: float32 (H, W) in [0, 1], in units of the plate's; NaN where invalid.
         depth_m: float32 (H, W) metres, where the plate is calibrated: infinity is sky or beyond all
             measure, NaN invalid.
-        alignment: how it came about.
+        alignment: how the disparity came into these units.
     """
 
     disparity: NDArray[np.float32]
@@ -90,81 +92,78 @@ def align_frame(disparity: NDArray[np.float32], mask: Mask, profile: PlateProfil
         mask: bool (H, W), the foreground.
         profile: of the frame's size.
     """
-    calibration = profile.calibration
-    known = np.asarray(profile.disparity, np.float64)
-    if calibration is not None:
-        known = calibration.inverse_depth(known)
-    layer, alignment = _align(disparity, mask, known)
-    values = np.where(mask, layer, known)
+    calibration, plate = profile.calibration, profile.alignment_target
+    layer, alignment = _align(disparity, mask, plate)
+    values = np.where(mask, layer, plate)
     plain = values if calibration is None else (values - calibration.shift) / calibration.scale
-    depth_m = profile.known_depth_m()
+    depth_m = profile.best_depth_m
     if depth_m is not None:
         depth_m = np.where(mask, depth_from_inverse_depth(layer), depth_m)
     return AlignedFrame(np.clip(plain, 0, 1).astype(np.float32), depth_m, alignment)
 
 
-def _align(disparity: NDArray[np.float32], mask: Mask, known: Floats) -> tuple[Floats, Alignment]:
-    """The network's disparity in the units of ``known``, meaningful inside the mask."""
-    nowhere = np.full(known.shape, np.nan)
+def _align(disparity: NDArray[np.float32], mask: Mask, plate: Floats) -> tuple[Floats, Alignment]:
+    """The network's disparity in the units of ``plate``, of use inside the mask."""
+    invalid = np.full(plate.shape, np.nan)
     if not mask.any():
-        return nowhere, Alignment(None, None, None, 0, problem=None)
-    seen = ~_grown(mask, _CLEAR) & np.isfinite(known) & np.isfinite(disparity)
-    count = int(seen.sum())
-    if count < _LEAST_SHARE * mask.size:
+        return invalid, Alignment(None, None, None, 0, problem=None)
+    visible = ~_grown(mask, _MASK_MARGIN) & np.isfinite(plate) & np.isfinite(disparity)
+    count = int(visible.sum())
+    if count < _MIN_VISIBLE * mask.size:
         problem = (
             "the model never learned depth"
             if np.isnan(disparity).all()
             else "too little of the plate is seen outside the mask"
         )
-        return nowhere, Alignment(None, None, None, count, problem=problem)
-    step = max(1, count // _MOST_FITTED)
-    pred, target = disparity[seen][::step].astype(np.float64), known[seen][::step]
+        return invalid, Alignment(None, None, None, count, problem=problem)
+    step = max(1, count // _MAX_FITTED)
+    pred, target = disparity[visible][::step].astype(np.float64), plate[visible][::step]
     scale, shift = fit_scale_shift_robust(pred, target, np.ones(pred.shape, np.bool_))
     if not scale > 0:
         problem = "the predicted disparity does not follow the plate's outside the mask"
-        return nowhere, Alignment(None, None, None, len(pred), problem=problem)
-    left = float(np.median(np.abs(scale * pred + shift - target)))
+        return invalid, Alignment(None, None, None, len(pred), problem=problem)
+    error = float(np.median(np.abs(scale * pred + shift - target)))
     layer = scale * disparity.astype(np.float64) + shift
-    objects, standing = _meet_plate(layer, mask, known)
+    objects, standing = _put_on_ground(layer, mask, plate)
     typical = float(np.median(np.abs(target)))
-    residual = left / typical if typical > 0 else None
+    residual = error / typical if typical > 0 else None
     return layer, Alignment(scale, shift, residual, len(pred), objects, standing)
 
 
-def _meet_plate(layer: Floats, mask: Mask, known: Floats) -> tuple[int, int]:
-    """Put each object's layer, in place, where the plate is that its foot touches.
+def _put_on_ground(layer: Floats, mask: Mask, plate: Floats) -> tuple[int, int]:
+    """Scale each object's layer, in place, to the plate's depth where its foot touches the ground.
 
     Returns:
-        How many objects there are, and how many stand on what is seen below them.
+        The number of objects, and of those that stand on the ground.
     """
-    found, labels, boxes, _ = cv2.connectedComponentsWithStats(
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(
         _grown(mask, _GAP / 2).astype(np.uint8)
     )
     objects = standing = 0
-    for number in range(1, found):
+    for number in range(1, count):
         left, top, width, height, _ = boxes[number].tolist()
         window = np.s_[top : top + height, left : left + width]
         own = (labels[window] == number) & mask[window]
-        if own.sum() < _LEAST_OBJECT * mask.size:
+        if own.sum() < _MIN_OBJECT * mask.size:
             continue
         objects += 1
-        contact = _read_contact(own, (top, left), layer, known, mask)
+        contact = _read_contact(own, (top, left), layer, plate, mask)
         middle = float(np.median(layer[window][own]))
         if contact is None or middle <= 0:
             continue
-        plate, foot = contact
-        if _STEPS[0] <= plate / foot <= _STEPS[1]:
-            layer[window][own] *= plate / middle
+        ground, foot = contact
+        if _CONTACT_RATIOS[0] <= ground / foot <= _CONTACT_RATIOS[1]:
+            layer[window][own] *= ground / middle
             standing += 1
     return objects, standing
 
 
 def _read_contact(
-    own: Mask, corner: tuple[int, int], layer: Floats, known: Floats, mask: Mask
+    own: Mask, corner: tuple[int, int], layer: Floats, plate: Floats, mask: Mask
 ) -> tuple[float, float] | None:
     """The plate just below an object's foot, and the layer just above.
 
-    None where the foot is cut off by the frame, or one of the two is not positive there.
+    None where the frame cuts off the foot, or one of the two is not positive.
 
     Args:
         own: the object, bool, in a window of the picture whose first pixel is ``corner``.
@@ -183,14 +182,14 @@ def _read_contact(
         under = rows + 1 + offset
         inside = under < mask.shape[0]
         at = (under[inside], columns[inside])
-        below.append(known[at][~mask[at]])
+        below.append(plate[at][~mask[at]])
         over = (np.maximum(rows - offset, 0), columns)
         above.append(layer[over][mask[over]])
-    seen, foot = np.concatenate(below), np.concatenate(above)
-    seen = seen[np.isfinite(seen)]
-    if not seen.size or not np.median(seen) > 0 or not np.median(foot) > 0:
+    ground, foot = np.concatenate(below), np.concatenate(above)
+    ground = ground[np.isfinite(ground)]
+    if not ground.size or not np.median(ground) > 0 or not np.median(foot) > 0:
         return None
-    return float(np.median(seen)), float(np.median(foot))
+    return float(np.median(ground)), float(np.median(foot))
 
 
 def _grown(mask: Mask, share: float) -> Mask:

@@ -1,9 +1,9 @@
-"""The plate profile: what is known of one plate, in one file.
+"""The plate profile: a plate with its depth, calibration and health, in one file.
 
 A ``.plate`` file is a zip archive of three members: ``picture.png``; ``disparity.png`` (16-bit
 codes of `maskdepth.depth.encode_disparity`) or, where depth was measured, ``depth.npy`` (float32
-metres); and ``profile.json`` with versions, checksums, the calibration, the plate's health and
-where the depth is from.
+metres); and ``profile.json`` with versions, checksums, the calibration, the plate's health and the
+depth's source.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +53,7 @@ from maskdepth.inference.plate.calibration import (
 )
 from maskdepth.inference.plate.health import PlateHealth, measure_health
 from maskdepth.inference.plate.registration import Registration
-from maskdepth.records import check_version
+from maskdepth.records import Json, check_version
 
 PLATE_SUFFIX: Final = ".plate"
 PROFILE_FORMAT: Final = "maskdepth-plate"
@@ -63,9 +63,9 @@ _PICTURE: Final = "picture.png"
 _DISPARITY: Final = "disparity.png"
 _DEPTH: Final = "depth.npy"
 _PROFILE: Final = "profile.json"
-_REMAKE: Final = "make it anew with `maskdepth plate`"
-_MOST_JSON: Final = 1 << 20  # bytes
-_HEADROOM: Final = 1 << 16  # bytes that a picture's file may have beside its samples
+_REMAKE: Final = "make it again with `maskdepth plate`"
+_MAX_JSON_BYTES: Final = 1 << 20
+_HEADROOM_BYTES: Final = 1 << 16  # that a picture's file may have beside its samples
 _TIME: Final = (1980, 1, 1, 0, 0, 0)  # of every member, so that the same profile is the same file
 
 
@@ -76,28 +76,28 @@ class PlateProfile:
     Attributes:
         picture: uint8 (H, W, 3) RGB.
         disparity: float32 (H, W) in [0, 1], near = 1; NaN where invalid.
-        depth_m: float32 (H, W), as it was measured: infinity is sky, NaN invalid. None where the
-            disparity is all there is.
-        calibration: from disparity to inverse depth; None: nothing is known in metres.
-        source: where the depth is from, as plain values.
-        health: of the plate as it was made; None in files from before it was measured.
-        file: the file that it was loaded from.
+        depth_m: float32 (H, W), measured depth: infinity is sky, NaN invalid. None where only the
+            disparity is known.
+        calibration: from disparity to inverse depth; None where nothing is known in metres.
+        source: where the depth comes from, as plain values.
+        health: the plate's, measured when the profile was made; None in older files.
+        file: the file that the profile was loaded from.
     """
 
     picture: NDArray[np.uint8]
     disparity: NDArray[np.float32]
     depth_m: NDArray[np.float32] | None = None
     calibration: Calibration | None = None
-    source: dict[str, Any] = field(default_factory=dict)
+    source: Json = field(default_factory=dict)
     health: PlateHealth | None = None
     file: Path | None = None
 
     @cached_property
     def proportional_disparity(self) -> NDArray[np.float32]:
-        """float32 (H, W) for the network: as it learned it, 0 is infinitely far, the nearest is 1.
+        """float32 (H, W) for the network: 0 is infinitely far and the nearest is 1, as in training.
 
-        Of a plate without calibration it is the disparity itself, whose shift nobody knows. Invalid
-        pixels are 0, as in training.
+        Without a calibration it is the disparity itself, whose shift nobody knows. Invalid pixels
+        are 0.
         """
         disparity = self.disparity
         if self.calibration is not None:
@@ -117,20 +117,34 @@ class PlateProfile:
             depth_m=None if depth_m is None else resize_disparity(depth_m, height, width),
         )
 
-    def registered(self, registration: Registration) -> PlateProfile:
-        """The profile as its plate would have been taken with a picture's camera and light."""
-        if not registration.changes:
-            return self
+    def moved(self, registration: Registration, picture: NDArray[np.uint8]) -> PlateProfile:
+        """The profile as if its plate had been taken with another picture's camera position.
+
+        Args:
+            registration: how the plate comes onto that picture.
+            picture: the plate, moved already.
+        """
         depth_m = self.depth_m
         return replace(
             self,
-            picture=registration.move_picture(self.picture),
+            picture=picture,
             disparity=registration.move_map(self.disparity),
             depth_m=None if depth_m is None else registration.move_map(depth_m),
         )
 
-    def known_depth_m(self) -> NDArray[np.float32] | None:
-        """float32 (H, W) metres: measured, or by the calibration; None without one.
+    @cached_property
+    def alignment_target(self) -> NDArray[np.float64]:
+        """(H, W): inverse depth in 1/metres where the plate is calibrated, else its disparity.
+
+        Predictions are brought into these units; NaN is invalid.
+        """
+        if self.calibration is None:
+            return np.asarray(self.disparity, np.float64)
+        return self.calibration.inverse_depth(self.disparity)
+
+    @cached_property
+    def best_depth_m(self) -> NDArray[np.float32] | None:
+        """float32 (H, W) metres: measured, or by the calibration; None without either.
 
         Infinity where the calibrated inverse depth is zero or less, NaN where invalid.
         """
@@ -138,14 +152,14 @@ class PlateProfile:
             return self.depth_m
         if self.calibration is None:
             return None
-        return depth_from_inverse_depth(self.calibration.inverse_depth(self.disparity))
+        return depth_from_inverse_depth(self.alignment_target)
 
 
 def profile_from_disparity(
     picture: NDArray[np.uint8],
     disparity: NDArray[np.float32],
     points: Sequence[KnownPoint] = (),
-    source: dict[str, Any] | None = None,
+    source: Json | None = None,
 ) -> PlateProfile:
     """A profile whose metres, if any, come from points of known distance.
 
@@ -162,15 +176,15 @@ def profile_from_disparity(
     # As a file will hold it, so that a profile is the same before and after it is saved.
     stored = decode_disparity(encode_disparity(disparity))
     calibration = calibrate(stored, points) if points else None
-    return _examined(PlateProfile(picture, stored, None, calibration, source or {}))
+    return _with_health(PlateProfile(picture, stored, None, calibration, source or {}))
 
 
 def profile_from_depth(
     picture: NDArray[np.uint8],
     depth_m: NDArray[np.float32],
-    source: dict[str, Any] | None = None,
+    source: Json | None = None,
 ) -> PlateProfile:
-    """A profile whose depth was measured everywhere.
+    """A profile of a plate whose depth was measured by a sensor, or is exact.
 
     Args:
         picture: uint8 (H, W, 3) RGB.
@@ -179,11 +193,11 @@ def profile_from_depth(
     Raises:
         PlateError: another size, or nothing valid that is not sky.
     """
-    return _examined(_measured(picture, depth_m, source or {}))
+    return _with_health(_measured(picture, depth_m, source or {}))
 
 
 def _measured(
-    picture: NDArray[np.uint8], depth_m: NDArray[np.float32], source: dict[str, Any]
+    picture: NDArray[np.uint8], depth_m: NDArray[np.float32], source: Json
 ) -> PlateProfile:
     measured = np.where(depth_m > 0, depth_m, np.float32(np.nan)).astype(np.float32)
     _check_map(picture, np.where(np.isinf(measured), np.nan, measured), "depth")
@@ -191,8 +205,8 @@ def _measured(
     return PlateProfile(picture, disparity_from_depth(measured), measured, calibration, source)
 
 
-def _examined(profile: PlateProfile) -> PlateProfile:
-    health = measure_health(profile.picture, profile.disparity, profile.known_depth_m())
+def _with_health(profile: PlateProfile) -> PlateProfile:
+    health = measure_health(profile.picture, profile.disparity, profile.best_depth_m)
     return replace(profile, health=health)
 
 
@@ -240,17 +254,22 @@ def load_profile(path: str | os.PathLike[str]) -> PlateProfile:
     """
     name = os.fspath(path)
     with _readable(name), open_file(path) as file, zipfile.ZipFile(file) as archive:
-        record = _parse_record(_member(archive, _PROFILE, _MOST_JSON), name)
+        record = _parse_record(_member(archive, _PROFILE, _MAX_JSON_BYTES), name)
         height, width = record["height"], record["width"]
-        most = 8 * height * width + _HEADROOM
+        max_bytes = 8 * height * width + _HEADROOM_BYTES
         members = {
-            member: _member(archive, member, most)
+            member: _member(archive, member, max_bytes)
             for member in (_PICTURE, _DISPARITY, _DEPTH)
             if member in record["sha256"]
         }
     for member, data in members.items():
         if hashlib.sha256(data).hexdigest() != record["sha256"][member]:
-            raise PlateError(f"{member} as {name} recorded it", "a changed one", _REMAKE)
+            raise PlateError(
+                f"{member} as {name} recorded it",
+                "a changed one",
+                _REMAKE,
+                f"{member} in {name} has been changed since it was written.",
+            )
     with _readable(name):
         picture = load_picture(members[_PICTURE])
         if _DEPTH in members:
@@ -295,7 +314,7 @@ def _check_map(picture: NDArray[np.uint8], values: NDArray[np.float32], what: st
 
 @contextlib.contextmanager
 def _readable(name: str) -> Iterator[None]:
-    """Whatever damage makes the readers raise becomes one line."""
+    """Turn whatever a damaged file makes the readers raise into one error."""
     try:
         yield
     except OSError as error:
@@ -307,25 +326,30 @@ def _readable(name: str) -> Iterator[None]:
         NotImplementedError, RuntimeError, EOFError, OverflowError,
     ) as error:  # fmt: skip
         reason = error.got if isinstance(error, PictureError) else first_line(error)
-        raise PlateError(f"a whole plate profile at {name}", reason, _REMAKE) from None
+        raise PlateError(
+            f"a complete plate profile at {name}",
+            reason,
+            _REMAKE,
+            f"{name} is no complete plate profile: {reason}.",
+        ) from None
 
 
-def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
-    """A member's bytes; an archive of a few bytes may claim to hold any number of them."""
+def _member(archive: zipfile.ZipFile, name: str, max_bytes: int) -> bytes:
+    """A member's bytes, if they are few enough: a small archive may claim to hold any number."""
     size = archive.getinfo(name).file_size
-    if size > most:
+    if size > max_bytes:
         raise ValueError(f"{name} of {size} bytes")
     return archive.read(name)
 
 
-def _parse_record(data: bytes, name: str) -> dict[str, Any]:
-    """``profile.json``, as far as it has to be checked before its members are read."""
+def _parse_record(data: bytes, name: str) -> Json:
+    """``profile.json``, checked as far as reading the other members needs."""
     record = json.loads(data)
     if not isinstance(record, dict) or record.get("format") != PROFILE_FORMAT:
         raise ValueError(f"another format in {_PROFILE}")
     check_version(record, PROFILE_VERSION, "a plate profile", name, PlateError)
     height, width = record["height"], record["width"]
-    whole = (
+    consistent = (
         all(type(side) is int and side > 0 for side in (height, width))
         and height * width <= MAX_PIXELS
         and isinstance(record["source"], dict)
@@ -333,14 +357,12 @@ def _parse_record(data: bytes, name: str) -> dict[str, Any]:
         and set(record["sha256"]) in ({_PICTURE, _DISPARITY}, {_PICTURE, _DEPTH})
         and (record["calibration"] is not None or _DEPTH not in record["sha256"])
     )
-    if not whole:
+    if not consistent:
         raise ValueError(f"a {_PROFILE} that does not fit together")
     return record
 
 
-def _parse_calibration(
-    values: dict[str, Any] | None, disparity: NDArray[np.float32]
-) -> Calibration | None:
+def _parse_calibration(values: Json | None, disparity: NDArray[np.float32]) -> Calibration | None:
     if values is None:
         return None
     calibration = Calibration.parse(values)
