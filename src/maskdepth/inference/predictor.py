@@ -257,7 +257,7 @@ class Predictor:
             The prediction, and the state for the next step.
 
         Raises:
-            As `predict`.
+            MaskdepthError: as `predict`.
         """
         prediction = self.predict(frame, plate)
         return prediction, state.after(prediction, time_s)

@@ -94,7 +94,7 @@ class Stream:
             time_s: when it was taken, seconds from any start.
 
         Raises:
-            As `Predictor.predict`; the stream then stays as it was.
+            MaskdepthError: as `Predictor.predict`; the stream then stays as it was.
         """
         with self._lock:
             pixels = load_picture(frame)
