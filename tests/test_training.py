@@ -191,7 +191,7 @@ def test_seed_is_trained_as_in_the_prior_work() -> None:
     assert (config.batch_size, config.epochs, config.epoch_size) == (64, 3, 360_000)
     assert (config.ema_decay, config.clip_norm, config.weight_decay) == (0, 0, 0)
     assert (config.drop_plate, config.drop_plate_disparity) == (0, 1)
-    assert config.losses.given() == {"alpha_bce": 0.1, "disparity_ssim": 0.9}
+    assert config.losses.active() == {"alpha_bce": 0.1, "disparity_ssim": 0.9}
     assert config.losses.ssim_window == 3
     assert {learning_rate_at(config, share / 7) for share in range(8)} == {0.01}
 

@@ -1,9 +1,9 @@
 """What a network is trained towards: named losses and their weighted sum.
 
-Losses of alpha compare with the composite's alpha everywhere. Losses of disparity see only pixels
-whose target is known; samples without any are left out, and a batch without any has losses of
-exactly 0, with gradients of 0. All of them are means over samples of means over pixels, so a
-sample counts the same however much of it is known.
+Losses of alpha count every pixel. Losses of disparity count only the pixels whose target is valid:
+the mean over the samples of each sample's mean over its valid pixels, so that a sample counts the
+same however many there are. Samples without a valid pixel are left out. In a batch of such samples
+the losses of disparity and their gradients are exactly 0.
 
 Sources: Milletari et al. 2016, "V-Net" (dice); Wang et al. 2004, "Image quality assessment"
 (SSIM); Girshick 2015, "Fast R-CNN" (smooth L1); Ranftl et al. 2020, "Towards robust monocular
@@ -30,7 +30,7 @@ from maskdepth.config import Settings
 __all__ = ["DEFAULT", "PRIOR_WORK", "Criterion", "LossWeights"]
 
 SMOOTH_L1_BETA = 0.1  # disparity error at which smooth L1 turns from square to straight
-LEAST_VARIANCE = 1e-4  # of a disparity map: flatter ones are not stretched to fit the target
+MIN_VARIANCE = 1e-4  # a flatter disparity map is not stretched to fit the target
 GRADIENT_SCALES = 4
 LOG_FLOOR = 0.03  # added before the logarithm: beyond 30 times the nearest distance, all is far
 
@@ -71,12 +71,12 @@ class LossWeights(Settings):
     def _check(self) -> Self:
         if self.ssim_window % 2 == 0:
             raise ValueError("an odd ssim_window")
-        if not any(self.given().values()):
+        if not self.active():
             raise ValueError("at least one loss with a weight above 0")
         return self
 
-    def given(self) -> dict[str, float]:
-        """The losses that count, by name."""
+    def active(self) -> dict[str, float]:
+        """The weights above 0, by the name of the loss."""
         weights = self.model_dump(exclude={"ssim_window"})
         return {name: weight for name, weight in weights.items() if weight > 0}
 
@@ -98,18 +98,15 @@ PRIOR_WORK = LossWeights(
 
 
 class Criterion(nn.Module):
-    """Outputs and batch to named losses.
-
-    Args:
-        weights: what counts, and how much.
-    """
+    """The named losses of a network's outputs for a batch."""
 
     def __init__(self, weights: LossWeights) -> None:
         super().__init__()
         self.weights = weights
+        ssim = partial(disparity_ssim, window=weights.ssim_window)
         self._disparity_losses: dict[str, Callable[[DisparityMaps], Tensor]] = {
             **_DISPARITY_LOSSES,
-            "disparity_ssim": partial(disparity_ssim, window=weights.ssim_window),
+            "disparity_ssim": ssim,
         }
 
     def forward(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -117,8 +114,8 @@ class Criterion(nn.Module):
 
         Args:
             outputs: alpha_logits (B, 1, H, W); disparity (B, 1, H, W), raw.
-            batch: alpha (B, 1, H, W) in [0, 1]; disparity (B, 1, H, W), anything where it is not
-                valid; disparity_valid (B, 1, H, W), 0 or 1; has_disparity (B,), 0 or 1.
+            batch: alpha (B, 1, H, W) in [0, 1]; disparity (B, 1, H, W), of any value where it is
+                not valid; disparity_valid (B, 1, H, W), 0 or 1; has_disparity (B,), 0 or 1.
 
         Returns:
             Scalars in float32, whatever the outputs' type: sums of squares of half precision
@@ -128,12 +125,12 @@ class Criterion(nn.Module):
         with torch.autocast(outputs["disparity"].device.type, enabled=False):
             logits, alpha = outputs["alpha_logits"].float(), batch["alpha"].float()
             maps = DisparityMaps.of(outputs["disparity"], batch)
-            for name in self.weights.given():
+            for name in self.weights.active():
                 if name in _ALPHA_LOSSES:
                     losses[name] = _ALPHA_LOSSES[name](logits, alpha)
                 else:
                     losses[name] = self._disparity_losses[name](maps)
-            weighted = [weight * losses[name] for name, weight in self.weights.given().items()]
+            weighted = [weight * losses[name] for name, weight in self.weights.active().items()]
             losses["total"] = torch.stack(weighted).sum()
         return losses
 
@@ -147,17 +144,9 @@ def alpha_dice(logits: Tensor, alpha: Tensor) -> Tensor:
     return (1 - (2 * product + 1) / (squares + 1)).mean()
 
 
-def _alpha_l1(logits: Tensor, alpha: Tensor) -> Tensor:
-    return functional.l1_loss(logits.sigmoid(), alpha)
-
-
-def _alpha_mse(logits: Tensor, alpha: Tensor) -> Tensor:
-    return functional.mse_loss(logits.sigmoid(), alpha)
-
-
 @dataclass(frozen=True)
 class DisparityMaps:
-    """Prediction and target, both 0 where the target is unknown; all (B, 1, H, W) float32."""
+    """Prediction and target, both 0 where the target is not valid; all (B, 1, H, W) float32."""
 
     pred: Tensor
     target: Tensor
@@ -165,10 +154,10 @@ class DisparityMaps:
 
     @classmethod
     def of(cls, pred: Tensor, batch: dict[str, Tensor]) -> Self:
-        """Mask a raw output and its batch."""
+        """The maps of a raw output and its batch."""
         labelled = batch["has_disparity"].reshape(-1, 1, 1, 1) > 0
         valid = (batch["disparity_valid"] > 0) & labelled  # (B, 1, H, W)
-        # Chosen, not multiplied: NaN in an unknown target must not spread.
+        # Selected rather than multiplied: NaN in a target that is not valid must not spread.
         return cls(
             torch.where(valid, pred.float(), 0.0),
             torch.where(valid, batch["disparity"].float(), 0.0),
@@ -177,11 +166,11 @@ class DisparityMaps:
 
     @cached_property
     def residual(self) -> Tensor:
-        """scale * pred + shift - target, fitted by least squares per sample; 0 where unknown.
+        """scale * pred + shift - target, fitted by least squares per sample; 0 where not valid.
 
-        MiDaS, equations 2 to 4. The scale is never negative: the fit would otherwise praise a
-        map that is upside down. Where it is 0 there is no gradient, so a loss on the residual
-        wants a loss on the raw map beside it.
+        MiDaS, equations 2 to 4. The scale is never negative, or a map that is upside down would
+        fit well. A scale of 0 leaves no gradient, so a loss on the residual needs a loss on the
+        raw map beside it.
         """
         count = self.valid.sum(dim=(1, 2, 3), keepdim=True).clamp(min=1)  # (B, 1, 1, 1)
 
@@ -192,23 +181,20 @@ class DisparityMaps:
         pred, target = centred(self.pred), centred(self.target)
         covariance = (pred * target).sum(dim=(1, 2, 3), keepdim=True) / count
         variance = pred.square().sum(dim=(1, 2, 3), keepdim=True) / count
-        scale = (covariance / variance.clamp(min=LEAST_VARIANCE)).clamp(min=0)
-        # Centred maps: the shift is the one that brings both means together.
+        scale = (covariance / variance.clamp(min=MIN_VARIANCE)).clamp(min=0)
+        # Both maps are centred, so the shift is 0.
         return scale * pred - target
 
 
-def _mean_known(values: Tensor, valid: Tensor) -> Tensor:
-    """Mean over the samples with a known pixel of the mean over their known pixels; else 0."""
-    known = valid.sum(dim=(1, 2, 3))  # (B,)
-    per_sample = (values * valid).sum(dim=(1, 2, 3)) / known.clamp(min=1)
-    return per_sample.sum() / (known > 0).sum().clamp(min=1)
+def mean_valid(values: Tensor, valid: Tensor) -> Tensor:
+    """The mean over samples of the mean over valid pixels; 0 where no sample has any."""
+    count = valid.sum(dim=(1, 2, 3))  # (B,)
+    per_sample = (values * valid).sum(dim=(1, 2, 3)) / count.clamp(min=1)
+    return per_sample.sum() / (count > 0).sum().clamp(min=1)
 
 
 def disparity_ssim(maps: DisparityMaps, window: int) -> Tensor:
-    """(1 - SSIM) / 2 with a range of 1 and a uniform window, over windows centred on known pixels.
-
-    Unknown pixels are 0 in both maps. The raw output is judged, as in the prior work.
-    """
+    """(1 - SSIM) / 2 of the raw output with a uniform window, where its centre is valid."""
     _, similarity = structural_similarity_index_measure(
         maps.pred,
         maps.target,
@@ -217,33 +203,21 @@ def disparity_ssim(maps: DisparityMaps, window: int) -> Tensor:
         data_range=1.0,
         return_full_image=True,
     )
-    return _mean_known((1 - similarity) / 2, maps.valid)
+    return mean_valid((1 - similarity) / 2, maps.valid)
 
 
 def _disparity_smooth_l1(maps: DisparityMaps) -> Tensor:
     errors = functional.smooth_l1_loss(
         maps.pred, maps.target, reduction="none", beta=SMOOTH_L1_BETA
     )
-    return _mean_known(errors, maps.valid)
-
-
-def _disparity_l1(maps: DisparityMaps) -> Tensor:
-    return _mean_known((maps.pred - maps.target).abs(), maps.valid)
-
-
-def _disparity_mse(maps: DisparityMaps) -> Tensor:
-    return _mean_known((maps.pred - maps.target).square(), maps.valid)
-
-
-def _disparity_ssi(maps: DisparityMaps) -> Tensor:
-    return _mean_known(maps.residual.abs(), maps.valid)
+    return mean_valid(errors, maps.valid)
 
 
 def disparity_gradient(maps: DisparityMaps) -> Tensor:
     """Differences between neighbours in the residual, summed over four scales (MiDaS, eq. 11).
 
-    A scale keeps every second pixel of the one before; a difference counts where both of its
-    pixels are known.
+    Each scale keeps every second pixel of the one before. A difference counts where both of its
+    pixels are valid.
     """
     total = maps.residual.new_zeros(())
     for scale in range(GRADIENT_SCALES):
@@ -254,36 +228,36 @@ def disparity_gradient(maps: DisparityMaps) -> Tensor:
             both = valid.narrow(axis, 1, valid.shape[axis] - 1) * valid.narrow(
                 axis, 0, valid.shape[axis] - 1
             )
-            total = total + _mean_known(residual.diff(dim=axis).abs(), both)
+            total = total + mean_valid(residual.diff(dim=axis).abs(), both)
     return total
 
 
 def disparity_log(maps: DisparityMaps) -> Tensor:
-    """Mean absolute error of log(disparity + 0.03), its mean per picture taken out.
+    """Mean absolute error of log(disparity + 0.03), with its mean per picture taken out.
 
-    Inverse depth is small where it is far, and an error of a tenth of it weighs little in a
-    difference; in a logarithm it weighs the same everywhere, as it does in AbsRel and delta 1.
-    Eigen et al. 2014, equation 1, with absolute values for squares. A negative prediction counts
-    as 0 here and has no gradient: a loss on the raw map has to stand beside this one.
+    An error of a tenth counts the same near and far, as in AbsRel and delta 1, where a plain
+    difference of disparities hardly counts what is far. Eigen et al. 2014, equation 1, with
+    absolute values for squares. A negative prediction counts as 0 and has no gradient, so this
+    loss needs a loss on the raw map beside it.
     """
     ratio = ((maps.pred.clamp(min=0) + LOG_FLOOR) / (maps.target + LOG_FLOOR)).log()
     count = maps.valid.sum(dim=(1, 2, 3), keepdim=True).clamp(min=1)  # (B, 1, 1, 1)
     mean = (ratio * maps.valid).sum(dim=(1, 2, 3), keepdim=True) / count
-    return _mean_known((ratio - mean).abs(), maps.valid)
+    return mean_valid((ratio - mean).abs(), maps.valid)
 
 
 _ALPHA_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "alpha_bce": functional.binary_cross_entropy_with_logits,
     "alpha_dice": alpha_dice,
-    "alpha_l1": _alpha_l1,
-    "alpha_mse": _alpha_mse,
+    "alpha_l1": lambda logits, alpha: functional.l1_loss(logits.sigmoid(), alpha),
+    "alpha_mse": lambda logits, alpha: functional.mse_loss(logits.sigmoid(), alpha),
 }
 
 _DISPARITY_LOSSES: dict[str, Callable[[DisparityMaps], Tensor]] = {
     "disparity_smooth_l1": _disparity_smooth_l1,
-    "disparity_l1": _disparity_l1,
-    "disparity_mse": _disparity_mse,
-    "disparity_ssi": _disparity_ssi,
+    "disparity_l1": lambda maps: mean_valid((maps.pred - maps.target).abs(), maps.valid),
+    "disparity_mse": lambda maps: mean_valid((maps.pred - maps.target).square(), maps.valid),
+    "disparity_ssi": lambda maps: mean_valid(maps.residual.abs(), maps.valid),
     "disparity_gradient": disparity_gradient,
     "disparity_log": disparity_log,
 }

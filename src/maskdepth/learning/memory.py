@@ -8,33 +8,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-_TRIM_THRESHOLD: Final = -1  # of mallopt(3), and so is the next
+# Options of mallopt(3).
+_TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
-# What glibc raises the two to by itself, at most, for whoever frees large blocks; once one is set,
-# neither moves any more.
-_LARGEST: Final = {_MMAP_THRESHOLD: 32 << 20, _TRIM_THRESHOLD: 64 << 20}
+# glibc itself raises both thresholds up to these values for a program that frees large blocks, and
+# stops doing so once a program sets one of them.
+_DEFAULTS: Final = {_MMAP_THRESHOLD: 32 << 20, _TRIM_THRESHOLD: 64 << 20}
 
 
 @contextmanager
 def keep_freed_memory() -> Iterator[None]:
-    """Within, freed blocks of up to 32 MB stay with the process; afterwards they go back.
+    """Keep freed blocks of up to 32 MB in the process; return them to the system at the end.
 
-    A step on a CPU takes and frees some hundred MB. Linux' C library hands them back at once, and
-    the system clears each page before it gives it out again: 5 to 10 % of the step. Does nothing
-    where the C library is another.
+    A training step on a CPU takes and frees some hundred MB. glibc returns them at once, and the
+    system clears every page before it hands the page out again, which costs 5 to 10 % of the step.
+    Without glibc this does nothing.
     """
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if library is None or not hasattr(library, "mallopt"):  # musl has none
+    if library is None or not hasattr(library, "mallopt"):  # as in musl
         yield
         return
-    _set(library, {**_LARGEST, _TRIM_THRESHOLD: -1})  # never
+    _set_options(library, {**_DEFAULTS, _TRIM_THRESHOLD: -1})  # -1: never trim
     try:
         yield
     finally:
-        _set(library, _LARGEST)
+        _set_options(library, _DEFAULTS)
         library.malloc_trim(0)
 
 
-def _set(library: ctypes.CDLL, options: dict[int, int]) -> None:
+def _set_options(library: ctypes.CDLL, options: dict[int, int]) -> None:
     for option, value in options.items():
         library.mallopt(option, value)

@@ -5,8 +5,8 @@ Every preset is an ``nn.Module`` whose forward is::
     forward(picture, plate, plate_disparity, validity) -> outputs
 
     picture          (B, 3, H, W)  float, 0..1, RGB
-    plate            (B, 3, H, W)  float, 0..1, RGB; its content does not matter where it is absent
-    plate_disparity  (B, 1, H, W)  float, 0..1, near = 1; likewise
+    plate            (B, 3, H, W)  float, 0..1, RGB; of any content where the flag is 0
+    plate_disparity  (B, 1, H, W)  float, 0..1, near = 1; of any content where the flag is 0
     validity         (B, 2)        float, 0 or 1: [has a plate, has a plate disparity]
 
     outputs["alpha_logits"]  (B, 1, H, W)  alpha is their sigmoid
@@ -67,20 +67,19 @@ def find_preset(name: str) -> Preset:
     """
     if name not in PRESETS:
         raise ConfigError(
-            "the name of a preset", repr(name), f"use one of: {', '.join(sorted(PRESETS))}"
+            "the name of a preset",
+            repr(name),
+            f"use one of: {', '.join(sorted(PRESETS))}",
+            f"There is no preset {name!r}.",
         )
     return PRESETS[name]
 
 
 def build_model(name: str) -> nn.Module:
-    """Make a preset's network, freshly initialised from torch's global generator.
-
-    Raises:
-        ConfigError: there is no preset of that name.
-    """
+    """Make a preset's network; see ``find_preset``."""
     return find_preset(name).build()
 
 
 def count_weights(model: nn.Module) -> int:
-    """How many trainable numbers a network has (running statistics are not counted)."""
+    """The number of trainable weights, without running statistics."""
     return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)

@@ -1,13 +1,13 @@
 """Muon: steps of equal length in every direction of a layer's weights.
 
-A gradient of a layer's weights, taken as a matrix from its inputs to its outputs, is nearly always
-dominated by a few directions, and a step along it, Adam's too, learns little in the others. Muon
-(Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks") takes the momentum's
-singular values away: of U S V^T it steps along U V^T. That is found by a few products of matrices
-(a Newton-Schulz iteration) instead of a decomposition.
+The gradient of a layer's weights, as a matrix from inputs to outputs, is nearly always dominated by
+a few directions, and a step along it, Adam's included, learns little in the others. Muon (Jordan et
+al. 2024, "Muon: An optimizer for hidden layers in neural networks") removes the singular values of
+the momentum: of U S V^T it takes U V^T, by a few matrix products (a Newton-Schulz iteration)
+instead of a decomposition.
 
-torch.optim.Muon takes matrices alone, no convolutions, and computes in bfloat16, which a processor
-without units for it emulates: the iteration then takes sixteen times as long.
+torch.optim.Muon takes no convolutions, and computes in bfloat16, which takes sixteen times as long
+on a processor without units for it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from torch import Tensor
 
 __all__ = ["Muon", "orthogonalised"]
 
-# Jordan et al.: of the odd polynomials a s + b s^3 + c s^5 the one that lifts small singular values
-# fastest; after five rounds all but the smallest lie between 0.7 and 1.2.
+# Jordan et al.: of the odd polynomials a s + b s^3 + c s^5 this one raises small singular values
+# fastest. After five rounds all but the smallest lie between 0.7 and 1.2.
 _COEFFICIENTS: Final = (3.4445, -4.7750, 2.0315)
 _ROUNDS: Final = 5
-_TINY: Final = 1e-7
-# Liu et al. 2025, "Muon is scalable for LLM training": so long are AdamW's steps, by root mean
-# square, and the same learning rates serve.
-_LENGTH: Final = 0.2
+_EPSILON: Final = 1e-7
+# Liu et al. 2025, "Muon is scalable for LLM training": the root mean square of AdamW's steps, so
+# that both take the same learning rates.
+_STEP_SIZE: Final = 0.2
 
 
 class Muon(torch.optim.Optimizer):
@@ -48,34 +48,35 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Move all weights that have a gradient; there is no use for a ``closure``."""
+        """Move all weights that have a gradient; a ``closure`` is ignored."""
         for group in self.param_groups:
             rate, momentum = group["lr"], group["momentum"]
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
-                memory = self.state[parameter]
-                if not memory:
-                    memory["momentum_buffer"] = torch.zeros_like(parameter)
-                mean = memory["momentum_buffer"]
+                state = self.state[parameter]
+                if not state:
+                    state["momentum_buffer"] = torch.zeros_like(parameter)
+                mean = state["momentum_buffer"]
                 mean.lerp_(parameter.grad, 1 - momentum)
                 ahead = parameter.grad.lerp(mean, momentum).flatten(1)
-                length = _LENGTH * max(ahead.shape) ** 0.5
+                length = _STEP_SIZE * max(ahead.shape) ** 0.5
                 direction = orthogonalised(ahead).reshape(parameter.shape)
                 parameter.mul_(1 - rate * group["weight_decay"])
                 parameter.add_(direction, alpha=-rate * length)
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
-    """About U V^T of a matrix U S V^T, of its shape; where that is 0 it stays 0.
+    """Approximately U V^T of a matrix U S V^T; a matrix of zeros stays as it is.
 
-    Singular values come out between 0.7 and 1.2, those far below the largest smaller.
+    The singular values of the result lie between 0.7 and 1.2, or lower where they were far below
+    the largest.
     """
     a, b, c = _COEFFICIENTS
-    high = matrix.shape[0] > matrix.shape[1]  # products of the short side are the small ones
-    x = matrix.T if high else matrix
-    x = x / (x.norm() + _TINY)  # singular values of at most 1
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix.T if tall else matrix  # so that the products have the length of the short side
+    x = x / (x.norm() + _EPSILON)  # singular values of at most 1
     for _ in range(_ROUNDS):
         square = x @ x.T
         x = torch.addmm(x, torch.addmm(square, square, square, beta=b, alpha=c), x, beta=a)
-    return x.T if high else x
+    return x.T if tall else x

@@ -9,19 +9,20 @@
     alpha  224 (1) ── 224 (3) ── 112 (64) ─── + ── 56 ─── + ─── 28 ─── + ── 14 (512) ── 7 (512)
     disparity: the same decoder again, with weights of its own
 
-The description that came down to us leaves details open; its count of weights, 41 104 408, narrows
-them. Read as the common ResNet-18 variational autoencoders in PyTorch are written, it comes to
-2048 fewer, and of the open details (biases, norms, shortcuts, linear layers) only one makes up for
-that by itself: a batch norm of 512 channels in each decoder.
+The published description leaves details open, but names the count of weights, 41 104 408. The
+common ResNet-18 variational autoencoders in PyTorch have 2048 fewer. Of the open details (biases,
+norms, shortcuts, linear layers) only one accounts for these: a batch norm of 512 channels in each
+decoder.
 
 - convolutions have no bias, except those that enlarge and the linear layers;
-- a resize-convolution enlarges first and convolves at the larger size (31.0 GMAC says so too);
-- the last block of a decoder stage enlarges and narrows, and its shortcut does the same, with
-  weights of its own; the fourth stage keeps its size, as the encoder's first does;
+- a resize-convolution enlarges first and convolves at the larger size (the published 31.0 GMAC
+  confirm this);
+- the last block of a decoder stage enlarges and narrows, and so does its shortcut, with weights of
+  its own; the fourth stage keeps its size, like the encoder's first;
 - skips are added after the stage that reaches their size;
-- both lone resize-convolutions, at 14 and at 224, are followed by batch norm and ReLU. The count
-  alone would also allow the norm at 14 to stand behind the linear layer; the one at 224, which is
-  described, decides it.
+- both single resize-convolutions, at 14 and at 224, are followed by batch norm and ReLU. The
+  description says so for the one at 224; the count would also allow the norm at 14 to follow the
+  linear layer.
 """
 
 from __future__ import annotations
@@ -149,8 +150,8 @@ class SeedNetwork(nn.Module):
     ) -> dict[str, Tensor]:
         """Predict alpha logits and disparity; see ``maskdepth.learning.model`` for the contract.
 
-        The prior work knows no plate disparity and no absent plate: the first is not looked at,
-        the second is a black one.
+        The prior work has neither a plate disparity, which is ignored, nor absent plates, which
+        count as black.
 
         Raises:
             ModelError: the picture is not 224 x 224.

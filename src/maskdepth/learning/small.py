@@ -23,30 +23,30 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 WIDTHS = (16, 32, 64, 96, 128)  # channels at 1/2, 1/4, 1/8, 1/16, 1/32
-HALF_DIFFERENCE = 0.05  # the difference, of a range of 1, that is mapped to 1/2
-LEAST_HALF = 1.5 / 255  # likewise, where picture and plate are else equal to the bit
-FLOORS_TO_HALF = 3.0  # how far above a pair's own noise a difference is mapped to 1/2
-_NOTHING = 1e-3
+HALF_DIFFERENCE = 0.05  # the difference, of a range of 1, that the first scale maps to 1/2
+MIN_HALF_DIFFERENCE = 1.5 / 255  # the smallest difference that the second scale maps to 1/2
+HALF_PER_NOISE = 3.0  # the difference that the second scale maps to 1/2, over the pair's noise
+_EPSILON = 1e-3
 
 
 def visible_differences(difference: Tensor) -> tuple[Tensor, Tensor]:
     """Two scales of |picture - plate| on which small differences count: d / (d + half).
 
-    ``half`` is 0.05 for the first. For the second it follows the pair: where the two are else
-    equal, one grey level tells foreground; under noise it tells nothing. What a pair's pixels
-    differ by where nothing is before the plate is taken from the harmonic mean of all, which its
-    smallest values decide.
+    ``half`` is 0.05 in the first scale. In the second it follows the noise of the pair: one grey
+    level shows foreground where picture and plate are otherwise equal, and means nothing under
+    noise. The noise is the harmonic mean of all differences, which the smallest of them, those of
+    the background, decide.
 
     Args:
         difference: (B, 3, H, W), 0..1.
 
     Returns:
-        Both (B, 3, H, W) in [0, 1): 0 stays exactly 0, two grey levels of 255 become 0.14, and up
-        to 0.57.
+        Both (B, 3, H, W) in [0, 1): 0 stays exactly 0. Two grey levels of 255 become 0.14 in the
+        first, and up to 0.57 in the second.
     """
     grey = _sum_channels(difference) / difference.shape[1]
-    floor = 1 / (1 / (grey + _NOTHING)).mean(dim=(2, 3), keepdim=True) - _NOTHING  # (B, 1, 1, 1)
-    half = LEAST_HALF + FLOORS_TO_HALF * floor
+    noise = 1 / (1 / (grey + _EPSILON)).mean(dim=(2, 3), keepdim=True) - _EPSILON  # (B, 1, 1, 1)
+    half = MIN_HALF_DIFFERENCE + HALF_PER_NOISE * noise
     return difference / (difference + HALF_DIFFERENCE), difference / (difference + half)
 
 
@@ -79,7 +79,7 @@ class Down(nn.Module):
 class Deep(nn.Module):
     """Two residual convolutions where the picture is smallest.
 
-    What is where in a scene is decided here: a third of all weights for a fiftieth of the
+    The layout of the scene is decided here, by a third of all weights and a fiftieth of the
     arithmetic.
     """
 
@@ -112,28 +112,28 @@ class Up(nn.Module):
 
 
 class AlphaHead(nn.Module):
-    """Logits at the full size: an offset, and gains on what is known at the full size.
+    """Logits at the full size: an offset, plus gains on the inputs at the full size.
 
-    An alpha that is right to the pixel has to see pixels. Within a small window it is close to
-    an affine function of colour (Levin et al., "A Closed-Form Solution to Natural Image Matting",
-    PAMI 2008), and on a clean composite the difference is exactly 0 outside the object. So the
-    decoder gives for each pixel an offset, and for each 2 x 2 of pixels the gains on the picture,
-    the plate and their differences. A convolution at the full size in this place took 40 % of a
-    training step, for no better alpha.
+    An alpha that is exact to the pixel needs inputs at the full size. Within a small window alpha
+    is close to an affine function of colour (Levin et al., "A Closed-Form Solution to Natural Image
+    Matting", PAMI 2008), and on a clean composite the difference is exactly 0 outside the object.
+    So the decoder gives an offset for each pixel, and for each 2 x 2 pixels the gains on picture,
+    plate and their differences. A convolution at the full size took 40 % of a training step, and
+    its alpha was no better.
     """
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
         self.offset_and_gains = nn.Conv2d(inputs, 4 + 12, 3, padding=1)  # 4: a 2 x 2 of pixels
 
-    def forward(self, x: Tensor, seen: Sequence[Tensor]) -> Tensor:
-        """x (B, inputs, ceil(H / 2), ceil(W / 2)), seen: 4 of (B, 3, H, W) -> (B, 1, H, W)."""
-        size = seen[0].shape[-2:]
+    def forward(self, x: Tensor, inputs: Sequence[Tensor]) -> Tensor:
+        """x (B, C, ceil(H / 2), ceil(W / 2)), inputs: 4 of (B, 3, H, W) -> (B, 1, H, W)."""
+        size = inputs[0].shape[-2:]
         offset, *gains = self.offset_and_gains(x).split([4, 3, 3, 3, 3], dim=1)
-        # Four small products pass through a cache that one of all twelve channels does not fit.
+        # Four small products fit into the cache; one of all twelve channels does not.
         first, *others = (
             _sum_channels(values * functional.interpolate(gain, size=size, mode="nearest"))
-            for values, gain in zip(seen, gains, strict=True)
+            for values, gain in zip(inputs, gains, strict=True)
         )
         offset = functional.pixel_shuffle(offset, 2)[..., : size[0], : size[1]]
         logits: Tensor = sum(others, first) + offset
@@ -183,7 +183,7 @@ class SmallNetwork(nn.Module):
     ) -> dict[str, Tensor]:
         """Predict alpha logits and disparity; see ``maskdepth.learning.model`` for the contract.
 
-        What an input holds where its flag is 0 does not matter, NaN included.
+        The content of an input whose flag is 0 does not matter, not even NaN.
         """
         height, width = picture.shape[-2:]
         flags = validity[:, :, None, None]  # (B, 2, 1, 1)
@@ -203,7 +203,7 @@ class SmallNetwork(nn.Module):
         f16 = self.down16(f8)  # (B, 96, H/16, W/16)
         f32 = self.deep(self.down32(f16))  # (B, 128, H/32, W/32)
 
-        context = self.context(f32.mean(dim=(2, 3)))  # (B, 128): the scene as a whole
+        context = self.context(f32.mean(dim=(2, 3)))  # (B, 128)
         x = f32 + context[:, :, None, None]
         x = self.up16(x, f16)
         x = self.up8(x, f8)
@@ -218,8 +218,8 @@ class SmallNetwork(nn.Module):
 def _sum_channels(x: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, 1, H, W).
 
-    A network to be exported says it as a product with ones: ONNX Runtime takes three times as long
-    for a sum. In training the product would be rounded to bfloat16.
+    An exported network has a product with ones instead, because ONNX Runtime takes three times as
+    long for a sum. In training that product would be rounded to bfloat16.
     """
     if torch.compiler.is_exporting():
         return (x.new_ones(1, x.shape[1]) @ x.flatten(2)).reshape(-1, 1, *x.shape[2:])
@@ -229,8 +229,8 @@ def _sum_channels(x: Tensor) -> Tensor:
 def _rows(picture: Tensor) -> Tensor:
     """How far down each pixel lies, 0..1: (B, 1, H, W).
 
-    Depth follows the row in most scenes (ground below, sky above), and a convolution cannot
-    otherwise know it.
+    Depth follows the row in most scenes (ground below, sky above), which no convolution can tell
+    without this input.
     """
     batch, _, height, width = picture.shape
     rows = (torch.arange(height, device=picture.device, dtype=picture.dtype) + 0.5) / height

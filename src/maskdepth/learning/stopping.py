@@ -4,39 +4,40 @@ from __future__ import annotations
 
 import signal
 import threading
-from types import FrameType, TracebackType
-from typing import Any, Self
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 
-__all__ = ["StopRequest"]
+__all__ = ["StopRequest", "stop_on_signals"]
 
 
 class StopRequest:
-    """Ctrl-C and SIGTERM as a flag to look at between steps; the second one raises.
+    """Whether the run is to stop after its step."""
 
-    Handlers can only be set in the main thread; elsewhere this does nothing.
+    requested = False
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[StopRequest]:
+    """Turn the first Ctrl-C or SIGTERM into a request; the second raises KeyboardInterrupt.
+
+    Only the main thread can set handlers. Elsewhere no request ever comes.
     """
+    stop = StopRequest()
 
-    def __init__(self) -> None:
-        self.requested = False
-        self._former: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._former[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for number, handler in self._former.items():
-            # None stands for a handler that was not set from Python, and cannot be set again.
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.requested:
             raise KeyboardInterrupt
-        self.requested = True
+        stop.requested = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    former = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield stop
+    finally:
+        for number, handler in former.items():
+            # None is a handler that C code set, which Python cannot set again.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

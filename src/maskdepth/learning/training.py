@@ -43,7 +43,7 @@ from maskdepth.learning.memory import keep_freed_memory
 from maskdepth.learning.model import build_model
 from maskdepth.learning.optimisation import Learner
 from maskdepth.learning.settings import TrainingConfig, learning_rate_at, preset_config
-from maskdepth.learning.stopping import StopRequest
+from maskdepth.learning.stopping import StopRequest, stop_on_signals
 from maskdepth.learning.validation import validate
 
 __all__ = [
@@ -142,7 +142,7 @@ def train(
         torch.manual_seed(config.seed)
         network = build_model(config.preset) if model is None else model
         learner = Learner(network, config, accelerator)
-        stop = stack.enter_context(StopRequest())
+        stop = stack.enter_context(stop_on_signals())
         reporter = _make_reporter(
             config,
             run_folder,
