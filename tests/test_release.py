@@ -73,7 +73,7 @@ def make_dataset(folder: Path, *, seed: int, licence: str) -> Dataset:
 def run(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run's folder, as `train` leaves it."""
     folder = tmp_path_factory.mktemp("train") / "run"
-    config = preset_config("small").lasting(steps=4)
+    config = preset_config("small").with_duration(steps=4)
     assert not train_model(dataset, folder, config, RunOptions(quiet=True))
     return folder
 
@@ -293,7 +293,7 @@ def test_what_is_for_the_copys_card_needs_a_copy(run: Path) -> None:
         export_model(run, licence="Apache-2.0")
 
 
-CHILD = preset_config("small").lasting(steps=40)
+CHILD = preset_config("small").with_duration(steps=40)
 CHILD = CHILD.with_(learning_rate=1e-9, batch_size=2, log_every_steps=1)
 
 
@@ -415,14 +415,14 @@ def test_what_a_parent_did_not_say_is_found_in_its_dataset(
 
 
 def test_another_preset_is_no_start(released: Path, dataset: Dataset, tmp_path: Path) -> None:
-    config = preset_config("seed").lasting(steps=1)
+    config = preset_config("seed").with_duration(steps=1)
     with pytest.raises(ModelError, match="--preset small"):
         train_model(dataset, tmp_path / "run", config, RunOptions(start=str(released), quiet=True))
     assert not (tmp_path / "run").exists()
 
 
 def test_from_and_resume_exclude_each_other(dataset: Dataset, tmp_path: Path, run: Path) -> None:
-    config = preset_config("small").lasting(steps=1)
+    config = preset_config("small").with_duration(steps=1)
     with pytest.raises(UsageError, match="--from"):
         train_model(dataset, run, config, RunOptions(start=str(run), resume=True, quiet=True))
 

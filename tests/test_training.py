@@ -171,11 +171,11 @@ def test_settings_that_contradict_each_other_are_refused(duration: dict[str, obj
 
 
 def test_another_duration_replaces_the_whole_of_the_former() -> None:
-    config = preset_config("seed").lasting(minutes=2.0)
+    config = preset_config("seed").with_duration(minutes=2.0)
     assert (config.steps, config.epochs, config.minutes, config.epoch_size) == (None, None, 2, None)
     assert config.total_steps is None
     with pytest.raises(ConfigError):
-        config.lasting()
+        config.with_duration()
 
 
 @given(st.integers(1, 5), st.integers(1, 1000), st.integers(1, 64))
@@ -433,7 +433,7 @@ def test_a_cpu_computes_in_bfloat16_where_it_multiplies_matrices_of_it(
     else:
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units)
     config = tiny_config(steps=1, mixed_precision="auto")
-    assert tiny_train(tmp_path, config).machine["precision"] == precision
+    assert tiny_train(tmp_path, config).environment.precision == precision
 
 
 def test_training_does_not_disturb_the_callers_draws(tmp_path: Path) -> None:

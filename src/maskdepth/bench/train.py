@@ -57,7 +57,7 @@ def bench_train(
     except ModuleNotFoundError as error:
         raise DependencyError(error.name or "torch", "train") from None
 
-    config = preset_config(preset).lasting(minutes=(WARM_UP_SECONDS + seconds) / 60)
+    config = preset_config(preset).with_duration(minutes=(WARM_UP_SECONDS + seconds) / 60)
     config = config.with_(batch_size=batch_size, save_every_seconds=1e9)
     marks: list[TrainingProgress] = []
     with tempfile.TemporaryDirectory(prefix="maskdepth-bench-") as name:
@@ -68,7 +68,8 @@ def bench_train(
         )
     rates = _rates(marks)
     flops = count_training_flops(preset, size)
-    peak = measure_peak_flops(result.machine["device"], result.machine["precision"])
+    environment = result.environment
+    peak = measure_peak_flops(environment.device, environment.precision)
     return {
         "preset": preset,
         "size": size,
@@ -77,7 +78,7 @@ def bench_train(
         "flops_per_image": flops,
         "peak_flops_per_second": peak,
         "peak_share": rates["images_per_second"] * flops / peak,
-        "machine": describe_machine() | result.machine,
+        "machine": describe_machine() | environment.model_dump(),
     }
 
 

@@ -164,7 +164,7 @@ def load_settings(
             f"--preset says {preset}, and {config} says {settings.preset}.",
         )
     if lasting:
-        settings = settings.lasting(steps=steps, epochs=epochs, minutes=minutes)
+        settings = settings.with_duration(steps=steps, epochs=epochs, minutes=minutes)
     return settings.with_(seed=seed)
 
 

@@ -1,4 +1,4 @@
-"""What a run tells: rows in `log.jsonl`, a line on stderr, TensorBoard where asked for."""
+"""The record of a run: rows in `log.jsonl`, progress on stderr, and TensorBoard on request."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from maskdepth.inference.model.folder import LOG_FILE, load_log
 from maskdepth.learning.settings import TrainingConfig
 from maskdepth.learning.validation import Validation
 
-__all__ = ["Display", "Journal", "Reporter", "TrainingProgress", "make_display"]
+__all__ = ["Display", "Journal", "Reporter", "TrainingProgress"]
 
 PREVIEW_FOLDER = "previews"
 PLAIN_SECONDS = 30.0  # between lines where stderr is not a terminal
@@ -34,14 +34,15 @@ class TrainingProgress:
     """How far a run is, after a step.
 
     Attributes:
-        step: steps done, of ``total_steps``; None where the clock ends the run.
-        images: images seen.
-        seconds: time spent, earlier parts of a resumed run included.
-        waited_seconds: time this process has waited for its loader, this part of the run only.
+        step: steps done.
+        total_steps: steps of the whole run; None where the clock ends it.
+        images: images learned from.
+        seconds: time spent, with earlier parts of a resumed run.
+        waited_seconds: time this process has waited for its loader, without earlier parts.
         fraction: share of the run that is done, 0..1.
-        images_per_second: a running mean, validation and saving left out.
+        images_per_second: a running mean, without validation and saving.
         eta_seconds: estimate of the time left.
-        losses: of the last step, with its learning rate.
+        losses: losses of the last step, and its learning rate.
     """
 
     step: int
@@ -56,16 +57,16 @@ class TrainingProgress:
 
 
 class Journal:
-    """The rows of a run, appended as they come, so that a dying run keeps what it has told.
+    """The rows of a run, each appended at once, so that a run that dies keeps its log.
 
     Args:
         folder: the run's folder, which exists.
-        resumed_step: rows beyond it are cut off, since those steps come again; None starts anew.
-        tensorboard: whether every row also goes to ``folder/tensorboard``.
+        resumed_step: later rows are removed, since their steps come again; None removes all.
+        tensorboard: write every row to ``folder/tensorboard`` as well.
 
     Raises:
         DependencyError: TensorBoard is asked for and not installed.
-        ModelError: the log of the run that goes on is damaged.
+        ModelError: the log of the run to resume is damaged.
         StorageError: the log cannot be written.
     """
 
@@ -79,8 +80,8 @@ class Journal:
         write_text(self._path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def write(self, row: Mapping[str, float]) -> None:
-        """Append a row; it names its ``step``. A value that is no number becomes null."""
-        values = {name: _for_json(value) for name, value in row.items()}
+        """Append a row, which names its ``step``. A value that is not finite becomes null."""
+        values = {name: value if math.isfinite(value) else None for name, value in row.items()}
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
         if self._board is not None:
@@ -100,13 +101,13 @@ class Journal:
 
 
 class Reporter:
-    """Gathers what happens step by step and passes it on: rows, progress, previews.
+    """Collects the figures of a run's steps for journal, display and caller.
 
     Args:
-        config: of the run.
-        journal: where rows go; None writes no files.
-        display: for the person who waits.
-        on_progress: for the program that waits, after every step.
+        config: settings of the run.
+        journal: receives rows and previews; None writes no files.
+        display: shows progress.
+        on_progress: called after every step.
     """
 
     def __init__(
@@ -124,7 +125,7 @@ class Reporter:
         self._steps: list[dict[str, float]] = []  # figures of the steps since the last row
         self._took = self._waited = 0.0  # seconds since the last row
         self._step_seconds = 0.0  # running mean
-        self._waited_in_all = 0.0
+        self._total_waited = 0.0
 
     def step_done(
         self, *, step: int, seconds: float, figures: dict[str, float], took: float, waited: float
@@ -141,7 +142,7 @@ class Reporter:
         self._steps.append(figures)
         self._took += took
         self._waited += waited
-        self._waited_in_all += waited
+        self._total_waited += waited
         self._step_seconds += (took - self._step_seconds) * (0.1 if self._step_seconds else 1.0)
         progress = self._progress(seconds)
         self._display.show(progress)
@@ -150,17 +151,15 @@ class Reporter:
         if step % self._config.log_every_steps == 0:
             self.flush(seconds)
 
-    def validated(self, step: int, seconds: float, found: Validation) -> None:
-        """Take a validation: a row of its own, a preview, a note."""
+    def validated(self, step: int, seconds: float, validation: Validation) -> None:
+        """Take a validation, which has a row of its own, a preview and a line."""
+        figures = validation.figures
         if self._journal is not None:
-            self._journal.write({"step": step, "seconds": seconds, **found.figures})
-            self._journal.save_preview(step, found.preview)
-        figures = "  ".join(
-            f"{name} {found.figures[name]:.4f}"
-            for name in ("val_loss", "val_dice")
-            if name in found.figures
-        )
-        self._display.note(f"step {step}  {figures}")
+            self._journal.write({"step": step, "seconds": seconds, **figures})
+            self._journal.save_preview(step, validation.preview)
+        shown = [name for name in ("val_loss", "val_dice") if name in figures]
+        words = "  ".join(f"{name} {figures[name]:.4f}" for name in shown)
+        self._display.note(f"step {step}  {words}")
 
     def flush(self, seconds: float) -> None:
         """Write a row of the steps since the last one, if any."""
@@ -173,7 +172,10 @@ class Reporter:
             "seconds": seconds,
             "images_per_second": images / self._took,
             "loader_share": self._waited / self._took,
-            **_means(self._steps),
+            **{
+                name: sum(figures[name] for figures in self._steps) / len(self._steps)
+                for name in self._steps[0]
+            },
         }
         if self._journal is not None:
             self._journal.write(row)
@@ -181,7 +183,7 @@ class Reporter:
         self._took = self._waited = 0.0
 
     def note(self, message: str) -> None:
-        """Tell the person something."""
+        """Show a line."""
         self._display.note(message)
 
     def close(self) -> None:
@@ -193,7 +195,7 @@ class Reporter:
     def _progress(self, seconds: float) -> TrainingProgress:
         config = self._config
         if config.total_steps is None:
-            assert config.minutes is not None  # the only duration without a number of steps
+            assert config.minutes is not None  # no other duration is without a number of steps
             eta_seconds = max(0.0, 60.0 * config.minutes - seconds)
         else:
             eta_seconds = (config.total_steps - self._step) * self._step_seconds
@@ -202,7 +204,7 @@ class Reporter:
             total_steps=config.total_steps,
             images=self._step * config.batch_size,
             seconds=seconds,
-            waited_seconds=self._waited_in_all,
+            waited_seconds=self._total_waited,
             fraction=config.progress(self._step, seconds),
             images_per_second=config.batch_size / self._step_seconds,
             eta_seconds=eta_seconds,
@@ -210,78 +212,44 @@ class Reporter:
         )
 
 
-class Display(Protocol):
-    """Shows a run's progress to a person."""
+class Display:
+    """Shows a run's progress on stderr: a bar on a terminal, a line now and then elsewhere.
 
-    def show(self, progress: TrainingProgress) -> None:
-        """Take notice of a step; showing it may be left out."""
+    Args:
+        quiet: show nothing.
+    """
 
-    def note(self, message: str) -> None:
-        """Say something once."""
-
-    def close(self) -> None:
-        """Nothing more comes."""
-
-
-def make_display(quiet: bool) -> Display:
-    """A bar on a terminal, a line now and then elsewhere, nothing where ``quiet``."""
-    if quiet:
-        return _Silence()
-    return _Bar() if sys.stderr.isatty() else _Lines()
-
-
-class _Silence:
-    def show(self, progress: TrainingProgress) -> None:
-        pass
-
-    def note(self, message: str) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-class _Lines:
-    """Plain lines on stderr, for logs of batch systems."""
-
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
         self._shown_at = time.monotonic()
+        self._bar: Progress | None = None
+        if not quiet and sys.stderr.isatty():
+            columns = TextColumn("training"), BarColumn(), TaskProgressColumn()
+            summary = TextColumn("{task.fields[summary]}")
+            self._bar = Progress(*columns, summary, console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task("training", total=1.0, summary="")
+            self._bar.start()
 
     def show(self, progress: TrainingProgress) -> None:
-        if time.monotonic() - self._shown_at >= PLAIN_SECONDS:
+        """Show a step; plain lines leave most steps out."""
+        if self._bar is not None:
+            summary = _summary(progress)
+            self._bar.update(self._task, completed=progress.fraction, summary=summary)
+        elif time.monotonic() - self._shown_at >= PLAIN_SECONDS:
             self._shown_at = time.monotonic()
             self.note(f"{progress.fraction:4.0%}  {_summary(progress)}")
 
     def note(self, message: str) -> None:
-        print(message, file=sys.stderr, flush=True)
+        """Show a line."""
+        if self._bar is not None:
+            self._bar.console.print(message, markup=False, highlight=False)
+        elif not self._quiet:
+            print(message, file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        pass
-
-
-class _Bar:
-    """One line of a terminal, drawn again and again."""
-
-    def __init__(self) -> None:
-        self._bar = Progress(
-            TextColumn("training"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[summary]}"),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self._bar.add_task("training", total=1.0, summary="")
-        self._bar.start()
-
-    def show(self, progress: TrainingProgress) -> None:
-        self._bar.update(self._task, completed=progress.fraction, summary=_summary(progress))
-
-    def note(self, message: str) -> None:
-        self._bar.console.print(message, markup=False, highlight=False)
-
-    def close(self) -> None:
-        self._bar.stop()
+        """Remove the bar, if any."""
+        if self._bar is not None:
+            self._bar.stop()
 
 
 def _summary(progress: TrainingProgress) -> str:
@@ -301,19 +269,11 @@ def _duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def _means(rows: list[dict[str, float]]) -> dict[str, float]:
-    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
-
-
-def _for_json(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
 def _open_board(folder: Path, resumed_step: int | None) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise DependencyError("tensorboard", "train") from None
-    # Events beyond the purge step are hidden by TensorBoard, as our own log cuts its rows off.
+    # TensorBoard hides events from the purge step on, whose steps come again.
     purge = None if resumed_step is None else resumed_step + 1
     return SummaryWriter(str(folder), purge_step=purge)

@@ -1,60 +1,59 @@
-"""What a training run is set to: the network, the optimiser, how long, how often."""
+"""Settings of a training run: the network, the optimiser, the duration."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from maskdepth.config import Seed, Settings
-from maskdepth.errors import ConfigError
 from maskdepth.learning.losses import DEFAULT, PRIOR_WORK, LossWeights
+from maskdepth.learning.model import find_preset
+from maskdepth.records import Json
 
 __all__ = ["TrainingConfig", "learning_rate_at", "preset_config"]
 
-EPOCH_SIZE = 20_000  # images, where nobody says otherwise
-LARGEST_COUNT = 10**12  # of steps, images or seconds: more than anybody lives to see
-LOWEST_SHARE = 0.01  # of the peak learning rate: a step that moves nothing is wasted time
+EPOCH_SIZE = 20_000  # images, unless the settings say otherwise
+MAX_COUNT = 10**12  # steps, images or seconds: more than anybody lives to see
+MIN_RATE_SHARE = 0.01  # of the peak learning rate: a step that moves nothing is wasted time
 
 
 class TrainingConfig(Settings):
-    """Settings of one training run; a saved run resumes only under equal ones.
+    """Settings of one training run; a saved run resumes only with the same.
 
     Attributes:
         preset: name of the network, see ``maskdepth.learning.model.PRESETS``.
-        seed: of the initial weights; the composites have their own, in the dataset spec.
+        seed: seed of the initial weights; the composites have their own, in the dataset spec.
         batch_size: images a step, over all processes together.
         learning_rate: the peak, after the warm-up.
-        optimiser: "muon" is Muon for the weights that a norm follows, AdamW for the rest; the
-            others are for all.
+        optimiser: "muon" is Muon for weights that a norm follows and AdamW for the rest; "adamw"
+            and "sgd" move all weights.
         momentum: of "muon" and "sgd".
         weight_decay: on weights of convolutions and linear layers, not on biases and norms.
         warmup: share of the run over which the learning rate rises.
-        clip_norm: the gradient's largest norm; 0 does not clip.
-        ema_decay: of the running average of the weights that is validated and returned;
-            0 keeps none.
+        clip_norm: the largest norm of a gradient; 0 does not clip.
+        ema_decay: of the running average of the weights, which is validated and returned; 0 keeps
+            no average.
         losses: weights of the losses.
-        drop_plate, drop_plate_disparity: how often a training sample comes without them; whoever
-            makes the dataset reads these, and ``mirror``.
-        mirror: how often a training sample is shown as in a mirror, the scene as a whole.
-        steps, epochs, minutes: how long; exactly one of them is set.
+        drop_plate, drop_plate_disparity, mirror: share of the training samples without their plate,
+            without its disparity, and shown as in a mirror; see ``dataset.CompositeDataset``.
+        steps, epochs, minutes: duration; exactly one of them is set.
         epoch_size: images an epoch, after which the same ones come again; needed with ``epochs``,
             and None for composites without end.
         validate_every_steps, validate_every_seconds: at most one is set; a run also ends with a
             validation.
-        save_every_seconds: how much work a sudden death may cost.
+        save_every_seconds: time between saved states, which a sudden death of the process loses.
         log_every_steps: steps a row of the log.
-        workers: processes that render, 0 for none; "auto" looks at the machine.
-        renderer: read from files of earlier versions, and without effect: composites are always
-            rendered by the workers.
-        mixed_precision: "auto" is bfloat16 on GPUs that compute in it and on CPUs that multiply its
-            matrices (AMX), else off.
+        workers: processes that render, 0 for none; "auto" depends on the machine.
+        renderer: read from files of earlier versions, and without effect.
+        mixed_precision: "auto" is bfloat16 on GPUs that compute in it and on CPUs that multiply
+            matrices of it (AMX), and "no" elsewhere.
     """
 
     preset: str = "small"
     seed: Seed = 0
-    batch_size: int = Field(default=16, ge=1, le=LARGEST_COUNT)
+    batch_size: int = Field(default=16, ge=1, le=MAX_COUNT)
     optimiser: Literal["muon", "adamw", "sgd"] = "muon"
     learning_rate: float = Field(default=3e-3, gt=0)
     momentum: float = Field(default=0.95, ge=0, lt=1)
@@ -67,10 +66,10 @@ class TrainingConfig(Settings):
     drop_plate: float = Field(default=0.1, ge=0, le=1)
     drop_plate_disparity: float = Field(default=0.5, ge=0, le=1)
     mirror: float = Field(default=0.5, ge=0, le=1)
-    steps: int | None = Field(default=None, ge=1, le=LARGEST_COUNT)
-    epochs: int | None = Field(default=None, ge=1, le=LARGEST_COUNT)
-    minutes: float | None = Field(default=None, gt=0, le=LARGEST_COUNT)
-    epoch_size: int | None = Field(default=None, ge=1, le=LARGEST_COUNT)
+    steps: int | None = Field(default=None, ge=1, le=MAX_COUNT)
+    epochs: int | None = Field(default=None, ge=1, le=MAX_COUNT)
+    minutes: float | None = Field(default=None, gt=0, le=MAX_COUNT)
+    epoch_size: int | None = Field(default=None, ge=1, le=MAX_COUNT)
     validate_every_steps: int | None = Field(default=None, ge=1)
     validate_every_seconds: float | None = Field(default=None, gt=0)
     save_every_seconds: float = Field(default=60.0, ge=0)
@@ -101,20 +100,16 @@ class TrainingConfig(Settings):
         return None
 
     def progress(self, step: int, seconds: float) -> float:
-        """Share of the run, 0..1, that lies behind ``step`` steps and ``seconds`` of work."""
+        """Share of the run, 0..1, that is done after ``step`` steps and ``seconds``."""
         if self.minutes is not None:
             return min(1.0, seconds / (60.0 * self.minutes))
-        assert self.total_steps is not None  # the validator leaves no fourth way
+        assert self.total_steps is not None  # as the validator has checked
         return min(1.0, step / self.total_steps)
 
-    def lasting(
-        self,
-        *,
-        steps: int | None = None,
-        epochs: int | None = None,
-        minutes: float | None = None,
+    def with_duration(
+        self, *, steps: int | None = None, epochs: int | None = None, minutes: float | None = None
     ) -> Self:
-        """A copy of another duration, with nothing left of this one's but its epoch's size.
+        """A copy of another duration, which keeps only the epoch's size of this one.
 
         Raises:
             ConfigError: not exactly one of ``steps``, ``epochs`` and ``minutes`` is given.
@@ -125,18 +120,15 @@ class TrainingConfig(Settings):
 
 
 def preset_config(preset: str) -> TrainingConfig:
-    """The settings a network is trained with unless told otherwise.
+    """The default settings of a preset.
 
-    "seed" also has the prior work's way: plain SGD on the raw output, three epochs of 360 000
-    composites, each with its plate; no average, no schedule, no clipping.
+    Those of "seed" are the prior work's: plain SGD on the raw output, three epochs of 360 000
+    composites, each with its plate, and no average, schedule or clipping.
 
     Raises:
         ConfigError: there is no preset of that name.
     """
-    if preset not in _CONFIGS:
-        raise ConfigError(
-            "the name of a preset", repr(preset), f"use one of: {', '.join(sorted(_CONFIGS))}"
-        )
+    find_preset(preset)
     return TrainingConfig.parse({"preset": preset, **_CONFIGS[preset]}, f"the preset {preset!r}")
 
 
@@ -149,14 +141,14 @@ def learning_rate_at(config: TrainingConfig, progress: float) -> float:
     if progress < config.warmup:
         share = progress / config.warmup
     elif config.schedule == "cosine":
-        behind = (progress - config.warmup) / (1.0 - config.warmup)
-        share = 0.5 * (1.0 + math.cos(math.pi * behind))
+        descent = (progress - config.warmup) / (1.0 - config.warmup)
+        share = 0.5 * (1.0 + math.cos(math.pi * descent))
     else:
         share = 1.0
-    return config.learning_rate * max(share, LOWEST_SHARE)
+    return config.learning_rate * max(share, MIN_RATE_SHARE)
 
 
-_CONFIGS: dict[str, dict[str, Any]] = {
+_CONFIGS: dict[str, Json] = {
     "small": {"steps": 3000, "validate_every_steps": 500},
     "seed": {
         "optimiser": "sgd",

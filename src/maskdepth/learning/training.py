@@ -1,29 +1,28 @@
-"""The training loop: rendered composites in, weights out, a state to resume from in between."""
+"""The training loop: from composites to weights, with a saved state to resume from."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import cv2
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from torch import nn
+from torch import Tensor, nn
 
 from maskdepth.devices import pick_device
 from maskdepth.errors import DatasetError, NonFiniteLossError
 from maskdepth.files import make_folder
 from maskdepth.inference.model.folder import STATE_FILE, WEIGHTS_FILE
 from maskdepth.learning.checkpoint import (
+    Environment,
     RunFacts,
     TrainingState,
     capture_tensors,
-    find_non_finite,
     find_state,
     restore_tensors,
     save_state,
@@ -38,12 +37,13 @@ from maskdepth.learning.feed import (
     in_order,
     make_loader,
 )
-from maskdepth.learning.journal import Journal, Reporter, TrainingProgress, make_display
+from maskdepth.learning.journal import Display, Journal, Reporter, TrainingProgress
 from maskdepth.learning.memory import keep_freed_memory
 from maskdepth.learning.model import build_model
 from maskdepth.learning.optimisation import Learner
 from maskdepth.learning.settings import TrainingConfig, learning_rate_at, preset_config
 from maskdepth.learning.stopping import StopRequest, stop_on_signals
+from maskdepth.learning.tensor_files import find_non_finite
 from maskdepth.learning.validation import validate
 
 __all__ = [
@@ -57,15 +57,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a run came to.
+    """The outcome of a run.
 
     Attributes:
         model: the network, in evaluation mode: the running average where one is kept.
         steps, images, seconds: over all parts of a resumed run.
-        interrupted: stopped by Ctrl-C or SIGTERM, its state saved; not validated at the end.
+        interrupted: stopped by Ctrl-C or SIGTERM, with its state saved and no last validation.
         validation: figures of the last validation, or None; see ``validation.Validation``.
         weights: the weights file, or None where interrupted.
-        machine: torch's version, its threads, processes, kind of device and precision.
+        environment: torch's version, its threads, processes, kind of device and precision.
     """
 
     model: nn.Module
@@ -75,7 +75,7 @@ class TrainingResult:
     interrupted: bool
     validation: dict[str, float] | None
     weights: Path | None
-    machine: dict[str, Any]
+    environment: Environment
 
 
 def train(
@@ -92,21 +92,21 @@ def train(
     quiet: bool = False,
     on_progress: Callable[[TrainingProgress], None] | None = None,
 ) -> TrainingResult:
-    """Train a network, or go on where a saved run stopped.
+    """Train a network, or resume a saved run.
 
     Ctrl-C and SIGTERM let the step finish and save the state; a second one does not wait. On one
     CPU, with the same number of threads, a run of steps or epochs that was stopped or killed and
-    resumed ends in the same weights, bit for bit, as one left alone.
+    resumed ends in the same weights, bit for bit, as one that was not.
 
-    Writes into the run's folder: ``log.jsonl``, ``previews/step_000500.png`` with each
-    validation, ``state.safetensors`` and at the end ``model.safetensors``.
+    The run's folder receives ``log.jsonl``, ``previews/step_000500.png`` with each validation,
+    ``state.safetensors`` and at the end ``model.safetensors``.
 
     Args:
-        dataset: sample i is a pure function of i, whatever i; see ``dataset.CompositeDataset``.
-        val_dataset: validated as a whole, in the same order each time; None: never.
+        dataset: sample i is a pure function of i, for any i; see ``dataset.CompositeDataset``.
+        val_dataset: each validation takes all of its samples; None: no validation.
         run_folder: made if missing.
-        resume: go on from the state in ``run_folder``.
-        model: where to start from, changed in place; None: ``config.preset``, freshly made.
+        resume: continue from the state in ``run_folder``.
+        model: the network to start from, changed in place; None: ``config.preset``, freshly made.
         fingerprint: of the dataset; a run resumes only with the same.
         device: "auto", "cpu", "cuda" or "mps"; "auto" is a GPU where there is one.
         tensorboard: also write ``run_folder/tensorboard``.
@@ -114,8 +114,8 @@ def train(
         on_progress: called after every step, on the main process.
 
     Raises:
-        UsageError: the folder holds a run and ``resume`` is off, or holds none and it is on; the
-            device is not there.
+        UsageError: the folder holds a run and ``resume`` is off, or none and it is on; there is no
+            such device.
         ConfigError: the saved run had another setting, which is named.
         DatasetError: the saved run had another dataset; ``val_dataset`` is empty.
         TrainingError: the saved state is damaged.
@@ -125,33 +125,36 @@ def train(
         StorageError: the folder cannot be written.
     """
     if val_dataset is not None and len(val_dataset) == 0:
-        raise DatasetError("samples to validate on", "none", "make val larger or leave it out")
+        raise DatasetError(
+            "samples to validate on",
+            "none",
+            "make the validation split larger, or leave it out",
+            "The validation split is empty.",
+        )
     state = find_state(run_folder / STATE_FILE, config, fingerprint, resume)
     accelerator = _make_accelerator(config, device)
     with ExitStack() as stack:
         stack.enter_context(keep_freed_memory())
         torch.set_flush_denormal(True)  # without it, CPU training falls to a quarter of its speed
         stack.callback(torch.set_flush_denormal, False)  # else the caller's tiny numbers are 0
-        # OpenCV's threads stay behind in a fork, and a worker would wait for them without end.
+        # A fork leaves OpenCV's threads behind, and a worker would wait for them for ever.
         stack.callback(cv2.setNumThreads, cv2.getNumThreads())
         cv2.setNumThreads(1)
-        # All batches have one size: it pays to try which way of computing them is the fastest.
+        # All batches have one size, so that it pays to time several ways of computing them.
         stack.callback(setattr, torch.backends.cudnn, "benchmark", torch.backends.cudnn.benchmark)
         torch.backends.cudnn.benchmark = True
-        stack.enter_context(torch.random.fork_rng(devices=[]))  # the caller's draws are his own
+        stack.enter_context(torch.random.fork_rng(devices=[]))  # leaves the caller's draws alone
         torch.manual_seed(config.seed)
         network = build_model(config.preset) if model is None else model
         learner = Learner(network, config, accelerator)
         stop = stack.enter_context(stop_on_signals())
-        reporter = _make_reporter(
-            config,
-            run_folder,
-            None if state is None else state.facts.step,
-            accelerator,
-            tensorboard=tensorboard,
-            quiet=quiet,
-            on_progress=on_progress,
-        )
+        journal = None
+        if accelerator.is_main_process:  # the only one that writes and shows anything
+            step = None if state is None else state.facts.step
+            journal = Journal(make_folder(run_folder), resumed_step=step, tensorboard=tensorboard)
+        else:
+            quiet, on_progress = True, None
+        reporter = Reporter(config, journal, Display(quiet=quiet), on_progress)
         stack.callback(reporter.close)
         run = _Run(config, learner, accelerator, reporter, stop, run_folder, fingerprint)
         if state is not None:
@@ -159,33 +162,26 @@ def train(
         return run.complete(dataset, val_dataset)
 
 
+@dataclass
 class _Run:
-    """A run between two steps: where it is, and how it goes on."""
+    """A run between two steps: where it is, and how it continues."""
 
-    def __init__(
-        self,
-        config: TrainingConfig,
-        learner: Learner,
-        accelerator: Accelerator,
-        reporter: Reporter,
-        stop: StopRequest,
-        folder: Path,
-        fingerprint: str,
-    ) -> None:
-        self.config = config
-        self.learner = learner
-        self.accelerator = accelerator
-        self.reporter = reporter
-        self.stop = stop
-        self.folder = folder
-        self.fingerprint = fingerprint
-        self.started = self.saved_at = self.validated_at = time.monotonic()
-        self.seconds_before = 0.0  # of earlier parts of the run
-        self.step = 0
-        self.saved_step: int | None = None
-        self.validated_step: int | None = None
-        self.validation: dict[str, float] | None = None
-        self.indices = torch.empty(0, dtype=torch.int64)  # of the last batch
+    config: TrainingConfig
+    learner: Learner
+    accelerator: Accelerator
+    reporter: Reporter
+    stop: StopRequest
+    folder: Path
+    fingerprint: str
+    started: float = field(default_factory=time.monotonic)
+    saved_at: float = field(default_factory=time.monotonic)
+    validated_at: float = field(default_factory=time.monotonic)
+    seconds_before: float = 0.0  # of earlier parts of the run
+    step: int = 0
+    saved_step: int | None = None
+    validated_step: int | None = None
+    validation: dict[str, float] | None = None
+    indices: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))  # last batch
 
     @property
     def seconds(self) -> float:
@@ -193,14 +189,14 @@ class _Run:
         return self.seconds_before + time.monotonic() - self.started
 
     def complete(self, dataset: Samples, val_dataset: Samples | None) -> TrainingResult:
-        """Train to the end, or to a request to stop, and leave the run's folder in order."""
+        """Train until the end or a request to stop, then save."""
         config, accelerator = self.config, self.accelerator
         device = accelerator.device
         workers = count_workers(config.workers, device)
         val_loader = None
         if val_dataset is not None and accelerator.is_main_process:
-            judged = in_order(len(val_dataset), config.batch_size)
-            val_loader = make_loader(val_dataset, judged, workers, device)
+            val_batches = in_order(len(val_dataset), config.batch_size)
+            val_loader = make_loader(val_dataset, val_batches, workers, device)
         endless = CountedBatches(
             config.batch_size,
             self.step,
@@ -229,7 +225,7 @@ class _Run:
             interrupted=not finished,
             validation=self.validation,
             weights=weights,
-            machine=_circumstances(accelerator),
+            environment=_describe_environment(accelerator),
         )
 
     def _loop(self, feed: Feed, val_loader: Loader | None) -> bool:
@@ -259,7 +255,7 @@ class _Run:
             )
 
     def _agree(self) -> tuple[float, bool]:
-        """Time spent and whether to stop, the same in every process: else they part ways."""
+        """Time spent and whether to stop, which all processes have to agree on."""
         seconds, stop = self.seconds, self.stop.requested
         if self.accelerator.num_processes == 1:
             return seconds, stop
@@ -281,9 +277,9 @@ class _Run:
         return time.monotonic() - self.saved_at >= self.config.save_every_seconds
 
     def _validate(self, loader: Loader) -> bool:
-        """Judge the network as it is; False if a request to stop came in between."""
+        """Judge the network; False if a request to stop came in between."""
         learner = self.learner
-        found = validate(
+        validation = validate(
             learner.kept_network,
             learner.criterion,
             loader,
@@ -291,19 +287,19 @@ class _Run:
             lambda: self.stop.requested,
             self.step,
         )
-        if found is None:
+        if validation is None:
             return False
-        self.validation = found.figures
+        self.validation = validation.figures
         self.validated_step = self.step
         self.validated_at = time.monotonic()
-        self.reporter.validated(self.step, self.seconds, found)
+        self.reporter.validated(self.step, self.seconds, validation)
         return True
 
     def _save(self) -> None:
-        """Write the state: everything that another process needs to go on from here.
+        """Write the state.
 
         Raises:
-            NonFiniteLossError: the run has diverged; the state before stays.
+            NonFiniteLossError: the run has diverged; the earlier state stays.
         """
         facts = RunFacts(
             config=self.config,
@@ -312,7 +308,7 @@ class _Run:
             seconds=self.seconds,
             validated_step=self.validated_step,
             validation=self.validation,
-            **_circumstances(self.accelerator),
+            **_describe_environment(self.accelerator).model_dump(),
         )
         learner = self.learner
         tensors = capture_tensors(learner.network, learner.average, learner.optimisers)
@@ -323,41 +319,40 @@ class _Run:
         self.saved_step, self.saved_at = self.step, time.monotonic()
 
     def restore(self, state: TrainingState) -> None:
-        """Go back to where a state was saved."""
+        """Return to where a state was saved."""
         facts, learner = state.facts, self.learner
         restore_tensors(state, learner.network, learner.average, learner.optimisers)
         self.step = self.saved_step = facts.step
         self.seconds_before = facts.seconds
         self.validated_step = facts.validated_step
         self.validation = facts.validation
-        for name, value in _circumstances(self.accelerator).items():
+        for name, value in _describe_environment(self.accelerator):
             before = getattr(facts, name)
             if before != value:
                 self.reporter.note(
-                    f"resumed with {name} {value} instead of {before!r}: the weights will not be "
-                    "those of an undisturbed run to the last bit"
+                    f"resumed with {name} {value} instead of {before!r}: the last bits of the "
+                    "weights will not be those of an uninterrupted run"
                 )
 
 
-def _circumstances(accelerator: Accelerator) -> dict[str, Any]:
-    """What besides settings and data decides the last bits of the weights."""
-    return {
-        "torch": str(torch.__version__),
-        "threads": torch.get_num_threads(),
-        "processes": accelerator.num_processes,
-        "device": accelerator.device.type,
-        "precision": "bf16" if accelerator.mixed_precision == "bf16" else "fp32",
-    }
+def _describe_environment(accelerator: Accelerator) -> Environment:
+    return Environment(
+        torch=str(torch.__version__),
+        threads=torch.get_num_threads(),
+        processes=accelerator.num_processes,
+        device=accelerator.device.type,
+        precision="bf16" if accelerator.mixed_precision == "bf16" else "fp32",
+    )
 
 
 def _make_accelerator(config: TrainingConfig, device: str) -> Accelerator:
-    """accelerate's view of the machine: a CPU, a GPU, or one process of several."""
+    """Accelerate for a CPU, a GPU, or one process of several."""
     kind = pick_device(device)
     bf16 = (kind == "cpu" and _cpu_multiplies_bf16()) or (
         kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     )
     if not torch.distributed.is_initialized():
-        # accelerate remembers the first device of the process; another run may want another.
+        # Accelerate remembers the first device of the process; another run may need another.
         AcceleratorState._reset_state(reset_partial_state=True)
     return Accelerator(
         cpu=kind == "cpu",
@@ -368,26 +363,9 @@ def _make_accelerator(config: TrainingConfig, device: str) -> Accelerator:
 def _cpu_multiplies_bf16() -> bool:
     """Whether the CPU has units that multiply matrices of bfloat16 (AMX).
 
-    Vectors of it alone gain nothing over float32, and without those it is emulated and several
-    times slower. A torch that cannot tell counts as without.
+    Units for vectors of it alone gain nothing over float32, and emulation is several times slower.
+    Where torch cannot tell, the answer is no.
     """
     if not hasattr(torch.cpu, "get_capabilities"):
         return False
     return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
-
-
-def _make_reporter(
-    config: TrainingConfig,
-    folder: Path,
-    resumed_step: int | None,
-    accelerator: Accelerator,
-    *,
-    tensorboard: bool,
-    quiet: bool,
-    on_progress: Callable[[TrainingProgress], None] | None,
-) -> Reporter:
-    """Only the main process tells anything, and makes the folder."""
-    if not accelerator.is_main_process:
-        return Reporter(config, None, make_display(quiet=True), None)
-    journal = Journal(make_folder(folder), resumed_step=resumed_step, tensorboard=tensorboard)
-    return Reporter(config, journal, make_display(quiet), on_progress)

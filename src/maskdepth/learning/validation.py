@@ -25,12 +25,12 @@ PREVIEW_COLUMNS = 6
 
 @dataclass(frozen=True)
 class Validation:
-    """What a validation found.
+    """The outcome of a validation.
 
     Attributes:
-        figures: means over the pictures: ``val_loss`` (the total), ``val_loss_<name>`` of the
-            others, ``val_dice``, ``val_iou``, ``val_boundary_f`` where a picture had a mask, and
-            ``val_false_positive_area`` where one had none.
+        figures: means over the pictures: ``val_loss`` (the total) and ``val_loss_<name>``;
+            ``val_dice``, ``val_iou`` and ``val_boundary_f`` of pictures with a mask, and
+            ``val_false_positive_area`` of those without.
         preview: uint8 (6 * H, n * W, 3) RGB, see ``render_preview``.
     """
 
@@ -46,7 +46,7 @@ def validate(
     should_stop: Callable[[], bool],
     step: int,
 ) -> Validation | None:
-    """Judge a network on all samples of a loader, or return None when told to stop.
+    """Judge a network on all samples of a loader, or return None on a request to stop.
 
     The network is in evaluation mode meanwhile, and in its former mode afterwards.
 
@@ -74,17 +74,17 @@ def validate(
                 preview = render_preview(place(cpu_batch, torch.device("cpu")), alpha, disparity)
     finally:
         model.train(was_training)
-    assert preview is not None  # an empty dataset is refused before the first step
+    assert preview is not None  # `train` takes no empty dataset
     return Validation(means.mean(), preview)
 
 
 def render_preview(
     batch: dict[str, Tensor], alpha: NDArray[np.float32], disparity: NDArray[np.float32]
 ) -> NDArray[np.uint8]:
-    """A grid to look at, a column a sample, at most six.
+    """A grid of pictures with a column for each sample, at most six.
 
-    The rows: picture, plate, target alpha, predicted alpha, target disparity (grey where
-    unknown), predicted disparity.
+    The rows: picture, plate, target alpha, predicted alpha, target disparity (grey where it is not
+    valid), predicted disparity.
 
     Args:
         batch: a batch of the dataset, on the CPU.
