@@ -433,7 +433,7 @@ def test_a_pack_writes_over_nothing_but_itself(
     write_sample_pack(tmp_path, scenes=3, cutouts=2)
     write_sample_pack(tmp_path, scenes=0, cutouts=2)
     assert contents(tmp_path) == before
-    with pytest.raises(StorageError, match="nothing but 2 pictures"):
+    with pytest.raises(StorageError, match="may hold only 2 pictures of this pack"):
         write_sample_pack(tmp_path, scenes=2, cutouts=2)
     with pytest.raises(StorageError, match="seed 0, not 1"):
         write_sample_pack(tmp_path, scenes=3, cutouts=2, seed=1)

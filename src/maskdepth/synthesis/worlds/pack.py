@@ -18,6 +18,7 @@ from maskdepth.errors import StorageError, UsageError
 from maskdepth.files import write_text
 from maskdepth.images import save_png
 from maskdepth.processes import WorkerPool, ignore_ctrl_c
+from maskdepth.records import check_no_other_files
 from maskdepth.synthesis.assets import SAMPLE_PACK
 from maskdepth.synthesis.label_facts import LABEL_FILE, load_label_facts
 from maskdepth.synthesis.worlds.cutouts import CUTOUT_KINDS, render_cutout
@@ -147,8 +148,8 @@ def write_sample_pack(
         if count or not place.exists()  # else what is there stays
     }
     for place, names in names_in.items():
-        _refuse_foreign(place, names)
-    _refuse_another_seed(pack.backgrounds, seed)
+        _check_folder(place, names)
+    _check_seed(pack.backgrounds, seed)
     for place, names in names_in.items():
         lines = [f"{name}.png{_ROW_END}\n" for name in names]
         write_text(place / _LICENCES, "file,source,licence\n" + "".join(lines))
@@ -160,35 +161,31 @@ def write_sample_pack(
     return pack
 
 
-def _refuse_foreign(place: Path, names: Sequence[str]) -> None:
-    """Nobody's own files are written over, and no drawn picture stays that no table names.
+def _check_folder(folder: Path, names: Sequence[str]) -> None:
+    """Raise unless all that a folder holds is drawn, and will be drawn again under these names.
 
     Raises:
-        StorageError: there is a file in ``place`` that is neither one of the drawn pictures of
-            these names nor a table of nothing but drawn pictures.
+        StorageError: naming the first other file.
     """
-    if not place.is_dir():
+    if not folder.is_dir():
         return
-    drawn = _drawn_in(place)
-    tables = _TABLES if drawn is not None else ()
-    expected = (drawn or set()).intersection(names)
-    for path in sorted(place.iterdir()):
-        if path.name.startswith(".") or path.name in tables:
-            continue
-        stem = path.stem.removesuffix("_disparity").removesuffix("_relief")
-        if stem not in expected:
-            raise StorageError(
-                f"nothing but {len(names)} pictures of this pack in {place}",
-                path.name,
-                "choose another folder",
-            )
+    drawn = _drawn_in(folder)
+    expected = {
+        f"{name}{ending}"
+        for name in (drawn or set()).intersection(names)
+        for ending in (".png", "_disparity.png", "_relief.png")
+    }
+    expected |= {path.name for path in folder.glob(".*")}
+    if drawn is not None:
+        expected |= set(_TABLES)
+    check_no_other_files(folder, expected, f"{len(names)} pictures of this pack")
 
 
-def _refuse_another_seed(backgrounds: Path, seed: int) -> None:
-    """A dataset may refer to the pictures of the pack that is there.
+def _check_seed(backgrounds: Path, seed: int) -> None:
+    """Raise if a folder holds scenes of another seed, to which a dataset may refer.
 
     Raises:
-        StorageError: its scenes say that they are of another seed.
+        StorageError: its label file names another seed.
     """
     facts = load_label_facts(backgrounds, [])
     if facts is not None and facts.seed not in (None, seed):
@@ -196,13 +193,14 @@ def _refuse_another_seed(backgrounds: Path, seed: int) -> None:
             f"no other pack in {backgrounds}",
             f"that of seed {facts.seed}, not {seed}",
             "choose another folder, or remove that pack",
+            f"{backgrounds} holds the pack of seed {facts.seed}, not {seed}.",
         )
 
 
 def _drawn_in(place: Path) -> set[str] | None:
-    """Names of the pictures in a folder by its table, the first that a pack writes; None: not its.
+    """The names of the drawn pictures in a folder's table; None if the table has any other row.
 
-    A table with a row of anything else is somebody's own, and would be lost.
+    A pack writes its table first, and a table with another row would be lost.
     """
     table = place / _LICENCES
     rows = table.read_bytes().splitlines()[1:] if table.is_file() else [b""]
