@@ -532,7 +532,7 @@ def test_an_empty_split_says_what_to_do() -> None:
     with pytest.raises(AssetError, match="--small"):
         assign_splits(few)
     for small in (False, True):
-        with pytest.raises(AssetError, match=r"3 cutouts .* got 2 among 3\. Add cutouts"):
+        with pytest.raises(AssetError, match=r"3 cutouts .* there are 2 among 3\. Add cutouts"):
             assign_splits(made_assets([0, 1, 2]), small=small)
 
 

@@ -137,7 +137,7 @@ def test_plates_of_one_camera_are_trained_on_and_scenes_held_out(
     assert "your 10 backgrounds count as 1" in notices[0]
     assert mask_origin(found.spec) is None
     assert mask_origin(compose(folders, tmp_path / "other")) == "user"
-    with pytest.raises(AssetError, match=r"3 backgrounds .* got 1 among 10"):
+    with pytest.raises(AssetError, match=r"3 backgrounds .* there are 1 among 10"):
         compose((folders[0], tmp_path / "plates"), tmp_path / "none")
 
 

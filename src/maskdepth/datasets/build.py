@@ -17,7 +17,7 @@ from maskdepth.labelling.teachers.teacher import Teacher, TeacherOpener
 from maskdepth.locks import writer_lock
 from maskdepth.records import check_no_other_files
 from maskdepth.synthesis.assets import (
-    LEAST_GROUPS,
+    MIN_GROUPS,
     BackgroundAsset,
     Finding,
     assign_splits,
@@ -99,9 +99,9 @@ def compose_dataset(
             writes to it.
         UsageError: one or two drawn scenes, which are too few to split.
     """
-    if 0 < depth_scenes < LEAST_GROUPS:
+    if 0 < depth_scenes < MIN_GROUPS:
         raise UsageError(
-            f"no drawn scenes, or at least {LEAST_GROUPS}: one for each of train, val and test",
+            f"no drawn scenes, or at least {MIN_GROUPS}: one for each of train, val and test",
             str(depth_scenes),
             "raise --depth-scenes, or make it 0",
         )
@@ -120,7 +120,7 @@ def compose_dataset(
     background_assets, background_findings = scan_backgrounds(backgrounds, strict=strict)
     cutout_assets = assign_splits(cutout_assets, small=small)
     groups = len({asset.group for asset in background_assets})
-    alike = groups < LEAST_GROUPS and depth_scenes > 0
+    alike = groups < MIN_GROUPS and depth_scenes > 0
     if alike:
         notify(ALIKE_NOTICE.format(count=len(background_assets), groups=groups))
         background_assets = [

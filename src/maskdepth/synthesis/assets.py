@@ -1,4 +1,4 @@
-"""Cutouts and backgrounds: what a folder holds, what it may be used for, and how it is split."""
+"""Assets: cutouts and backgrounds, scanned from folders and split into train, val and test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self, TypeVar
+from typing import Annotated, Final, Literal, Self, TypeVar
 
 from pydantic import Field
 
@@ -18,6 +18,7 @@ from maskdepth.config import Settings
 from maskdepth.errors import AssetError, first_line
 from maskdepth.files import read_text
 from maskdepth.images import MAX_PIXELS, PICTURE_SUFFIXES
+from maskdepth.records import Json
 from maskdepth.synthesis.checks import (
     DISPARITY_SUFFIX,
     FOREIGN_SUFFIXES,
@@ -30,10 +31,10 @@ from maskdepth.synthesis.checks import (
 )
 from maskdepth.synthesis.duplicates import near_duplicates
 from maskdepth.synthesis.ground import GroundPoint
-from maskdepth.synthesis.label_facts import LABEL_SHEET, TeacherLabel, load_label_facts
+from maskdepth.synthesis.label_facts import LABEL_SHEET, LabelFacts, TeacherLabel, load_label_facts
 
 __all__ = [
-    "LEAST_GROUPS",
+    "MIN_GROUPS",
     "SAMPLE_PACK",
     "Asset",
     "BackgroundAsset",
@@ -47,20 +48,20 @@ __all__ = [
 ]
 
 Split = Literal["train", "val", "test"]
-FilePath = Annotated[str, Field(pattern=r"^[^\x00]+$")]  # no file's name holds a zero
+FilePath = Annotated[str, Field(pattern=r"^[^\x00]+$")]  # no file name holds a zero byte
 
 SAMPLE_PACK: Final = "maskdepth sample pack"
-"""The source of drawn pictures in their ``licences.csv``, wherever they have gone since."""
+"""The source of drawn pictures in ``licences.csv``, which travels with them."""
 PATH_FIELDS: Final = ("file", "relief", "disparity")
-"""Of assets: what names a file."""
-LARGEST_SIDE: Final = MAX_PIXELS  # px; no picture that can be read has more
-LEAST_GROUPS: Final = 3
-"""Of assets that differ: one for each split."""
+"""The fields of assets that hold the path of a file."""
+MAX_SIDE: Final = MAX_PIXELS  # px; no readable picture has a longer side
+MIN_GROUPS: Final = 3
+"""Groups of assets that a split needs: one each for train, val and test."""
 _LICENCES_FILE: Final = "licences.csv"
 _LABEL_SUFFIXES: Final = (DISPARITY_SUFFIX, RELIEF_SUFFIX, MILLIMETRES_SUFFIX)
 _SPLIT_SALT: Final = "maskdepth-split-v1"
-_HELD_OUT_SHARE: Final = 0.15  # for val and for test each
-_MEND: Final = "mend or remove these files"
+_HELD_OUT_SHARE: Final = 0.15  # share of val, and of test
+_REPAIR: Final = "repair or remove these files"
 
 
 class Asset(Settings):
@@ -68,21 +69,21 @@ class Asset(Settings):
 
     Attributes:
         id: the file's stem, made unique within the scan.
-        file: POSIX path: absolute from a scan, in a spec relative where possible.
-        sha256: of the file's bytes.
-        width, height: px, of the picture turned upright; of a cutout, of its alpha's box.
-        licence, source: from ``licences.csv``.
+        file: POSIX path, absolute after a scan; a spec makes it relative where it can.
+        sha256: checksum of the file.
+        width, height: size of the upright picture, px; for a cutout, of the box of its alpha.
+        licence, source: entries of ``licences.csv``.
         split: None until ``assign_splits``.
-        label_sha256: of the label beside it, if any.
-        group: the smallest checksum among the asset and its near-duplicates, which are never
-            split up.
+        label_sha256: checksum of the label beside it, if any.
+        group: the smallest checksum among the asset and its near-duplicates. A group stays in one
+            split.
     """
 
     id: str
     file: FilePath
     sha256: str
-    width: int = Field(ge=1, le=LARGEST_SIDE)
-    height: int = Field(ge=1, le=LARGEST_SIDE)
+    width: int = Field(ge=1, le=MAX_SIDE)
+    height: int = Field(ge=1, le=MAX_SIDE)
     licence: str | None = None
     source: str | None = None
     split: Split | None = None
@@ -90,12 +91,12 @@ class Asset(Settings):
     group: str
 
     def paths(self) -> dict[str, str]:
-        """The files that it names, by field: the picture and what is known of it pixel by pixel."""
+        """Paths of the asset's files by field: the picture and its labels."""
         found = {field: getattr(self, field, None) for field in PATH_FIELDS}
         return {field: path for field, path in found.items() if path is not None}
 
     def with_paths(self, change: Callable[[str], str]) -> Self:
-        """The same with every path changed."""
+        """A copy with every path changed."""
         return self.model_copy(update={field: change(path) for field, path in self.paths().items()})
 
 
@@ -105,8 +106,8 @@ class CutoutAsset(Asset):
     Attributes:
         alpha_share: mask pixels (alpha > 0.5) / pixels of the box.
         relief: path of the relief picture beside it, if any.
-        foot: where it touches the ground: the middle of its lowest row and that row's lower edge,
-            shares of the box's width and height.
+        foot: the point that touches the ground: the middle of the lowest row and that row's lower
+            edge, as shares of the box's width and height.
     """
 
     alpha_share: float = Field(gt=0, le=1)
@@ -118,12 +119,12 @@ class BackgroundAsset(Asset):
     """A background.
 
     Attributes:
-        disparity: path of its 16-bit disparity label; None where it has none to learn from.
+        disparity: path of its 16-bit disparity label; None if there is none to learn from.
         label: where that label comes from: "exact", "sensor", "teacher NAME", ...
-        teacher: who made the label, also where it is not learned from; None without a teacher.
-        focal: focal length as a share of the long side, by ``label.json``, if known.
-        ground: points where something could stand, found in the label; see ``ground``.
-        origin: whether it is the user's own or the built-in sample pack's.
+        teacher: who made the label, even if it is not to be learned from; None without a teacher.
+        focal: focal length as a share of the long side, from ``label.json``.
+        ground: points where something could stand; see ``ground``.
+        origin: whether it belongs to the user or to the built-in sample pack.
     """
 
     disparity: FilePath | None = None
@@ -135,30 +136,30 @@ class BackgroundAsset(Asset):
 
     @property
     def label_kind(self) -> str | None:
-        """Where its disparity comes from; None where it has none, or is not learned from."""
+        """Where its disparity comes from; None if there is none to learn from."""
         return None if self.disparity is None else self.label or "unknown"
 
     @property
     def drawn(self) -> bool:
-        """Whether it is a scene of a sample pack, the built-in one or one among the user's own."""
+        """Whether it is a scene of a sample pack: the built-in one, or one of the user's."""
         return self.origin == "sample" or self.source == SAMPLE_PACK
 
 
 _AnyAsset = TypeVar("_AnyAsset", bound=Asset)
-_Kept = tuple[Path, Checked, str]  # file, what the check kept of it, group
+_Kept = tuple[Path, Checked, str]  # a usable file, what its check says, its group
 
 
 def scan_cutouts(folder: Path, *, strict: bool = False) -> tuple[list[CutoutAsset], list[Finding]]:
     """Check every picture in a folder and below it as a cutout.
 
     Args:
-        folder: with pictures, relief pictures ``<stem>_relief.png`` beside them where there are
-            any, and ``licences.csv`` (file,source,licence) in the folder or the one above it;
+        folder: holds pictures, perhaps relief pictures ``<stem>_relief.png`` beside them, and
+            perhaps ``licences.csv`` (file,source,licence), which may also be in the folder above;
             its file column is relative to the table.
         strict: raise at the first file that the check drops.
 
     Returns:
-        The usable ones in the order of their paths, and what there is to say about all.
+        The usable cutouts in the order of their paths, and the findings about all files.
 
     Raises:
         AssetError: the folder is missing or unreadable, nothing in it is usable, or ``strict``.
@@ -182,45 +183,59 @@ def scan_backgrounds(
     """Check every picture in a folder and below it as a background.
 
     Args:
-        folder: as in ``scan_cutouts``; disparity labels are ``<stem>_disparity.png`` beside the
-            pictures, and where they come from stands in ``label.json`` as ``{"kind": "exact"}``,
-            with focal lengths by stem where they are known: ``"focal": {"stem": 0.9}``, shares of
-            the pictures' long sides; beside pseudo-labels also ``"teacher"`` and, by stem, why a
-            label is not to be learned from, ``"flagged"``.
+        folder: as in ``scan_cutouts``. Disparity labels are ``<stem>_disparity.png`` beside the
+            pictures, and a ``label.json`` there describes them; see ``LabelFacts``.
         origin: whose folder this is.
         strict: raise at the first file that the check drops.
 
     Returns:
-        The usable ones in the order of their paths, and what there is to say about all.
+        The usable backgrounds in the order of their paths, and the findings about all files.
 
     Raises:
         AssetError: the folder is missing or unreadable, nothing in it is usable, or ``strict``.
     """
     kept, findings = _scan(folder, check_background, "backgrounds", strict)
     labelled = sorted({path.parent for path, item, _ in kept if item.label})
-    told = {place: load_label_facts(place, findings) for place in labelled}
+    facts = {place: load_label_facts(place, findings) for place in labelled}
     assets = []
     for common, item in _described(folder, kept, findings):
         asset = BackgroundAsset(**common, ground=item.ground, origin=origin)
         if item.label:
-            asset = asset.model_copy(update={"disparity": item.label.file})
-            facts = told[Path(item.label.file).parent]
-            asset = asset.model_copy(update=facts.of(Path(asset.file).stem) if facts else {})
+            asset = _with_label(asset, item.label.file, facts[Path(item.label.file).parent])
         assets.append(asset)
     return assets, findings
+
+
+def _with_label(asset: BackgroundAsset, file: str, facts: LabelFacts | None) -> BackgroundAsset:
+    """A background with its label, as far as it is to be learned from."""
+    asset = asset.model_copy(update={"disparity": file})
+    if facts is None:
+        return asset
+    stem = Path(asset.file).stem
+    asset = asset.model_copy(update={"label": facts.kind, "focal": facts.focal.get(stem)})
+    if facts.teacher is None:
+        return asset
+    flags = facts.flagged.get(stem, ())
+    teacher = facts.teacher.model_copy(update={"flags": flags})
+    asset = asset.model_copy(update={"teacher": teacher})
+    if flags:
+        asset = asset.model_copy(update={"disparity": None, "label": None, "label_sha256": None})
+    # Ground is found only in disparity that is proportional to inverse depth.
+    proportional = not flags and facts.teacher.kind != "disparity"
+    return asset if proportional else asset.model_copy(update={"ground": ()})
 
 
 def assign_splits(assets: Iterable[_AnyAsset], small: bool = False) -> list[_AnyAsset]:
     """Copies of the assets, each with its split: about 70 % train, 15 % val, 15 % test.
 
-    A group's split follows from its content alone, so that neither new names nor other files
-    move what is there; but for near-duplicates of it, which can move their whole group.
+    The split of a group follows from its content alone. New names and other files do not change
+    it, unless a new file is a near-duplicate and joins the group.
 
     Args:
-        assets: of one kind.
-        small: take exact shares of the groups instead, ordered by the same hash, so that three
-            groups are enough; but a group of more than half of the assets, such as the frames of
-            one camera, is trained on. New files may then move others.
+        assets: cutouts or backgrounds.
+        small: order the groups by the same hash and take exact shares, so that three groups are
+            enough. A group of more than half of the assets, such as the frames of one camera, is
+            trained on. New files may then move other groups.
 
     Raises:
         AssetError: a split would be empty.
@@ -230,12 +245,13 @@ def assign_splits(assets: Iterable[_AnyAsset], small: bool = False) -> list[_Any
     members = Counter(asset.group for asset in assets)
     most = len(assets) / 2 if small else len(assets)
     groups = sorted(members, key=lambda group: (members[group] > most, _position(group)))
-    if len(groups) < LEAST_GROUPS:
+    if len(groups) < MIN_GROUPS:
         raise AssetError(
-            f"at least {LEAST_GROUPS} {kind} that are not near-duplicates, one for each of train, "
-            "val and test",
+            f"at least {MIN_GROUPS} {kind} that differ, one each for train, val and test",
             f"{len(groups)} among {len(assets)}",
-            f"add {kind} that look otherwise",
+            f"add {kind} that look different",
+            f"A dataset needs at least {MIN_GROUPS} {kind} that are not near-duplicates, one each "
+            f"for train, val and test, but there are {len(groups)} among {len(assets)}.",
         )
     held_out = max(1, round(_HELD_OUT_SHARE * len(groups)))
     splits = {
@@ -249,24 +265,26 @@ def assign_splits(assets: Iterable[_AnyAsset], small: bool = False) -> list[_Any
             f"{kind} in each of train, val and test among {len(groups)} that differ",
             f"none in {' and '.join(empty)}",
             f"pass --small, or add more {kind}",
+            f"Of {len(groups)} {kind} that differ, none is in {' and '.join(empty)}.",
         )
     return [asset.model_copy(update={"split": splits[asset.group]}) for asset in assets]
 
 
 def _position(group: str) -> float:
-    """Where in [0,1) a group lies, by its content and a fixed salt."""
+    """A number in [0, 1) that follows from a group's content and a fixed salt."""
     digest = hashlib.sha256(f"{_SPLIT_SALT}:{group}".encode()).digest()
     return int.from_bytes(digest[:6], "big") / 2**48
 
 
 def _split_at(held_out_shares: float) -> Split:
-    """The split at a distance from the start, in units of what each of test and val takes."""
+    """The split of a position in units of a held-out share: first test, then val, then train."""
     return "test" if held_out_shares < 1 else "val" if held_out_shares < 2 else "train"
 
 
 def _scan(
     folder: Path, check: Callable[[Path], Checked | Finding], kind: str, strict: bool
 ) -> tuple[list[_Kept], list[Finding]]:
+    """Check all pictures of a folder side by side; see ``scan_cutouts``."""
     findings: list[Finding] = []
     kept: list[tuple[Path, Checked]] = []
     first_of: dict[str, Path] = {}
@@ -286,20 +304,27 @@ def _scan(
                 continue
             if strict:
                 pool.shutdown(cancel_futures=True)
-                raise AssetError(f"only usable {kind} in {folder}", str(verdict), _MEND)
+                raise AssetError(
+                    f"only usable {kind} in {folder}",
+                    str(verdict),
+                    _REPAIR,
+                    f"Not all {kind} in {folder} are usable: {verdict}.",
+                )
             findings.append(verdict)
     if not kept:
+        found = "; ".join(map(str, findings[:3])) or "no pictures"
         raise AssetError(
             f"at least one usable file of {kind} in {folder}",
-            "; ".join(map(str, findings[:3])) or "no pictures",
-            _MEND if paths else f"put pictures there ({', '.join(sorted(PICTURE_SUFFIXES))})",
+            found,
+            _REPAIR if paths else f"put pictures there ({', '.join(sorted(PICTURE_SUFFIXES))})",
+            f"There are no usable {kind} in {folder}: {found}.",
         )
     groups, alike = _grouped(kept)
     return [(*item, group) for item, group in zip(kept, groups, strict=True)], findings + alike
 
 
 def _checked(check: Callable[[Path], Checked | Finding], path: Path) -> Checked | Finding:
-    """What a check says of a file; one whose name no spec can hold is dropped."""
+    """Check one file, and drop it if no spec can hold its name."""
     shown = os.fsencode(path).decode("utf-8", "backslashreplace")
     if shown != str(path):
         return Finding(shown, "unreadable", "its name is not UTF-8: rename it", True)
@@ -307,7 +332,7 @@ def _checked(check: Callable[[Path], Checked | Finding], path: Path) -> Checked 
 
 
 def _grouped(kept: Sequence[tuple[Path, Checked]]) -> tuple[list[str], list[Finding]]:
-    """The group of each file, and a finding for each that is like an earlier one."""
+    """The group of each file, and a finding for each file that resembles an earlier one."""
     roots, pairs = near_duplicates([item.thumb for _, item in kept])
     findings = []
     for pair in pairs:
@@ -326,7 +351,7 @@ def list_pictures(folder: Path, kind: str) -> list[Path]:
     Links to folders are followed.
 
     Args:
-        kind: what they are called in the error, ``"backgrounds"``.
+        kind: name of the pictures in errors, such as ``"backgrounds"``.
 
     Raises:
         AssetError: the folder is missing or unreadable.
@@ -335,20 +360,25 @@ def list_pictures(folder: Path, kind: str) -> list[Path]:
         got = "a file" if folder.exists() else "nothing there"
         raise AssetError(f"a folder of {kind} at {folder}", got, "check the path")
 
-    def refuse(error: OSError) -> None:
+    def fail(error: OSError) -> None:
         reason = error.strerror or str(error)
-        raise AssetError(f"a readable folder at {error.filename}", reason, "let it be read")
+        raise AssetError(
+            f"a readable folder at {error.filename}",
+            reason,
+            "give yourself the right to read it",
+            f"{error.filename} cannot be read: {reason}.",
+        )
 
     found = []
     tops: list[Path] = [folder.absolute()]
-    seen: set[str] = set()
-    for top in tops:  # which grow: what links lead to comes after all that lies here, and once
-        for at, below, names in os.walk(top, onerror=refuse):
+    visited: set[str] = set()
+    for top in tops:  # the loop appends to the list: folders that links lead to come last, once
+        for at, below, names in os.walk(top, onerror=fail):
             place, real = Path(at), os.path.realpath(at)
-            if real in seen:
+            if real in visited:
                 below.clear()
                 continue
-            seen.add(real)
+            visited.add(real)
             below[:] = sorted(name for name in below if not name.startswith("."))
             tops += [place / name for name in below if (place / name).is_symlink()]
             found += [place / name for name in names if _is_picture(name)]
@@ -356,7 +386,7 @@ def list_pictures(folder: Path, kind: str) -> list[Path]:
 
 
 def _is_picture(name: str) -> bool:
-    """Whether a file's name is that of a picture, neither hidden nor that of a label."""
+    """Whether a file name is that of a picture, neither hidden nor a label."""
     return (
         not name.startswith(".")
         and not name.lower().endswith(_LABEL_SUFFIXES)
@@ -367,14 +397,14 @@ def _is_picture(name: str) -> bool:
 
 def _described(
     folder: Path, kept: Sequence[_Kept], findings: list[Finding]
-) -> Iterator[tuple[dict[str, Any], Checked]]:
-    """The fields that all assets have, with ids and licences looked up; perhaps findings more."""
+) -> Iterator[tuple[Json, Checked]]:
+    """The fields of ``Asset`` for each file, with ids and licences; may append findings."""
     top = folder.absolute()
     ids = _unique_ids([path.relative_to(top) for path, _, _ in kept])
     tables: dict[Path, dict[str, tuple[str | None, str | None]]] = {}
     for (path, item, group), name in zip(kept, ids, strict=True):
         source, licence = None, None
-        # The nearest table that names the file counts, up to the one above the folder.
+        # The nearest table that names the file counts; the last one is above the folder.
         for place in path.parents:
             if place not in tables:
                 tables[place] = _licences(place / _LICENCES_FILE, findings)
@@ -400,7 +430,7 @@ def _described(
 
 
 def _unique_ids(paths: Sequence[Path]) -> list[str]:
-    """The stem; where files share it, the path without suffix; where they share that, all of it."""
+    """The stems; files that share one get the path without suffix, or else all of the path."""
     stems = Counter(path.stem for path in paths)
     bare = Counter(path.with_suffix("").as_posix() for path in paths)
     ids = []
@@ -409,7 +439,7 @@ def _unique_ids(paths: Sequence[Path]) -> list[str]:
         unambiguous = without if bare[without] == 1 else path.as_posix()
         ids.append(path.stem if stems[path.stem] == 1 else unambiguous)
     while twice := {name for name, count in Counter(ids).items() if count > 1}:
-        # A whole name can be another's stem: of x.png, x.jpg and x.png.png.
+        # One file's path can be another's stem, as in x.png, x.jpg and x.png.png.
         ids = [
             path.as_posix() if name in twice else name
             for path, name in zip(paths, ids, strict=True)
@@ -418,7 +448,7 @@ def _unique_ids(paths: Sequence[Path]) -> list[str]:
 
 
 def _licences(path: Path, findings: list[Finding]) -> dict[str, tuple[str | None, str | None]]:
-    """File -> (source, licence) of a table; empty where it is missing or is no such table."""
+    """(Source, licence) by file; empty if there is no such table, or it is not readable."""
     if not path.exists():
         return {}
     try:

@@ -1,4 +1,4 @@
-"""The pictures of assets, as working copies that are read when first needed."""
+"""The catalogue: working copies of the assets' pictures, read when they are first needed."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ from maskdepth.synthesis.checks import alpha_box, load_relief_codes
 from maskdepth.synthesis.worlds import decode_relief
 
 MEMORY_MB: Final = 512.0
-"""What a catalogue keeps in memory unless told otherwise."""
+"""Memory of a catalogue by default."""
 
-_LEAST_SIDE: Final = 24  # px of a cutout's long side; few composites show a smaller one
+_MIN_SIDE: Final = 24  # px, long side of a cutout's smallest copy; few composites show less
 
-_Known = TypeVar("_Known")
+_Value = TypeVar("_Value")
 _Arrays = tuple[NDArray[Any], ...]
 
 
 class Catalogue:
-    """Working copies of assets, kept while they fit into a budget.
+    """Working copies of assets, kept as long as they fit into a memory budget.
 
-    Backgrounds have a short side of at most ``2 * size``; cutouts are trimmed to their alpha's
-    box and premultiplied. Both are kept in copies each smaller by the square root of two, so that
-    what is left to shrink is little. The arrays are shared and read-only. Threads may use one
-    catalogue together; in another process it starts empty.
+    A background is reduced to a short side of at most ``2 * size``; a cutout is trimmed to the box
+    of its alpha and premultiplied. Every asset has copies at several levels, each smaller than the
+    one before by the square root of two, so that little is left to shrink. The arrays are shared
+    and read-only. Threads may share a catalogue; a pickled one starts empty.
 
     Args:
         cutouts, backgrounds: the assets.
         folder: where relative paths of assets start.
         size: side of the composites, px.
-        memory_mb: budget of the copies kept; the least recently used go first.
+        memory_mb: memory budget; the least recently used copies are dropped first.
     """
 
     def __init__(
@@ -68,13 +68,12 @@ class Catalogue:
         self._backgrounds = {asset.id: asset for asset in backgrounds}
         self._folder = folder
         self._size = size
-        # Composites ask for them again and again.
         self._sizes = {
             asset.id: _within(asset, min(asset.height, asset.width), 2 * size)
             for asset in self._backgrounds.values()
         }
         self._budget = int(memory_mb * 2**20)
-        self._forget()
+        self._clear()
 
     def cutout_asset(self, asset_id: str) -> CutoutAsset:
         """The cutout of that id.
@@ -82,7 +81,7 @@ class Catalogue:
         Raises:
             DatasetError: there is none.
         """
-        return _known(self._cutouts, asset_id, "cutout")
+        return _lookup(self._cutouts, asset_id, "cutout")
 
     def background_asset(self, asset_id: str) -> BackgroundAsset:
         """The background of that id.
@@ -90,46 +89,38 @@ class Catalogue:
         Raises:
             DatasetError: there is none.
         """
-        return _known(self._backgrounds, asset_id, "background")
+        return _lookup(self._backgrounds, asset_id, "background")
 
     def cutout(
         self, asset_id: str, long_side: int
     ) -> tuple[NDArray[np.uint16], NDArray[np.float32] | None]:
         """A cutout's premultiplied RGBA uint16 (h, w, 4), and its relief float32 (h, w) or None.
 
-        Colour and alpha are 0..65535: 8 bits would be off by a grey level once mixed. Relief lies
-        in [-0.5, 0.5], larger is nearer.
+        Colour and alpha are 0..65535, since 8 bits would be off by a grey level after mixing.
+        Relief lies in [-0.5, 0.5], and larger is nearer.
 
         Args:
-            long_side: px that are wanted: the copy is the smallest that is at least as large.
+            long_side: wanted size, px; the copy is the smallest that is at least as large.
 
         Raises:
             DatasetError: no such id, or a file is missing or was changed since the scan.
         """
-        asset, level = self.cutout_asset(asset_id), self.cutout_level(asset_id, long_side)
+        asset = self.cutout_asset(asset_id)
+        level = _level(max(asset.height, asset.width), long_side)
         key = (f"cutout/{level}", asset_id)
         rgba, *relief = self._cached(key, lambda: _shrunk(asset, level, *self._read_cutout(asset)))
         return rgba, relief[0] if relief else None
 
-    def cutout_level(self, asset_id: str, long_side: float) -> int:
-        """Which copy of a cutout is the smallest of at least that long side; 0 the largest.
-
-        Raises:
-            DatasetError: no such id.
-        """
-        asset = self.cutout_asset(asset_id)
-        return _level(max(asset.height, asset.width), long_side)
-
     def background_level(self, asset_id: str, short_side: float) -> int:
-        """Which copy of a background is the smallest of at least that short side; 0 the largest.
+        """The level of a background's smallest copy of at least that short side; 0 is the largest.
 
         Raises:
             DatasetError: no such id.
         """
-        return _level(min(_known(self._sizes, asset_id, "background")), short_side)
+        return _level(min(_lookup(self._sizes, asset_id, "background")), short_side)
 
     def background_levels(self, asset_id: str) -> int:
-        """How many copies of a background there are: the last is about as large as a composite.
+        """The number of a background's copies; the last is about as large as a composite.
 
         Raises:
             DatasetError: no such id.
@@ -137,7 +128,7 @@ class Catalogue:
         return self.background_level(asset_id, self._size) + 1
 
     def background(self, asset_id: str, level: int = 0) -> NDArray[np.uint8]:
-        """One of a background's copies, uint8 (H, W, 3) RGB.
+        """A background's copy at a level, uint8 (H, W, 3) RGB.
 
         Raises:
             DatasetError: no such id, or the file is missing or was changed since the scan.
@@ -148,7 +139,7 @@ class Catalogue:
     def disparity(self, asset_id: str) -> NDArray[np.float32] | None:
         """A background's disparity label in [0,1], float32 (H, W) of ``background``'s size.
 
-        NaN where invalid; None where the background has no label.
+        NaN marks invalid pixels. None if the background has no label.
 
         Raises:
             DatasetError: no such id, or the label's file is missing or unreadable.
@@ -160,15 +151,15 @@ class Catalogue:
         return self._cached(("disparity", asset_id), lambda: self._read_disparity(asset, file))[0]
 
     def fill(self, threads: int) -> bool:
-        """Read every copy that composites are made of ahead, if the budget holds them all.
+        """Read all copies ahead if they fit into the budget.
 
-        Processes forked afterwards share them, at no memory of their own.
+        Processes that are forked afterwards share this memory.
 
         Args:
-            threads: that read side by side.
+            threads: number of threads that read side by side.
 
         Returns:
-            Whether they fit; nothing is read where they do not.
+            Whether the copies fit. If not, nothing is read.
 
         Raises:
             DatasetError: a file is missing or was changed since the scan.
@@ -185,9 +176,10 @@ class Catalogue:
         return True
 
     def _fill_cutout(self, asset: CutoutAsset) -> None:
-        whole = self._read_cutout(asset)
+        pixels, relief = self._read_cutout(asset)
         for level in range(_levels(asset)):
-            self._cached((f"cutout/{level}", asset.id), partial(_shrunk, asset, level, *whole))
+            shrink = partial(_shrunk, asset, level, pixels, relief)
+            self._cached((f"cutout/{level}", asset.id), shrink)
 
     def _fill_background(self, asset_id: str) -> None:
         for level in range(self.background_levels(asset_id)):
@@ -208,9 +200,9 @@ class Catalogue:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._forget()
+        self._clear()
 
-    def _forget(self) -> None:
+    def _clear(self) -> None:
         self._cache: OrderedDict[tuple[str, str], _Arrays] = OrderedDict()
         self._held = 0
         self._lock = threading.Lock()
@@ -221,7 +213,7 @@ class Catalogue:
             if key in self._cache:
                 self._cache.move_to_end(key)
                 return self._cache[key]
-        # Outside the lock: two threads may read one file twice, but none waits for another's.
+        # Reads happen outside the lock: a file may be read twice, but no thread waits.
         arrays = read()
         for array in arrays:
             array.flags.writeable = False
@@ -237,13 +229,13 @@ class Catalogue:
         self, asset: CutoutAsset
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Premultiplied RGBA in [0, 255] and relief, both trimmed."""
-        whole = self._verified(asset, load_cutout)
-        box = alpha_box(whole[..., 3])
-        premultiplied = premultiply(whole[box])
+        picture = self._verified(asset, load_cutout)
+        box = alpha_box(picture[..., 3])
+        premultiplied = premultiply(picture[box])
         if asset.relief is None:
             return premultiplied, None
         relief = decode_relief(self._label(asset, asset.relief, load_relief_codes))
-        return premultiplied, resize(relief, *whole.shape[:2])[box].copy()
+        return premultiplied, resize(relief, *picture.shape[:2])[box].copy()
 
     def _read_background(self, asset_id: str, level: int) -> _Arrays:
         asset = self.background_asset(asset_id)
@@ -259,7 +251,7 @@ class Catalogue:
     def _verified(
         self, asset: Asset, load: Callable[[bytes], NDArray[np.uint8]]
     ) -> NDArray[np.uint8]:
-        """The picture decoded from the very bytes whose checksum was compared."""
+        """The picture of an asset, decoded from the bytes whose checksum was compared."""
         return load(self._content(asset.file, asset.sha256))
 
     def _label(
@@ -281,7 +273,7 @@ class Catalogue:
         return data
 
 
-# Another thread may hold a lock while a process forks; in the child nobody would let go of it.
+# Another thread may hold a lock while the process forks; in the child, nothing would release it.
 _CATALOGUES: Final[weakref.WeakSet[Catalogue]] = weakref.WeakSet()
 
 
@@ -300,15 +292,15 @@ def _shrunk(
     premultiplied: NDArray[np.float32],
     relief: NDArray[np.float32] | None,
 ) -> _Arrays:
-    """A cutout's copy: RGBA uint16, and its relief where it has one."""
+    """A cutout's copy at a level: RGBA uint16, and its relief if it has one."""
     size = _smaller(asset.height, asset.width, level)
     rgba = np.rint(resize(premultiplied, *size) * np.float32(257)).astype(np.uint16)
     return (rgba,) if relief is None else (rgba, resize(relief, *size))
 
 
 def _levels(asset: CutoutAsset) -> int:
-    """How many copies of a cutout are in use, but for very small ones."""
-    return _level(max(asset.height, asset.width), _LEAST_SIDE) + 1
+    """The number of a cutout's copies; smaller ones are seldom needed."""
+    return _level(max(asset.height, asset.width), _MIN_SIDE) + 1
 
 
 def _cutout_bytes(asset: CutoutAsset) -> int:
@@ -317,28 +309,29 @@ def _cutout_bytes(asset: CutoutAsset) -> int:
 
 
 def _level(side: int, wanted: float) -> int:
-    """How often a side can be divided by the square root of two and stay at least as wanted."""
+    """How often a side can shrink by the square root of two and stay at least as wanted."""
     return max(0, math.floor(2 * math.log2(side / max(wanted, 1.0)) + 1e-9))
 
 
 def _smaller(height: int, width: int, level: int) -> tuple[int, int]:
-    """The size of a copy: rounded up, so that it does not fall below what was wanted."""
+    """The size of a copy, rounded up so that it is at least as large as wanted."""
     scale = 2 ** (-level / 2)
     return math.ceil(height * scale - 1e-6), math.ceil(width * scale - 1e-6)
 
 
 def _within(asset: Asset, side: int, limit: float) -> tuple[int, int]:
-    """Height and width at which one side of the asset is within a limit; never enlarged."""
+    """Height and width of the asset, reduced if needed so that ``side`` is within a limit."""
     scale = min(1.0, limit / side)
     return max(1, round(asset.height * scale)), max(1, round(asset.width * scale))
 
 
-def _known(assets: Mapping[str, _Known], asset_id: str, kind: str) -> _Known:
+def _lookup(assets: Mapping[str, _Value], asset_id: str, kind: str) -> _Value:
     if asset_id not in assets:
         raise DatasetError(
             f"one of the dataset's {len(assets)} {kind}s",
             repr(asset_id),
             "use the dataset that the recipe was drawn from",
+            f"The dataset has no {kind} {asset_id!r}.",
         )
     return assets[asset_id]
 
@@ -348,6 +341,7 @@ def _changed(path: Path, got: str) -> DatasetError:
         f"{path} as it was when the dataset was composed",
         got,
         "put the file back, or compose the dataset again",
+        f"{path} has changed since the dataset was composed: {got}.",
     )
 
 

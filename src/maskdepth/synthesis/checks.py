@@ -1,4 +1,4 @@
-"""The check of one file: is it a usable cutout or background, and what is worth saying of it?"""
+"""The check of one file: whether it is a usable cutout or background, and if not, why."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ Problem = Literal[
 DISPARITY_SUFFIX: Final = "_disparity.png"
 MILLIMETRES_SUFFIX: Final = "_depth_mm.png"
 RELIEF_SUFFIX: Final = "_relief.png"
-# What a phone makes and we cannot read: said aloud rather than passed over.
+# Phones write these formats, which we cannot read; the user is told instead of missing them.
 FOREIGN_SUFFIXES: Final = frozenset({".heic", ".heif", ".avif"})
 
 _MIN_CUTOUT_SIDE_PX: Final = 16
 _MIN_BACKGROUND_SIDE_PX: Final = 64
-# Alpha as 0..255. What lies below 5 % is haze that no box should be drawn around.
+# Alpha as 0..255. Below 5 % it is haze, which does not count for the box.
 _BOX_ALPHA: Final = 13
 _TRANSPARENT_ALPHA: Final = 25
 _SOLID_ALPHA: Final = 230
@@ -52,7 +52,7 @@ _MAX_ASPECT_ERROR: Final = 0.02
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to say about one file; printed as one line."""
+    """A remark on one file; printed as one line."""
 
     file: str
     problem: Problem
@@ -66,7 +66,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Label:
-    """A label's file: its absolute path and the checksum of its bytes."""
+    """A label's file: its absolute path and its checksum."""
 
     file: str
     sha256: str
@@ -74,16 +74,17 @@ class Label:
 
 @dataclass(frozen=True)
 class Checked:
-    """What is kept of a usable file: little, whatever the size of its picture.
+    """What the check keeps of a usable file; small, whatever the size of the picture.
 
     Attributes:
-        sha256: of the file's bytes.
-        height, width: px, of the upright picture; of a cutout, of its alpha's box.
+        sha256: checksum of the file.
+        height, width: size of the upright picture, px; for a cutout, of the box of its alpha.
         alpha_share: mask pixels / pixels of that box; 1 for a background.
+        thumb: thumbnail, by which near-duplicates are found.
         label: the usable relief or disparity label beside it, if any.
-        foot: of a cutout: where its lowest row is, shares of the box's width and height.
-        ground: of a labelled background: where something could stand.
-        findings: what was found and does not stand in the way.
+        findings: remarks that do not make the file unusable.
+        foot: see ``CutoutAsset``.
+        ground: see ``BackgroundAsset``.
     """
 
     sha256: str
@@ -105,7 +106,7 @@ class _UnusableError(Exception):
 
 
 def check_cutout(path: Path) -> Checked | Finding:
-    """A usable cutout, or why the file is none."""
+    """Check a cutout; returns a finding if it is not usable."""
     try:
         data = _read(path)
         cutout = load_cutout(data)
@@ -120,7 +121,7 @@ def check_cutout(path: Path) -> Checked | Finding:
 
 
 def check_background(path: Path) -> Checked | Finding:
-    """A usable background, or why the file is none."""
+    """Check a background; returns a finding if it is not usable."""
     try:
         data = _read(path)
         picture = load_picture(data)
@@ -135,9 +136,9 @@ def check_background(path: Path) -> Checked | Finding:
 
 
 def alpha_box(alpha: NDArray[np.uint8]) -> tuple[slice, slice]:
-    """Rows and columns of the box around what can be seen of uint8 (H, W) alpha."""
-    seen = alpha >= _BOX_ALPHA
-    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    """Rows and columns of the box around the visible part of uint8 (H, W) alpha."""
+    visible = alpha >= _BOX_ALPHA
+    rows, columns = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
     if rows.size == 0:
         return slice(0, 0), slice(0, 0)
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
@@ -153,7 +154,7 @@ def load_relief_codes(source: Path | bytes) -> NDArray[np.uint8]:
 
 
 def _foot(mask: NDArray[np.bool_]) -> tuple[float, float]:
-    """The middle of the mask's lowest row, and its lower edge: shares of width and height."""
+    """The middle and the lower edge of the mask's lowest row, as shares of width and height."""
     rows = np.flatnonzero(mask.any(axis=1))
     if not rows.size:
         return 0.5, 1.0
@@ -188,12 +189,12 @@ def _usable_box(alpha: NDArray[np.uint8]) -> tuple[slice, slice]:
     """The box of a cutout's alpha.
 
     Raises:
-        _UnusableError: nothing, everything, or nothing firmly, is foreground.
+        _UnusableError: the alpha is empty, opaque everywhere, or semi-transparent everywhere.
     """
     rows, columns = alpha_box(alpha)
     low, high = int(alpha.min()), int(alpha.max())
     if high < _BOX_ALPHA:
-        raise _UnusableError("empty alpha", "nothing can be seen")
+        raise _UnusableError("empty alpha", "nothing is visible")
     if low >= _OPAQUE_ALPHA:
         raise _UnusableError("opaque everywhere", "a photo whose background was not cut away")
     if low > _TRANSPARENT_ALPHA or high < _SOLID_ALPHA:
@@ -203,9 +204,9 @@ def _usable_box(alpha: NDArray[np.uint8]) -> tuple[slice, slice]:
     return rows, columns
 
 
-def _check_sides(height: int, width: int, least: int) -> None:
-    if min(height, width) < least:
-        raise _UnusableError("too small", f"{width}x{height}, at least {least} px a side")
+def _check_sides(height: int, width: int, min_side: int) -> None:
+    if min(height, width) < min_side:
+        raise _UnusableError("too small", f"{width}x{height}, at least {min_side} px a side")
 
 
 def _verdict(path: Path, error: _UnusableError | PictureError) -> Finding:
@@ -222,7 +223,7 @@ def _verdict(path: Path, error: _UnusableError | PictureError) -> Finding:
 def _label(
     picture: Path, suffix: str, shape: tuple[int, ...], load: Callable[[bytes], _Codes]
 ) -> tuple[Label | None, _Codes | None, tuple[Finding, ...]]:
-    """The label beside a picture, with its values, if it is usable; if not, what is wrong."""
+    """The label beside a picture and its values, or a finding if it is not usable."""
     path = picture.with_name(picture.stem + suffix)
     if not path.exists():
         return None, None, ()

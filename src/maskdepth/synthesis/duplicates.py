@@ -1,7 +1,7 @@
-"""Near-duplicates: pictures so alike that they must not stand in two splits.
+"""Near-duplicates: pictures so alike that they must not be in two splits.
 
-Of a thousand frames of one camera every two are alike. So what is remembered grows with the
-pictures and not with their pairs.
+In a thousand frames of one camera every two are alike, so groups are kept and not pairs: memory
+grows with the number of pictures.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from maskdepth.images import resize
 SIDE: Final = 16
 """Thumbnails are SIDE x SIDE."""
 
-# Measured on 261 cutouts and 86 photos: of copies that were shrunk, saved again at JPEG quality
-# 50, tinted by 8 % or cropped by 3 %, 19 in 20 lie below this; a mirrored stamp lies at 0.02, the
-# nearest pairs that show different things at 0.66 (cutouts) and 0.44 (sides of one panorama).
+# Measured on 261 cutouts and 86 photos: 19 in 20 copies that were shrunk, saved again at JPEG
+# quality 50, tinted by 8 % or cropped by 3 % lie below this. The nearest pairs that show different
+# things lie at 0.66 (cutouts) and 0.44 (sides of one panorama).
 MAX_DISTANCE: Final = 0.4
 MAX_LOG_ASPECT: Final = 0.1
 # Grey levels. Below this spread a picture is flat, and its noise must not look like content.
@@ -31,7 +31,7 @@ _ROWS_AT_ONCE: Final = 256
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """What is remembered of a picture: float32 (SIDE, SIDE, 3) RGB, and log(width / height)."""
+    """A small copy of a picture: float32 (SIDE, SIDE, 3) RGB, and log(width / height)."""
 
     pixels: NDArray[np.float32]
     log_aspect: float
@@ -39,7 +39,7 @@ class Thumbnail:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two near-duplicates by their places in the sequence, ``first < second``."""
+    """Two near-duplicates by their indices, ``first < second``."""
 
     first: int
     second: int
@@ -51,7 +51,7 @@ def thumbnail(picture: NDArray[np.uint8]) -> Thumbnail:
     height, width = picture.shape[:2]
     if picture.shape[2] == 4:
         alpha = picture[..., 3].astype(np.float32) / 255
-        # A plane at a time: floats of all four channels are sixteen bytes a pixel and more.
+        # One channel at a time: floats of all four would take sixteen bytes a pixel.
         planes = (alpha * picture[..., c] + (1 - alpha) * _MID_GREY for c in range(3))
         small = np.stack([resize(plane, SIDE, SIDE) for plane in planes], axis=2)
     else:
@@ -60,15 +60,15 @@ def thumbnail(picture: NDArray[np.uint8]) -> Thumbnail:
 
 
 def near_duplicates(thumbnails: Sequence[Thumbnail]) -> tuple[list[int], list[Pair]]:
-    """What is alike, as it is or mirrored.
+    """Groups and pairs of thumbnails that are alike, mirrored or not.
 
     The distance of two thumbnails is the root mean square of their difference divided by that
     of their two spreads (standard deviations around each one's mean colour): 0 for equal
     pictures, about 1.4 for unrelated ones.
 
     Returns:
-        For each place the smallest one of its group, which chains of pairs hold together; and
-        each place that is like an earlier one, with the earliest of these, in order.
+        For each thumbnail the smallest index in its group (chains of pairs form one group); and,
+        in order, each thumbnail that resembles an earlier one, with the earliest of these.
     """
     if not thumbnails:
         return [], []
@@ -80,8 +80,8 @@ def near_duplicates(thumbnails: Sequence[Thumbnail]) -> tuple[list[int], list[Pa
     plain = pixels.reshape(len(pixels), -1).astype(np.float64)
     mirrored = pixels[:, :, ::-1].reshape(len(pixels), -1).astype(np.float64)
     squares = (plain**2).sum(axis=1)
-    places = np.arange(len(plain))
-    groups, pairs = places.copy(), []
+    indices = np.arange(len(plain))
+    groups, pairs = indices.copy(), []
     for start in range(0, len(plain), _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
         sums = squares[rows, None] + squares[None]
@@ -90,7 +90,7 @@ def near_duplicates(thumbnails: Sequence[Thumbnail]) -> tuple[list[int], list[Pa
         turned = (sums - 2 * plain[rows] @ mirrored.T) / scale
         alike = np.minimum(straight, turned) <= MAX_DISTANCE**2
         alike &= np.abs(aspects[rows, None] - aspects[None]) <= MAX_LOG_ASPECT
-        for row, second in enumerate(places[rows]):
+        for row, second in enumerate(indices[rows]):
             earlier = np.flatnonzero(alike[row, :second])
             if len(earlier):
                 first = int(earlier[0])

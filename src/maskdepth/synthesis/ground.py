@@ -1,10 +1,10 @@
-"""Where something could stand: points of level ground, found in a background's disparity.
+"""Points of level ground, where something could stand, found in a background's disparity.
 
 The inverse depth of any plane is affine in the picture's coordinates. Level planes share one
-horizon, the row where their inverse depth is 0, and a camera at height h above one sees the
-length h, at the point that lies u rows below the horizon, as u rows (for a camera that looks
-about level, and in proportion for one that looks down). So points of ground, and how large a thing
-standing there is in camera heights, follow from disparity alone: no metres, no focal length.
+horizon, the row where their inverse depth is 0. Seen by a camera at height h above such a plane,
+the length h takes up u rows at the point that lies u rows below the horizon (if the camera looks
+about level; in proportion, if it looks down). So disparity alone gives points of ground and the
+size of things that stand there, in camera heights: neither metres nor a focal length are needed.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from numpy.typing import NDArray
 from maskdepth.images import shrink_disparity
 
 GroundPoint = tuple[float, float, float, float]
-"""x and y as shares of the background's width and height; the disparity there; and its rows below
-the horizon as a share of the height, which is what one camera height looks like there."""
+"""x and y as shares of the background's width and height, the disparity there, and the rows below
+the horizon as a share of the height, which are the size of one camera height there."""
 
 _Map = NDArray[np.float64]
 
-_SIDE: Final = 128  # px, of the copy that is searched
-_REACH: Final = 3  # px around a point that a plane is fitted to
-_MOST_POINTS: Final = 32
-_LEAST_POINTS: Final = 12
+_SIDE: Final = 128  # px, side of the copy that is searched
+_REACH: Final = 3  # px around a point, to which a plane is fitted
+_MAX_POINTS: Final = 32
+_MIN_POINTS: Final = 12
 _MAX_RESIDUAL: Final = 0.02  # of the disparity, root mean square
 _MAX_SIDEWAYS: Final = 0.4  # of the slope downwards: 22 degrees of roll
-_UNITS: Final = (0.05, 3.0)  # of the height; beyond it is rather a wall than ground
+_UNITS: Final = (0.05, 3.0)  # of the height; a steeper plane is rather a wall than ground
 _HORIZON_BIN: Final = 0.05  # of the height
 
 
@@ -48,7 +48,7 @@ def find_ground(disparity: NDArray[np.float32]) -> tuple[GroundPoint, ...]:
     with np.errstate(divide="ignore", invalid="ignore"):
         unit = value / down  # rows below the horizon
         rows, columns = np.mgrid[:height, :width]
-        # Of the plane's horizon at the picture's middle column, so that roll does not spread it.
+        # The horizon of each plane in the picture's middle column, where roll does not matter.
         horizon = rows - (value + across * (width / 2 - columns)) / down
         likely = (
             (down > 0)
@@ -63,10 +63,10 @@ def find_ground(disparity: NDArray[np.float32]) -> tuple[GroundPoint, ...]:
         _HORIZON_BIN * height
     ))  # fmt: skip
     y, x = np.nonzero(agreed)
-    if len(y) < _LEAST_POINTS:
+    if len(y) < _MIN_POINTS:
         return ()
-    # Spread over the rows: every place in the picture's order is as good as its neighbours.
-    chosen = np.unique(np.linspace(0, len(y) - 1, _MOST_POINTS).round().astype(int))
+    # Spread over the rows: neighbours are equally good.
+    chosen = np.unique(np.linspace(0, len(y) - 1, _MAX_POINTS).round().astype(int))
     points = np.stack(
         [
             (x[chosen] + 0.5) / width,
@@ -82,9 +82,9 @@ def find_ground(disparity: NDArray[np.float32]) -> tuple[GroundPoint, ...]:
 def _planes(disparity: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
     """Least-squares planes around each pixel: value, slope across and down, residual (RMS).
 
-    NaN wherever a pixel of the neighbourhood is unknown or infinitely far.
+    NaN wherever a pixel of the neighbourhood has no disparity or is infinitely far.
     """
-    known = np.where(disparity > 0, disparity, np.nan)
+    finite = np.where(disparity > 0, disparity, np.nan)
     side = 2 * _REACH + 1
     away = np.arange(-_REACH, _REACH + 1, dtype=np.float64)
     ones = np.ones(side)
@@ -94,8 +94,8 @@ def _planes(disparity: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
         total = cv2.sepFilter2D(values, cv2.CV_64F, x, y, borderType=cv2.BORDER_CONSTANT)
         return np.asarray(total / side**2)
 
-    # What is unknown, or beyond the edge, spoils its whole neighbourhood.
-    padded = np.pad(known, _REACH, constant_values=np.nan)
+    # A pixel without disparity, or beyond the edge, makes its neighbourhood NaN.
+    padded = np.pad(finite, _REACH, constant_values=np.nan)
     inner = np.s_[_REACH:-_REACH, _REACH:-_REACH]
     value = mean(padded, ones, ones)[inner]
     across = mean(padded, away, ones)[inner] / spread
@@ -106,7 +106,7 @@ def _planes(disparity: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
 
 
 def _mode(values: NDArray[np.float64]) -> float:
-    """Around which value most lie, within two bins."""
+    """The value around which most of the values lie, within two bins."""
     low, high = float(values.min()), float(values.max())
     bins = max(1, int((high - low) / _HORIZON_BIN) + 1)
     counts, edges = np.histogram(values, bins=bins, range=(low, low + bins * _HORIZON_BIN))

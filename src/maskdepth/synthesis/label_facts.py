@@ -1,10 +1,10 @@
-"""What ``label.json`` says of the disparity labels beside it, and who a teacher was."""
+"""``label.json``: where the disparity labels beside it come from."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -15,15 +15,15 @@ from maskdepth.synthesis.checks import Finding
 
 LABEL_FILE: Final = "label.json"
 LABEL_SHEET: Final = "label_sheet.jpg"
-"""The contact sheet of a folder of labels, which may be that of the pictures."""
+"""The contact sheet of a folder of labels, which may also hold the pictures."""
 
 
 class TeacherLabel(Settings):
-    """Which teacher labelled a background, and what speaks against its label.
+    """The teacher of a background's label, and what speaks against the label.
 
     Attributes:
-        name, version, kind, units, licence: the teacher's, see ``labelling.teachers``.
-        flags: why the label is not learned from; empty where it is.
+        name, version, kind, units, licence: the teacher's; see ``labelling.teachers``.
+        flags: reasons not to learn from the label; empty if there are none.
     """
 
     name: str = Field(min_length=1)
@@ -35,14 +35,14 @@ class TeacherLabel(Settings):
 
 
 class LabelFacts(Settings):
-    """A ``label.json``.
+    """The content of a ``label.json``.
 
     Attributes:
         kind: where the labels come from: "exact", "sensor", "teacher NAME", ...
-        seed: of the sample pack that they belong to.
-        focal: focal lengths as shares of the pictures' long sides, by stem.
-        teacher: who made the labels, if a teacher did.
-        flagged: why a label is not to be learned from, by stem.
+        seed: seed of the sample pack that they belong to.
+        focal: focal lengths by the pictures' stems, as shares of their long sides.
+        teacher: the teacher that made the labels, if any.
+        flagged: reasons not to learn from a label, by the picture's stem.
     """
 
     kind: str = Field(min_length=1)
@@ -51,21 +51,9 @@ class LabelFacts(Settings):
     teacher: TeacherLabel | None = None
     flagged: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
-    def of(self, stem: str) -> dict[str, Any]:
-        """What is told of one background with a label, as fields of ``BackgroundAsset``."""
-        told: dict[str, Any] = {"label": self.kind, "focal": self.focal.get(stem)}
-        if self.teacher is not None:
-            flags = self.flagged.get(stem, ())
-            told["teacher"] = self.teacher.model_copy(update={"flags": flags})
-            if flags:
-                told |= {"disparity": None, "label": None, "label_sha256": None}
-            if flags or self.teacher.kind == "disparity":
-                told["ground"] = ()  # found only where disparity is proportional to inverse depth
-        return told
-
 
 def load_label_facts(place: Path, findings: list[Finding]) -> LabelFacts | None:
-    """The ``label.json`` of a folder, if there is a usable one; else perhaps a finding more."""
+    """The ``label.json`` of a folder; None if there is none. An unusable one is a finding."""
     path = place / LABEL_FILE
     if not path.exists():
         return None

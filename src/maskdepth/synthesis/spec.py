@@ -1,4 +1,4 @@
-"""The dataset spec: 400 000 samples as one small file of assets, splits, checksums and rules."""
+"""The dataset spec: one small file of assets, splits, checksums and rules for all samples."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 from pydantic import field_validator
 
 from maskdepth.config import Seed, Settings
 from maskdepth.errors import ConfigError, DatasetError, first_line
 from maskdepth.files import read_text, write_text
+from maskdepth.records import Json
 from maskdepth.synthesis.assets import PATH_FIELDS, Asset, BackgroundAsset, CutoutAsset, Split
 from maskdepth.synthesis.catalogue import MEMORY_MB, Catalogue
 from maskdepth.synthesis.label_facts import TeacherLabel
@@ -28,13 +29,13 @@ AnyAsset = TypeVar("AnyAsset", bound=Asset)
 
 
 class DatasetSpec(Settings):
-    """Everything that determines a dataset; sample ``i`` follows from it alone.
+    """Everything that determines a dataset: sample ``i`` follows from the spec alone.
 
     Attributes:
-        seed: of the training recipes, 0 or more.
-        rules: of the training recipes. What is reported on is always the frozen benchmark.
-        cutouts, backgrounds: the assets with their split and checksum. Paths are relative to
-            the dataset folder where they lie below it, else absolute.
+        seed: seed of the training recipes, 0 or more.
+        rules: rules of the training recipes. Reports always use the frozen benchmark.
+        cutouts, backgrounds: the assets with their splits and checksums. Paths below the dataset
+            folder are relative to it, others are absolute.
     """
 
     format: Literal["maskdepth-dataset"] = _FORMAT
@@ -46,7 +47,7 @@ class DatasetSpec(Settings):
 
     @field_validator("cutouts", "backgrounds")
     @classmethod
-    def _stand_once(cls, assets: tuple[AnyAsset, ...]) -> tuple[AnyAsset, ...]:
+    def _check_ids(cls, assets: tuple[AnyAsset, ...]) -> tuple[AnyAsset, ...]:
         twice = [name for name, count in Counter(each.id for each in assets).items() if count > 1]
         if twice:
             raise ValueError(f"ids that differ, not {twice[0]!r} twice")
@@ -64,8 +65,9 @@ class DatasetSpec(Settings):
         """The assets of one split each, to draw recipes from.
 
         Args:
+            cutouts, backgrounds: the split of each.
             labelled: only backgrounds with (True) or without (False) a disparity label.
-            taught: only those that a teacher has (True) or has not (False) labelled.
+            taught: only backgrounds with (True) or without (False) a teacher's label.
             origin: only backgrounds of the ``"user"`` or of the ``"sample"`` pack.
 
         Raises:
@@ -86,21 +88,21 @@ class DatasetSpec(Settings):
     def catalogue(
         self, folder: Path, size: int | None = None, memory_mb: float = MEMORY_MB
     ) -> Catalogue:
-        """The assets' pictures, read when first needed; ``folder`` is where the spec lies."""
+        """The assets' pictures, read when they are first needed; ``folder`` holds the spec."""
         size = size or self.rules.size
         return Catalogue(self.cutouts, self.backgrounds, folder, size, memory_mb)
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the whole spec but for where its files lie."""
+        """Hash of the spec without the paths of its files."""
         values = self.model_dump(mode="json")
         for asset in (*values["cutouts"], *values["backgrounds"]):
             for field in asset.keys() & PATH_FIELDS:
                 asset[field] = asset[field] is not None
-            # Specs from before there were teachers keep their fingerprints.
+            # A spec that is older than teachers keeps its fingerprint.
             if asset.get("teacher", ...) is None:
                 del asset["teacher"]
-        # Nor do those change that are older than an effect which they do not have.
+        # So does a spec that is older than an effect and does not use it.
         unused = RecipeRules()
         for name in ("recolour", "exposure", "soft_plate", "defocus", "skylight", "tone"):
             if getattr(self.rules, name) == getattr(unused, name):
@@ -111,7 +113,7 @@ class DatasetSpec(Settings):
     def depth_kind(self) -> str:
         """Where disparity labels come from, in words for cards and reports.
 
-        Exact labels of drawn scenes are "synthetic": they say little of photographs.
+        Exact labels of drawn scenes count as "synthetic", since they say little about photographs.
         """
         labelled = [asset for asset in self.backgrounds if asset.label_kind is not None]
         kinds = {
@@ -124,7 +126,7 @@ class DatasetSpec(Settings):
 
     @property
     def split_sizes(self) -> dict[str, dict[str, int]]:
-        """How many cutouts and backgrounds each split has."""
+        """Number of cutouts and backgrounds by split."""
         kinds: dict[str, tuple[Asset, ...]] = {
             "cutouts": self.cutouts,
             "backgrounds": self.backgrounds,
@@ -139,12 +141,12 @@ class DatasetSpec(Settings):
 
     @property
     def label_kinds(self) -> dict[str, int]:
-        """Number of backgrounds by where their label comes from."""
+        """Number of backgrounds by the kind of their label."""
         kinds = Counter(asset.label_kind or "none" for asset in self.backgrounds)
         return dict(sorted(kinds.items()))
 
-    def describe_labels(self) -> dict[str, Any]:
-        """As JSON has it: ``label_kinds``, ``teachers`` and ``flagged``."""
+    def describe_labels(self) -> Json:
+        """The kinds of labels, the teachers and the flagged backgrounds as JSON."""
         return {
             "kinds": self.label_kinds,
             "teachers": [teacher.model_dump(mode="json") for teacher in self.teachers],
@@ -153,13 +155,13 @@ class DatasetSpec(Settings):
 
     @property
     def teachers(self) -> list[TeacherLabel]:
-        """Those whose labels are learned from, each once, in the order of their names."""
+        """The teachers whose labels are learned from, in the order of their names."""
         found = {asset.teacher for asset in self.backgrounds if asset.disparity and asset.teacher}
         return sorted(found, key=lambda teacher: (teacher.name, teacher.version))
 
     @property
     def flagged(self) -> dict[str, tuple[str, ...]]:
-        """Backgrounds whose label is not learned from, by id, and why."""
+        """Reasons not to learn from a background's label, by id."""
         return {
             asset.id: asset.teacher.flags
             for asset in self.backgrounds
@@ -168,13 +170,13 @@ class DatasetSpec(Settings):
 
 
 def split_line(kind: str, sizes: Mapping[str, int]) -> str:
-    """How many assets of a kind each split has, for people; see ``DatasetSpec.split_sizes``."""
+    """One line on the splits of a kind of assets; see ``DatasetSpec.split_sizes``."""
     parts = ", ".join(f"{number} {split}" for split, number in sizes.items())
     return f"{sum(sizes.values())} {kind}: {parts}"
 
 
 def save_spec(folder: Path, spec: DatasetSpec) -> None:
-    """Write ``spec.json`` into the dataset folder, which is created where needed."""
+    """Write ``spec.json`` into a dataset folder, which is created if needed."""
     folder = folder.resolve()
 
     def relative(path: str) -> str:
@@ -206,14 +208,18 @@ def load_spec(folder: Path) -> DatasetSpec:
             f"a dataset with a readable {SPEC_FILE} at {folder}",
             first_line(error),
             "make one with `maskdepth compose CUTOUTS BACKGROUNDS -o DATASET`",
+            f"There is no readable {SPEC_FILE} in {folder}: {first_line(error)}.",
         ) from None
     if found != (_FORMAT, _VERSION):
         raise DatasetError(
             f"{_FORMAT} version {_VERSION} in {path}",
             f"{found[0]} version {found[1]}",
             "compose the dataset again with this version of maskdepth",
+            f"{path} is {found[0]} version {found[1]}, not {_FORMAT} version {_VERSION}.",
         )
     try:
         return DatasetSpec.parse(values, str(path))
     except ConfigError as error:
-        raise DatasetError(error.expected, error.got, "compose the dataset again") from None
+        raise DatasetError(
+            error.expected, error.got, "compose the dataset again", error.problem
+        ) from None
