@@ -17,6 +17,8 @@ import pytest
 import typer
 import typer.main
 
+from maskdepth.evaluation import read_evaluation
+
 ROOT = Path(__file__).resolve().parent.parent
 SITE = sorted(ROOT.glob("docs/**/*.md"))
 PAGES = [*SITE, *sorted(ROOT.glob("*.md"))]
@@ -73,7 +75,7 @@ def test_a_figure_that_falls_short_is_no_longer_met() -> None:
     cell = results["evaluation"]["masks"]["clean"]["cells"]["unseen_unseen"]
     for dice, met in ((0.991, "yes"), (0.989, "**no**")):
         cell["mean"]["dice"] = dice
-        goals = list(make_results.must_hold(results["evaluation"], None))
+        goals = list(make_results.goals(read_evaluation(results["evaluation"]), None))
         name, goal, measured, verdict = goals[0]
         assert (name, goal, verdict) == ("mask Dice, clean", ">= 0.99", met)
         assert measured.startswith(f"{dice:.3f} [")
@@ -100,7 +102,7 @@ def test_latency_is_judged_by_precision_and_against_seed(tmp_path: Path) -> None
     networks = [row(mine, "fp32", 7.5), row(mine, "int8", 8.5), row("seed", "fp32", 290.0)]
     bench = {"networks": networks, "predictors": [], "missing": ["openvino"], "machine": {"n": 2}}
     results = {**_results(), "bench": make_results.distil_bench(bench)}
-    goals = list(make_results.must_hold(results["evaluation"], results["bench"]))
+    goals = list(make_results.goals(read_evaluation(results["evaluation"]), results["bench"]))
     verdicts = {name: met for name, _, _, met in goals if name.startswith("latency")}
     assert list(verdicts.values()) == ["yes", "**no**", "**no**"]
     page = make_results.document(results)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +13,8 @@ from numpy.typing import NDArray
 from maskdepth import cli
 from maskdepth.datasets.build import Dataset, compose_dataset
 from maskdepth.errors import UsageError
-from maskdepth.evaluation import judge_labels
+from maskdepth.evaluation import evaluate_labels, to_json
+from maskdepth.evaluation.labels import LabelComparison
 from maskdepth.labelling.teachers import TeacherInfo
 from maskdepth.synthesis.recipes import sample_recipes
 from maskdepth.synthesis.renderer import Composite, render
@@ -83,8 +83,8 @@ def behind(composite: Composite, _: np.random.Generator) -> Floats:
     return _plate(composite) - np.float32(0.5) * (composite.alpha > 0.5)
 
 
-def judged(dataset: Dataset, composites: Sequence[Composite], look: Look) -> dict[str, Any]:
-    return judge_labels(Rememberer(composites, look), dataset.spec, dataset.folder, count=COUNT)
+def judged(dataset: Dataset, composites: Sequence[Composite], look: Look) -> LabelComparison:
+    return evaluate_labels(Rememberer(composites, look), dataset.spec, dataset.folder, count=COUNT)
 
 
 def test_a_teacher_that_sees_everything_misses_nothing(
@@ -92,9 +92,9 @@ def test_a_teacher_that_sees_everything_misses_nothing(
 ) -> None:
     """Its labels are the layers, whatever their scale."""
     found = judged(dataset, composites, layered)
-    objects, layers = found["objects"]["mean"], found["layers"]["mean"]
-    assert found["objects"]["pictures"] + found["empty"] + found["flagged"] == COUNT
-    assert found["objects"]["pictures"] > COUNT / 2
+    objects, layers = found.objects.mean, found.layers.mean
+    assert found.objects.pictures + found.empty + found.flagged == COUNT
+    assert found.objects.pictures > COUNT / 2
     assert (objects["missed"], objects["within_noise"], objects["in_front"]) == (0, 0, 1)
     for region in ("inside", "ring", "elsewhere"):
         assert layers[f"difference_{region}"] < 1e-4
@@ -106,7 +106,7 @@ def test_a_blind_teacher_misses_what_chance_would(
 ) -> None:
     """About half of the objects by the median, nearly all by its noise; as the control says."""
     found = judged(dataset, composites, blind)
-    objects, layers = found["objects"]["mean"], found["layers"]["mean"]
+    objects, layers = found.objects.mean, found.layers.mean
     assert 0.2 < objects["missed"] < 0.8
     assert objects["within_noise"] == 1
     assert objects["control_within_noise"] == 1
@@ -116,7 +116,7 @@ def test_a_blind_teacher_misses_what_chance_would(
 def test_objects_that_come_out_behind_the_plate_are_counted(
     dataset: Dataset, composites: list[Composite]
 ) -> None:
-    objects = judged(dataset, composites, behind)["objects"]["mean"]
+    objects = judged(dataset, composites, behind).objects.mean
     assert (objects["missed"], objects["in_front"]) == (0, 0)
 
 
@@ -124,10 +124,11 @@ def test_the_result_is_json_and_a_count_is_needed(
     dataset: Dataset, composites: list[Composite]
 ) -> None:
     found = judged(dataset, composites, layered)
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert found["layers_from"] == {"exact": 4}
+    values = to_json(found)
+    assert json.loads(json.dumps(values, allow_nan=False)) == values
+    assert found.layers_from == {"exact": 4}
     with pytest.raises(UsageError, match="count of 1 or more"):
-        judge_labels(Rememberer([], layered), dataset.spec, dataset.folder, count=0)
+        evaluate_labels(Rememberer([], layered), dataset.spec, dataset.folder, count=0)
 
 
 def test_depth_files_are_no_teacher_of_composites(

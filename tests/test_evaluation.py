@@ -12,7 +12,7 @@ import pytest
 from judged import Fake, everywhere, make_dataset, nowhere
 from maskdepth import evaluation as package
 from maskdepth.errors import UsageError
-from maskdepth.evaluation import evaluate, select_panels, tally
+from maskdepth.evaluation import composites, evaluate_composites, select_panels, to_json
 from maskdepth.metrics import mask_metrics
 from maskdepth.synthesis.rules import BENCHMARK_V1
 
@@ -21,13 +21,13 @@ from maskdepth.synthesis.rules import BENCHMARK_V1
 def oracle(monkeypatch):
     """A predictor that knows the composite it is shown."""
     last = {}
-    real = tally.render
+    real = composites.render
 
     def remembering(recipe, size, catalogue):
         last["composite"] = real(recipe, size, catalogue)
         return last["composite"]
 
-    monkeypatch.setattr(tally, "render", remembering)
+    monkeypatch.setattr(composites, "render", remembering)
     return Fake(
         lambda *inputs: last["composite"].alpha,
         lambda *inputs: np.nan_to_num(
@@ -45,9 +45,15 @@ def dataset(tmp_path_factory):
     return make_dataset(folder), folder
 
 
-def judge(predictor, dataset, **options):
+def evaluate(predictor, dataset, **options):
     spec, folder = dataset
-    return evaluate(predictor, spec, folder, **{"count": 3, "slices": ("clean",), **options})
+    options = {"count": 3, "slices": ("clean",), **options}
+    return evaluate_composites(predictor, spec, folder, **options)
+
+
+def judge(predictor, dataset, **options):
+    """The evaluation's JSON."""
+    return to_json(evaluate(predictor, dataset, **options))
 
 
 def flat(values, path=""):
@@ -124,7 +130,7 @@ def test_the_tuned_baseline_is_the_best_of_all_settings_on_val(dataset):
         pool = spec.pool("val", "val", origin="user")
         catalogue = spec.catalogue(folder, rules.size)
         scores = {}
-        for composite in tally.render_benchmark(rules, pool, catalogue, 2):
+        for composite in composites.render_benchmark(rules, pool, catalogue, 2):
             gap = np.abs(composite.image.astype(int) - composite.plate).max(axis=2)
             for side in (1, 3, 5, 7, 9, 11):
                 smooth = cv2.medianBlur(gap.astype(np.uint8), side)
@@ -218,9 +224,10 @@ def test_an_empty_pool_is_null_with_a_reason(dataset):
     spec = without(spec, "cutouts", lambda asset: asset.split == "train")
     spec = without(spec, "backgrounds", lambda asset: asset.split != "test")
     steps = []
-    result = judge(
+    evaluation = evaluate(
         Fake(nowhere), (spec, folder), progress=lambda done, total: steps.append((done, total))
     )
+    result = to_json(evaluation)
     table = result["masks"]["clean"]
     assert table["cells"]["seen_seen"]["mean"] is not None
     for summary in (table["cells"]["unseen_unseen"], table["no_plate"], table["difference"]):
@@ -229,7 +236,7 @@ def test_an_empty_pool_is_null_with_a_reason(dataset):
     assert result["depth"]["columns"] is None
     assert "labelled backgrounds of test" in result["depth"]["reason"]
     assert steps[-1][0] == steps[-1][1]
-    assert select_panels(Fake(nowhere), spec, folder, result) == []
+    assert select_panels(Fake(nowhere), spec, folder, evaluation) == []
 
 
 def test_the_result_is_json_and_reproducible(dataset):
@@ -259,12 +266,12 @@ def test_panels_show_the_worst_the_middle_and_the_best(dataset):
         return different.astype(np.float32)
 
     predictor, (spec, folder) = Fake(threshold), dataset
-    result = judge(predictor, dataset)
+    result = evaluate(predictor, dataset)
     panels = select_panels(predictor, spec, folder, result, each=1)
     masks = [panel for panel in panels if panel.group == "masks"]
     assert [panel.rank for panel in masks] == ["worst", "median", "best"]
     dice = [panel.figures["dice"] for panel in masks]
-    values = result["masks"]["clean"]["dice_by_index"].values()
+    values = result.masks["clean"].dice_by_index.values()
     assert dice == sorted(dice)
     assert (dice[0], dice[-1]) == (min(values), max(values))
     for panel in masks:
@@ -282,7 +289,7 @@ def test_panels_show_the_worst_the_middle_and_the_best(dataset):
 def test_few_pictures_are_never_shown_twice(dataset):
     """Asking for more examples than pictures gives each once."""
     predictor, (spec, folder) = Fake(everywhere), dataset
-    result = judge(predictor, dataset)
+    result = evaluate(predictor, dataset)
     panels = select_panels(predictor, spec, folder, result, each=2)
     indices = [panel.index for panel in panels if panel.group == "masks"]
     assert sorted(indices) == [0, 1, 2]
@@ -291,12 +298,15 @@ def test_few_pictures_are_never_shown_twice(dataset):
 def test_the_package_offers_what_it_promises():
     """These names, and no others."""
     assert sorted(package.__all__) == [
-        "Evidence",
+        "Evaluation",
+        "Extras",
         "Panel",
-        "evaluate",
-        "judge_distance",
-        "judge_frames",
-        "judge_labels",
-        "judge_sensor_depth",
+        "evaluate_composites",
+        "evaluate_depth",
+        "evaluate_distance",
+        "evaluate_frames",
+        "evaluate_labels",
+        "read_evaluation",
         "select_panels",
+        "to_json",
     ]

@@ -23,7 +23,7 @@ from maskdepth.datasets.label_dataset import label_composites, label_dataset
 from maskdepth.datasets.shards import ShardReader
 from maskdepth.depth import decode_disparity, encode_disparity
 from maskdepth.errors import AssetError, StorageError, TeacherError, UsageError
-from maskdepth.evaluation.tally import find_depth_pool
+from maskdepth.evaluation.composites import find_depth_pool
 from maskdepth.images import load_grey16, load_picture, save_jpeg, save_png
 from maskdepth.labelling.checks import (
     check_map,

@@ -27,6 +27,7 @@ from maskdepth import cli
 from maskdepth.depth import disparity_from_depth
 from maskdepth.errors import MaskdepthError, PictureError, PlateError, UsageError
 from maskdepth.evaluation import distance as judging
+from maskdepth.evaluation import to_json
 from maskdepth.inference.model.card import ModelCard
 from maskdepth.inference.plate.calibration import KnownPoint, calibrate
 from maskdepth.inference.plate.health import PlateHealth
@@ -759,13 +760,13 @@ def test_distances_are_judged_the_same_each_time(monkeypatch: pytest.MonkeyPatch
     """The same seed gives the same figures; what the contact tells beats the plate behind."""
     monkeypatch.setattr(judging, "SIZE", (72, 96))
     predictor = Predictor(Difference(), CARD)
-    found = judging.judge_distance(predictor, count=2, families=("indoor",), seed=3)
-    again = judging.judge_distance(predictor, count=2, families=("indoor",), seed=3)
+    found = judging.evaluate_distance(predictor, count=2, families=("indoor",), seed=3)
+    again = judging.evaluate_distance(predictor, count=2, families=("indoor",), seed=3)
     assert found == again
-    assert len(found["plates"]) == 3
-    for summary in found["plates"].values():
-        assert summary["judged"] + summary["refused"] == 2
-    json.dumps(found, allow_nan=False)
+    assert len(found.plates) == 3
+    for errors in found.plates.values():
+        assert errors.judged + errors.refused == 2
+    json.dumps(to_json(found), allow_nan=False)
 
 
 def test_the_distances_points_are_where_their_errors_are_bounded() -> None:
@@ -807,4 +808,4 @@ def test_wrong_requests_to_judge_are_refused() -> None:
     predictor = Predictor(Difference(), CARD)
     for request in ({"count": 0}, {"families": ("moon",)}, {"families": ()}):
         with pytest.raises(MaskdepthError, match="at least one scene"):
-            judging.judge_distance(predictor, **request)  # type: ignore[arg-type]
+            judging.evaluate_distance(predictor, **request)  # type: ignore[arg-type]

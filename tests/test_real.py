@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 
 from maskdepth.depth import disparity_from_depth, encode_depth_mm, encode_disparity
 from maskdepth.errors import AssetError, ModelError, PictureError
-from maskdepth.evaluation import judge_frames, judge_sensor_depth
+from maskdepth.evaluation import evaluate_depth, evaluate_frames
 from maskdepth.evaluation.baselines import MEDIAN_SIDES, ThresholdSearch
+from maskdepth.evaluation.frames import LeftOut, PixelScores
 from maskdepth.images import save_png
 from maskdepth.inference.prediction import Prediction
 
@@ -58,79 +60,79 @@ def bright(image: NDArray[np.uint8], _: Any) -> NDArray[np.bool_]:
 
 def test_a_perfect_mask_has_f1_one_whatever_it_says_where_nobody_looked(frames: Path) -> None:
     """Pixels that are neither foreground, background nor shadow do not count."""
-    perfect = judge_frames(Fake(bright), frames, tune=2)
-    assert perfect["model"] == {"f1": 1.0, "precision": 1.0, "recall": 1.0}
-    assert perfect["frames"] == 4
-    also_below = judge_frames(
+    perfect = evaluate_frames(Fake(bright), frames, tune=2)
+    assert perfect.model == PixelScores(f1=1.0, precision=1.0, recall=1.0)
+    assert perfect.frames == 4
+    also_below = evaluate_frames(
         Fake(lambda image, plate: bright(image, plate) | (np.arange(HEIGHT) >= 30)[:, None]),
         frames,
         tune=2,
     )
-    assert also_below["model"]["f1"] == 1.0
+    assert also_below.model.f1 == 1.0
 
 
 def test_shadow_counts_as_background_and_f1_is_pooled(frames: Path) -> None:
     """100 pixels a frame, and 200 of shadow claimed besides: 2 * 100 / (300 + 100)."""
-    darker = judge_frames(
+    darker = evaluate_frames(
         Fake(lambda image, plate: bright(image, plate) | (np.arange(HEIGHT) // 4 == 5)[:, None]),
         frames,
         tune=2,
-    )["model"]
-    assert darker["f1"] == pytest.approx(0.5)
-    assert darker["precision"] == pytest.approx(1 / 3)
-    assert darker["recall"] == 1
+    ).model
+    assert darker.f1 == pytest.approx(0.5)
+    assert darker.precision == pytest.approx(1 / 3)
+    assert darker.recall == 1
 
 
 def test_the_difference_is_tuned_on_the_first_frames(frames: Path) -> None:
     """A threshold between the shadow's difference and the square's is found."""
-    difference = judge_frames(Fake(bright), frames, tune=2)["difference"]
-    assert difference["f1"] > 0.97
-    assert 40 < difference["tuned"]["threshold"] < 170
+    difference = evaluate_frames(Fake(bright), frames, tune=2).difference
+    assert difference.f1 > 0.97
+    assert 40 < difference.tuned.threshold < 170
 
 
 def test_frames_that_cannot_be_judged_are_named(frames: Path) -> None:
     """Too few, a missing picture, another size: one line each."""
     with pytest.raises(AssetError, match="more than the 6 frames"):
-        judge_frames(Fake(bright), frames, tune=6)
+        evaluate_frames(Fake(bright), frames, tune=6)
     save_png(frames / "gt000005.png", np.zeros((9, 9), np.uint8))
     with pytest.raises(PictureError, match="one size"):
-        judge_frames(Fake(bright), frames, tune=2)
+        evaluate_frames(Fake(bright), frames, tune=2)
     (frames / "in000000.png").unlink()
     with pytest.raises(AssetError, match="in000000"):
-        judge_frames(Fake(bright), frames, tune=2)
+        evaluate_frames(Fake(bright), frames, tune=2)
 
 
 def test_frames_that_take_no_part_are_counted(frames: Path) -> None:
     """Those without ground truth and those of which nothing is judged, and the first of each."""
-    before = judge_frames(Fake(bright), frames, tune=2)
-    assert before["left_out"] == []
+    before = evaluate_frames(Fake(bright), frames, tune=2)
+    assert before.left_out == []
     for number in (7, 8):
         save_png(frames / f"in{number:06d}.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     save_png(frames / "in000009.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     save_png(frames / "gt000009.png", np.full((HEIGHT, WIDTH), 85, np.uint8))
     (frames / "index.png").write_bytes(b"")
-    after = judge_frames(Fake(bright), frames, tune=2)
-    assert after["left_out"] == [
-        {"frames": 2, "first": "in000007.png", "why": "no ground truth"},
-        {"frames": 1, "first": "gt000009.png", "why": "no judged pixel in the ground truth"},
+    after = evaluate_frames(Fake(bright), frames, tune=2)
+    assert after.left_out == [
+        LeftOut(2, "in000007.png", "no ground truth"),
+        LeftOut(1, "gt000009.png", "no judged pixel in the ground truth"),
     ]
-    assert after | {"left_out": []} == before
+    assert replace(after, left_out=[]) == before
 
 
 def test_ground_truth_that_judges_nothing_is_refused(frames: Path) -> None:
     """Nothing within the region, or no foreground to be found, gives no score."""
     save_png(frames / "gt000000.png", np.zeros((HEIGHT, WIDTH), np.uint8))
     with pytest.raises(AssetError, match="tuned on"):
-        judge_frames(Fake(bright), frames, tune=1)
+        evaluate_frames(Fake(bright), frames, tune=1)
     for number in range(1, 6):
         save_png(frames / f"gt{number:06d}.png", np.zeros((HEIGHT, WIDTH), np.uint8))
     save_png(frames / "gt000000.png", np.full((HEIGHT, WIDTH), 255, np.uint8))
     with pytest.raises(AssetError, match="judged, but got none in the 5"):
-        judge_frames(Fake(bright), frames, tune=1)
+        evaluate_frames(Fake(bright), frames, tune=1)
     for number in range(6):
         save_png(frames / f"gt{number:06d}.png", np.full((HEIGHT, WIDTH), 85, np.uint8))
-    with pytest.raises(AssetError, match=r"got 0; 6 with no judged pixel .* first gt000000\.png"):
-        judge_frames(Fake(bright), frames, tune=1)
+    with pytest.raises(AssetError, match=r"got 0; 6 frames left out: no judged pixel .* gt000000"):
+        evaluate_frames(Fake(bright), frames, tune=1)
 
 
 def test_pooled_tuning_finds_the_best_of_all_settings() -> None:
@@ -166,14 +168,14 @@ def test_measured_depth_judges_order_and_distance(tmp_path: Path) -> None:
     save_png(tmp_path / "room_1.png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
     save_png(tmp_path / "room_1_depth_mm.png", encode_depth_mm(depth_m)[0])
     truth = np.nan_to_num(disparity_from_depth(depth_m))
-    result = judge_sensor_depth(Fake(lambda *_: 0.3 * truth + 0.1), tmp_path)
+    result = evaluate_depth(Fake(lambda *_: 0.3 * truth + 0.1), tmp_path)
     assert set(result) == {"all", "room"}
-    assert result["room"]["pictures"] == 1
-    assert result["room"]["model"]["abs_rel"] < 1e-3
-    assert result["room"]["model"]["delta1"] == 1
-    assert result["all"]["model"]["ordinal_accuracy"] > 0.99
-    assert result["all"]["vertical_gradient"]["abs_rel"] > 0.1
-    assert 0.4 < result["all"]["vertical_gradient"]["ordinal_accuracy"] < 0.6
+    assert result["room"].pictures == 1
+    assert result["room"].model.abs_rel < 1e-3
+    assert result["room"].model.delta1 == 1
+    assert result["all"].model.ordinal_accuracy > 0.99
+    assert result["all"].vertical_gradient.abs_rel > 0.1
+    assert 0.4 < result["all"].vertical_gradient.ordinal_accuracy < 0.6
 
 
 def test_drawn_scenes_are_judged_by_their_disparity(tmp_path: Path) -> None:
@@ -182,10 +184,10 @@ def test_drawn_scenes_are_judged_by_their_disparity(tmp_path: Path) -> None:
     disparity[:6], disparity[6:8] = 0, np.nan
     save_png(tmp_path / "shop_000.png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
     save_png(tmp_path / "shop_000_disparity.png", encode_disparity(disparity))
-    result = judge_sensor_depth(Fake(lambda *_: 1 - np.nan_to_num(disparity)), tmp_path)
-    assert result["shop"]["vertical_gradient"]["abs_rel"] < 1e-3
-    assert result["shop"]["vertical_gradient"]["ordinal_accuracy"] > 0.99
-    assert result["shop"]["model"]["ordinal_accuracy"] < 0.01
+    result = evaluate_depth(Fake(lambda *_: 1 - np.nan_to_num(disparity)), tmp_path)
+    assert result["shop"].vertical_gradient.abs_rel < 1e-3
+    assert result["shop"].vertical_gradient.ordinal_accuracy > 0.99
+    assert result["shop"].model.ordinal_accuracy < 0.01
 
 
 def test_a_nearly_flat_wall_has_no_order_to_judge(tmp_path: Path) -> None:
@@ -194,9 +196,9 @@ def test_a_nearly_flat_wall_has_no_order_to_judge(tmp_path: Path) -> None:
     codes[:, WIDTH // 2 :] = 2010
     save_png(tmp_path / "wall_1.png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
     save_png(tmp_path / "wall_1_depth_mm.png", codes)
-    result = judge_sensor_depth(Fake(bright), tmp_path)
-    assert result["wall"]["model"]["abs_rel"] < 0.01
-    assert "ordinal_accuracy" not in result["all"]["model"]
+    result = evaluate_depth(Fake(bright), tmp_path)
+    assert result["wall"].model.abs_rel < 0.01
+    assert result["all"].model.ordinal_accuracy is None
 
 
 @pytest.mark.parametrize(("codes", "got"), [(2000, "one depth everywhere"), (0, "no valid pixel")])
@@ -205,7 +207,7 @@ def test_depth_that_says_nothing_is_named(codes: int, got: str, tmp_path: Path) 
     save_png(tmp_path / "wall_1.png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
     save_png(tmp_path / "wall_1_depth_mm.png", np.full((HEIGHT, WIDTH), codes, np.uint16))
     with pytest.raises(AssetError, match=f"wall_1_depth_mm.png .* got {got}"):
-        judge_sensor_depth(Fake(bright), tmp_path)
+        evaluate_depth(Fake(bright), tmp_path)
 
 
 def test_pictures_are_found_and_grouped_by_whatever_name(tmp_path: Path) -> None:
@@ -215,29 +217,29 @@ def test_pictures_are_found_and_grouped_by_whatever_name(tmp_path: Path) -> None
         cv2.imwrite(str(tmp_path / f"{stem}{suffix}"), np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
         save_png(tmp_path / f"{stem}_depth_mm.png", encode_depth_mm(depth_m)[0])
     truth = disparity_from_depth(depth_m)
-    found = judge_sensor_depth(Fake(lambda *_: truth), tmp_path)
-    assert {group: row["pictures"] for group, row in found.items()} == {"all": 2, "all_": 1, "x": 1}
+    found = evaluate_depth(Fake(lambda *_: truth), tmp_path)
+    assert {group: row.pictures for group, row in found.items()} == {"all": 2, "all_": 1, "x": 1}
     with pytest.raises(ModelError, match="masks alone"):
-        judge_sensor_depth(FakeWithCard(lambda *_: truth, "none"), tmp_path)
+        evaluate_depth(FakeWithCard(lambda *_: truth, "none"), tmp_path)
 
 
 def test_frames_come_in_the_order_of_their_numbers(frames: Path) -> None:
     """With as many digits or not, the first ones are those that are tuned on."""
-    padded = judge_frames(Fake(bright), frames, tune=2)
+    padded = evaluate_frames(Fake(bright), frames, tune=2)
     for number in range(6):
         for kind in ("in", "gt"):
             name = frames / f"{kind}{number:06d}.png"
             name.rename(frames / f"{kind}{number + 7}.png")
-    assert judge_frames(Fake(bright), frames, tune=2) == padded
+    assert evaluate_frames(Fake(bright), frames, tune=2) == padded
 
 
 def test_what_is_no_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for name, got in (("missing", "nothing there"), ("file", "a file")):
         with pytest.raises(AssetError, match=rf"a folder of pictures at .*{name}, but got {got}"):
-            judge_frames(Fake(bright), tmp_path / name)
+            evaluate_frames(Fake(bright), tmp_path / name)
         with pytest.raises(AssetError, match=rf"a folder of pictures at .*{name}, but got {got}"):
-            judge_sensor_depth(Fake(bright), tmp_path / name)
+            evaluate_depth(Fake(bright), tmp_path / name)
 
 
 def test_two_pictures_of_one_name_are_refused(frames: Path, tmp_path: Path) -> None:
@@ -246,14 +248,14 @@ def test_two_pictures_of_one_name_are_refused(frames: Path, tmp_path: Path) -> N
         twin = frames / f"{name}.bmp"
         twin.write_bytes(b"")
         with pytest.raises(AssetError, match=rf"one picture called {name} .* {name}\.bmp, {name}"):
-            judge_frames(Fake(bright), frames, tune=3)
+            evaluate_frames(Fake(bright), frames, tune=3)
         twin.unlink()
     depth_m = np.tile(np.linspace(1, 3, WIDTH, dtype=np.float32), (HEIGHT, 1))
     save_png(tmp_path / "a_1_depth_mm.png", encode_depth_mm(depth_m)[0])
     for name in ("a_1.png", "a_1.bmp"):
         save_png(tmp_path / name, np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
     with pytest.raises(AssetError, match=r"a_1\.bmp, a_1\.png"):
-        judge_sensor_depth(Fake(bright), tmp_path)
+        evaluate_depth(Fake(bright), tmp_path)
 
 
 def test_a_picture_with_both_kinds_of_label_is_judged_once(tmp_path: Path) -> None:
@@ -263,18 +265,18 @@ def test_a_picture_with_both_kinds_of_label_is_judged_once(tmp_path: Path) -> No
     save_png(tmp_path / "a_1_depth_mm.png", encode_depth_mm(depth_m)[0])
     save_png(tmp_path / "a_1_disparity.png", encode_disparity(depth_m / 3))
     truth = disparity_from_depth(depth_m)
-    result = judge_sensor_depth(Fake(lambda *_: truth), tmp_path)
-    assert result["all"]["pictures"] == 1
-    assert result["all"]["model"]["ordinal_accuracy"] > 0.99
+    result = evaluate_depth(Fake(lambda *_: truth), tmp_path)
+    assert result["all"].pictures == 1
+    assert result["all"].model.ordinal_accuracy > 0.99
 
 
 def test_a_folder_without_depth_is_refused(tmp_path: Path) -> None:
     """There is nothing to judge without measured depth, or without its picture."""
     with pytest.raises(AssetError, match="_depth_mm"):
-        judge_sensor_depth(Fake(bright), tmp_path)
+        evaluate_depth(Fake(bright), tmp_path)
     save_png(tmp_path / "a_depth_mm.png", np.ones((4, 4), np.uint16))
     with pytest.raises(AssetError, match="one picture called a"):
-        judge_sensor_depth(Fake(bright), tmp_path)
+        evaluate_depth(Fake(bright), tmp_path)
 
 
 class FakeWithCard(Fake):
@@ -287,16 +289,16 @@ class FakeWithCard(Fake):
 
 def test_other_models_are_judged_on_the_same_frames(frames: Path) -> None:
     """Under their own names, beside the model without its plate."""
-    result = judge_frames(
+    result = evaluate_frames(
         Fake(lambda image, plate: bright(image, plate) & (plate is not None)),
         frames,
         tune=2,
         others={"all": Fake(lambda image, _: np.ones(image.shape[:2]))},
     )
-    assert result["model"]["f1"] == 1
-    assert result["no_plate"]["f1"] == 0
-    assert result["others"]["all"]["recall"] == 1
-    assert result["others"]["all"]["precision"] < 0.5
+    assert result.model.f1 == 1
+    assert result.no_plate.f1 == 0
+    assert result.others["all"].recall == 1
+    assert result.others["all"].precision < 0.5
 
 
 def test_models_without_depth_are_left_out_of_measured_depth(tmp_path: Path) -> None:
@@ -309,8 +311,8 @@ def test_models_without_depth_are_left_out_of_measured_depth(tmp_path: Path) -> 
         "right": FakeWithCard(lambda *_: truth, "exact"),
         "blind": FakeWithCard(lambda *_: np.nan * truth, "none"),
     }
-    found = judge_sensor_depth(Fake(lambda *_: 1 - truth), tmp_path, others=others)["all"]
-    assert set(found["others"]) == {"right"}
-    assert found["others"]["right"]["ordinal_accuracy"] > 0.99
-    assert found["model"]["ordinal_accuracy"] < 0.01
-    assert "teacher" not in found
+    found = evaluate_depth(Fake(lambda *_: 1 - truth), tmp_path, others=others)["all"]
+    assert set(found.others) == {"right"}
+    assert found.others["right"].ordinal_accuracy > 0.99
+    assert found.model.ordinal_accuracy < 0.01
+    assert found.teacher is None

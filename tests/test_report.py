@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import copy
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
 from maskdepth.errors import StorageError
+from maskdepth.evaluation import Panel, read_evaluation
 from maskdepth.images import decode_jpeg
 from maskdepth.report import score_table, write_report
 
@@ -77,6 +78,7 @@ def evaluation():
             "sha256": "ab" * 32,
         },
         "others": {},
+        "labels": {},
         "assets": {kind: {"train": 6, "val": 2, "test": 3} for kind in ("cutouts", "backgrounds")},
         "masks": {"clean": table()},
         "depth": {
@@ -127,10 +129,13 @@ def make_evidence(evaluation, name="rig", reason="no plate"):
     figures = {"abs_rel": 0.234, "delta1": 0.6, "ordinal_accuracy": 0.7}
     depth = {**evaluation["depth"], "teacher": name}
     depth["baselines"] = {**depth["baselines"], "teacher": depth["baselines"]["vertical_gradient"]}
-    depth["others"] = {name: {"picture": depth["columns"]["picture"]}}
+    inputs = ("picture", "plate")
+    depth["others"] = {name: {key: depth["columns"][key] for key in inputs}}
     return {
         "robustness": {
+            "slice": "clean",
             "count": 33,
+            "backgrounds_of": "user",
             "clean": {"columns": columns(0.9)},
             "curves": {"plate_shift": curve, "exposure": curve},
             "wrong_plate": {"columns": columns(0.2)},
@@ -165,28 +170,16 @@ def make_evidence(evaluation, name="rig", reason="no plate"):
     }
 
 
-@dataclass
-class Example:
-    """A panel of the report's own test."""
-
-    group: str = "masks"
-    rank: str = "worst"
-    slice: str = "clean"
-    index: int = 17
-    figures: dict = field(default_factory=lambda: {"dice": 0.123})
-    picture: np.ndarray | None = None
-    plate: np.ndarray | None = None
-    target_alpha: np.ndarray | None = None
-    pred_alpha: np.ndarray | None = None
-    target_disparity: np.ndarray | None = None
-    pred_disparity: np.ndarray | None = None
-
-
 def make_example(**changes):
+    """A panel of the report's own test."""
     colour = np.full((32, 32, 3), (200, 30, 60), np.uint8)
     grey = np.linspace(0, 1, 32 * 32, dtype=np.float32).reshape(32, 32)
-    maps = {"target_alpha": grey, "pred_alpha": grey, "pred_disparity": grey}
-    return replace(Example(picture=colour, plate=colour, **maps), **changes)
+    panel = Panel(
+        group="masks", rank="worst", slice="clean", index=17, figures={"dice": 0.123},
+        picture=colour, plate=colour, target_alpha=grey, pred_alpha=grey,
+        target_disparity=None, pred_disparity=grey,
+    )  # fmt: skip
+    return replace(panel, **changes)
 
 
 class Reader(HTMLParser):
@@ -215,7 +208,7 @@ class Reader(HTMLParser):
 
 
 def read(path, evaluation, panels=(), log=None):
-    write_report(path / "report.html", evaluation, panels, log)
+    write_report(path / "report.html", read_evaluation(evaluation), panels, log)
     return (path / "report.html").read_text(encoding="utf-8")
 
 
@@ -403,7 +396,7 @@ def test_curves_without_unseen_assets_say_why(tmp_path, evaluation):
 def test_terminals_see_the_model_between_its_baselines(evaluation):
     """One line each: the model, without plate, thresholds before and after registration."""
     evaluation["masks"]["clean"]["difference_registered"] = column({**MASK, "dice": 0.777})
-    lines = score_table(evaluation).splitlines()
+    lines = score_table(read_evaluation(evaluation)).splitlines()
     (registered,) = [line for line in lines if "after registration" in line]
     assert "0.7770" in registered
     assert "0.757 to 0.797" in registered
@@ -412,7 +405,11 @@ def test_terminals_see_the_model_between_its_baselines(evaluation):
 
 def test_a_model_of_whatever_name_leaves_the_other_lines_alone(evaluation):
     evaluation["masks"]["clean"]["others"] = {"this model": column({**MASK, "dice": 0.1})}
-    lines = [line for line in score_table(evaluation).splitlines() if "this model" in line]
+    lines = [
+        line
+        for line in score_table(read_evaluation(evaluation)).splitlines()
+        if "this model" in line
+    ]
     assert ["0.9100" in lines[0], "0.1000" in lines[1]] == [True, True]
 
 
@@ -420,4 +417,4 @@ def test_a_report_that_cannot_be_written_is_an_error(tmp_path, evaluation):
     """The reason is a StorageError, and nothing is left behind."""
     (tmp_path / "file").write_text("x")
     with pytest.raises(StorageError):
-        write_report(tmp_path / "file" / "report.html", evaluation, [])
+        read(tmp_path / "file", evaluation)

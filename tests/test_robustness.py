@@ -13,11 +13,11 @@ import pytest
 from judged import Fake, everywhere, make_background, make_dataset, nowhere
 from maskdepth.depth import encode_depth_mm
 from maskdepth.errors import AssetError, UsageError
-from maskdepth.evaluation import Evidence, evaluate
+from maskdepth.evaluation import Extras, evaluate_composites, read_evaluation, to_json
 from maskdepth.evaluation.baselines import tune_baselines
-from maskdepth.evaluation.robustness import CURVES, PASSES, SIZES, judge_robustness
-from maskdepth.evaluation.tally import render_benchmark
-from maskdepth.evaluation.withheld import judge_withheld
+from maskdepth.evaluation.composites import render_benchmark
+from maskdepth.evaluation.robustness import CURVES, PASSES, SIZES, NoRobustness, evaluate_robustness
+from maskdepth.evaluation.withheld import evaluate_withheld
 from maskdepth.images import resize, save_png
 from maskdepth.labelling.teachers import TeacherInfo
 from maskdepth.synthesis.recipes import sample_recipe
@@ -51,12 +51,25 @@ def bright(image, plate, _):
 
 
 @pytest.fixture(scope="module")
-def curves(dataset):
-    """The robustness of a threshold, on two composites a point."""
+def run(dataset):
+    """The robustness of a threshold on two composites a point, and all that it was given."""
     spec, folder = dataset
-    return judge_robustness(
-        Fake(bright), spec, partial(spec.catalogue, folder), 2, others={"twin": Fake(bright)}
+    given = []
+
+    def remember(image, plate, _):
+        given.append((image, plate))
+        return bright(image, plate, None)
+
+    others = {"twin": Fake(bright)}
+    result = evaluate_robustness(
+        Fake(remember), spec, partial(spec.catalogue, folder), 2, others=others
     )
+    return result, given
+
+
+@pytest.fixture(scope="module")
+def curves(run):
+    return run[0]
 
 
 def flat_recipe(recipe):
@@ -98,90 +111,78 @@ def test_targets_stay_where_they_are_along_a_curve(dataset, name):
 
 def test_the_neutral_point_is_the_clean_slice(curves):
     """Every curve that has one shows the clean figures there."""
-    clean = curves["clean"]["columns"]["model"]["mean"]
+    clean = curves.clean.columns.model.mean
     assert clean["dice"] > 0.9
     assert set(clean) == {"dice", "iou", "boundary_f"}
-    for curve in curves["curves"].values():
-        found = [point for point in curve["points"] if point["value"] == curve["neutral"]]
-        assert all(point["columns"]["model"]["mean"] == clean for point in found)
-        assert len(found) == (curve["neutral"] is not None)
-        assert all(point["columns"]["model"]["pictures"] == 2 for point in curve["points"])
+    for curve in curves.curves.values():
+        found = [point for point in curve.points if point.value == curve.neutral]
+        assert all(point.columns.model.mean == clean for point in found)
+        assert len(found) == (curve.neutral is not None)
+        assert all(point.columns.model.pictures == 2 for point in curve.points)
 
 
 def test_a_threshold_falls_where_it_must(curves):
     """Light and a moved plate break it, and both columns of the baseline say how much."""
-    exposed = curves["curves"]["exposure"]["points"][-1]["columns"]
-    assert exposed["model"]["mean"]["dice"] < curves["clean"]["columns"]["model"]["mean"]["dice"]
-    noisy = curves["curves"]["noise"]["points"][-1]["columns"]
-    tuned_once, tuned_here = noisy["difference"], noisy["difference_tuned_here"]
-    assert tuned_here["tuned"]["threshold"] > tuned_once["tuned"]["threshold"]
-    assert tuned_here["mean"]["dice"] > tuned_once["mean"]["dice"]
+    exposed = curves.curves["exposure"].points[-1].columns
+    assert exposed.model.mean["dice"] < curves.clean.columns.model.mean["dice"]
+    noisy = curves.curves["noise"].points[-1].columns
+    tuned_once, tuned_here = noisy.difference, noisy.difference_tuned_here
+    assert tuned_here.tuned.threshold > tuned_once.tuned.threshold
+    assert tuned_here.mean["dice"] > tuned_once.mean["dice"]
 
 
-def test_registration_alone_mends_light(curves):
+def test_registration_alone_makes_up_for_light(curves):
     """The threshold has a column after registration, so that no network is credited for it."""
-    (point,) = [each for each in curves["curves"]["exposure"]["points"] if each["value"] == 1]
-    columns = point["columns"]
-    alone, mended = columns["difference"], columns["difference_registered"]
-    assert mended["mean"]["dice"] > alone["mean"]["dice"] + 0.1
-    assert columns["difference_registered_tuned_here"]["tuned"]["val_dice"] > 0.8
+    (point,) = [each for each in curves.curves["exposure"].points if each.value == 1]
+    columns = point.columns
+    registered = columns.difference_registered
+    assert registered.mean["dice"] > columns.difference.mean["dice"] + 0.1
+    assert columns.difference_registered_tuned_here.tuned.val_dice > 0.8
 
 
-def test_larger_pictures_show_the_same_scenes(dataset):
+def test_larger_pictures_show_the_same_scenes(run):
     """Made small again, they are the clean composites, but for what resizing makes of outlines."""
-    spec, folder = dataset
-    seen = {}
-
-    def remember(image, plate, _):
-        if plate is not None:
-            seen.setdefault(len(image), []).append(image)
-        return nowhere(image)
-
-    judge_robustness(Fake(remember), spec, partial(spec.catalogue, folder), 2)
-    assert set(seen) == set(SIZES)
+    by_size = {
+        size: [image for image, plate in run[1] if plate is not None and len(image) == size]
+        for size in SIZES
+    }
+    assert sum(map(len, by_size.values())) == len(run[1]) - 2
     for size in SIZES[1:]:
-        assert len(seen[size]) == 2
-        for large, clean in zip(seen[size], seen[SIZES[0]], strict=False):
+        assert len(by_size[size]) == 2
+        for large, clean in zip(by_size[size], by_size[SIZES[0]], strict=False):
             small = resize(large, *clean.shape[:2]).astype(float)
             assert np.abs(small - clean).mean() < 4
 
 
 def test_other_models_are_on_every_curve(curves):
     """The same predictor under another name has the same line."""
-    for curve in curves["curves"].values():
-        for point in curve["points"]:
-            columns = point["columns"]
-            assert columns["others"]["twin"] == columns["model"]
+    for curve in curves.curves.values():
+        for point in curve.points:
+            assert point.columns.others["twin"] == point.columns.model
 
 
 def test_without_a_plate_guesses_stand_beside_the_model(curves):
     """A disc in the middle finds something, the empty mask and a blind model nothing."""
-    columns = curves["no_plate"]["columns"]
-    assert columns["model"]["mean"]["dice"] == columns["empty"]["mean"]["dice"] == 0
-    assert 0.1 < columns["centred_disc"]["mean"]["dice"] < 0.9
+    columns = curves.no_plate.columns
+    assert columns.model.mean["dice"] == columns.empty.mean["dice"] == 0
+    assert 0.1 < columns.centred_disc.mean["dice"] < 0.9
 
 
-def test_wrong_plates_are_plates_of_other_backgrounds(dataset):
+def test_wrong_plates_are_plates_of_other_backgrounds(dataset, run):
     """None is its picture's own, and the pictures are the clean ones."""
     spec, folder = dataset
     catalogue = spec.catalogue(folder, CLEAN.size)
-    seen = []
-
-    def remember(image, plate, _):
-        seen.append((image.tobytes(), None if plate is None else plate.tobytes()))
-        return nowhere(image)
-
-    judge_robustness(Fake(remember), spec, partial(spec.catalogue, folder), 2)
     pool = spec.pool("test", "test", origin="user")
     clean = list(render_benchmark(CLEAN, pool, catalogue, 2))
-    *_, first, second, no_plate, _ = seen
-    assert no_plate == (clean[0].image.tobytes(), None)
+    *_, first, second, no_plate, _ = run[1]
+    assert no_plate[1] is None
+    np.testing.assert_array_equal(no_plate[0], clean[0].image)
     ids = [asset.id for asset in pool.backgrounds]
     for (image, plate), composite in zip((first, second), clean, strict=True):
-        assert image == composite.image.tobytes()
+        np.testing.assert_array_equal(image, composite.image)
         other = ids[1 - ids.index(composite.recipe.background)]
         bare = replace(composite.recipe, background=other, objects=())
-        assert plate == render(bare, CLEAN.size, catalogue).plate.tobytes()
+        np.testing.assert_array_equal(plate, render(bare, CLEAN.size, catalogue).plate)
 
 
 def test_progress_counts_every_pass(dataset):
@@ -189,14 +190,14 @@ def test_progress_counts_every_pass(dataset):
     spec, folder = dataset
     catalogue_of = partial(spec.catalogue, folder)
     done = []
-    judge_robustness(Fake(nowhere), spec, catalogue_of, 1, advance=done.append)
+    evaluate_robustness(Fake(nowhere), spec, catalogue_of, 1, advance=done.append)
     assert sum(done) == PASSES
     seen_only = tuple(asset for asset in spec.cutouts if asset.split == "train")
     empty = spec.model_copy(update={"cutouts": seen_only})
-    result = judge_robustness(Fake(nowhere), empty, catalogue_of, 1, advance=done.append)
+    result = evaluate_robustness(Fake(nowhere), empty, catalogue_of, 1, advance=done.append)
     assert sum(done) == 2 * PASSES
-    assert result["curves"] is None
-    assert "0 cutouts" in result["reason"]
+    assert isinstance(result, NoRobustness)
+    assert "0 cutouts" in result.reason
 
 
 def test_a_disc_is_tuned_to_the_disc_that_is_there():
@@ -236,31 +237,27 @@ class Ramp:
 def test_a_withheld_world_has_the_columns_of_depth(dataset, scenes):
     """Both placements, whole and in the mask, with the teacher and other models beside."""
     spec, folder = dataset
-    result = judge_withheld(
+    result = evaluate_withheld(
         Fake(nowhere), spec, folder, scenes, 2, others={"twin": Fake(nowhere)}, teacher=Ramp()
     )
-    assert result["scenes"] == 3
-    assert set(result["placements"]) == {"standing", "anywhere"}
-    for depth in result["placements"].values():
-        assert depth["labels"] == ["exact"]
-        assert depth["teacher"] == "ramp"
+    assert result.scenes == 3
+    for depth in (result.placements.standing, result.placements.anywhere):
+        assert depth.labels == ["exact"]
+        assert depth.teacher == "ramp"
         # The labels are ramps, too: the teacher is nearly right, and a flat map is not.
-        teacher = depth["baselines"]["teacher"]["whole"]["mean"]
-        assert teacher["ordinal_accuracy"] > 0.8
-        assert depth["columns"]["plate"]["whole"]["mean"]["ordinal_accuracy"] < 0.1
-        twin = depth["others"]["twin"]
-        assert set(twin) == {"picture", "plate"}
-        assert twin["plate"]["whole"] == depth["columns"]["plate"]["whole"]
+        assert depth.baselines.teacher.whole.mean["ordinal_accuracy"] > 0.8
+        assert depth.columns.plate.whole.mean["ordinal_accuracy"] < 0.1
+        assert depth.others["twin"].plate == depth.columns.plate
 
 
 def test_a_world_that_was_trained_on_is_refused(dataset, scenes, tmp_path):
     """Scenes of the dataset itself are no withheld world, nor are scenes without labels."""
     spec, folder = dataset
-    with pytest.raises(AssetError, match="does not hold"):
-        judge_withheld(Fake(nowhere), spec, folder, folder, 1)
+    with pytest.raises(AssetError, match="The dataset holds 3 of the scenes"):
+        evaluate_withheld(Fake(nowhere), spec, folder, folder, 1)
     save_png(tmp_path / "a.png", np.random.default_rng(0).integers(0, 255, (240, 280, 3), np.uint8))
     with pytest.raises(AssetError, match="exact disparity"):
-        judge_withheld(Fake(nowhere), spec, folder, tmp_path, 1)
+        evaluate_withheld(Fake(nowhere), spec, folder, tmp_path, 1)
 
 
 def write_frames(folder):
@@ -285,7 +282,7 @@ def test_one_call_judges_all_evidence(dataset, scenes, tmp_path):
     depth_m = np.linspace(4, 1, 40, dtype=np.float32)[:, None].repeat(50, 1)
     save_png(sensor / "room_1.png", np.full((40, 50, 3), 90, np.uint8))
     save_png(sensor / "room_1_depth_mm.png", encode_depth_mm(depth_m)[0])
-    evidence = Evidence(
+    extras = Extras(
         robustness=1,
         frames=[write_frames(tmp_path / "street")],
         depth=[sensor],
@@ -293,40 +290,42 @@ def test_one_call_judges_all_evidence(dataset, scenes, tmp_path):
         teacher=Ramp(),
     )
     steps = []
-    result = evaluate(
+    result = evaluate_composites(
         Fake(bright),
         spec,
         folder,
         count=1,
         slices=("clean",),
         others={"all": Fake(everywhere)},
-        evidence=evidence,
+        extras=extras,
         progress=lambda done, total: steps.append((done, total)),
     )
-    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    values = to_json(result)
+    assert json.loads(json.dumps(values, allow_nan=False)) == values
+    assert to_json(read_evaluation(values)) == values
     assert steps[-1][0] == steps[-1][1]
-    assert result["frames"]["street"]["model"]["f1"] == 1
-    assert result["frames"]["street"]["others"]["all"]["recall"] == 1
-    room = result["sensor_depth"]["rooms"]["room"]
-    assert room["teacher"]["ordinal_accuracy"] > 0.99
-    assert set(room["others"]) == {"all"}
-    assert result["withheld"]["scenes"] == 3
-    assert result["robustness"]["count"] == 1
-    assert result["teacher"]["name"] == "ramp"
-    assert result["version"] == 2
+    assert result.frames["street"].model.f1 == 1
+    assert result.frames["street"].others["all"].recall == 1
+    room = result.sensor_depth["rooms"]["room"]
+    assert room.teacher.ordinal_accuracy > 0.99
+    assert set(room.others) == {"all"}
+    assert result.withheld.scenes == 3
+    assert result.robustness.count == 1
+    assert result.teacher.name == "ramp"
+    assert result.version == 2
 
 
 def test_folders_of_one_name_are_refused(dataset, tmp_path):
     """Their figures would take each other's place."""
     spec, folder = dataset
-    twice = Evidence(frames=[tmp_path / "a" / "x", tmp_path / "b" / "x"])
+    twice = Extras(frames=[tmp_path / "a" / "x", tmp_path / "b" / "x"])
     with pytest.raises(UsageError, match="different names"):
-        evaluate(Fake(nowhere), spec, folder, count=1, evidence=twice)
+        evaluate_composites(Fake(nowhere), spec, folder, count=1, extras=twice)
 
 
 def test_what_nobody_asked_for_is_null(dataset):
     """No evidence leaves null, not an empty table."""
     spec, folder = dataset
-    result = evaluate(Fake(nowhere), spec, folder, count=1, slices=("clean",))
+    result = evaluate_composites(Fake(nowhere), spec, folder, count=1, slices=("clean",))
     for name in ("robustness", "frames", "sensor_depth", "withheld", "teacher"):
-        assert result[name] is None
+        assert getattr(result, name) is None

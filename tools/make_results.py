@@ -14,27 +14,30 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from results_goals import (
-    PLACEMENTS,
-    figure_text,
-    interval_text,
-    limits,
-    mean_text,
-    must_hold,
-)
+from results_goals import PLACEMENTS, figure_text, goals, interval_text, limits, mean_text
+
+from maskdepth.evaluation import read_evaluation
+from maskdepth.evaluation.columns import Column
+from maskdepth.evaluation.composite_depth import DepthTable, Regions
+from maskdepth.evaluation.frames import FrameResult
+from maskdepth.evaluation.masks import MaskTable
+from maskdepth.evaluation.measured_depth import DepthGroup
+from maskdepth.evaluation.results import Evaluation, ModelFacts
+from maskdepth.evaluation.robustness import NoRobustness, PointColumns, Robustness
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs"
 PAGE, FIGURES = FOLDER / "results.md", FOLDER / "results.json"
-KEPT = ("dice", "boundary_f", "iou", "sad", "mse", "abs_rel", "delta1", "ordinal_accuracy")
+KEPT = ("dice", "boundary_f", "iou", "sad", "mse", "abs_rel", "delta1")
 SPANS = ("dice", "boundary_f", "abs_rel", "delta1")
-DROPPED = ("dice_by_index", "abs_rel_by_index", "depth_dice", "flagged", "how_often")
+DROPPED = ("dice_by_index", "abs_rel_by_index", "depth_dice", "flagged")
 DIGITS = 4
-SMALL = 0.01  # what is less keeps as many digits, zeros not counted
+SMALL = 0.01  # smaller figures keep as many digits, without leading zeros
 
 HEADER = """\
 # Results
@@ -49,48 +52,9 @@ validation split. *After registration* means that the plate is first aligned to 
 brought to its light. *Tuned here* means that the threshold is tuned for exactly that disturbance,
 which no user can do.
 """
-COLUMNS = {
-    "model": "**this model**",
-    "difference": "threshold, tuned on clean",
-    "difference_tuned_here": "threshold, tuned at each point",
-    "difference_registered": "threshold after registration, tuned on clean",
-    "difference_registered_tuned_here": "threshold after registration, tuned at each point",
-}
-SLICE_ROWS = {
-    "no_plate": "this model, no plate",
-    "difference": "threshold on \\|picture - plate\\|",
-    "difference_registered": "the same after registration",
-    "centred_disc": "a disc in the middle",
-    "empty": "the empty mask",
-}
-CELLS = {
-    "unseen_seen": "unseen cutouts, seen backgrounds",
-    "seen_unseen": "seen cutouts, unseen backgrounds",
-    "seen_seen": "seen cutouts, seen backgrounds",
-}
-DEPTH_ROWS = {
-    ("columns", "picture"): "**this model**, picture alone",
-    ("columns", "plate"): "**this model**, with plate",
-    ("columns", "plate_and_disparity"): "**this model**, with plate and its disparity",
-    ("baselines", "vertical_gradient"): "vertical gradient",
-    ("baselines", "plate_disparity"): "the plate's disparity, no object",
-    ("baselines", "teacher"): "the teacher, picture alone",
-}
-FRAME_ROWS = {
-    "model": "**this model**",
-    "no_plate": "this model, no plate",
-    "difference": "threshold on \\|frame - plate\\|",
-    "difference_registered": "the same after registration",
-    "mog2": "MOG2",
-}
 _LATENCIES = {
     "networks": "The networks alone",
     "predictors": "From a picture in memory to a mask of its size",
-}
-SENSOR_ROWS = {
-    "model": "**this model**",
-    "vertical_gradient": "vertical gradient",
-    "teacher": "the teacher",
 }
 
 
@@ -101,6 +65,21 @@ def distil_bench(bench: Mapping[str, Any]) -> dict[str, Any]:
         for row in latency[part]:
             row["model"] = Path(row["model"]).name  # a path is nobody's business
     return latency
+
+
+def distil_evaluation(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page needs of an evaluation, rounded."""
+    results: dict[str, Any] = _distilled(evaluation)
+    for curve in ((results["robustness"] or {}).get("curves") or {}).values():
+        for point in curve["points"]:
+            others = point["columns"]["others"].values()
+            for name, column in [*point["columns"].items(), *(("", each) for each in others)]:
+                if name not in ("model", "others") and column["mean"]:
+                    column["mean"] = {"dice": column["mean"]["dice"]}
+                    column["interval"] = {}
+                    for key in ("cutouts", "backgrounds", "tuned"):
+                        column.pop(key, None)
+    return results
 
 
 def _distilled(value: Any) -> Any:
@@ -120,15 +99,15 @@ def _distilled(value: Any) -> Any:
 
 def document(results: Mapping[str, Any]) -> str:
     """The page as Markdown."""
-    evaluation, bench = results["evaluation"], results["bench"]
+    evaluation, bench = read_evaluation(results["evaluation"]), results["bench"]
     sections = [
         HEADER,
         *_facts(evaluation),
         "## Must hold\n",
-        _table(["", "goal", "measured", "met"], must_hold(evaluation, bench)),
+        _table(["", "goal", "measured", "met"], goals(evaluation, bench)),
         *_masks(evaluation),
-        *_robustness(evaluation["robustness"]),
-        *_frames(evaluation["frames"]),
+        *_robustness(evaluation.robustness),
+        *_frames(evaluation.frames),
         *_depth(evaluation),
         *_latency(bench),
         "## What these figures cannot say\n",
@@ -137,178 +116,205 @@ def document(results: Mapping[str, Any]) -> str:
     return "\n".join(sections)
 
 
-def _facts(evaluation: Mapping[str, Any]) -> Iterator[str]:
-    model, assets = evaluation["model"], evaluation["assets"]
+def _facts(evaluation: Evaluation) -> Iterator[str]:
+    model = evaluation.model
     counts = ", ".join(
         f"{sum(each.values())} {kind} ({each['train']} to train, {each['val']} val, "
         f"{each['test']} test)"
-        for kind, each in assets.items()
+        for kind, each in evaluation.assets.items()
     )
     yield (
-        f"Model: preset `{model['preset']}`, {model['weights']:,} weights, depth labels "
-        f"{model['depth']}, network `{model['sha256'][:12]}`{_trained(model)}. Judged "
-        f"{evaluation['made'][:10]} by maskdepth {evaluation['maskdepth']} on {counts}; "
-        f"{evaluation['benchmark']['count']} composites a cell.\n"
+        f"Model: preset `{model.preset}`, {model.weights:,} weights, depth labels "
+        f"{model.depth}, network `{(model.sha256 or '')[:12]}`{_trained(model)}. Judged "
+        f"{evaluation.made[:10]} by maskdepth {evaluation.maskdepth} on {counts}; "
+        f"{evaluation.benchmark.count} composites a cell.\n"
     )
-    for name, other in evaluation["others"].items():
+    for name, other in evaluation.others.items():
         yield (
-            f"Beside it: {name}, preset `{other['preset']}`, {other['weights']:,} weights"
+            f"Beside it: {name}, preset `{other.preset}`, {other.weights:,} weights"
             f"{_trained(other)}.\n"
         )
 
 
-def _trained(model: Mapping[str, Any]) -> str:
-    training = model["training"]
-    if "images" not in training:
+def _trained(model: ModelFacts) -> str:
+    training = model.training
+    if training.images is None:
         return ""
-    text = f", trained on {training['images']:,} images in {training['seconds'] / 60:.0f} minutes"
-    before = sum(stage.get("images", 0) for stage in model.get("earlier", ()))
-    return text + (f" after {before:,} in earlier stages" if before else "")
+    minutes = (training.seconds or 0) / 60
+    before = sum(stage.images or 0 for stage in model.earlier)
+    return f", trained on {training.images:,} images in {minutes:.0f} minutes" + (
+        f" after {before:,} in earlier stages" if before else ""
+    )
 
 
-def _masks(evaluation: Mapping[str, Any]) -> Iterator[str]:
+def _masks(evaluation: Evaluation) -> Iterator[str]:
     yield "## Masks\n"
     yield (
         "A mask is alpha above 1/2. Two figures judge alpha itself: SAD is the sum of its absolute "
         "errors over a picture of 224x224, in thousands; MSE is the mean of their squares, in "
         "thousandths.\n"
     )
-    for name, table in evaluation["masks"].items():
-        rows = [("**this model**", table["cells"]["unseen_unseen"])]
-        rows += [(text, table[key]) for key, text in SLICE_ROWS.items() if key in table]
-        rows += list(table["others"].items())
-        rows += [(f"this model, {text}", table["cells"][key]) for key, text in CELLS.items()]
+    for name, table in evaluation.masks.items():
         heads = [f"slice `{name}`", "pictures", "Dice", "IoU", "boundary F", "SAD", "MSE"]
-        yield _table(heads, [_mask_row(text, found) for text, found in rows])
+        yield _table(heads, [_mask_row(*row) for row in _mask_rows(table)])
 
 
-def _mask_row(text: str, found: Mapping[str, Any]) -> tuple[str, ...]:
-    if not found["mean"]:
-        return text, "0", str(found.get("reason", "")), *["-"] * 4
-    figures = (
-        figure_text(found, "dice"),
-        figure_text(found, "iou", 0),
-        figure_text(found, "boundary_f"),
-        f"{found['mean']['sad']:.3f}",
-        f"{1000 * found['mean']['mse']:.2f}",
+def _mask_rows(table: MaskTable) -> Iterator[tuple[str, Column]]:
+    yield "**this model**", table.cells.unseen_unseen
+    yield "this model, no plate", table.no_plate
+    yield "threshold on \\|picture - plate\\|", table.difference
+    yield "the same after registration", table.difference_registered
+    yield "a disc in the middle", table.centred_disc
+    yield "the empty mask", table.empty
+    yield from table.others.items()
+    yield "this model, unseen cutouts, seen backgrounds", table.cells.unseen_seen
+    yield "this model, seen cutouts, unseen backgrounds", table.cells.seen_unseen
+    yield "this model, seen cutouts, seen backgrounds", table.cells.seen_seen
+
+
+def _mask_row(text: str, column: Column) -> tuple[str, ...]:
+    if not column.mean:
+        return text, "0", column.reason or "", *["-"] * 4
+    return (
+        text,
+        str(column.pictures),
+        figure_text(column, "dice"),
+        mean_text(column, "iou"),
+        figure_text(column, "boundary_f"),
+        f"{column.mean['sad']:.3f}",
+        f"{1000 * column.mean['mse']:.2f}",
     )
-    return text, str(found["pictures"]), *figures
 
 
-def _robustness(found: Mapping[str, Any] | None) -> Iterator[str]:
-    if found is None or found["curves"] is None:
+def _robustness(result: Robustness | NoRobustness | None) -> Iterator[str]:
+    if not isinstance(result, Robustness):
         return
     yield "## Robustness\n"
     yield (
-        f"The clean slice's first {found['count']} composites, with one thing changed at a "
+        f"The clean slice's first {result.count} composites, with one thing changed at a "
         "time; mean Dice, and of this model boundary F as well. A threshold tuned at each point "
         "knows the size of the disturbance, which no user does.\n"
     )
-    for curve in found["curves"].values():
-        points = curve["points"]
-        rows = [
-            (text, *(mean_text(each["columns"][key], "dice") for each in points))
-            for key, text in COLUMNS.items()
-            if key in points[0]["columns"]
+    for curve in result.curves.values():
+        points = [dict(_point_rows(point.columns)) for point in curve.points]
+        models = [point.columns.model for point in curve.points]
+        rows = [(text, *(mean_text(point[text], "dice") for point in points)) for text in points[0]]
+        rows[1:1] = [
+            ("its interval", *(interval_text(model, "dice") for model in models)),
+            ("its boundary F", *(mean_text(model, "boundary_f") for model in models)),
         ]
-        spans = (interval_text(each["columns"]["model"], "dice") for each in points)
-        edges = (mean_text(each["columns"]["model"], "boundary_f") for each in points)
-        rows[1:1] = [("its interval", *spans), ("its boundary F", *edges)]
-        for name in points[0]["columns"]["others"]:
-            others = (mean_text(each["columns"]["others"][name], "dice") for each in points)
-            rows.append((name, *others))
-        yield f"**{curve['title']}**: {curve['how']}.\n"
-        yield _table([curve["unit"], *(f"{each['value']:g}" for each in points)], rows)
-    wrong, none = found["wrong_plate"]["columns"], found["no_plate"]["columns"]
+        yield f"**{curve.title}**: {curve.how}.\n"
+        yield _table([curve.unit, *(f"{point.value:g}" for point in curve.points)], rows)
+    none = result.no_plate.columns
     yield "**Wrong plate** (another background's) and **no plate**, clean pictures:\n"
-    rows = [
-        (
-            f"wrong plate: {text}",
-            figure_text(wrong[key], "dice"),
-            figure_text(wrong[key], "boundary_f"),
-        )
-        for key, text in COLUMNS.items()
-        if key in wrong
-    ]
-    rows += [
-        (f"no plate: {text}", figure_text(none[key], "dice"), figure_text(none[key], "boundary_f"))
-        for key, text in (("model", COLUMNS["model"]), *SLICE_ROWS.items())
-        if key in none
-    ]
-    yield _table(["", "Dice", "boundary F"], rows)
+    columns = {
+        f"wrong plate: {text}": column
+        for text, column in _point_rows(result.wrong_plate.columns, others=False)
+    } | {
+        "no plate: **this model**": none.model,
+        "no plate: a disc in the middle": none.centred_disc,
+        "no plate: the empty mask": none.empty,
+    }
+    yield _table(
+        ["", "Dice", "boundary F"],
+        [
+            (text, figure_text(column, "dice"), figure_text(column, "boundary_f"))
+            for text, column in columns.items()
+        ],
+    )
 
 
-def _frames(found: Mapping[str, Any] | None) -> Iterator[str]:
-    if not found:
+def _point_rows(point: PointColumns, *, others: bool = True) -> Iterator[tuple[str, Column]]:
+    yield "**this model**", point.model
+    yield "threshold, tuned on clean", point.difference
+    yield "threshold, tuned at each point", point.difference_tuned_here
+    yield "threshold after registration, tuned on clean", point.difference_registered
+    here = point.difference_registered_tuned_here
+    yield "threshold after registration, tuned at each point", here
+    if others:
+        yield from point.others.items()
+
+
+def _frames(folders: Mapping[str, FrameResult] | None) -> Iterator[str]:
+    if not folders:
         return
     yield "## Real frames\n"
-    for name, table in found.items():
-        rows = [(text, table[key]) for key, text in FRAME_ROWS.items() if key in table]
-        rows += list(table["others"].items())
+    for name, result in folders.items():
+        rows = {
+            "**this model**": result.model,
+            "this model, no plate": result.no_plate,
+            "threshold on \\|frame - plate\\|": result.difference,
+            "the same after registration": result.difference_registered,
+            "MOG2": result.mog2,
+            **result.others,
+        }
         yield (
-            f"`{name}`: {table['frames']} frames, all pixels together; the "
-            f"{table['difference']['tuned']['on']} frames before them tuned the thresholds.\n"
+            f"`{name}`: {result.frames} frames, all pixels together; the "
+            f"{result.difference.tuned.on} frames before them tuned the thresholds.\n"
         )
         yield _table(
             ["", "F1", "precision", "recall"],
             [
-                (text, *(f"{each[figure]:.3f}" for figure in ("f1", "precision", "recall")))
-                for text, each in rows
+                (text, f"{each.f1:.3f}", f"{each.precision:.3f}", f"{each.recall:.3f}")
+                for text, each in rows.items()
             ],
         )
 
 
-def _depth(evaluation: Mapping[str, Any]) -> Iterator[str]:
+def _depth(evaluation: Evaluation) -> Iterator[str]:
     yield "## Depth\n"
     yield (
         "Depth is judged after fitting the best scale and shift of inverse depth on the whole "
         "picture, which needs the true depth.\n"
     )
-    tables = {"Test backgrounds with a label": evaluation["depth"]}
-    if evaluation["withheld"]:
-        for key, depth in evaluation["withheld"]["placements"].items():
-            title = f"Withheld world, {PLACEMENTS[key]} ({evaluation['withheld']['scenes']} scenes)"
-            tables[title] = depth
+    tables = {"Test backgrounds with a label": evaluation.depth}
+    if evaluation.withheld:
+        for key, text in PLACEMENTS.items():
+            title = f"Withheld world, {text} ({evaluation.withheld.scenes} scenes)"
+            tables[title] = getattr(evaluation.withheld.placements, key)
     for title, depth in tables.items():
-        if depth["columns"] is not None:
-            yield f"**{title}**; labels: {', '.join(depth['labels'])}:\n"
+        if isinstance(depth, DepthTable):
+            yield f"**{title}**; labels: {', '.join(depth.labels)}:\n"
             yield _table(
                 ["", "AbsRel whole", "delta1 whole", "AbsRel in-mask", "delta1 in-mask"],
-                list(_depth_rows(depth)),
+                [
+                    (
+                        text,
+                        *(
+                            figure_text(column, figure)
+                            for column in (regions.whole, regions.inside_mask)
+                            for figure in ("abs_rel", "delta1")
+                        ),
+                    )
+                    for text, regions in _depth_rows(depth)
+                ],
             )
-    for name, groups in (evaluation["sensor_depth"] or {}).items():
+    for name, groups in (evaluation.sensor_depth or {}).items():
         for group, each in groups.items():
-            rows = [(text, each[key]) for key, text in SENSOR_ROWS.items() if key in each]
-            rows += list(each["others"].items())
-            count = each["pictures"]
-            yield f"**Measured depth**, `{name}`, {group}; pictures: {count}, no plate:\n"
-            figures = ("abs_rel", "delta1", "ordinal_accuracy")
-            yield _table(
-                ["", "AbsRel", "delta1", "order"],
-                [(text, *(f"{row[figure]:.3f}" for figure in figures)) for text, row in rows],
-            )
+            yield f"**Measured depth**, `{name}`, {group}; pictures: {each.pictures}, no plate:\n"
+            yield _table(["", "AbsRel", "delta1", "order"], _measured_rows(each))
 
 
-def _depth_rows(depth: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    rows = [
-        (text, depth[kind][name])
-        for (kind, name), text in DEPTH_ROWS.items()
-        if name in depth[kind]
-    ]
-    rows += [
-        (f"{name}, {'with plate' if column == 'plate' else 'picture alone'}", regions)
-        for name, columns in depth["others"].items()
-        for column, regions in columns.items()
-    ]
-    for text, regions in rows:
-        yield (
-            text,
-            *(
-                figure_text(regions[region], figure)
-                for region in ("whole", "inside_mask")
-                for figure in ("abs_rel", "delta1")
-            ),
-        )
+def _depth_rows(depth: DepthTable) -> Iterator[tuple[str, Regions]]:
+    columns, baselines = depth.columns, depth.baselines
+    yield "**this model**, picture alone", columns.picture
+    yield "**this model**, with plate", columns.plate
+    yield "**this model**, with plate and its disparity", columns.plate_and_disparity
+    yield "vertical gradient", baselines.vertical_gradient
+    yield "the plate's disparity, no object", baselines.plate_disparity
+    if baselines.teacher:
+        yield "the teacher, picture alone", baselines.teacher
+    for name, other in depth.others.items():
+        yield f"{name}, picture alone", other.picture
+        yield f"{name}, with plate", other.plate
+
+
+def _measured_rows(group: DepthGroup) -> Iterator[tuple[str, ...]]:
+    rows = {"**this model**": group.model, "vertical gradient": group.vertical_gradient}
+    if group.teacher:
+        rows["the teacher"] = group.teacher
+    for text, row in (rows | dict(group.others)).items():
+        yield text, f"{row.abs_rel:.3f}", f"{row.delta1:.3f}", f"{row.ordinal_accuracy:.3f}"
 
 
 def _latency(bench: Mapping[str, Any] | None) -> Iterator[str]:
@@ -338,9 +344,16 @@ def _latency(bench: Mapping[str, Any] | None) -> Iterator[str]:
         yield f"Not measured: {missing}.\n"
 
 
-def _table(heads: Sequence[str], rows: Any) -> str:
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def figures_text(results: Mapping[str, Any]) -> str:
+    """JSON with an innermost list or object on one line."""
+    text = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False)
+    inner = re.compile(r"[\[{]\n[^\[\]{}]*[\]}]")
+    return inner.sub(lambda found: re.sub(r"\n *", " ", found[0]), text) + "\n"
 
 
 def main() -> int:
@@ -354,12 +367,13 @@ def main() -> int:
     given = parser.parse_args()
     results = json.loads(FIGURES.read_text(encoding="utf-8"))
     if given.source:
-        results["evaluation"] = _distilled(json.loads(given.source.read_text(encoding="utf-8")))
+        results["evaluation"] = distil_evaluation(
+            json.loads(given.source.read_text(encoding="utf-8"))
+        )
     if given.bench:
         results["bench"] = distil_bench(json.loads(given.bench.read_text(encoding="utf-8")))
     if given.source or given.bench:
-        text = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False)
-        FIGURES.write_text(text + "\n", encoding="utf-8")
+        FIGURES.write_text(figures_text(results), encoding="utf-8")
     page = document(results)
     if given.check:
         return int(not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page)

@@ -1,169 +1,187 @@
-"""The goals, whether they were reached, and what the figures cannot say."""
+"""The goals of the project, whether they are met, and what the figures cannot say."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from maskdepth.evaluation.columns import Column
+from maskdepth.evaluation.composite_depth import DepthTable, NoDepthTable, Regions
+from maskdepth.evaluation.frames import FrameResult
+from maskdepth.evaluation.masks import MaskTable
+from maskdepth.evaluation.measured_depth import DepthGroup
+from maskdepth.evaluation.results import Evaluation
+from maskdepth.evaluation.robustness import PointColumns, Robustness
 
 PLACEMENTS = {"standing": "objects on the ground", "anywhere": "objects anywhere"}
-_THRESHOLDS = {
-    "difference": "threshold",
-    "difference_tuned_here": "tuned here",
-    "difference_registered": "registered",
-    "difference_registered_tuned_here": "registered, tuned here",
-}
 
 
-def must_hold(
-    evaluation: Mapping[str, Any], bench: Mapping[str, Any] | None
-) -> Iterator[tuple[str, str, str, str]]:
-    """Rows of the goals: name, goal, measured, whether it is met."""
-    masks, curves = evaluation["masks"], (evaluation["robustness"] or {}).get("curves")
-    for name, goal in {"clean": 0.990, "jpeg": 0.985, "hard": 0.965}.items():
-        found = masks[name]["cells"]["unseen_unseen"] if name in masks else None
-        yield _at_least(f"mask Dice, {name}", goal, found, "dice", _beside(masks.get(name)))
+class Goal(NamedTuple):
+    """A row of the table of goals."""
+
+    text: str
+    goal: str
+    measured: str = "not measured"
+    met: str = "-"
+
+
+def goals(evaluation: Evaluation, bench: Mapping[str, Any] | None) -> Iterator[Goal]:
+    """Every goal, in the order of the page."""
+    masks = evaluation.masks
+    for name, least in {"clean": 0.990, "jpeg": 0.985, "hard": 0.965}.items():
+        table = masks.get(name)
+        cell = table and table.cells.unseen_unseen
+        yield _at_least(f"mask Dice, {name}", least, cell, "dice", table)
     for text, name, value in (
         ("plate shifted 4 px", "plate_shift", 4),
         ("+1 stop", "exposure", 1),
         ("strong shadow (0.8)", "shadow", 0.8),
     ):
-        columns = _point(curves, name, value)
-        found = columns["model"] if columns else None
-        yield _at_least(f"mask Dice, {text}", 0.94, found, "dice", _beside(columns))
-    found = masks["clean"]["cells"]["unseen_unseen"] if "clean" in masks else None
-    yield _at_least("boundary F at 2 px, clean", 0.97, found, "boundary_f")
-    for name, frames in (evaluation["frames"] or {"none": None}).items():
-        yield _frames_goal(name, frames)
+        point = _find_point(evaluation, name, value)
+        yield _at_least(f"mask Dice, {text}", 0.94, point and point.model, "dice", point)
+    cell = masks["clean"].cells.unseen_unseen if "clean" in masks else None
+    yield _at_least("boundary F at 2 px, clean", 0.97, cell, "boundary_f")
+    yield from map(_frames_goal, *zip(*(evaluation.frames or {"": None}).items(), strict=True))
     yield _no_plate_goal(masks.get("hard"))
     for key, text in PLACEMENTS.items():
-        withheld = evaluation["withheld"]
-        depth = withheld["placements"][key] if withheld else None
-        for region, where in (("whole", "whole"), ("inside_mask", "in-mask")):
-            yield _withheld_goal(f"withheld world, {text}, {where}", depth, region)
-    for name, groups in (evaluation["sensor_depth"] or {"none": {}}).items():
-        yield _sensor_goal(f"measured depth, {name}, `room`", groups.get("room"))
+        depth = evaluation.withheld and getattr(evaluation.withheld.placements, key)
+        for where, of in (("whole", _whole), ("in-mask", _inside_mask)):
+            yield _withheld_goal(f"withheld world, {text}, {where}", depth, of)
+    for name, groups in (evaluation.sensor_depth or {"none": {}}).items():
+        yield _depth_goal(f"measured depth, {name}, `room`", groups.get("room"))
     yield from _latency_goals(bench)
-    weights = evaluation["model"]["weights"]
-    yield "weights", "< 1 M", f"{weights / 1e6:.2f} M", _met(weights < 1e6)
+    weights = evaluation.model.weights
+    yield Goal("weights", "< 1 M", f"{weights / 1e6:.2f} M", _met(weights < 1e6))
 
 
 def _at_least(
-    text: str, goal: float, found: Mapping[str, Any] | None, figure: str, beside: str = ""
-) -> tuple[str, str, str, str]:
-    if not found or not found["mean"]:
-        return text, f">= {goal:.3g}", "not measured", "-"
-    measured = f"{figure_text(found, figure)}{beside}"
-    return text, f">= {goal:.3g}", measured, _met(found["mean"][figure] >= goal)
+    text: str,
+    least: float,
+    column: Column | None,
+    figure: str,
+    table: MaskTable | PointColumns | None = None,
+) -> Goal:
+    goal = f">= {least:.3g}"
+    value = column.figure(figure) if column else None
+    if column is None or value is None:
+        return Goal(text, goal)
+    measured = "; ".join(filter(None, [figure_text(column, figure), _thresholds(table)]))
+    return Goal(text, goal, measured, _met(value >= least))
 
 
-def _beside(columns: Mapping[str, Any] | None) -> str:
-    """The strongest threshold of a row, which the network has to beat."""
-    rivals = {
-        _THRESHOLDS[name]: columns[name]["mean"]["dice"]
-        for name in _THRESHOLDS
-        if columns and name in columns and columns[name]["mean"]
-    }
-    if not rivals:
+def _thresholds(table: MaskTable | PointColumns | None) -> str:
+    """Dice of the thresholds, which the network has to beat."""
+    if table is None:
         return ""
-    return "; " + ", ".join(f"{name} {value:.3f}" for name, value in rivals.items())
+    columns = {
+        "threshold": table.difference,
+        "tuned here": getattr(table, "difference_tuned_here", None),
+        "registered": table.difference_registered,
+        "registered, tuned here": getattr(table, "difference_registered_tuned_here", None),
+    }
+    dice = {name: column.figure("dice") for name, column in columns.items() if column}
+    return ", ".join(f"{name} {value:.3f}" for name, value in dice.items() if value is not None)
 
 
-def _frames_goal(name: str, found: Mapping[str, Any] | None) -> tuple[str, str, str, str]:
-    text = f"real frames, {name}: pooled F1"
-    if found is None:
-        return "real frames: pooled F1", ">= 0.9", "not measured", "-"
-    rivals = ", ".join(
-        f"{text_} {found[key]['f1']:.3f}"
-        for key, text_ in (
-            ("difference", "threshold"), ("difference_registered", "registered"), ("mog2", "MOG2"),
-        )
-        if key in found
-    )  # fmt: skip
-    f1 = found["model"]["f1"]
-    return text, ">= 0.9", f"{f1:.3f}; {rivals}", _met(f1 >= 0.9)
+def _frames_goal(name: str, result: FrameResult | None) -> Goal:
+    if result is None:
+        return Goal("real frames: pooled F1", ">= 0.9")
+    measured = (
+        f"{result.model.f1:.3f}; threshold {result.difference.f1:.3f}, "
+        f"registered {result.difference_registered.f1:.3f}, MOG2 {result.mog2.f1:.3f}"
+    )
+    return Goal(f"real frames, {name}: pooled F1", ">= 0.9", measured, _met(result.model.f1 >= 0.9))
 
 
-def _no_plate_goal(table: Mapping[str, Any] | None) -> tuple[str, str, str, str]:
+def _no_plate_goal(table: MaskTable | None) -> Goal:
     text, goal = "mask Dice without a plate, hard", "well above a disc in the middle"
-    if not table or not table["no_plate"]["mean"] or not table["centred_disc"]["mean"]:
-        return text, goal, "not measured", "-"
-    mine, disc = table["no_plate"], table["centred_disc"]
+    mine, disc = (table.no_plate, table.centred_disc) if table else (None, None)
+    if not mine or not disc or not mine.mean or not disc.mean:
+        return Goal(text, goal)
     # Well above: the intervals do not touch.
-    low = (mine["interval"].get("dice") or [mine["mean"]["dice"]])[0]
-    high = (disc["interval"].get("dice") or [0, disc["mean"]["dice"]])[1]
+    low = (mine.span("dice") or [mine.mean["dice"]])[0]
+    high = (disc.span("dice") or [disc.mean["dice"]])[-1]
     measured = f"{figure_text(mine, 'dice')}; disc {figure_text(disc, 'dice')}, empty 0"
-    return text, goal, measured, _met(low > high)
+    return Goal(text, goal, measured, _met(low > high))
+
+
+def _whole(regions: Regions) -> Column:
+    return regions.whole
+
+
+def _inside_mask(regions: Regions) -> Column:
+    return regions.inside_mask
 
 
 def _withheld_goal(
-    text: str, depth: Mapping[str, Any] | None, region: str
-) -> tuple[str, str, str, str]:
+    text: str, depth: DepthTable | NoDepthTable | None, region: Callable[[Regions], Column]
+) -> Goal:
     goal = "AbsRel <= 0.12, delta1 >= 0.88"
-    mean = depth["columns"]["plate"][region]["mean"] if depth and depth["columns"] else None
-    if not mean:
-        return text, goal, "not measured", "-"
-    gradient = depth["baselines"]["vertical_gradient"][region]["mean"]
+    mean = region(depth.columns.plate).mean if isinstance(depth, DepthTable) else None
+    if not mean or not isinstance(depth, DepthTable):
+        return Goal(text, goal)
+    gradient = region(depth.baselines.vertical_gradient)
     measured = (
         f"{mean['abs_rel']:.3f}, {mean['delta1']:.3f}; "
-        f"gradient {gradient['abs_rel']:.3f}, {gradient['delta1']:.3f}"
+        f"gradient {mean_text(gradient, 'abs_rel')}, {mean_text(gradient, 'delta1')}"
     )
-    return text, goal, measured, _met(mean["abs_rel"] <= 0.12 and mean["delta1"] >= 0.88)
+    return Goal(text, goal, measured, _met(mean["abs_rel"] <= 0.12 and mean["delta1"] >= 0.88))
 
 
-def _sensor_goal(text: str, found: Mapping[str, Any] | None) -> tuple[str, str, str, str]:
+def _depth_goal(text: str, group: DepthGroup | None) -> Goal:
     goal = "AbsRel and order better than the vertical gradient"
-    if not found:
-        return text, goal, "not measured", "-"
-    mine, gradient = found["model"], found["vertical_gradient"]
-    better = mine["abs_rel"] < gradient["abs_rel"]
-    better &= mine["ordinal_accuracy"] > gradient["ordinal_accuracy"]
-    rows = {"": mine, "gradient ": gradient, "teacher ": found.get("teacher")}
+    if group is None:
+        return Goal(text, goal)
+    mine, gradient = group.model, group.vertical_gradient
+    better = mine.abs_rel < gradient.abs_rel
+    better &= (mine.ordinal_accuracy or 0) > (gradient.ordinal_accuracy or 0)
+    rows = {"": mine, "gradient ": gradient, "teacher ": group.teacher}
     measured = "; ".join(
-        f"{name}{row['abs_rel']:.3f}, {row['ordinal_accuracy']:.3f}"
-        for name, row in rows.items()
-        if row
+        f"{name}{row.abs_rel:.3f}, {row.ordinal_accuracy:.3f}" for name, row in rows.items() if row
     )
-    return text, goal, measured, _met(better)
+    return Goal(text, goal, measured, _met(better))
 
 
-def _latency_goals(bench: Mapping[str, Any] | None) -> Iterator[tuple[str, str, str, str]]:
+def _latency_goals(bench: Mapping[str, Any] | None) -> Iterator[Goal]:
     """Of the first model on ONNX Runtime, and of `seed` in eager torch, the networks alone."""
-    networks = (bench or {"networks": []})["networks"]
-    small = [each for each in networks if each["height"] == each["width"] == 224]
-    mine = [each for each in small if each["model"] == networks[0]["model"]]
-    mine = [each for each in mine if each["engine"] == "onnxruntime"]
-    single = [each for each in mine if each["precision"] == "fp32"]
-    int8 = [each for each in mine if each["precision"] == "int8"]
-    seed = [each for each in small if (each["model"], each["engine"]) == ("seed", "torch")]
-    rows = (
-        ("latency 224x224, median", "<= 8 ms", single, lambda: single[0]["median_ms"] <= 8),
-        (
-            "latency, int8", "faster", int8,
-            lambda: int8[0]["median_ms"] < single[0]["median_ms"],
-        ),
+    networks = bench["networks"] if bench else []
+
+    def median_ms(model: str, engine: str, precision: str | None = None) -> float | None:
+        for row in networks:
+            if (row["model"], row["engine"]) == (model, engine) and (
+                row["height"] == row["width"] == 224 and precision in (None, row["precision"])
+            ):
+                return float(row["median_ms"])
+        return None
+
+    mine = networks[0]["model"] if networks else ""
+    single = median_ms(mine, "onnxruntime", "fp32")
+    int8, seed = median_ms(mine, "onnxruntime", "int8"), median_ms("seed", "torch")
+    for text, goal, ms, is_met in (
+        ("latency 224x224, median", "<= 8 ms", single, lambda ms, _: ms <= 8),
+        ("latency, int8", "faster", int8, lambda ms, single: ms < single),
         (
             "latency of `seed` in the same run", ">= 40 times as long", seed,
-            lambda: seed[0]["median_ms"] >= 40 * single[0]["median_ms"],
+            lambda ms, single: ms >= 40 * single,
         ),
-    )  # fmt: skip
-    for text, goal, found, met in rows:
-        if not found or not single:
-            yield text, goal, "not measured", "-"
+    ):  # fmt: skip
+        if ms is None or single is None:
+            yield Goal(text, goal)
         else:
-            times = found[0]["median_ms"] / single[0]["median_ms"]
-            yield text, goal, f"{found[0]['median_ms']:.1f} ms ({times:.2g} times)", _met(met())
+            measured = f"{ms:.1f} ms ({ms / single:.2g} times)"
+            yield Goal(text, goal, measured, _met(is_met(ms, single)))
 
 
-def limits(evaluation: Mapping[str, Any], bench: Mapping[str, Any] | None) -> Iterator[str]:
+def limits(evaluation: Evaluation, bench: Mapping[str, Any] | None) -> Iterator[str]:
     """What a reader should consider before trusting the page."""
-    count = evaluation["benchmark"]["count"]
+    count = evaluation.benchmark.count
     if count < 500:
         yield (
             f"Each cell has {count} composites, while the benchmark asks for 500. Do not compare "
             "these figures with those of a full run."
         )
-    if not evaluation.get("trained_on_this_dataset", True):
-        learned = evaluation.get("held_out_but_learned")
+    if evaluation.trained_on_this_dataset is False:
+        learned = evaluation.held_out_but_learned
         yield (
             "The model was trained on another dataset; seen and unseen refer to this one. "
             + (
@@ -176,14 +194,14 @@ def limits(evaluation: Mapping[str, Any], bench: Mapping[str, Any] | None) -> It
     yield (
         "Composites are cutouts pasted on photos. The slices and curves hold the disturbances that "
         "we thought of; a camera has more. Real frames are of "
-        f"{len(evaluation['frames'] or ())} camera(s)."
+        f"{len(evaluation.frames or ())} camera(s)."
     )
-    for cell in [table["cells"]["unseen_unseen"] for table in evaluation["masks"].values()][:1]:
-        if cell["mean"]:
-            yield (
-                f"Unseen means {cell['cutouts']} cutouts and {cell['backgrounds']} backgrounds. "
-                "With so few, the intervals are rough and too narrow."
-            )
+    cell = next(iter(evaluation.masks.values())).cells.unseen_unseen
+    if cell.mean:
+        yield (
+            f"Unseen means {cell.cutouts} cutouts and {cell.backgrounds} backgrounds. "
+            "With so few, the intervals are rough and too narrow."
+        )
     yield (
         "On clean composites picture and plate agree to the last bit away from the object. That "
         "favours thresholds, so this slice says least about a camera."
@@ -198,7 +216,7 @@ def limits(evaluation: Mapping[str, Any], bench: Mapping[str, Any] | None) -> It
         "Objects in the rows 'anywhere' have a distance that was drawn at random. No network can "
         "know it, so inside the mask even a perfect network would not score perfectly."
     )
-    if evaluation["sensor_depth"]:
+    if evaluation.sensor_depth:
         yield (
             "Measured depth covers a handful of pictures, most of them of one room: it shows gross "
             "failures, and is no ranking."
@@ -207,30 +225,30 @@ def limits(evaluation: Mapping[str, Any], bench: Mapping[str, Any] | None) -> It
         yield "Latency was not measured for this page."
 
 
-def figure_text(found: Mapping[str, Any], name: str, spread: int = 1) -> str:
+def figure_text(column: Column, name: str) -> str:
     """A mean with its interval."""
-    span = interval_text(found, name) if spread else ""
-    return mean_text(found, name) + (f" [{span}]" if span not in ("", "-") else "")
+    span = interval_text(column, name)
+    return mean_text(column, name) + ("" if span == "-" else f" [{span}]")
 
 
-def mean_text(found: Mapping[str, Any], name: str) -> str:
+def mean_text(column: Column, name: str) -> str:
     """A mean, or a dash."""
-    return f"{found['mean'][name]:.3f}" if found["mean"] and name in found["mean"] else "-"
+    mean = column.figure(name)
+    return "-" if mean is None else f"{mean:.3f}"
 
 
-def interval_text(found: Mapping[str, Any], name: str) -> str:
+def interval_text(column: Column, name: str) -> str:
     """An interval, or a dash."""
-    interval = (found["interval"] or {}).get(name)
-    return f"{interval[0]:.3f}, {interval[1]:.3f}" if interval else "-"
+    span = column.span(name)
+    return f"{span[0]:.3f}, {span[1]:.3f}" if span else "-"
 
 
-def _point(curves: Mapping[str, Any] | None, name: str, value: float) -> Mapping[str, Any] | None:
-    for point in curves[name]["points"] if curves else ():
-        if point["value"] == value:
-            columns: Mapping[str, Any] = point["columns"]
-            return columns
-    return None
+def _find_point(evaluation: Evaluation, name: str, value: float) -> PointColumns | None:
+    if not isinstance(evaluation.robustness, Robustness):
+        return None
+    points = evaluation.robustness.curves[name].points
+    return next((each.columns for each in points if each.value == value), None)
 
 
-def _met(whether: bool) -> str:
-    return "yes" if whether else "**no**"
+def _met(met: bool) -> str:
+    return "yes" if met else "**no**"

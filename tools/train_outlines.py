@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from maskdepth import Predictor
 from maskdepth.datasets.build import Dataset, open_dataset
-from maskdepth.evaluation.tally import render_benchmark
+from maskdepth.evaluation.composites import render_benchmark
 from maskdepth.inference.matting.colour_samples import (
     SAMPLE_FEATURES,
     SAMPLE_RADII,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -28,6 +28,9 @@ from maskdepth.cli.options import (
     say,
 )
 from maskdepth.errors import UsageError
+
+if TYPE_CHECKING:
+    from maskdepth.evaluation import Evaluation
 
 _NO_FILES = "there are no depth files of what is judged"
 
@@ -55,14 +58,14 @@ evaluate_app = typer.Typer(
 )
 
 
-def show_scores(evaluation: dict[str, Any], report: Path) -> None:
+def show_scores(evaluation: Evaluation, report: Path) -> None:
     """The main figures on stderr, and where the rest is."""
-    from maskdepth.report import left_out_lines, score_table
+    from maskdepth.report import score_table
 
     say(score_table(evaluation))
-    for name, found in (evaluation["frames"] or {}).items():
-        for line in left_out_lines(found):
-            say(f"{name}: {line}")
+    for name, result in (evaluation.frames or {}).items():
+        for left_out in result.left_out:
+            say(f"{name}: {left_out}")
     say(f"report -> {report}")
 
 
@@ -112,7 +115,7 @@ def evaluate_composites(
 ) -> None:
     """Judge a model on the frozen benchmark and more, with baselines and error bars."""
     from maskdepth.datasets.build import open_dataset
-    from maskdepth.evaluation import Evidence
+    from maskdepth.evaluation import Extras, to_json
     from maskdepth.pipeline import judge_model
 
     report = report or model / "report.html"
@@ -122,7 +125,7 @@ def evaluate_composites(
         report=report,
         against=against or [],
         count=count,
-        evidence=Evidence(
+        extras=Extras(
             robustness=robustness,
             frames=frames or [],
             depth=depth or [],
@@ -133,7 +136,7 @@ def evaluate_composites(
     )
     show_scores(evaluation, report)
     if as_json:
-        print_json(evaluation)
+        print_json(to_json(evaluation))
 
 
 @evaluate_app.command("frames")
@@ -150,14 +153,13 @@ def evaluate_frames(
 
     Frames without ground truth, or with none that is judged, are left out and counted.
     """
-    from maskdepth.evaluation import judge_frames
+    from maskdepth import evaluation
     from maskdepth.inference.predictor import Predictor
-    from maskdepth.report import left_out_lines
 
-    found = judge_frames(Predictor.from_pretrained(model), frames, tune=tune)
-    for line in left_out_lines(found):
-        say(line)
-    print_json(found)
+    result = evaluation.evaluate_frames(Predictor.from_pretrained(model), frames, tune=tune)
+    for left_out in result.left_out:
+        say(str(left_out))
+    print_json(evaluation.to_json(result))
 
 
 @evaluate_app.command("depth")
@@ -169,10 +171,11 @@ def evaluate_depth(
     ],
 ) -> None:
     """Judge a model's disparity on real pictures with measured depth, without a plate."""
-    from maskdepth.evaluation import judge_sensor_depth
+    from maskdepth import evaluation
     from maskdepth.inference.predictor import Predictor
 
-    print_json(judge_sensor_depth(Predictor.from_pretrained(model), pictures))
+    result = evaluation.evaluate_depth(Predictor.from_pretrained(model), pictures)
+    print_json(evaluation.to_json(result))
 
 
 @evaluate_app.command("distance")
@@ -197,23 +200,22 @@ def evaluate_distance(
     seed: Seed = 0,
 ) -> None:
     """Judge distances in metres: objects in unseen drawn scenes, plates that points calibrate."""
-    from maskdepth.evaluation import judge_distance
+    from maskdepth import evaluation
     from maskdepth.inference.predictor import Predictor
     from maskdepth.synthesis.worlds import SCENES
 
     source = None
     if teacher is not None:
         source = open_network(teacher, TeacherOptions(kind, units, licence), _NO_FILES)
-    print_json(
-        judge_distance(
-            Predictor.from_pretrained(model),
-            count=count,
-            families=tuple(SCENES) if families is None else tuple(families.split(",")),
-            seed=seed,
-            teacher=source,
-            advance=notify_every(10, count, "scenes"),
-        )
+    result = evaluation.evaluate_distance(
+        Predictor.from_pretrained(model),
+        count=count,
+        families=tuple(SCENES) if families is None else tuple(families.split(",")),
+        seed=seed,
+        teacher=source,
+        advance=notify_every(10, count, "scenes"),
     )
+    print_json(evaluation.to_json(result))
 
 
 @evaluate_app.command("labels")
@@ -228,11 +230,14 @@ def evaluate_labels(
     device: Device = "auto",
 ) -> None:
     """Say which pasted objects a teacher misses, and where its labels differ from layers."""
+    from maskdepth import evaluation
     from maskdepth.datasets.build import open_dataset
-    from maskdepth.evaluation import judge_labels
 
     options = TeacherOptions(kind, units, licence, download, device)
     source = open_network(teacher, options, "composites have no depth files")
     opened = open_dataset(dataset)
     advance = notify_every(100, count, "composites")
-    print_json(judge_labels(source, opened.spec, opened.folder, count=count, advance=advance))
+    result = evaluation.evaluate_labels(
+        source, opened.spec, opened.folder, count=count, advance=advance
+    )
+    print_json(evaluation.to_json(result))

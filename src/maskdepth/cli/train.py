@@ -101,6 +101,7 @@ def fit(
 ) -> None:
     """Compose, train, export and evaluate in one: two folders in, a model folder out."""
     from maskdepth import pipeline
+    from maskdepth.evaluation import to_json
 
     settings = load_settings(preset, config, steps, epochs, minutes, seed)
     evaluation = pipeline.fit(
@@ -118,7 +119,7 @@ def fit(
     show_scores(evaluation, output / "report.html")
     say(f"model -> {output}")
     if as_json:
-        print_json(evaluation)
+        print_json(to_json(evaluation))
 
 
 def demo(

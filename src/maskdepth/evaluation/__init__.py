@@ -1,28 +1,34 @@
-"""Judging a model on the frozen benchmark, beside baselines, with intervals over assets.
+"""Evaluating models, beside baselines, with intervals over assets.
 
-result = evaluate(predictor, spec, folder, evidence=Evidence(robustness=150))   # plain values
-judge_frames(predictor, folder)   # real frames with hand-made masks
-judge_sensor_depth(predictor, folder)   # pictures with measured depth
-judge_distance(predictor)   # objects in drawn scenes, before a plate that four points calibrate
-judge_labels(teacher, spec, folder)   # a teacher's labels of composites, beside layers
-panels = select_panels(predictor, spec, folder, result)   # examples to look at
+evaluation = evaluate_composites(predictor, spec, folder, extras=Extras(robustness=150))
+evaluate_frames(predictor, folder)   # real frames with hand-made masks
+evaluate_depth(predictor, folder)   # pictures with measured depth
+evaluate_distance(predictor)   # objects in drawn scenes, before a plate that four points calibrate
+evaluate_labels(teacher, spec, folder)   # a teacher's labels of composites, beside layers
+panels = select_panels(predictor, spec, folder, evaluation)   # examples to look at
+to_json(evaluation)   # plain values
 """
 
 from __future__ import annotations
 
-from maskdepth.evaluation.benchmark import Evidence, evaluate
-from maskdepth.evaluation.distance import judge_distance
-from maskdepth.evaluation.labels import judge_labels
+from maskdepth.evaluation.benchmark import Extras, evaluate_composites
+from maskdepth.evaluation.distance import evaluate_distance
+from maskdepth.evaluation.frames import evaluate_frames
+from maskdepth.evaluation.labels import evaluate_labels
+from maskdepth.evaluation.measured_depth import evaluate_depth
 from maskdepth.evaluation.panels import Panel, select_panels
-from maskdepth.evaluation.real import judge_frames, judge_sensor_depth
+from maskdepth.evaluation.results import Evaluation, read_evaluation, to_json
 
 __all__ = [
-    "Evidence",
+    "Evaluation",
+    "Extras",
     "Panel",
-    "evaluate",
-    "judge_distance",
-    "judge_frames",
-    "judge_labels",
-    "judge_sensor_depth",
+    "evaluate_composites",
+    "evaluate_depth",
+    "evaluate_distance",
+    "evaluate_frames",
+    "evaluate_labels",
+    "read_evaluation",
     "select_panels",
+    "to_json",
 ]

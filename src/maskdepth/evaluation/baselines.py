@@ -1,4 +1,4 @@
-"""What a network is held against: masks and depth that need no network."""
+"""Baselines: masks and depth that need no network."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from maskdepth.evaluation.columns import Tuning
 from maskdepth.inference.plate.registration import PlateFeatures, register_plate
 from maskdepth.metrics import MASK_THRESHOLD
 from maskdepth.synthesis.renderer import Composite
@@ -45,23 +46,20 @@ class Baseline:
         smooth = cv2.medianBlur(levels(composite), self.median_px)
         return (smooth > self.threshold).astype(np.float32)
 
-    def describe(self) -> dict[str, Any]:
+    @property
+    def tuning(self) -> Tuning:
         """What it was tuned on, and to."""
-        return {
-            "on": "cutouts of val on backgrounds of val",
-            "threshold": self.threshold,
-            "median_px": self.median_px,
-            "val_dice": self.val_dice,
-        }
+        on = "cutouts of val on backgrounds of val"
+        return Tuning(on, self.threshold, self.median_px, self.val_dice)
 
 
 class ThresholdSearch:
-    """Dice of every threshold and median filter, over pictures that are taken one by one.
+    """Finds the threshold and median filter of best Dice, over pictures added one by one.
 
     Args:
         sides: of the median filters, px.
-        pooled: judge all pixels together, which is F1; otherwise the mean over pictures, each of
-            which has foreground.
+        pooled: count the pixels of all pictures together, which is F1. Otherwise Dice is the mean
+            over pictures, each of which has foreground.
     """
 
     def __init__(self, sides: Sequence[int] = MEDIAN_SIDES, *, pooled: bool = False) -> None:
@@ -87,7 +85,7 @@ class ThresholdSearch:
             self._weights[row] += sizes if self._pooled else 1
 
     def best(self) -> tuple[int, int, float]:
-        """Threshold, side of the median filter, and their Dice; of equals the smallest."""
+        """Threshold, side of the median filter, and their Dice; among equals the smallest."""
         table = self._scores / np.maximum(self._weights, 1)
         row, threshold = divmod(int(table.argmax()), table.shape[1])
         return threshold, self._sides[row], float(table.max())
@@ -126,12 +124,12 @@ def largest_difference(picture: Picture, plate: Picture) -> Picture:
 
 
 def vertical_gradient(height: int, width: int) -> NDArray[np.float32]:
-    """Far at the top, near at the bottom: what a camera that looks ahead nearly always sees."""
+    """Far at the top, near at the bottom, as in most pictures of a level camera."""
     return np.repeat(np.linspace(0, 1, height, dtype=np.float32)[:, None], width, axis=1)
 
 
 def registered(picture: Picture, plate: Picture) -> Picture:
-    """The plate as prediction gives it to a network: moved and lit as its picture is."""
+    """The plate as prediction gives it to the network: moved and lit like the picture."""
     return register_plate(picture, PlateFeatures.measure(plate)).move_picture(plate)
 
 
@@ -173,6 +171,6 @@ _MAPS: Final[dict[str, tuple[Levels, tuple[int, ...]]]] = {
     DISC: (_centred_disc, (1,)),
 }
 BASELINES: Final = tuple(_MAPS)
-"""Names: |picture - plate|, the same after registration, so that no network is credited for that,
-and a disc in the middle, the best guess without looking."""
+"""Names: |picture - plate|, the same after registration, so that no network gets the credit for
+registering, and a disc in the middle, the best guess without any pixel."""
 NEED_PLATE: Final = tuple(name for name in BASELINES if name != DISC)

@@ -1,11 +1,11 @@
-"""How far is it? Distances of objects in drawn scenes, by a plate that four points calibrate."""
+"""Distances of objects in drawn scenes, by a plate that four points calibrate."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
@@ -46,6 +46,44 @@ Distort = Callable[[Maps, np.random.Generator], Maps]
 
 
 @dataclass(frozen=True)
+class DistanceErrors:
+    """Relative errors of distance with one kind of plate; None where they are infinite.
+
+    Attributes:
+        refused: plates whose calibration failed; they do not count.
+        missed: objects without a distance; they count as infinitely wrong.
+        interval: 95 %, of the median, over scenes.
+        median_error_true_mask: of the pixels that are in the predicted and the exact mask.
+        median_error_plate_alone: of the plate's own depth in the exact mask.
+    """
+
+    judged: int
+    refused: int
+    missed: int
+    median_error: float | None
+    interval: tuple[float | None, float | None]
+    percentile_90: float | None
+    within_10_percent: float
+    median_error_true_mask: float | None
+    median_error_plate_alone: float | None
+    median_error_by_family: Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class DistanceResult:
+    """Distances of objects in drawn scenes, by kind of plate."""
+
+    scenes: int
+    families: Sequence[str]
+    seed: int
+    size: tuple[int, int]
+    points: int
+    point_error: float
+    noise: float | None
+    plates: Mapping[str, DistanceErrors]
+
+
+@dataclass(frozen=True)
 class _Case:
     family: str
     scene: Standing
@@ -62,7 +100,7 @@ class _Outcome:
     plate_alone: float
 
 
-def judge_distance(
+def evaluate_distance(
     predictor: Predictor,
     *,
     count: int = 48,
@@ -70,8 +108,8 @@ def judge_distance(
     seed: int = 0,
     teacher: Teacher | None = None,
     advance: Callable[[], None] = lambda: None,
-) -> dict[str, Any]:
-    """Relative error of the distance of objects that truly stand in scenes never trained on.
+) -> DistanceResult:
+    """Relative error of the distance of objects that stand in scenes never trained on.
 
     Each plate's disparity is the exact one, with noise of 5 % and an unknown scale and shift; three
     kinds of noise are judged apart. With a teacher it is the teacher's own. Four points, at four
@@ -82,16 +120,9 @@ def judge_distance(
     Args:
         count: scenes, over all families in turn.
         families: of drawn scenes.
-        seed: of everything drawn; the same seed gives the same scenes.
+        seed: the same seed gives the same scenes.
         teacher: labels the plates.
         advance: called after each scene.
-
-    Returns:
-        For each of ``plates``: ``median_error`` with a 95 % bootstrap interval over scenes, the
-        90th percentile (None where that many have no distance), the share ``within_10_percent``,
-        how many objects had no distance (``missed``; they count as infinitely wrong) or a refused
-        calibration (``refused``; they do not count), and the medians in what is in both masks, of
-        the plate's own depth in the exact mask (what seeing no object would say), and by family.
 
     Raises:
         UsageError: no scenes, an unknown family, or one twice.
@@ -101,7 +132,7 @@ def judge_distance(
         raise UsageError(
             f"at least one scene, of families, each once, among {', '.join(SCENES)}",
             f"{count} of {', '.join(families) or 'none'}",
-            "mend --count or --families",
+            "fix --count or --families",
         )
     plates = list(_DISTORTIONS) if teacher is None else [teacher.info.name]
     outcomes: dict[str, list[_Outcome | None]] = {name: [] for name in plates}
@@ -120,20 +151,20 @@ def judge_distance(
                 continue
             outcomes[name].append(_judge(predictor, case, profile))
         advance()
-    return {
-        "scenes": count,
-        "families": list(families),
-        "seed": seed,
-        "size": list(SIZE),
-        "points": _POINTS,
-        "point_error": POINT_ERROR,
-        "noise": NOISE if teacher is None else None,
-        "plates": {name: _summary(found) for name, found in outcomes.items()},
-    }
+    return DistanceResult(
+        scenes=count,
+        families=families,
+        seed=seed,
+        size=SIZE,
+        points=_POINTS,
+        point_error=POINT_ERROR,
+        noise=NOISE if teacher is None else None,
+        plates={name: _summarise(found) for name, found in outcomes.items()},
+    )
 
 
 def _cases(count: int, families: Sequence[str], seed: int) -> Iterator[_Case]:
-    """Objects at places where a good part of them is seen; each a pure function of its number."""
+    """Objects of which a good part is visible; each case is a pure function of its number."""
     for number in range(count):
         rng = np.random.default_rng([seed, number])
         family = families[number % len(families)]
@@ -165,9 +196,9 @@ def _sample_standing(family: str, rng: np.random.Generator) -> Standing:
 
 
 def _sample_points(depth_m: Maps, rng: np.random.Generator) -> list[KnownPoint]:
-    """Four places that somebody might measure: away from edges, near to far, not quite right."""
+    """Four points that somebody might measure: away from edges, near to far, slightly wrong."""
     around = np.ones((7, 7), np.uint8)
-    # Sky, which is infinite, is beyond all that anybody measures.
+    # The sky is infinitely far, and nobody measures that.
     near = np.minimum(depth_m, 2 * FARTHEST_M)
     farthest, nearest = cv2.dilate(near, around), cv2.erode(near, around)
     flat = (farthest <= FARTHEST_M) & (farthest < (1 + _FLAT) * nearest)
@@ -177,8 +208,8 @@ def _sample_points(depth_m: Maps, rng: np.random.Generator) -> list[KnownPoint]:
     inverse = 1 / depth_m[rows, columns]
     points = []
     for aim in np.linspace(inverse.min(), inverse.max(), _POINTS):
-        alike = np.argsort(np.abs(inverse - aim), kind="stable")[: max(1, len(rows) // 50)]
-        chosen = int(rng.choice(alike))
+        closest = np.argsort(np.abs(inverse - aim), kind="stable")[: max(1, len(rows) // 50)]
+        chosen = int(rng.choice(closest))
         wrong = 1 + float(rng.uniform(-POINT_ERROR, POINT_ERROR))
         row, column = int(rows[chosen]), int(columns[chosen])
         points.append(KnownPoint(column, row, float(depth_m[row, column]) * wrong))
@@ -202,36 +233,36 @@ def _judge(predictor: Predictor, case: _Case, profile: PlateProfile) -> _Outcome
 
 
 def _error(depth_m: Maps, true_m: float) -> float:
-    told = depth_m[~np.isnan(depth_m)]
-    return abs(float(np.median(told)) / true_m - 1) if told.size else math.inf
+    valid = depth_m[~np.isnan(depth_m)]
+    return abs(float(np.median(valid)) / true_m - 1) if valid.size else math.inf
 
 
-def _summary(outcomes: Sequence[_Outcome | None]) -> dict[str, Any]:
-    found = [each for each in outcomes if each is not None]
-    errors = np.array([each.predicted for each in found])
-    families = sorted({each.family for each in found})
+def _summarise(outcomes: Sequence[_Outcome | None]) -> DistanceErrors:
+    judged = [each for each in outcomes if each is not None]
+    errors = np.array([each.predicted for each in judged])
+    families = sorted({each.family for each in judged})
     rng = np.random.default_rng(0)
     medians = np.sort(
         [_median(errors[rng.integers(len(errors), size=len(errors))]) for _ in range(_RESAMPLES)]
-        if found
+        if judged
         else [math.inf]
     )
     low, high = (medians[round(q * (len(medians) - 1))] for q in (0.025, 0.975))
-    return {
-        "judged": len(found),
-        "refused": len(outcomes) - len(found),
-        "missed": int(np.isinf(errors).sum()),
-        "median_error": _plain(_median(errors)),
-        "interval": [_plain(low), _plain(high)],
-        "percentile_90": _plain(_quantile(errors, 0.9)),
-        "within_10_percent": float((errors <= 0.1).mean()) if found else 0.0,
-        "median_error_true_mask": _plain(_median([each.true_mask for each in found])),
-        "median_error_plate_alone": _plain(_median([each.plate_alone for each in found])),
-        "median_error_by_family": {
-            family: _plain(_median([each.predicted for each in found if each.family == family]))
+    return DistanceErrors(
+        judged=len(judged),
+        refused=len(outcomes) - len(judged),
+        missed=int(np.isinf(errors).sum()),
+        median_error=_rounded(_median(errors)),
+        interval=(_rounded(low), _rounded(high)),
+        percentile_90=_rounded(_quantile(errors, 0.9)),
+        within_10_percent=float((errors <= 0.1).mean()) if judged else 0.0,
+        median_error_true_mask=_rounded(_median([each.true_mask for each in judged])),
+        median_error_plate_alone=_rounded(_median([each.plate_alone for each in judged])),
+        median_error_by_family={
+            family: _rounded(_median([each.predicted for each in judged if each.family == family]))
             for family in families
         },
-    }
+    )
 
 
 def _median(values: Sequence[float] | NDArray[np.float64]) -> float:
@@ -243,7 +274,7 @@ def _quantile(values: Sequence[float] | NDArray[np.float64], share: float) -> fl
     return float(np.quantile(values, share, method="higher")) if len(values) else math.inf
 
 
-def _plain(value: float) -> float | None:
+def _rounded(value: float) -> float | None:
     return round(float(value), 4) if math.isfinite(value) else None
 
 

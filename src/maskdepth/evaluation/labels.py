@@ -1,18 +1,18 @@
-"""What a teacher that looks at each composite says of it, beside the layers.
+"""A teacher's labels of composites, beside layers.
 
-Two ways to label a composite are compared: the prior work's, a teacher's look at the picture, and
-the plate's label with a layer for each object. Nobody knows the true depth of a pasted object, so
-a teacher is first held against itself: its map of the composite, fitted by scale and shift to its
-map of the plate where no object is, should differ from that beneath an object more than elsewhere.
+Two ways to label a composite are compared: the prior work's, where a teacher gets the composite,
+and the plate's label with a layer for each object. Nobody knows the true depth of a pasted object,
+so a teacher's two maps are compared first. Its map of the composite is fitted by scale and shift to
+its map of the plate where no object is; the two should differ more at an object than elsewhere.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from maskdepth.depth import fit_scale_shift_robust
 from maskdepth.errors import UsageError
-from maskdepth.evaluation.tally import AssetGroups, Tally
+from maskdepth.evaluation.columns import AssetGroups, Column, ColumnBuilder
 from maskdepth.labelling.checks import judge_label
 from maskdepth.labelling.teachers import Teacher, checked_maps
 from maskdepth.metrics import MASK_THRESHOLD, ordinal_accuracy
@@ -30,7 +30,7 @@ from maskdepth.synthesis.spec import DatasetSpec
 
 _GROUP: Final = 8  # composites given to a teacher at once, with their plates
 _RING: Final = 0.02  # of the side: how far the boundary's ring reaches to both sides
-_LEAST_PIXELS: Final = 20  # of an object, and of what surrounds it
+_MIN_PIXELS: Final = 20  # of an object, and of what surrounds it
 _NOISE: Final = 0.9  # quantile of what differs where no object is
 _SIZES: Final = {"under_3_percent": 0.03, "3_to_10_percent": 0.1, "above_10_percent": 1.0}
 
@@ -39,8 +39,36 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
+class LabelComparison:
+    """A teacher's labels of composites beside its labels of plates, and beside layers.
+
+    Attributes:
+        layers_from: how many backgrounds have a label of each kind.
+        empty: composites without a visible object.
+        flagged: composites whose label, or whose plate's label, fails a check.
+        objects: ``missed``, where the median difference of composite and plate is no larger inside
+            the mask than outside; the same by the object's share of the picture;
+            ``within_noise``, where it is no larger than the 90th percentile outside; ``in_front``,
+            where the object came nearer than the plate beneath; ``inside`` and ``outside``, the
+            medians; ``control_missed`` and ``control_within_noise``, for the mirrored mask where
+            nothing was pasted.
+        layers: ``difference_`` (mean absolute difference of disparity, after a fit where no object
+            is) and ``ordinal_`` (accuracy) for ``inside``, ``ring`` and ``elsewhere``.
+    """
+
+    teacher: str
+    layers_from: Mapping[str, int]
+    composites: int
+    size: int
+    empty: int
+    flagged: int
+    objects: Column
+    layers: Column
+
+
+@dataclass(frozen=True)
 class _Regions:
-    """Of a mask: its core, a ring along its boundary, and the rest of the picture."""
+    """A mask's core, a ring along its boundary, and the rest of the picture."""
 
     inside: Mask
     ring: Mask
@@ -52,42 +80,31 @@ class _Regions:
         around = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
         grown = np.asarray(cv2.dilate(mask.astype(np.uint8), around), np.bool_)
         core = np.asarray(cv2.erode(mask.astype(np.uint8), around), np.bool_)
-        # Of a thing too thin to have a core, all of it is looked at.
-        return cls(core if core.sum() >= _LEAST_PIXELS else mask, grown & ~core, ~grown)
+        # An object too thin to have a core is judged as a whole.
+        return cls(core if core.sum() >= _MIN_PIXELS else mask, grown & ~core, ~grown)
 
     def named(self) -> dict[str, Mask]:
         return {"inside": self.inside, "ring": self.ring, "elsewhere": self.elsewhere}
 
 
-def judge_labels(
+def evaluate_labels(
     teacher: Teacher,
     spec: DatasetSpec,
     folder: Path,
     *,
     count: int = 500,
     advance: Callable[[int], None] = lambda _: None,
-) -> dict[str, Any]:
+) -> LabelComparison:
     """How a teacher's labels of composites compare with its labels of plates, and with layers.
 
     The composites are the first of the dataset's training, the same that ``label_composites``
-    would label. Those without an object to be seen, and those whose label of composite or plate
-    fails a check, are counted and left out.
+    would label. Those without a visible object, and those whose label of composite or plate fails
+    a check, are counted and left out.
 
     Args:
         spec, folder: the dataset; layers are compared where its backgrounds are labelled.
         count: composites.
         advance: called with the number of composites that are done with.
-
-    Returns:
-        Plain values: ``objects`` and ``layers`` as ``Tally.summary`` has them, with shares and
-        means over composites and 95 % intervals over assets. ``objects``: ``missed``, where the
-        median difference of composite and plate inside the mask is no larger than outside; the
-        same by the object's share of the picture; ``within_noise``, where it is no larger than
-        the 90th percentile outside; ``in_front``, where the object came nearer than the plate
-        beneath; ``inside`` and ``outside``, the medians; and ``control_missed`` and
-        ``control_within_noise``, for the mirrored mask where nothing was pasted. ``layers``:
-        ``difference_`` (mean size of the difference of disparity, after a fit where no object
-        is) and ``ordinal_`` (accuracy) for ``inside``, ``ring`` and ``elsewhere``.
 
     Raises:
         UsageError: a count below 1.
@@ -99,7 +116,8 @@ def judge_labels(
     catalogue = spec.catalogue(folder)
     recipes = sample_recipes(spec.rules, spec.pool(), spec.seed, 0, count)
     composites = (render(recipe, spec.rules.size, catalogue) for recipe in recipes)
-    objects, layers = Tally(), Tally()
+    groups = AssetGroups.of(spec)
+    objects, layers = ColumnBuilder(groups), ColumnBuilder(groups)
     empty = flagged = 0
     while group := list(itertools.islice(composites, _GROUP)):
         shown = [picture for each in group for picture in (each.image, each.plate)]
@@ -111,26 +129,29 @@ def judge_labels(
             group, labels[::2], labels[1::2], strict=True
         ):
             regions = _Regions.of(composite.alpha > MASK_THRESHOLD)
-            if min(regions.inside.sum(), regions.elsewhere.sum()) < _LEAST_PIXELS:
+            if min(regions.inside.sum(), regions.elsewhere.sum()) < _MIN_PIXELS:
                 empty += 1
             elif flags or plate_flags:
                 flagged += 1
             else:
-                objects.add(composite.recipe, _sight(label, beneath, composite, regions))
+                objects.add(
+                    composite.recipe, _compare_with_plate(label, beneath, composite, regions)
+                )
                 if composite.disparity is not None:
-                    layers.add(composite.recipe, _differences(label, composite.disparity, regions))
+                    layers.add(
+                        composite.recipe, _compare_with_layers(label, composite.disparity, regions)
+                    )
         advance(len(group))
-    groups = AssetGroups.of(spec)
-    return {
-        "teacher": f"{teacher.info.name} {teacher.info.version}",
-        "layers_from": spec.label_kinds,
-        "composites": count,
-        "size": spec.rules.size,
-        "empty": empty,
-        "flagged": flagged,
-        "objects": objects.summary(groups),
-        "layers": layers.summary(groups),
-    }
+    return LabelComparison(
+        teacher=f"{teacher.info.name} {teacher.info.version}",
+        layers_from=spec.label_kinds,
+        composites=count,
+        size=spec.rules.size,
+        empty=empty,
+        flagged=flagged,
+        objects=objects.column(),
+        layers=layers.column(),
+    )
 
 
 def _aligned(label: Floats, target: Floats, region: Mask) -> NDArray[np.float64]:
@@ -142,14 +163,14 @@ def _aligned(label: Floats, target: Floats, region: Mask) -> NDArray[np.float64]
     return scale * np.asarray(label, np.float64) + shift
 
 
-def _sight(
+def _compare_with_plate(
     label: Floats, beneath: Floats, composite: Composite, regions: _Regions
 ) -> dict[str, float]:
-    """What a teacher saw of the objects, by its own labels of composite and plate."""
+    """How a teacher's labels of composite and plate differ at the object and elsewhere."""
     nearer = _aligned(label, beneath, regions.elsewhere) - beneath
     change = np.abs(nearer)
-    outside = _known(change, regions.elsewhere)
-    inside = _known(change, regions.inside)
+    outside = _finite(change, regions.elsewhere)
+    inside = _finite(change, regions.inside)
     if not inside.size or not outside.size:
         return {}
     usual, noise = float(np.median(outside)), float(np.quantile(outside, _NOISE))
@@ -161,34 +182,34 @@ def _sight(
         "missed": missed,
         f"missed_{size}": missed,
         "within_noise": float(found <= noise),
-        "in_front": float(np.median(_known(nearer, regions.inside)) > 0),
+        "in_front": float(np.median(_finite(nearer, regions.inside)) > 0),
         "inside": found,
         "outside": usual,
     }
     mirrored = regions.inside[:, ::-1] & regions.elsewhere
-    control = _known(change, mirrored)
+    control = _finite(change, mirrored)
     if 2 * control.size > regions.inside.sum():
         figures["control_missed"] = float(np.median(control) <= usual)
         figures["control_within_noise"] = float(np.median(control) <= noise)
     return figures
 
 
-def _differences(label: Floats, layered: Floats, regions: _Regions) -> dict[str, float]:
+def _compare_with_layers(label: Floats, layered: Floats, regions: _Regions) -> dict[str, float]:
     """Where a teacher's label differs from the layers, and where it orders pixels otherwise."""
     aligned = _aligned(label, layered, regions.elsewhere)
     change = np.abs(aligned - layered)
-    known = np.isfinite(change)
+    valid = np.isfinite(change)
     figures = {}
     for name, region in regions.named().items():
-        told = _known(change, region)
-        if told.size:
-            figures[f"difference_{name}"] = float(told.mean())
-        order = ordinal_accuracy(label, layered, region & known)
+        changes = _finite(change, region)
+        if changes.size:
+            figures[f"difference_{name}"] = float(changes.mean())
+        order = ordinal_accuracy(label, layered, region & valid)
         if order is not None:
             figures[f"ordinal_{name}"] = order
-    order = ordinal_accuracy(label, layered, known)
+    order = ordinal_accuracy(label, layered, valid)
     return figures if order is None else figures | {"ordinal_whole": order}
 
 
-def _known(values: NDArray[np.float64], region: Mask) -> NDArray[np.float64]:
+def _finite(values: NDArray[np.float64], region: Mask) -> NDArray[np.float64]:
     return values[region & np.isfinite(values)]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.evaluation.tally import find_depth_pool, find_pool
+from maskdepth.evaluation.columns import Figures
+from maskdepth.evaluation.composite_depth import DepthTable
+from maskdepth.evaluation.composites import find_depth_pool, find_pool
+from maskdepth.evaluation.results import Evaluation
 from maskdepth.inference.model.card import NO_DEPTH
 from maskdepth.inference.predictor import Predictor
 from maskdepth.synthesis.catalogue import Catalogue
@@ -25,7 +27,7 @@ class Panel:
     """One composite of unseen assets with its targets and predictions, side S.
 
     Attributes:
-        group: what it was chosen by: ``"masks"`` or ``"depth"``.
+        group: ``"masks"`` or ``"depth"``: the figures that it was chosen by.
         rank: ``"worst"``, ``"median"`` or ``"best"``.
         slice: of the benchmark.
         index: of the recipe; with the dataset it renders the composite again.
@@ -40,7 +42,7 @@ class Panel:
     rank: str
     slice: str
     index: int
-    figures: dict[str, float]
+    figures: Figures
     picture: NDArray[np.uint8]
     plate: NDArray[np.uint8]
     target_alpha: NDArray[np.float32]
@@ -53,7 +55,7 @@ def select_panels(
     predictor: Predictor,
     spec: DatasetSpec,
     folder: Path,
-    evaluation: Mapping[str, Any],
+    evaluation: Evaluation,
     *,
     each: int = 2,
 ) -> list[Panel]:
@@ -63,24 +65,24 @@ def select_panels(
     with the plate. Predictions are made with the plate and without its disparity.
 
     Args:
-        predictor, spec, folder, evaluation: what `evaluate` was given, and what it returned.
+        predictor, spec, folder, evaluation: what `evaluate_composites` was given, and what
+            it returned.
         each: examples of each rank.
 
     Returns:
-        Worst first; nothing for what the evaluation could not judge.
+        Worst first; none of a table without figures.
     """
     panels = []
     catalogue = spec.catalogue(folder, max(rules.size for rules in BENCHMARK_V1.values()))
-    for name, table in evaluation["masks"].items():
-        origin = None if table["backgrounds_of"] == "all" else table["backgrounds_of"]
+    for name, table in evaluation.masks.items():
+        origin = None if table.backgrounds_of == "all" else table.backgrounds_of
         pool, _ = find_pool(spec, "test", "test", origin=origin)
         if pool is not None:
-            examples = _Examples("masks", name, "dice", table["dice_by_index"])
+            examples = _Examples("masks", name, "dice", table.dice_by_index)
             panels += _render_panels(examples, each, predictor, pool, catalogue)
     pool, _ = find_depth_pool(spec)
-    if pool is not None:
-        values = evaluation["depth"].get("abs_rel_by_index", {})
-        examples = _Examples("depth", "clean", "abs_rel", values)
+    if pool is not None and isinstance(evaluation.depth, DepthTable):
+        examples = _Examples("depth", "clean", "abs_rel", evaluation.depth.abs_rel_by_index)
         panels += _render_panels(examples, each, predictor, pool, catalogue)
     return panels
 
@@ -92,7 +94,7 @@ class _Examples:
     group: str
     slice: str
     figure: str
-    values: Mapping[str, float]
+    values: Figures
 
     def choose(self, each: int) -> Iterator[tuple[str, int]]:
         """(rank, index), worst first, no index twice."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, Final
@@ -16,18 +16,14 @@ from maskdepth.evaluation.baselines import (
     predict_nothing,
     tune_baselines,
 )
+from maskdepth.evaluation.columns import AssetGroups, Column, ColumnBuilder
+from maskdepth.evaluation.composites import find_pool, mask_origin, render_benchmark
 from maskdepth.evaluation.masks import (
-    Column,
-    describe_baselines,
-    mask_origin,
+    UNTUNED,
+    PredictAlpha,
+    baseline_column,
     with_plate,
     without_plate,
-)
-from maskdepth.evaluation.tally import (
-    AssetGroups,
-    Tally,
-    find_pool,
-    render_benchmark,
 )
 from maskdepth.inference.predictor import Predictor
 from maskdepth.metrics import mask_metrics
@@ -43,21 +39,99 @@ SLICE: Final = "clean"
 _GOLDEN: Final = 0.6180339887498949
 _SHADOW_SIGMA, _SHADOW_DOWN, _SHADOW_ASIDE = 4.0, 9.0, 9.0  # px, the middle of the hard slice's
 
-_MODEL, _HERE = "model", "_tuned_here"
-
 Change = Callable[[Recipe], Recipe]
 
 
 @dataclass(frozen=True)
+class PointColumns:
+    """One point of a curve: thresholds are tuned on clean composites, or on ones like these."""
+
+    model: Column
+    difference: Column
+    difference_tuned_here: Column
+    difference_registered: Column
+    difference_registered_tuned_here: Column
+    others: Mapping[str, Column]
+
+
+@dataclass(frozen=True)
+class NoPlateColumns:
+    """The model of clean pictures alone, beside guesses that use no pixel."""
+
+    model: Column
+    empty: Column
+    centred_disc: Column
+
+
+@dataclass(frozen=True)
+class Point:
+    """Composites that no curve has."""
+
+    columns: PointColumns
+
+
+@dataclass(frozen=True)
+class NoPlatePoint:
+    """Clean composites without their plates."""
+
+    columns: NoPlateColumns
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Composites that are changed by a value, in the curve's unit."""
+
+    value: int | float
+    columns: PointColumns
+
+
+@dataclass(frozen=True)
+class CurveResult:
+    """Masks against one disturbance; see `robustness.Curve` for the texts."""
+
+    title: str
+    unit: str
+    how: str
+    neutral: int | float | None
+    points: Sequence[CurvePoint]
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """Composites of the clean slice with one thing changed at a time.
+
+    Attributes:
+        count: composites a point.
+        wrong_plate: each picture with the plate of another background.
+    """
+
+    slice: str
+    count: int
+    backgrounds_of: str
+    clean: Point
+    curves: Mapping[str, CurveResult]
+    wrong_plate: Point
+    no_plate: NoPlatePoint
+
+
+@dataclass(frozen=True)
+class NoRobustness:
+    """Why no curve was made."""
+
+    curves: None
+    reason: str
+
+
+@dataclass(frozen=True)
 class Curve:
-    """One thing that is changed, and how far.
+    """One disturbance and its strengths.
 
     Attributes:
         title, unit: for people.
         how: what exactly is done at a value, in words.
-        values: at which it is judged, ascending.
+        values: the strengths that are judged, ascending.
         neutral: the value that changes nothing, if there is one.
-        change: a recipe of the clean slice, changed.
+        change: makes a recipe of the clean slice one of that strength.
     """
 
     title: str
@@ -157,7 +231,7 @@ PASSES: Final = (
 """How often composites are judged: clean, with wrong and no plates, and at every other point."""
 
 
-def judge_robustness(
+def evaluate_robustness(
     predictor: Predictor,
     spec: DatasetSpec,
     catalogue_of: Callable[[int], Catalogue],
@@ -165,78 +239,65 @@ def judge_robustness(
     *,
     others: Mapping[str, Predictor] | None = None,
     advance: Callable[[int], None] = lambda _: None,
-) -> dict[str, Any]:
+) -> Robustness | NoRobustness:
     """Masks against one disturbance after the other, on unseen cutouts and backgrounds.
 
-    Every point has the same composites, those that the clean slice begins with.
+    Every point has the same composites, the first of the clean slice.
 
     Args:
         catalogue_of: the dataset's pictures, for composites of a side in px.
         count: composites a point.
         others: more models by name.
         advance: called with the number of composites that are done with; `PASSES` times the count.
-
-    Returns:
-        Plain values. ``clean``, every one of ``points`` of every one of ``curves``, and
-        ``wrong_plate`` (the plate of another background) have ``columns``: ``model``, ``others``,
-        and of each baseline with a plate the column tuned on clean composites of val
-        (``difference``) and the one tuned on composites of val changed alike
-        (``difference_tuned_here``). ``no_plate`` has the model without a plate on the clean
-        pictures, the ``empty`` mask and a ``centred_disc``. ``{"curves": None, "reason": ...}``
-        where there are no unseen assets.
     """
     origin = mask_origin(spec)
     test, reason = find_pool(spec, "test", "test", origin=origin)
     if test is None:
         advance(PASSES * count)
-        return {"curves": None, "reason": reason}
+        return NoRobustness(None, reason)
     val, reason = find_pool(spec, "val", "val", origin=origin)
-    untuned = reason or "no composite of val has a mask"
-    models = {_MODEL: with_plate(predictor)}
-    models |= {f"other {key}": with_plate(other) for key, other in (others or {}).items()}
     catalogue = catalogue_of(SIZES[0])
-    bench = _Bench(spec, catalogue, count, test, val, untuned, models, advance)
+    bench = _Bench(
+        spec, catalogue, count, test, val, reason or UNTUNED, predictor, others or {}, advance
+    )
     clean = bench.judge_point(bench.render)
     curves = {}
     for name, curve in CURVES.items():
-        points = []
-        for value in curve.values:
-            columns = clean
-            if value != curve.neutral:
-                columns = bench.judge_point(partial(bench.render, change=_at(curve, value)))
-            points.append({"value": value, "columns": columns})
-        curves[name] = {
-            "title": curve.title,
-            "unit": curve.unit,
-            "how": curve.how,
-            "neutral": curve.neutral,
-            "points": points,
-        }
-    points = [{"value": SIZES[0], "columns": clean}]
+        points = [
+            CurvePoint(
+                value,
+                clean
+                if value == curve.neutral
+                else bench.judge_point(partial(bench.render, change=_at(curve, value))),
+            )
+            for value in curve.values
+        ]
+        curves[name] = CurveResult(curve.title, curve.unit, curve.how, curve.neutral, points)
+    points = [CurvePoint(SIZES[0], clean)]
     for size in SIZES[1:]:
         render_larger = partial(bench.render, size=size, catalogue=catalogue_of(size))
-        points.append({"value": size, "columns": bench.judge_point(render_larger)})
-    curves["picture_size"] = {
-        "title": "Picture size",
-        "unit": "px",
-        "how": "the composites are rendered larger; assets with fewer pixels are enlarged",
-        "neutral": SIZES[0],
-        "points": points,
-    }
-    return {
-        "slice": SLICE,
-        "count": count,
-        "backgrounds_of": origin or "all",
-        "clean": {"columns": clean},
-        "curves": curves,
-        "wrong_plate": {"columns": bench.judge_point(bench.render_wrong_plates)},
-        "no_plate": {"columns": bench.judge_without_plate(predictor)},
-    }
+        points.append(CurvePoint(size, bench.judge_point(render_larger)))
+    curves["picture_size"] = CurveResult(
+        title="Picture size",
+        unit="px",
+        how="the composites are rendered larger; assets with fewer pixels are enlarged",
+        neutral=SIZES[0],
+        points=points,
+    )
+    return Robustness(
+        slice=SLICE,
+        count=count,
+        backgrounds_of=origin or "all",
+        clean=Point(clean),
+        curves=curves,
+        wrong_plate=Point(bench.judge_point(bench.render_wrong_plates)),
+        no_plate=NoPlatePoint(bench.judge_without_plate()),
+    )
 
 
 @dataclass(frozen=True)
 class _Bench:
-    """What all points share: the assets, and whom they are shown to."""
+    """What all points share: the assets and the models."""
 
     spec: DatasetSpec
     catalogue: Catalogue
@@ -244,7 +305,8 @@ class _Bench:
     test: Pool
     val: Pool | None
     untuned: str
-    models: Mapping[str, Column]
+    predictor: Predictor
+    others: Mapping[str, Predictor]
     advance: Callable[[int], None]
 
     @cached_property
@@ -272,54 +334,61 @@ class _Bench:
         """Clean pictures, each with the clean plate of the next background that is no near-copy."""
         size = BENCHMARK_V1[SLICE].size
         ids = [asset.id for asset in pool.backgrounds]
+        groups = self.groups.backgrounds
         for composite in self.render(pool):
-            recipe = composite.recipe
-            place = ids.index(recipe.background)
-            for other in ids[place + 1 :] + ids[:place]:
-                if self.groups.backgrounds[other] != self.groups.backgrounds[recipe.background]:
-                    bare = replace(recipe, background=other, objects=())
-                    plate = render(bare, size, self.catalogue).plate
-                    yield replace(composite, plate=plate)
+            own = composite.recipe.background
+            index = ids.index(own)
+            for other in ids[index + 1 :] + ids[:index]:
+                if groups[other] != groups[own]:
+                    bare = replace(composite.recipe, background=other, objects=())
+                    yield replace(composite, plate=render(bare, size, self.catalogue).plate)
                     break
 
-    def judge_point(self, make: Callable[[Pool], Iterable[Composite]]) -> dict[str, Any]:
+    def judge_point(self, make: Callable[[Pool], Iterable[Composite]]) -> PointColumns:
         """The models, and the baselines tuned on clean composites and on ones like these."""
         here = {} if self.val is None else tune_baselines(make(self.val), NEED_PLATE)
-        columns = dict(self.models)
-        for name in NEED_PLATE:
-            if name in self.tuned:
-                columns[name] = self.tuned[name].predict
-            if name in here:
-                columns[f"{name}{_HERE}"] = here[name].predict
-        found = self._judge(columns, make(self.test))
-        self.advance(self.count)
-        result = {_MODEL: found[_MODEL]}
-        for name in NEED_PLATE:
-            result |= describe_baselines((name,), self.tuned, self.untuned, found)
-            alone = {name: found.get(f"{name}{_HERE}", {})}
-            result[f"{name}{_HERE}"] = describe_baselines((name,), here, self.untuned, alone)[name]
-        rivals = [key for key in self.models if key != _MODEL]
-        return result | {"others": {key.removeprefix("other "): found[key] for key in rivals}}
+        methods = {"model": with_plate(self.predictor)}
+        methods |= {f"other {name}": with_plate(other) for name, other in self.others.items()}
+        methods |= {name: self.tuned[name].predict for name in NEED_PLATE if name in self.tuned}
+        methods |= {f"here {name}": baseline.predict for name, baseline in here.items()}
+        columns = self._judge(methods, make(self.test))
+        columns_here = {name: columns[f"here {name}"] for name in here}
 
-    def judge_without_plate(self, predictor: Predictor) -> dict[str, Any]:
-        """The model of the clean picture alone, beside guesses that do not look at all."""
-        columns = {_MODEL: without_plate(predictor), "empty": predict_nothing}
+        def once(name: str) -> Column:
+            return baseline_column(name, self.tuned, self.untuned, columns)
+
+        def tuned_here(name: str) -> Column:
+            return baseline_column(name, here, self.untuned, columns_here)
+
+        return PointColumns(
+            model=columns["model"],
+            difference=once("difference"),
+            difference_tuned_here=tuned_here("difference"),
+            difference_registered=once("difference_registered"),
+            difference_registered_tuned_here=tuned_here("difference_registered"),
+            others={name: columns[f"other {name}"] for name in self.others},
+        )
+
+    def judge_without_plate(self) -> NoPlateColumns:
+        """The model of the clean picture alone, beside guesses that use no pixel."""
+        methods = {"model": without_plate(self.predictor), "empty": predict_nothing}
         if DISC in self.tuned:
-            columns[DISC] = self.tuned[DISC].predict
-        found = self._judge(columns, self.render(self.test))
-        self.advance(self.count)
-        return found | describe_baselines((DISC,), self.tuned, self.untuned, found)
+            methods[DISC] = self.tuned[DISC].predict
+        columns = self._judge(methods, self.render(self.test))
+        disc = baseline_column(DISC, self.tuned, self.untuned, columns)
+        return NoPlateColumns(columns["model"], columns["empty"], disc)
 
     def _judge(
-        self, columns: Mapping[str, Column], composites: Iterable[Composite]
-    ) -> dict[str, dict[str, Any]]:
-        """Dice, IoU and boundary F by column."""
-        tallies = {name: Tally() for name in columns}
+        self, methods: Mapping[str, PredictAlpha], composites: Iterable[Composite]
+    ) -> dict[str, Column]:
+        """Dice, IoU and boundary F of every method."""
+        builders = {name: ColumnBuilder(self.groups) for name in methods}
         for composite in composites:
-            for name, predict in columns.items():
+            for name, predict in methods.items():
                 figures = mask_metrics(predict(composite), composite.alpha)
-                tallies[name].add(composite.recipe, figures)
-        return {name: tally.summary(self.groups) for name, tally in tallies.items()}
+                builders[name].add(composite.recipe, figures)
+        self.advance(self.count)
+        return {name: builder.column() for name, builder in builders.items()}
 
 
 def _at(curve: Curve, value: float) -> Change:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from maskdepth.errors import AssetError
-from maskdepth.evaluation.depths import judge_depth
+from maskdepth.evaluation.composite_depth import DepthTable, NoDepthTable, evaluate_composite_depth
 from maskdepth.inference.predictor import Predictor
 from maskdepth.labelling.teachers import Teacher
 from maskdepth.synthesis.assets import scan_backgrounds
@@ -18,11 +19,27 @@ PLACEMENTS: Final = {
     "standing": BENCHMARK_V1["clean"].with_(name="standing", ground=GroundRules(share=1.0)),
     "anywhere": BENCHMARK_V1["clean"],
 }
-"""Objects on the ground, whose distance can be seen; and those of the clean slice, whose distance
-is drawn, and cannot."""
+"""Rules of the two placements: on the ground, where the distance can be seen, and as in the clean
+slice, where the distance is drawn by lot."""
 
 
-def judge_withheld(
+@dataclass(frozen=True)
+class Placements:
+    """Objects on the ground, whose distance can be seen, and objects anywhere."""
+
+    standing: DepthTable | NoDepthTable
+    anywhere: DepthTable | NoDepthTable
+
+
+@dataclass(frozen=True)
+class Withheld:
+    """Depth in drawn scenes of a family that was not trained on."""
+
+    scenes: int
+    placements: Placements
+
+
+def evaluate_withheld(
     predictor: Predictor,
     spec: DatasetSpec,
     folder: Path,
@@ -32,7 +49,7 @@ def judge_withheld(
     others: Mapping[str, Predictor] | None = None,
     teacher: Teacher | None = None,
     advance: Callable[[int], None] = lambda _: None,
-) -> dict[str, Any]:
+) -> Withheld:
     """Depth of composites of unseen cutouts on scenes of a withheld family.
 
     Args:
@@ -40,11 +57,8 @@ def judge_withheld(
         scenes: pictures with ``<stem>_disparity.png`` beside them, as `maskdepth worlds` writes
             them.
         count: composites of each of `PLACEMENTS`.
-        others, teacher: see `judge_depth`.
+        others, teacher: see `evaluate_composite_depth`.
         advance: called with the number of composites that are done with.
-
-    Returns:
-        The number of ``scenes`` and, for each of ``placements``, what `judge_depth` returns.
 
     Raises:
         AssetError: there are no labelled scenes, or the dataset holds some of them.
@@ -55,22 +69,25 @@ def judge_withheld(
         raise AssetError(
             f"scenes with exact disparity in {scenes}",
             "no label beside any",
-            "draw them with `maskdepth worlds --families shop`",
+            "draw scenes with `maskdepth worlds --families shop`",
+            f"No picture in {scenes} has exact disparity beside it.",
         )
-    known = {asset.sha256 for asset in spec.backgrounds}
-    shared = [asset.id for asset in labelled if asset.sha256 in known]
+    in_dataset = {asset.sha256 for asset in spec.backgrounds}
+    shared = [asset.id for asset in labelled if asset.sha256 in in_dataset]
     if shared:
         raise AssetError(
             f"scenes in {scenes} that the dataset does not hold",
-            f"{len(shared)} that it does, such as {shared[0]}",
-            "take a family of scenes that was withheld",
+            f"{len(shared)} that it holds, such as {shared[0]}",
+            "take a family of scenes that was not trained on",
+            f"The dataset holds {len(shared)} of the scenes in {scenes}, such as {shared[0]}.",
         )
     unseen = tuple(asset.model_copy(update={"split": "test"}) for asset in labelled)
     apart = spec.model_copy(update={"backgrounds": unseen})
-    placements = {}
-    for name, rules in PLACEMENTS.items():
-        catalogue = apart.catalogue(folder, rules.size)
-        placements[name] = judge_depth(
-            predictor, apart, catalogue, rules, count, advance, others=others, teacher=teacher
+    tables = {
+        name: evaluate_composite_depth(
+            predictor, apart, apart.catalogue(folder, rules.size), rules, count, advance,
+            others=others, teacher=teacher,
         )
-    return {"scenes": len(labelled), "placements": placements}
+        for name, rules in PLACEMENTS.items()
+    }  # fmt: skip
+    return Withheld(len(labelled), Placements(**tables))

@@ -10,12 +10,12 @@ import numpy as np
 
 from maskdepth.datasets.build import Dataset, compose_dataset, open_dataset
 from maskdepth.errors import UsageError
+from maskdepth.evaluation import Evaluation
 from maskdepth.images import save_png
 from maskdepth.inference.model.folder import STATE_FILE
 from maskdepth.inference.predictor import Predictor
 from maskdepth.pipeline.judging import Notify, check_report, judge_model
 from maskdepth.pipeline.training import RunOptions, check_run, train_model
-from maskdepth.records import Json
 from maskdepth.synthesis.recipes import sample_recipe
 from maskdepth.synthesis.renderer import render
 from maskdepth.synthesis.rules import BENCHMARK_SEED, BENCHMARK_V1, RecipeRules, plan_rules
@@ -63,7 +63,7 @@ def fit(
     *,
     count: int = 500,
     notify: Notify = lambda _: None,
-) -> Json | None:
+) -> Evaluation | None:
     """Compose, train, export and evaluate: two folders of assets in, a model folder out.
 
     Args:
@@ -121,7 +121,7 @@ def demo(
     *,
     quiet: bool = False,
     notify: Notify = lambda _: None,
-) -> Json | None:
+) -> Evaluation | None:
     """Draw a sample pack, fit on it, and predict on pairs whose assets the network never saw.
 
     Leaves ``pack/``, ``model/`` (with ``report.html``), ``pair/`` (a held-out picture and its

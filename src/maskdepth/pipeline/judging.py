@@ -10,7 +10,13 @@ from pathlib import Path
 
 from maskdepth.datasets.build import Dataset
 from maskdepth.errors import StorageError, UsageError
-from maskdepth.evaluation import Evidence, evaluate, select_panels
+from maskdepth.evaluation import (
+    Evaluation,
+    Extras,
+    evaluate_composites,
+    select_panels,
+    to_json,
+)
 from maskdepth.evaluation.benchmark import FORMAT as EVALUATION_FORMAT
 from maskdepth.files import make_folder, write_text
 from maskdepth.inference.model.card import ModelCard
@@ -30,16 +36,16 @@ def judge_model(
     report: Path,
     against: Sequence[Path] = (),
     count: int = 500,
-    evidence: Evidence | None = None,
+    extras: Extras | None = None,
     notify: Notify = lambda _: None,
-) -> Json:
+) -> Evaluation:
     """Evaluate a model folder; write the report, its JSON, and the figures into the card.
 
     Args:
         report: the HTML file; the JSON lies beside it under the same stem.
         against: other model folders for the same table.
         count: composites a slice.
-        evidence: what to judge on beside the slices.
+        extras: what to evaluate beside the slices.
 
     Raises:
         UsageError: the report's name ends in .json.
@@ -66,19 +72,20 @@ def judge_model(
         )
     others = {_short_name(path, against): Predictor.from_pretrained(path) for path in against}
     notify(f"judging on {count} composites a slice")
-    evaluation = evaluate(
+    evaluation = evaluate_composites(
         predictor,
         dataset.spec,
         dataset.folder,
         count=count,
         others=others,
-        evidence=evidence,
+        extras=extras,
         progress=_notify_quarters(notify),
     )
-    evaluation["trained_on_this_dataset"] = same_dataset
-    evaluation["held_out_but_learned"] = learned
+    evaluation = replace(
+        evaluation, trained_on_this_dataset=same_dataset, held_out_but_learned=learned
+    )
     panels = select_panels(predictor, dataset.spec, dataset.folder, evaluation)
-    text = json.dumps(evaluation, indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(to_json(evaluation), indent=1, ensure_ascii=False, allow_nan=False)
     write_text(report.with_suffix(".json"), text + "\n")
     write_report(report, evaluation, panels, log)
     if same_dataset:
@@ -143,14 +150,14 @@ def _short_name(model: Path, models: Sequence[Path]) -> str:
     return own if names.count(own) == 1 else str(model)
 
 
-def _main_figures(evaluation: Json) -> Json:
+def _main_figures(evaluation: Evaluation) -> Json:
     """The figures for the model card: unseen cutouts on unseen backgrounds."""
     figures = {
         name: {
-            "pictures": table["cells"]["unseen_unseen"]["pictures"],
-            "mean": table["cells"]["unseen_unseen"]["mean"],
-            "tuned_threshold": table["difference"]["mean"],
+            "pictures": table.cells.unseen_unseen.pictures,
+            "mean": table.cells.unseen_unseen.mean,
+            "tuned_threshold": table.difference.mean,
         }
-        for name, table in evaluation["masks"].items()
+        for name, table in evaluation.masks.items()
     }
-    return {"benchmark": evaluation["benchmark"], **figures}
+    return {"benchmark": to_json(evaluation.benchmark), **figures}

@@ -6,52 +6,24 @@ import base64
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any, Final, Protocol
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.depth import colourise
+from maskdepth.evaluation.panels import Panel
 from maskdepth.images import encode_jpeg, grey_picture
+from maskdepth.records import Json
 from maskdepth.report.charts import Series, line_chart
 
-_MOST_POINTS: Final = 240
+_MAX_POINTS: Final = 240
 _JPEG_QUALITY: Final = 85
 
 Point = tuple[float, float]
 
 
-class PanelView(Protocol):
-    """What the report shows of one composite; all maps have side S.
-
-    `maskdepth.evaluation.Panel` is one; see there for shapes and ranges.
-    """
-
-    @property
-    def group(self) -> str: ...
-    @property
-    def rank(self) -> str: ...
-    @property
-    def slice(self) -> str: ...
-    @property
-    def index(self) -> int: ...
-    @property
-    def figures(self) -> Mapping[str, float]: ...
-    @property
-    def picture(self) -> NDArray[np.uint8]: ...
-    @property
-    def plate(self) -> NDArray[np.uint8]: ...
-    @property
-    def target_alpha(self) -> NDArray[np.float32]: ...
-    @property
-    def pred_alpha(self) -> NDArray[np.float32]: ...
-    @property
-    def target_disparity(self) -> NDArray[np.float32] | None: ...
-    @property
-    def pred_disparity(self) -> NDArray[np.float32] | None: ...
-
-
-def panel_figure(panel: PanelView, names: Mapping[str, str]) -> str:
+def panel_figure(panel: Panel, names: Mapping[str, str]) -> str:
     """One composite as a row of six pictures with a caption.
 
     Args:
@@ -94,7 +66,7 @@ def whisker(mean: float, interval: Sequence[float] | None, low: float, high: flo
     )
 
 
-def curves(title: str, log: Sequence[Mapping[str, Any]], keys: Mapping[str, str]) -> str:
+def curves(title: str, log: Sequence[Json], keys: Mapping[str, str]) -> str:
     """A line chart of some columns of the training log over its steps.
 
     Args:
@@ -121,14 +93,14 @@ def curves(title: str, log: Sequence[Mapping[str, Any]], keys: Mapping[str, str]
     y_ticks = [(level, f"{10**level if logarithmic else level:.3g}") for level in levels]
     x_ticks = [(step, f"{step:.0f}") for step in (first, (first + last) / 2, last)]
     x_ticks[0] = (first, f"step {first:.0f}")
-    series, told = [], ""
+    series, keys_html = [], ""
     for style, (key, points) in zip(("first", "second"), lines.items(), strict=False):
         series.append(Series(style, [(step, scale(value)) for step, value in points]))
-        told += f'<i class="{style}"></i>{escape(keys[key])}: {points[-1][1]:.4g} at the end'
-    return line_chart(title, series, x_ticks, y_ticks, f'<div class="key soft">{told}</div>')
+        keys_html += f'<i class="{style}"></i>{escape(keys[key])}: {points[-1][1]:.4g} at the end'
+    return line_chart(title, series, x_ticks, y_ticks, f'<div class="key soft">{keys_html}</div>')
 
 
-def _points(log: Sequence[Mapping[str, Any]], key: str) -> list[Point]:
+def _points(log: Sequence[Json], key: str) -> list[Point]:
     rows = ((row.get("step"), row.get(key)) for row in log)
     return sorted(
         (float(step), float(value))
@@ -139,9 +111,9 @@ def _points(log: Sequence[Mapping[str, Any]], key: str) -> list[Point]:
 
 def _thin(points: list[Point]) -> list[Point]:
     """At most a few hundred points, each the mean of its neighbours."""
-    if len(points) <= _MOST_POINTS:
+    if len(points) <= _MAX_POINTS:
         return points
-    chunks = np.array_split(np.array(points), _MOST_POINTS)
+    chunks = np.array_split(np.array(points), _MAX_POINTS)
     return [(float(chunk[:, 0].mean()), float(chunk[:, 1].mean())) for chunk in chunks]
 
 

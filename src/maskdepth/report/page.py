@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
+from maskdepth.evaluation.composite_depth import DepthTable, NoDepthTable
+from maskdepth.evaluation.panels import Panel
+from maskdepth.evaluation.results import Evaluation
 from maskdepth.files import write_text
-from maskdepth.report.evidence import evidence_sections
-from maskdepth.report.figures import PanelView, curves, panel_figure
+from maskdepth.records import Json
+from maskdepth.report.extras import extra_sections
+from maskdepth.report.figures import curves, panel_figure
 from maskdepth.report.tables import (
     NAMES,
     depth_dice_table,
@@ -22,19 +25,18 @@ from maskdepth.report.tables import (
 
 # Nothing is fetched from anywhere, even if a text of the evaluation were to slip through.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-_HELD_OUT = "unseen_unseen"
 
 
 def write_report(
     path: Path,
-    evaluation: Mapping[str, Any],
-    panels: Sequence[PanelView],
-    log: Sequence[Mapping[str, Any]] | None = None,
+    evaluation: Evaluation,
+    panels: Sequence[Panel],
+    log: Sequence[Json] | None = None,
 ) -> None:
     """Write an evaluation as one self-contained HTML file, atomically.
 
     Args:
-        evaluation: what `maskdepth.evaluation.evaluate` returned, or its JSON read again.
+        evaluation: as `maskdepth.evaluation.evaluate_composites` returns it.
         panels: examples, as `maskdepth.evaluation.select_panels` returns them.
         log: rows of the training log (``step``, ``total``, ``val_loss``, ``val_dice``), if any.
 
@@ -47,9 +49,9 @@ def write_report(
         _cards(evaluation),
         _masks(evaluation),
         *_panels(panels, "masks", "Examples: masks"),
-        _depth(evaluation["depth"]),
+        _depth(evaluation.depth),
         *_panels(panels, "depth", "Examples: depth"),
-        *evidence_sections(evaluation),
+        *extra_sections(evaluation),
         *_training(log or ()),
         _limits(evaluation),
         _footer(evaluation),
@@ -60,15 +62,15 @@ def write_report(
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>maskdepth report: {escape(str(evaluation['model']['preset']))}</title>"
+        f"<title>maskdepth report: {escape(evaluation.model.preset)}</title>"
         f"<style>{style}</style></head>\n<body><main>\n"
         + "\n".join(section for section in sections if section)
         + "\n</main></body></html>\n",
     )
 
 
-def _header(evaluation: Mapping[str, Any]) -> str:
-    model, assets = evaluation["model"], evaluation["assets"]
+def _header(evaluation: Evaluation) -> str:
+    model, assets = evaluation.model, evaluation.assets
 
     def splits(kind: str) -> str:
         counts = assets[kind]
@@ -78,51 +80,52 @@ def _header(evaluation: Mapping[str, Any]) -> str:
         )
 
     return (
-        f"<header><h1>Model “{escape(str(model['preset']))}”</h1>"
-        f'<p class="soft">{model["weights"]:,} weights · depth: {escape(str(model["depth"]))} · '
+        f"<header><h1>Model “{escape(model.preset)}”</h1>"
+        f'<p class="soft">{model.weights:,} weights · depth: {escape(model.depth)} · '
         f"{splits('cutouts')}, {splits('backgrounds')} · "
-        f"{escape(str(evaluation['made'])[:10])}</p></header>"
+        f"{escape(evaluation.made[:10])}</p></header>"
     )
 
 
-def _cards(evaluation: Mapping[str, Any]) -> str:
+def _cards(evaluation: Evaluation) -> str:
     cards = []
-    for name, table in evaluation["masks"].items():
-        cell, difference = table["cells"][_HELD_OUT], table["difference"]
-        if cell["mean"] is None or "dice" not in cell["mean"]:
+    for name, table in evaluation.masks.items():
+        cell = table.cells.unseen_unseen
+        dice = cell.figure("dice")
+        if dice is None:
             continue
         cards.append(
-            f"<b>{cell['mean']['dice']:.3f}</b>"
+            f"<b>{dice:.3f}</b>"
             f"<span>mask Dice, slice “{escape(name)}”, unseen cutouts on unseen backgrounds; "
-            f"{interval_text(cell, 'dice')}</span>{_verdict(cell, difference)}"
+            f"{interval_text(cell, 'dice')}</span>{_verdict(dice, table.difference.figure('dice'))}"
         )
-    depth = evaluation["depth"]
-    whole = depth["columns"]["plate"]["whole"] if depth["columns"] else {"mean": None}
-    if whole["mean"] is not None:
+    depth = evaluation.depth
+    if isinstance(depth, DepthTable) and depth.columns.plate.whole.mean:
+        whole = depth.columns.plate.whole
         cards.append(
-            f"<b>{whole['mean']['abs_rel']:.3f}</b>"
+            f"<b>{whole.figure('abs_rel'):.3f}</b>"
             f"<span>depth AbsRel with the plate, whole picture; "
             f"{interval_text(whole, 'abs_rel')}; "
-            f"labels: {escape(', '.join(depth['labels']))}</span>"
+            f"labels: {escape(', '.join(depth.labels))}</span>"
         )
     cards_html = "".join(f'<div class="card">{card}</div>' for card in cards)
     return f'<div class="cards">{cards_html}</div>' if cards else ""
 
 
-def _verdict(cell: Mapping[str, Any], difference: Mapping[str, Any]) -> str:
-    """Whether the network beats what needs no network, in words."""
-    if difference["mean"] is None or "dice" not in difference["mean"]:
+def _verdict(dice: float, threshold_dice: float | None) -> str:
+    """Whether the network beats the threshold, in words."""
+    if threshold_dice is None:
         return "<span>no baseline to compare with</span>"
-    gain = cell["mean"]["dice"] - difference["mean"]["dice"]
+    gain = dice - threshold_dice
     if gain >= 0:
         return f'<span class="good">{gain:+.3f} over |picture − plate|</span>'
     return f'<span class="bad">{gain:+.3f}: |picture − plate| is better here</span>'
 
 
-def _masks(evaluation: Mapping[str, Any]) -> str:
-    masks = evaluation["masks"]
+def _masks(evaluation: Evaluation) -> str:
+    masks = evaluation.masks
     tables = "".join(mask_table(name, table) for name, table in masks.items())
-    own = all(table["backgrounds_of"] == "user" for table in masks.values())
+    own = all(table.backgrounds_of == "user" for table in masks.values())
     whose = "" if own else " No photo was held out: unseen backgrounds are drawn scenes."
     return (
         "<section><h2>Masks and alpha</h2><p>Seen assets are those the network was trained on. "
@@ -132,23 +135,24 @@ def _masks(evaluation: Mapping[str, Any]) -> str:
     )
 
 
-def _depth(depth: Mapping[str, Any]) -> str:
-    if depth["columns"] is None:
-        body = f'<p class="soft">Not judged: {escape(str(depth["reason"]))}.</p>'
+def _depth(depth: DepthTable | NoDepthTable) -> str:
+    if isinstance(depth, NoDepthTable):
+        body = f'<p class="soft">Not judged: {escape(depth.reason)}.</p>'
     else:
+        dice = depth_dice_table(depth.depth_dice) if depth.depth_dice else ""
         body = (
-            f"<p>Unit: {escape(str(depth['depth_units']))}. Labels: "
-            f"{escape(', '.join(depth['labels']))}; SILog with lambda "
-            f"{depth['silog_lambda']:g}.</p>"
+            f"<p>Unit: {escape(depth.depth_units)}. Labels: "
+            f"{escape(', '.join(depth.labels))}; SILog with lambda "
+            f"{depth.silog_lambda:g}.</p>"
             f"{''.join(depth_tables(depth))}"
             "<h3>The prior work’s depth Dice</h3><p>2 Σpt / (Σp + Σt) on grey levels, for parity "
             "only. It rewards bright maps: read it between the three figures beside it, never "
-            f"alone.</p>{depth_dice_table(depth['depth_dice'])}"
+            f"alone.</p>{dice}"
         )
     return f"<section><h2>Depth</h2>{body}</section>"
 
 
-def _panels(panels: Sequence[PanelView], group: str, title: str) -> Iterator[str]:
+def _panels(panels: Sequence[Panel], group: str, title: str) -> Iterator[str]:
     chosen = [panel for panel in panels if panel.group == group]
     for name, members in groupby(chosen, key=lambda panel: panel.slice):
         figures = "".join(panel_figure(panel, NAMES) for panel in members)
@@ -159,17 +163,17 @@ def _panels(panels: Sequence[PanelView], group: str, title: str) -> Iterator[str
         )
 
 
-def _training(log: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _training(log: Sequence[Json]) -> Iterator[str]:
     charts = curves("Loss", log, {"total": "training", "val_loss": "validation"})
     charts += curves("Dice on validation", log, {"val_dice": "Dice", "val_iou": "IoU"})
     if charts:
         yield f'<section><h2>Training</h2><div class="curves">{charts}</div></section>'
 
 
-def _limits(evaluation: Mapping[str, Any]) -> str:
-    confidence = f"{evaluation['interval']['confidence']:.0%}"
-    cell = next(iter(evaluation["masks"].values()))["cells"][_HELD_OUT]
-    unseen = f"{cell.get('cutouts', 0)} cutouts and {cell.get('backgrounds', 0)} backgrounds"
+def _limits(evaluation: Evaluation) -> str:
+    confidence = f"{evaluation.interval.confidence:.0%}"
+    cell = next(iter(evaluation.masks.values())).cells.unseen_unseen
+    unseen = f"{cell.cutouts or 0} cutouts and {cell.backgrounds or 0} backgrounds"
     notes = [
         (
             "The test pictures are composites: cutouts pasted on photos, with the light of the "
@@ -197,20 +201,22 @@ def _limits(evaluation: Mapping[str, Any]) -> str:
         ),
         "Dice and IoU leave out pictures without foreground.",
     ]
-    if str(evaluation["model"]["depth"]) == "synthetic only":
-        measured = "only “Measured depth” says" if evaluation["sensor_depth"] else "nothing says"
+    if evaluation.model.depth == "synthetic only":
+        measured = "only “Measured depth” says" if evaluation.sensor_depth else "nothing says"
         notes.insert(
             0,
             "This model learned depth from drawn scenes only, and on composites its depth is "
             f"judged on drawn scenes: {measured} how good it is on photographs.",
         )
-    if any(label.startswith("teacher ") for label in evaluation["depth"].get("labels", ())):
+    depth = evaluation.depth
+    labels = depth.labels if isinstance(depth, DepthTable) else ()
+    if any(label.startswith("teacher ") for label in labels):
         notes.insert(
             0,
             "Depth is judged against a teacher’s labels, for want of others: the figures say how "
             "well the network follows its teacher, not how right either is.",
         )
-    count = evaluation["benchmark"]["count"]
+    count = evaluation.benchmark.count
     if count < 500:
         notes.insert(
             0,
@@ -221,16 +227,16 @@ def _limits(evaluation: Mapping[str, Any]) -> str:
     return f"<section><h2>What these figures cannot say</h2><ul>{items}</ul></section>"
 
 
-def _footer(evaluation: Mapping[str, Any]) -> str:
-    benchmark, model = evaluation["benchmark"], evaluation["model"]
+def _footer(evaluation: Evaluation) -> str:
+    benchmark, model = evaluation.benchmark, evaluation.model
     facts = [
-        f"maskdepth {evaluation['maskdepth']}",
-        f"model made by {model['maskdepth']}",
+        f"maskdepth {evaluation.maskdepth}",
+        f"model made by {model.maskdepth}",
         (
-            f"benchmark recipes v{benchmark['version']}, seed {benchmark['seed']}, "
-            f"{benchmark['count']} composites a cell at {benchmark['size']} px"
+            f"benchmark recipes v{benchmark.version}, seed {benchmark.seed}, "
+            f"{benchmark.count} composites a cell at {benchmark.size} px"
         ),
-        f"judged in {evaluation['seconds']:.0f} s",
-        f"network sha256 {model['sha256']}",
+        f"judged in {evaluation.seconds:.0f} s",
+        f"network sha256 {model.sha256}",
     ]
     return f"<footer>{escape(' · '.join(facts))}</footer>"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from typing import Any, Final
+from typing import Final
 
+from maskdepth.evaluation.columns import Column
+from maskdepth.evaluation.composite_depth import DepthTable
+from maskdepth.evaluation.masks import MaskTable
 from maskdepth.report.figures import whisker
 
 # name in the evaluation: name in the report, arrow to the better side
@@ -33,47 +36,26 @@ NAMES: Final = {
     "abs_rel": "AbsRel",
     **{name: text[:-2] for name, text in (MASK_FIGURES | DEPTH_FIGURES).items()},
 }
-_CELLS: Final = {
-    "unseen_unseen": "unseen cutouts, unseen backgrounds",
-    "unseen_seen": "unseen cutouts, seen backgrounds",
-    "seen_unseen": "seen cutouts, unseen backgrounds",
-    "seen_seen": "seen cutouts, seen backgrounds",
-}
-_DIFFERENCES: Final = {
-    "difference": "baseline: |picture − plate|",
-    "difference_registered": "baseline: |picture − plate| after registration",
-}
-_DEPTH_COLUMNS: Final = {
-    "picture": "picture alone",
-    "plate": "with plate",
-    "plate_and_disparity": "with plate and plate disparity",
-}
-_DEPTH_BASELINES: Final = {
-    "vertical_gradient": "baseline: vertical gradient",
-    "plate_disparity": "baseline: the plate's disparity, no object",
-    "teacher": "the teacher, picture alone",
-}
-_REGIONS: Final = {"whole": "Whole picture", "inside_mask": "Inside the mask"}
-
-Row = tuple[str, str, str, Mapping[str, Any]]  # class, name, remark, summary
+Row = tuple[str, str, str, Column]  # class, name, remark, figures
 
 
-def mask_table(name: str, table: Mapping[str, Any]) -> str:
-    """One slice: the four cells, then what the model is held against."""
+def mask_table(name: str, table: MaskTable) -> str:
+    """One slice: the four cells, then the baselines and other models."""
+    cells = table.cells
     rows: list[Row] = [
-        ("main" if key == "unseen_unseen" else "", text, "", table["cells"][key])
-        for key, text in _CELLS.items()
+        ("main", "unseen cutouts, unseen backgrounds", "", cells.unseen_unseen),
+        ("", "unseen cutouts, seen backgrounds", "", cells.unseen_seen),
+        ("", "seen cutouts, unseen backgrounds", "", cells.seen_unseen),
+        ("", "seen cutouts, seen backgrounds", "", cells.seen_seen),
+        ("break", "without plate", "unseen, unseen", table.no_plate),
+        _threshold_row("baseline: |picture − plate|", table.difference),
+        _threshold_row(
+            "baseline: |picture − plate| after registration", table.difference_registered
+        ),
+        ("", "baseline: a disc in the middle", "does not look", table.centred_disc),
+        ("", "baseline: the empty mask", "does not look", table.empty),
     ]
-    rows.append(("break", "without plate", "unseen, unseen", table["no_plate"]))
-    for key, text in _DIFFERENCES.items():
-        tuned = table[key].get("tuned")
-        settings = f"over {tuned['threshold']}/255, median {tuned['median_px']} px" if tuned else ""
-        rows.append(("", text, settings, table[key]))
-    rows += [
-        ("", "baseline: a disc in the middle", "does not look", table["centred_disc"]),
-        ("", "baseline: the empty mask", "does not look", table["empty"]),
-    ]
-    rows += [("", f"other: {key}", "", summary) for key, summary in table["others"].items()]
+    rows += [("", f"other: {other}", "", column) for other, column in table.others.items()]
     caption = (
         f"Slice “{name}”. Dice with its 95 % interval over assets; SAD, Grad(ient) and "
         "Conn(ectivity) errors in thousands; without plate, baseline and other models on unseen "
@@ -82,24 +64,38 @@ def mask_table(name: str, table: Mapping[str, Any]) -> str:
     return _table(caption, "dice", "Dice ↑", MASK_FIGURES, rows, (0.0, 1.0))
 
 
-def depth_tables(depth: Mapping[str, Any]) -> Iterator[str]:
-    """Both regions, the model's columns before the baselines."""
-    for region, title in _REGIONS.items():
+def _threshold_row(text: str, column: Column) -> Row:
+    tuned = column.tuned
+    remark = f"over {tuned.threshold}/255, median {tuned.median_px} px" if tuned else ""
+    return "", text, remark, column
+
+
+def depth_tables(depth: DepthTable) -> Iterator[str]:
+    """The whole picture and inside the mask; the model's columns come before the baselines."""
+    columns, baselines = depth.columns, depth.baselines
+    named = [
+        ("", "picture alone", "", columns.picture),
+        ("main", "with plate", "", columns.plate),
+        ("", "with plate and plate disparity", "", columns.plate_and_disparity),
+        ("break", "baseline: vertical gradient", "", baselines.vertical_gradient),
+        ("", "baseline: the plate's disparity, no object", "", baselines.plate_disparity),
+    ]
+    if baselines.teacher is not None:
+        named.append(("", "the teacher, picture alone", "", baselines.teacher))
+    for name, other in depth.others.items():
+        named.append(("", f"other: {name}", "picture alone", other.picture))
+        named.append(("", f"other: {name}", "with plate", other.plate))
+    for title in ("Whole picture", "Inside the mask"):
         rows: list[Row] = [
-            ("main" if key == "plate" else "", text, "", depth["columns"][key][region])
-            for key, text in _DEPTH_COLUMNS.items()
+            (
+                style,
+                name,
+                remark,
+                regions.whole if title == "Whole picture" else regions.inside_mask,
+            )
+            for style, name, remark, regions in named
         ]
-        rows += [
-            ("break" if position == 0 else "", text, "", depth["baselines"][key][region])
-            for position, (key, text) in enumerate(_DEPTH_BASELINES.items())
-            if key in depth["baselines"]
-        ]
-        rows += [
-            ("", f"other: {name}", _DEPTH_COLUMNS[column], regions[region])
-            for name, columns in depth["others"].items()
-            for column, regions in columns.items()
-        ]
-        errors = [summary["mean"]["abs_rel"] for *_, summary in rows if summary["mean"]]
+        errors = [column.mean["abs_rel"] for *_, column in rows if column.mean]
         caption = f"{title}. AbsRel with its 95 % interval over assets; more in the JSON."
         span = (0.0, max([0.2, *errors]) * 1.1)
         yield _table(caption, "abs_rel", "AbsRel ↓", DEPTH_FIGURES, rows, span)
@@ -119,17 +115,17 @@ def plain_table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]
     )
 
 
-def depth_dice_table(summary: Mapping[str, Any]) -> str:
+def depth_dice_table(column: Column) -> str:
     """The prior work's figure between the three that give it its scale."""
-    if summary["mean"] is None:
-        return f'<p class="soft">{escape(str(summary["reason"]))}</p>'
+    if column.mean is None:
+        return f'<p class="soft">{escape(str(column.reason))}</p>'
     texts = {
         "score": "this model",
         "perfect": "a perfect prediction",
         "all_white": "an all-white picture",
         "maximum": "the best binary picture",
     }
-    cells = "".join(f"<td>{number(summary['mean'].get(key))}</td>" for key in texts)
+    cells = "".join(f"<td>{number(column.figure(key))}</td>" for key in texts)
     heads = "".join(f"<th>{text}</th>" for text in texts.values())
     return (
         f'<div class="scroll"><table><thead><tr>{heads}</tr></thead>'
@@ -137,9 +133,9 @@ def depth_dice_table(summary: Mapping[str, Any]) -> str:
     )
 
 
-def interval_text(summary: Mapping[str, Any], name: str) -> str:
+def interval_text(column: Column, name: str) -> str:
     """The interval of a figure in words."""
-    interval = summary["interval"].get(name)
+    interval = column.span(name)
     if interval is None:
         return "no interval: one asset of each kind"
     return f"95 % interval {number(interval[0])} to {number(interval[1])}"
@@ -163,27 +159,19 @@ def _table(
 
 
 def _row(row: Row, lead: str, figures: Mapping[str, str], span: tuple[float, float]) -> str:
-    style, name, remark, summary = row
+    style, name, remark, column = row
     small = f"<small>{escape(remark)}</small>" if remark else ""
     head = f'<tr class="{style}"><th scope="row">{escape(name)}{small}</th>'
-    mean = summary["mean"]
-    if mean is None:
-        reason = escape(str(summary.get("reason", "")))
+    if column.mean is None:
+        reason = escape(column.reason or "")
         return f'{head}<td class="reason" colspan="{len(figures) + 3}">{reason}</td></tr>'
-    cells = "".join(f"<td>{number(mean.get(figure))}</td>" for figure in figures)
-    drawn = whisker(mean[lead], summary["interval"].get(lead), *span) if lead in mean else ""
-    return (
-        f"{head}<td>{summary['pictures']}</td><td>{_lead(summary, lead)}</td>"
-        f"<td>{drawn}</td>{cells}</tr>"
-    )
-
-
-def _lead(summary: Mapping[str, Any], name: str) -> str:
-    interval = summary["interval"].get(name)
-    mean = number(summary["mean"].get(name))
-    if interval is None:
-        return mean
-    return f"{mean} <small>{number(interval[0])}–{number(interval[1])}</small>"
+    cells = "".join(f"<td>{number(column.figure(figure))}</td>" for figure in figures)
+    mean, interval = column.figure(lead), column.span(lead)
+    drawn = "" if mean is None else whisker(mean, interval, *span)
+    text = number(mean)
+    if interval is not None:
+        text += f" <small>{number(interval[0])}–{number(interval[1])}</small>"
+    return f"{head}<td>{column.pictures}</td><td>{text}</td><td>{drawn}</td>{cells}</tr>"
 
 
 def number(value: float | None) -> str:

@@ -2,51 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-_COLUMNS = {"picture": "picture alone", "plate": "with plate"}
+from maskdepth.evaluation.columns import Column
+from maskdepth.evaluation.composite_depth import NoDepthTable
+from maskdepth.evaluation.results import Evaluation
 
 
-def score_table(evaluation: Mapping[str, Any]) -> str:
+def score_table(evaluation: Evaluation) -> str:
     """Unseen cutouts on unseen backgrounds beside the baselines, in lines of plain text."""
     lines = ["unseen cutouts on unseen backgrounds     Dice   95 % interval    IoU  boundary F"]
-    for name, table in evaluation["masks"].items():
+    for name, table in evaluation.masks.items():
         rows = {
-            "this model": table["cells"]["unseen_unseen"],
-            "without plate": table["no_plate"],
-            "tuned |picture - plate|": table["difference"],
-            "the same after registration": table["difference_registered"],
-            **{f"other: {name}": each for name, each in table["others"].items()},
+            "this model": table.cells.unseen_unseen,
+            "without plate": table.no_plate,
+            "tuned |picture - plate|": table.difference,
+            "the same after registration": table.difference_registered,
+            **{f"other: {other}": column for other, column in table.others.items()},
         }
-        lines += [_mask_line(name, row, summary) for row, summary in rows.items()]
-    depth = evaluation["depth"]
-    if depth["columns"] is None:
-        return "\n".join([*lines, f"depth not judged: {depth['reason']}"])
+        lines += [_mask_line(name, row, column) for row, column in rows.items()]
+    depth = evaluation.depth
+    if isinstance(depth, NoDepthTable):
+        return "\n".join([*lines, f"depth not judged: {depth.reason}"])
     lines += ["", "depth, whole picture                   AbsRel  delta1  ordinal"]
-    rows = {text: depth["columns"][key]["whole"] for key, text in _COLUMNS.items()}
-    rows["vertical gradient"] = depth["baselines"]["vertical_gradient"]["whole"]
-    for row, summary in rows.items():
+    for row, regions in {
+        "picture alone": depth.columns.picture,
+        "with plate": depth.columns.plate,
+        "vertical gradient": depth.baselines.vertical_gradient,
+    }.items():
         figures = ("abs_rel", "delta1", "ordinal_accuracy")
-        lines.append(f"  {row:36}" + _figures(summary, figures))
+        lines.append(f"  {row:36}" + _figures(regions.whole, figures))
     return "\n".join(lines)
 
 
-def left_out_lines(found: Mapping[str, Any]) -> list[str]:
-    """What takes no part in the figures of a folder of real frames, a line for each reason."""
-    return [
-        f"{each['frames']} frames left out: {each['why']}; the first is {each['first']}"
-        for each in found["left_out"]
-    ]
-
-
-def _mask_line(name: str, row: str, summary: Mapping[str, Any]) -> str:
-    interval = (summary["interval"] or {}).get("dice")
+def _mask_line(name: str, row: str, column: Column) -> str:
+    interval = column.span("dice")
     span = f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "-"
-    dice = _figures(summary, ("dice",))
-    return f"  {name:6} {row:29}{dice}  {span:>14}{_figures(summary, ('iou', 'boundary_f'))}"
+    dice = _figures(column, ("dice",))
+    return f"  {name:6} {row:29}{dice}  {span:>14}{_figures(column, ('iou', 'boundary_f'))}"
 
 
-def _figures(summary: Mapping[str, Any], names: Sequence[str]) -> str:
-    mean = summary["mean"] or {}
-    return "".join(f"{mean[name]:8.4f}" if name in mean else f"{'-':>8}" for name in names)
+def _figures(column: Column, names: Sequence[str]) -> str:
+    figures = [column.figure(name) for name in names]
+    return "".join(f"{'-':>8}" if value is None else f"{value:8.4f}" for value in figures)

@@ -1,0 +1,247 @@
+"""Masks of real frames of a fixed camera, in the layout of CDnet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdepth.errors import AssetError, PictureError
+from maskdepth.evaluation.baselines import (
+    ThresholdSearch,
+    filtered_difference,
+    largest_difference,
+    registered,
+)
+from maskdepth.evaluation.measured_depth import check_folder, find_picture
+from maskdepth.images import PICTURE_SUFFIXES, load_picture
+from maskdepth.inference.predictor import Predictor
+from maskdepth.metrics import MASK_THRESHOLD
+
+# CDnet's grey levels (Goyette et al., "changedetection.net", CVPR workshops 2012).
+_FOREGROUND: Final = 255
+_BACKGROUND: Final = (0, 50)  # background, and shadows on it
+
+Picture = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class PixelScores:
+    """Of the pixels of all frames together; 0 where nothing is claimed."""
+
+    f1: float
+    precision: float
+    recall: float
+
+
+@dataclass(frozen=True)
+class FrameTuning:
+    """What a threshold on frames was tuned to, and on how many."""
+
+    threshold: int
+    median_px: int
+    on: int
+
+
+@dataclass(frozen=True)
+class TunedPixelScores(PixelScores):
+    """Those of a threshold."""
+
+    tuned: FrameTuning
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Frames that take no part, the first of them, and why."""
+
+    frames: int
+    first: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.frames} frames left out: {self.why}; the first is {self.first}"
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """Masks of real frames.
+
+    Attributes:
+        no_plate: the model, of the frame alone.
+        difference, difference_registered: thresholds on |frame - plate|.
+        mog2: OpenCV's background subtraction, which gets all frames in order but no plate.
+        others: more models by name.
+        frames: how many were judged.
+    """
+
+    model: PixelScores
+    no_plate: PixelScores
+    difference: TunedPixelScores
+    difference_registered: TunedPixelScores
+    mog2: PixelScores
+    others: Mapping[str, PixelScores]
+    frames: int
+    left_out: Sequence[LeftOut]
+
+
+@dataclass(frozen=True)
+class _Frame:
+    picture: Picture
+    target: Mask
+    judged: Mask
+
+
+class _PixelCounts:
+    """Pixels over all frames together."""
+
+    def __init__(self) -> None:
+        self._hits = self._claimed = self._true = 0
+
+    def add(self, mask: Mask, frame: _Frame) -> None:
+        self._hits += int((mask & frame.target & frame.judged).sum())
+        self._claimed += int((mask & frame.judged).sum())
+        self._true += int((frame.target & frame.judged).sum())
+
+    def scores(self) -> PixelScores:
+        return PixelScores(
+            f1=2 * self._hits / (self._claimed + self._true),
+            precision=self._hits / max(self._claimed, 1),
+            recall=self._hits / self._true,
+        )
+
+
+def evaluate_frames(
+    predictor: Predictor,
+    folder: Path,
+    *,
+    tune: int = 20,
+    others: Mapping[str, Predictor] | None = None,
+) -> FrameResult:
+    """Foreground on frames of a fixed camera.
+
+    Frames without ground truth, and those of whose ground truth no pixel is judged, are left out.
+
+    Args:
+        folder: ``in<number>.jpg`` with ``gt<number>.png`` (255 foreground, 0 background, 50 shadow,
+            which counts as background, all else is left out) and ``plate.png``.
+        tune: so many first frames choose the baseline's threshold and median; the rest is judged.
+        others: more models by name.
+
+    Raises:
+        AssetError: a file is missing, there are no frames left to judge, or no foreground in those
+            that are tuned on or in those that are judged.
+        PictureError: a frame, its ground truth and the plate are not of one size.
+    """
+    frames, plate, left_out = _load_frames(folder)
+    _check_frames(frames, tune, folder, left_out)
+    plates: dict[str, Callable[[Picture], Picture]] = {
+        "difference": lambda _: plate,
+        "difference_registered": lambda picture: registered(picture, plate),
+    }
+    tuned = {name: _tune(frames[:tune], plate_for) for name, plate_for in plates.items()}
+    models = {"model": predictor}
+    models |= {f"other {name}": other for name, other in (others or {}).items()}
+    counts = {name: _PixelCounts() for name in (*models, "no_plate", *plates, "mog2")}
+    subtractor = cv2.createBackgroundSubtractorMOG2(detectShadows=True)
+    for number, frame in enumerate(frames):
+        masks = {"mog2": np.asarray(subtractor.apply(frame.picture)) == _FOREGROUND}
+        if number < tune:
+            continue
+        for name, each in models.items():
+            masks[name] = each.predict(frame.picture, plate).alpha > MASK_THRESHOLD
+        masks["no_plate"] = predictor.predict(frame.picture).alpha > MASK_THRESHOLD
+        for name, plate_for in plates.items():
+            side = tuned[name].median_px
+            difference = filtered_difference(frame.picture, plate_for(frame.picture), side)
+            masks[name] = difference > tuned[name].threshold
+        for name, mask in masks.items():
+            counts[name].add(mask, frame)
+    scores = {name: each.scores() for name, each in counts.items()}
+    thresholds = {
+        name: TunedPixelScores(**vars(scores[name]), tuned=tuning) for name, tuning in tuned.items()
+    }
+    return FrameResult(
+        model=scores["model"],
+        no_plate=scores["no_plate"],
+        difference=thresholds["difference"],
+        difference_registered=thresholds["difference_registered"],
+        mog2=scores["mog2"],
+        others={name: scores[f"other {name}"] for name in others or {}},
+        frames=len(frames) - tune,
+        left_out=left_out,
+    )
+
+
+def _check_frames(
+    frames: Sequence[_Frame], tune: int, folder: Path, left_out: Sequence[LeftOut]
+) -> None:
+    if len(frames) <= tune:
+        raise AssetError(
+            f"more than the {tune} frames that are tuned on in {folder}",
+            "; ".join([str(len(frames)), *map(str, left_out)]),
+            "add frames, or tune on fewer: `evaluate frames --tune N`",
+        )
+    for part, use in ((frames[:tune], "tuned on"), (frames[tune:], "judged")):
+        if not any(frame.target.any() for frame in part):
+            raise AssetError(
+                f"foreground ({_FOREGROUND}) in the ground truth of the frames that are {use}",
+                f"none in the {len(part)} of {folder}",
+                "add frames with foreground, or tune on another number: `--tune N`",
+            )
+
+
+def _load_frames(folder: Path) -> tuple[list[_Frame], Picture, list[LeftOut]]:
+    check_folder(folder)
+    plate = load_picture(find_picture(folder, "plate"))
+    frames, unjudged = [], []
+    for path in sorted(folder.glob("gt*.png"), key=_frame_order):
+        picture = load_picture(find_picture(folder, f"in{path.stem.removeprefix('gt')}"))
+        levels = load_picture(path)[..., 0]
+        if not picture.shape[:2] == levels.shape == plate.shape[:2]:
+            raise PictureError(
+                f"frame, mask and plate of one size at {path}",
+                f"{picture.shape[:2]}, {levels.shape} and {plate.shape[:2]}",
+                "resize them",
+            )
+        target = levels == _FOREGROUND
+        judged = target | np.isin(levels, _BACKGROUND)
+        if judged.any():
+            frames.append(_Frame(picture, target, judged))
+        else:
+            unjudged.append(path.name)
+    left_out = {
+        "no ground truth": [
+            path.name
+            for path in sorted(folder.glob("in[0-9]*"))
+            if path.suffix.lower() in PICTURE_SUFFIXES
+            and not (folder / f"gt{path.stem.removeprefix('in')}.png").exists()
+        ],
+        "no judged pixel in the ground truth": unjudged,
+    }
+    return (
+        frames,
+        plate,
+        [LeftOut(len(names), names[0], why) for why, names in left_out.items() if names],
+    )
+
+
+def _frame_order(path: Path) -> tuple[int, str]:
+    """Frame 2 before frame 10, whether or not their numbers have as many digits."""
+    number = path.stem.removeprefix("gt")
+    return int(number) if number.isdecimal() else -1, path.name
+
+
+def _tune(frames: Sequence[_Frame], plate_for: Callable[[Picture], Picture]) -> FrameTuning:
+    """Threshold and median filter of the best pooled F1."""
+    search = ThresholdSearch(pooled=True)
+    for frame in frames:
+        levels = largest_difference(frame.picture, plate_for(frame.picture))
+        search.add(levels, frame.target, frame.judged)
+    threshold, side, _ = search.best()
+    return FrameTuning(threshold, side, len(frames))

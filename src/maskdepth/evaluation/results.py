@@ -1,0 +1,147 @@
+"""All that an evaluation finds, and its JSON: `to_json` writes it, `read_evaluation` reads it.
+
+Fields of results are the JSON's keys, in its order. Figures have the names of `maskdepth.metrics`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import lru_cache
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from maskdepth.evaluation.columns import OMITTED
+from maskdepth.evaluation.composite_depth import DepthTable, NoDepthTable
+from maskdepth.evaluation.frames import FrameResult
+from maskdepth.evaluation.masks import MaskTable
+from maskdepth.evaluation.measured_depth import DepthGroup
+from maskdepth.evaluation.robustness import NoRobustness, Robustness
+from maskdepth.evaluation.withheld import Withheld
+from maskdepth.records import Json
+
+
+@dataclass(frozen=True)
+class BenchmarkFacts:
+    """The frozen recipes, and how many of each slice were judged."""
+
+    version: int
+    seed: int
+    count: int
+    size: int
+    slices: Sequence[str]
+
+
+@dataclass(frozen=True)
+class IntervalFacts:
+    """How the intervals were drawn."""
+
+    confidence: float
+    resampled: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class TrainingFacts:
+    """How long a model was trained, as far as its card says."""
+
+    steps: int | None = field(default=None, metadata=OMITTED)
+    images: int | None = field(default=None, metadata=OMITTED)
+    seconds: float | None = field(default=None, metadata=OMITTED)
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """A model's card in short.
+
+    Attributes:
+        maskdepth: the version that made it.
+        sha256: of its network file.
+        earlier: trainings of the models that it started from, the latest first.
+    """
+
+    preset: str
+    weights: int
+    depth: str
+    maskdepth: str
+    sha256: str | None
+    training: TrainingFacts = TrainingFacts()
+    earlier: Sequence[TrainingFacts] = ()
+
+
+@dataclass(frozen=True)
+class TeacherFacts:
+    """A depth network that was judged beside the model."""
+
+    name: str
+    version: str
+    licence: str | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that `evaluate_composites` finds; what was not asked for is None.
+
+    Attributes:
+        made: when, in UTC.
+        others: more models by name.
+        assets: how many of each kind each split has.
+        labels: see ``DatasetSpec.describe_labels``.
+        masks: by slice.
+        frames, sensor_depth: by folder, the latter by group of pictures below that.
+        trained_on_this_dataset: None where nobody compared.
+        held_out_but_learned: assets of val and test that the model lists among its own; None where
+            its list is not complete.
+    """
+
+    format: str
+    version: int
+    maskdepth: str
+    made: str
+    seconds: float
+    benchmark: BenchmarkFacts
+    interval: IntervalFacts
+    model: ModelFacts
+    others: Mapping[str, ModelFacts]
+    assets: Mapping[str, Mapping[str, int]]
+    labels: Json
+    masks: Mapping[str, MaskTable]
+    depth: DepthTable | NoDepthTable
+    robustness: Robustness | NoRobustness | None
+    frames: Mapping[str, FrameResult] | None
+    sensor_depth: Mapping[str, Mapping[str, DepthGroup]] | None
+    withheld: Withheld | None
+    teacher: TeacherFacts | None
+    trained_on_this_dataset: bool | None = None
+    held_out_but_learned: int | None = None
+
+
+def to_json(result: Any) -> Any:
+    """Plain values for `json.dumps` of any result, or of mappings and sequences of results."""
+    if is_dataclass(result):
+        values = ((each, getattr(result, each.name)) for each in fields(result))
+        return {
+            each.name: to_json(value)
+            for each, value in values
+            if value is not None or "omitted" not in each.metadata
+        }
+    if isinstance(result, Mapping):
+        return {key: to_json(value) for key, value in result.items()}
+    if isinstance(result, list | tuple):
+        return [to_json(value) for value in result]
+    return result
+
+
+def read_evaluation(values: Json) -> Evaluation:
+    """The evaluation of a JSON that `to_json` made.
+
+    Raises:
+        ValueError: a key is missing, or its value is of another type.
+    """
+    return _evaluation_reader().validate_python(values)
+
+
+@lru_cache(maxsize=1)
+def _evaluation_reader() -> TypeAdapter[Evaluation]:
+    return TypeAdapter(Evaluation)

@@ -1,0 +1,201 @@
+"""Sections beside the slices: robustness curves, real frames, measured depth, withheld worlds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from html import escape
+from typing import Final
+
+from maskdepth.evaluation.columns import Column
+from maskdepth.evaluation.composite_depth import DepthTable
+from maskdepth.evaluation.frames import FrameResult
+from maskdepth.evaluation.measured_depth import DepthGroup, DepthScores
+from maskdepth.evaluation.results import Evaluation
+from maskdepth.evaluation.robustness import CurveResult, NoRobustness, PointColumns, Robustness
+from maskdepth.evaluation.withheld import Withheld
+from maskdepth.report.charts import Series, legend, line_chart
+from maskdepth.report.tables import depth_tables, number, plain_table
+
+_OTHER_STYLES: Final = ("fourth", "fourth dashed", "fifth", "fifth dashed")
+_NO_PLATE: Final = ("flat dashed", "this model without a plate, on clean pictures")
+_DICE_TICKS: Final = [(level, f"{level:g}") for level in (0.0, 0.25, 0.5, 0.75, 1.0)]
+
+
+def extra_sections(evaluation: Evaluation) -> Iterator[str]:
+    """The sections of what was evaluated beside the slices, as HTML."""
+    if evaluation.robustness is not None:
+        yield _robustness(evaluation.robustness)
+    if evaluation.frames:
+        tables = "".join(_frames(name, each) for name, each in evaluation.frames.items())
+        yield (
+            "<section><h2>Real frames</h2><p>A fixed camera, masks drawn by hand. F1 is of all "
+            f"pixels of all frames together; shadows count as background.</p>{tables}</section>"
+        )
+    if evaluation.sensor_depth:
+        tables = "".join(_depth(name, each) for name, each in evaluation.sensor_depth.items())
+        yield (
+            "<section><h2>Measured depth</h2><p>Pictures alone, no plate; after the best scale "
+            f"and shift of inverse depth.</p>{tables}</section>"
+        )
+    if evaluation.withheld is not None:
+        yield _withheld(evaluation.withheld)
+
+
+def _named_columns(point: PointColumns) -> Iterator[tuple[str, str, Column]]:
+    """Style of its line, name and figures of every column of a point; the first is drawn last."""
+    yield "first", "this model", point.model
+    difference = "|picture − plate|"
+    yield "second", f"{difference}, tuned anew at every point", point.difference_tuned_here
+    yield "second dashed", f"{difference}, tuned once on clean pictures", point.difference
+    difference += " after registration"
+    here = point.difference_registered_tuned_here
+    yield "third", f"{difference}, tuned anew at every point", here
+    yield "third dashed", f"{difference}, tuned once", point.difference_registered
+    for number_, (name, column) in enumerate(point.others.items()):
+        yield _OTHER_STYLES[number_ % len(_OTHER_STYLES)], f"other: {name}", column
+
+
+def _robustness(result: Robustness | NoRobustness) -> str:
+    title = "<section><h2>Robustness</h2>"
+    if isinstance(result, NoRobustness):
+        return f'{title}<p class="soft">Not judged: {escape(result.reason)}.</p></section>'
+    no_plate = result.no_plate.columns
+    charts = "".join(_chart(curve, no_plate.model) for curve in result.curves.values())
+    entries = [(style, name) for style, name, _ in _named_columns(result.clean.columns)]
+    details = "".join(_curve_table(curve) for curve in result.curves.values())
+    wrong = plain_table(
+        "The plate of another background: what was said of the plate is wrong everywhere.",
+        ["", "Dice ↑", "Bound. F ↑"],
+        [[name, *_figures(each)] for _, name, each in _named_columns(result.wrong_plate.columns)],
+    )
+    guesses = plain_table(
+        "No plate, clean pictures, beside guesses that do not look.",
+        ["", "Dice ↑", "Bound. F ↑"],
+        [
+            ["this model, of the picture alone", *_figures(no_plate.model)],
+            ["a disc in the middle, its radius tuned on val", *_figures(no_plate.centred_disc)],
+            ["the empty mask", *_figures(no_plate.empty)],
+        ],
+    )
+    return (
+        f"{title}<p>The first {result.count} composites of the clean slice (unseen cutouts on "
+        "unseen backgrounds) again and again, with one thing changed at a time. Mask Dice; the "
+        "band is the model’s 95 % interval over assets. A threshold that is tuned anew at every "
+        "point knows how large the disturbance is, which no user does.</p>"
+        f'{legend([*entries, _NO_PLATE])}<div class="curves">{charts}</div>'
+        f"{wrong}{guesses}<details><summary>All figures of the curves</summary>{details}</details>"
+        "</section>"
+    )
+
+
+def _chart(curve: CurveResult, no_plate: Column) -> str:
+    lines: dict[str, Series] = {}
+    for point in curve.points:
+        for style, name, column in _named_columns(point.columns):
+            dice, span = column.figure("dice"), column.span("dice")
+            if dice is None:
+                continue
+            line = lines.setdefault(name, Series(style, []))
+            line.points.append((point.value, dice))
+            if style == "first" and span is not None:
+                line.band.append((point.value, *span))
+    level = no_plate.figure("dice")
+    if level is not None:
+        ends = [(curve.points[end].value, level) for end in (0, -1)]
+        lines[_NO_PLATE[1]] = Series(_NO_PLATE[0], ends)
+    # The model's line comes first, and is drawn over the others.
+    return line_chart(
+        f"{curve.title}, {curve.unit}",
+        list(lines.values())[::-1],
+        [(point.value, f"{point.value:g}") for point in curve.points],
+        _DICE_TICKS,
+    )
+
+
+def _curve_table(curve: CurveResult) -> str:
+    names = [name for _, name, _ in _named_columns(curve.points[0].columns)]
+    rows = [
+        [
+            f"{point.value:g}",
+            *(text for *_, column in _named_columns(point.columns) for text in _figures(column)),
+        ]
+        for point in curve.points
+    ]
+    heads = [curve.unit, *[head for name in names for head in (f"{name}: Dice", "Bound. F")]]
+    return plain_table(f"{curve.title}: {curve.how}.", heads, rows)
+
+
+def _figures(column: Column) -> list[str]:
+    """Dice with its interval, and boundary F."""
+    if column.mean is None:
+        return [str(column.reason), "–"]
+    interval = column.span("dice")
+    span = f" ({number(interval[0])}–{number(interval[1])})" if interval else ""
+    return [f"{number(column.mean['dice'])}{span}", number(column.mean["boundary_f"])]
+
+
+def _frames(name: str, result: FrameResult) -> str:
+    rows = {
+        "this model": result.model,
+        "this model, without the plate": result.no_plate,
+        "baseline: |frame − plate|": result.difference,
+        "baseline: |frame − plate| after registration": result.difference_registered,
+        "baseline: MOG2, which learns the background from all frames before": result.mog2,
+        **{f"other: {other}": each for other, each in result.others.items()},
+    }
+    tuned = result.difference.tuned
+    caption = (
+        f"“{name}”: {result.frames} frames; the {tuned.on} before them tuned the thresholds "
+        f"(|frame − plate| over {tuned.threshold}/255, median {tuned.median_px} px)."
+        f"{''.join(f' {each}.' for each in result.left_out)}"
+    )
+    return plain_table(
+        caption,
+        ["", "F1 ↑", "Precision ↑", "Recall ↑"],
+        [
+            [text, number(each.f1), number(each.precision), number(each.recall)]
+            for text, each in rows.items()
+        ],
+    )
+
+
+def _depth(name: str, groups: Mapping[str, DepthGroup]) -> str:
+    return "".join(
+        plain_table(
+            f"“{name}”, {group}: {each.pictures} pictures.",
+            ["", "AbsRel ↓", "δ1 ↑", "Order ↑"],
+            [
+                [text, number(row.abs_rel), number(row.delta1), number(row.ordinal_accuracy)]
+                for text, row in _depth_rows(each)
+            ],
+        )
+        for group, each in groups.items()
+    )
+
+
+def _depth_rows(group: DepthGroup) -> Iterator[tuple[str, DepthScores]]:
+    yield "this model", group.model
+    yield "baseline: vertical gradient", group.vertical_gradient
+    if group.teacher is not None:
+        yield "the teacher", group.teacher
+    for name, scores in group.others.items():
+        yield f"other: {name}", scores
+
+
+def _withheld(result: Withheld) -> str:
+    placements = {
+        "Objects that stand on the ground: their distance can be seen": result.placements.standing,
+        "Objects anywhere, as in the clean slice: their distance is drawn by lot": (
+            result.placements.anywhere
+        ),
+    }
+    parts = "".join(
+        f"<h3>{title}</h3>{''.join(depth_tables(depth))}"
+        for title, depth in placements.items()
+        if isinstance(depth, DepthTable)
+    )
+    return (
+        f"<section><h2>A withheld world</h2><p>{result.scenes} drawn scenes of a family that was "
+        "not trained on, with exact depth, and unseen cutouts in them.</p>"
+        f"{parts}</section>"
+    )
