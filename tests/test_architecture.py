@@ -33,7 +33,7 @@ ROOMS: dict[str, frozenset[str]] = {
         }
     ),
     "inference": frozenset({"inference"}),
-    "media": frozenset({"media"}),
+    "media": frozenset({"media", "testing"}),
     "synthesis": frozenset({"synthesis"}),
     "labelling": frozenset({"labelling"}),
     "datasets": frozenset({"datasets"}),

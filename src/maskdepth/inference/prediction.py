@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -129,6 +129,10 @@ class Prediction:
             nearest_m=float(np.percentile(finite, _NEAREST_PERCENT)),
             pixels=int(finite.size),
         )
+
+    def of_file(self, picture_file: Path) -> Prediction:
+        """The same prediction, of a picture that was read from a file before it was predicted."""
+        return replace(self, provenance=replace(self.provenance, picture_file=picture_file))
 
     def alpha_8_bit(self) -> NDArray[np.uint8]:
         """Alpha as uint8 (H, W), 0..255."""

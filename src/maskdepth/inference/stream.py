@@ -6,8 +6,10 @@ program that keeps it may stop, move to another process and go on.
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -100,6 +102,8 @@ class Stream:
             pixels = load_picture(frame)
             plate = self._prepared_for((pixels.shape[0], pixels.shape[1]))
             prediction, self._state = self._predictor.step(pixels, plate, self._state, time_s)
+            if isinstance(frame, (str, os.PathLike)):
+                return prediction.of_file(Path(frame))
             return prediction
 
     def replace_plate(

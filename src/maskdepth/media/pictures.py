@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import glob
 import os
 from collections import Counter
@@ -10,9 +9,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from maskdepth.errors import MaskdepthError, PictureError, UsageError, first_line
 from maskdepth.files import make_folder
@@ -23,7 +19,7 @@ from maskdepth.inference.output_files import (
     check_replaceable,
     output_paths,
 )
-from maskdepth.inference.plate.profile import PlateProfile, is_profile, load_profile
+from maskdepth.inference.plate.profile import is_profile
 from maskdepth.inference.predictor import Predictor
 from maskdepth.records import check_not_inputs, file_identities
 
@@ -135,7 +131,7 @@ def predict_all(
     inputs = file_identities(
         path for job in jobs for path in (job.picture, job.plate) if isinstance(path, Path)
     )
-    read_plate = lru_cache(maxsize=1)(_load_plate)  # most runs have one plate for all
+    prepare = lru_cache(maxsize=1)(predictor.prepare)  # most runs have one plate for all pictures
     summary = Summary()
     for job in jobs:
         try:
@@ -144,20 +140,16 @@ def predict_all(
             paths = output_paths(output, job.stem, depth_format=depth_format)
             check_not_inputs(paths.values(), inputs)
             check_replaceable(paths)
-            plate = None if job.plate is None else read_plate(job.plate)
-            prediction = predictor.predict(job.picture, plate)
-            prediction = dataclasses.replace(
-                prediction,
-                provenance=dataclasses.replace(prediction.provenance, plate_file=job.plate),
-            )
+            picture = load_picture(job.picture)
+            size = picture.shape[0], picture.shape[1]
+            plate = None if job.plate is None else prepare(job.plate, size)
+            prediction = predictor.predict(picture, plate)
+            if isinstance(job.picture, Path):
+                prediction = prediction.of_file(job.picture)
             summary.written += prediction.save(output, job.stem, depth_format=depth_format)
         except MaskdepthError as error:
             summary.failures.append((job.name, str(error)))
     return summary
-
-
-def _load_plate(path: Path) -> NDArray[np.uint8] | PlateProfile:
-    return load_profile(path) if is_profile(path) else load_picture(path)
 
 
 class _Plates:

@@ -14,6 +14,7 @@ from typing import Any
 from maskdepth.errors import ModelError, UsageError, first_line
 from maskdepth.files import file_checksum, read_text, write_text
 from maskdepth.inference.model.card import NETWORK_FILE, REMAKE, ModelCard, parse_card
+from maskdepth.records import Json
 
 CARD_FILE = "model.json"
 INT8_FILE = "model.int8.onnx"
@@ -27,7 +28,7 @@ NETWORKS = {"fp32": NETWORK_FILE, "int8": INT8_FILE}
 
 
 def load_model_folder(path: str | Path, precision: str = "fp32") -> ModelCard:
-    """Read the card of a model folder and check the network of this precision.
+    """Read a model folder's card and check its network of one precision.
 
     Args:
         precision: ``"fp32"`` or ``"int8"``.
@@ -45,8 +46,9 @@ def load_model_folder(path: str | Path, precision: str = "fp32") -> ModelCard:
             f"a model with an {precision} network",
             f"{folder} without {file}",
             "make one with `maskdepth export MODEL --int8 DATASET`, or use fp32",
+            f"{folder} has no {precision} network.",
         )
-    # The other files are for training on: a model may travel to the edge without them.
+    # The other files serve further training: a deployed model may lack them.
     check_file(folder, file, card)
     return card
 
@@ -59,13 +61,16 @@ def network_file(precision: str) -> str:
     """
     if precision not in NETWORKS:
         raise UsageError(
-            f"a precision: {' or '.join(NETWORKS)}", repr(precision), "use --precision fp32"
+            f"a precision: {' or '.join(NETWORKS)}",
+            repr(precision),
+            f"use {' or '.join(NETWORKS)}",
+            f"The precision {precision!r} is unknown.",
         )
     return NETWORKS[precision]
 
 
 def read_card(folder: Path) -> ModelCard:
-    """Read a model folder's card alone, without a look at the files it lists.
+    """Read a model folder's card without checking the files that it lists.
 
     Raises:
         ModelError: no such folder, no card or a broken one, another format or version.
@@ -77,6 +82,7 @@ def read_card(folder: Path) -> ModelCard:
                 "a model folder",
                 f"{folder}, which is {'a file' if folder.exists() else 'not there'}",
                 "make one with `maskdepth fit CUTOUTS BACKGROUNDS -o MODEL` and pass MODEL",
+                f"{folder} is {'a file, not a model folder' if folder.exists() else 'not there'}.",
             )
         text = read_text(card_path)
     except FileNotFoundError:
@@ -84,6 +90,7 @@ def read_card(folder: Path) -> ModelCard:
             f"a model folder with {CARD_FILE}",
             f"{folder} has none",
             "pass a folder that `maskdepth fit` or `maskdepth train` wrote",
+            f"{folder} is no model folder: it has no {CARD_FILE}.",
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f"a readable {card_path}", first_line(error), REMAKE) from None
@@ -101,7 +108,7 @@ def save_card(folder: Path, card: ModelCard) -> Path:
     return path
 
 
-def load_log(path: Path) -> list[dict[str, Any]] | None:
+def load_log(path: Path) -> list[Json] | None:
     """The rows of a training run's log: each has its ``step``, and numbers or null by name.
 
     A last line that a crash has torn is left out.
@@ -114,7 +121,7 @@ def load_log(path: Path) -> list[dict[str, Any]] | None:
     """
     if not path.exists():
         return None
-    remedy = "mend or remove that line, or remove the file: a run goes on without its old rows"
+    remedy = "repair or remove that line, or remove the file: a run goes on without its old rows"
     try:
         lines = read_text(path, errors="replace").split("\n")
     except OSError as error:
@@ -134,6 +141,7 @@ def load_log(path: Path) -> list[dict[str, Any]] | None:
                 f"a row of numbers with its step in {path}",
                 f"{line[:60]!r} in line {number}",
                 remedy,
+                f"{path} has no row of numbers with its step in line {number}.",
             )
         rows.append(row)
     return rows
@@ -152,12 +160,17 @@ def check_file(folder: Path, name: str, card: ModelCard) -> None:
     try:
         found = file_checksum(path)
     except FileNotFoundError:
-        raise ModelError(f"the file {path}", "it is missing", REMAKE) from None
+        raise ModelError(
+            f"the file {path}", "it is missing", REMAKE, f"{path} is missing."
+        ) from None
     except OSError as error:
         raise ModelError(f"a readable {path}", first_line(error), REMAKE) from None
     if found != checksum:
         raise ModelError(
-            f"{path} with checksum {checksum[:12]}", f"{found[:12]}: the file has changed", REMAKE
+            f"{path} with checksum {checksum[:12]}",
+            found[:12],
+            REMAKE,
+            f"{path} has changed since the model was made: its checksum is another.",
         )
 
 

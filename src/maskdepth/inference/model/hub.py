@@ -1,4 +1,4 @@
-"""Models on the Hugging Face hub: fetched when asked for, pushed with a page made of the card."""
+"""Models on the Hugging Face hub: fetched when asked for, pushed with a page about them."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def is_hub_id(text: str) -> bool:
 
 
 def fetch_model(hub_id: str, files: Sequence[str], *, download: bool) -> Path:
-    """The folder of a model of the hub in its cache.
+    """The cache folder of a model of the hub.
 
-    The cache is looked at first, and what it has is not asked for again: a newer model comes with
-    ``hf download owner/name``. Only the named files are fetched, and none of them is code or a
-    pickle; whoever loads them compares their checksums with the card.
+    Files in the cache are not asked for again; ``hf download owner/name`` fetches a newer model.
+    Only the named files are fetched, and none of them is code or a pickle. Their checksums are
+    compared with the card when they are loaded.
 
     Args:
         hub_id: ``owner/name``.
         files: names within the model folder.
-        download: get what the cache lacks; otherwise nothing is asked of the network.
+        download: fetch what the cache lacks; without it the network is not used.
 
     Raises:
         DependencyError: huggingface_hub is not installed.
@@ -50,6 +50,8 @@ def fetch_model(hub_id: str, files: Sequence[str], *, download: bool) -> Path:
             f"a folder {hub_id}, or {', '.join(files)} of {hub_id} in the Hugging Face cache",
             "neither" + (", and HF_HUB_OFFLINE is set" if offline else ""),
             "unset HF_HUB_OFFLINE" if offline else "pass --download, or name a model folder",
+            f"There is no folder {hub_id}, and the Hugging Face cache does not hold that model"
+            + (" while HF_HUB_OFFLINE is set." if offline else "."),
         )
     try:
         with _silent(hub):
@@ -59,24 +61,28 @@ def fetch_model(hub_id: str, files: Sequence[str], *, download: bool) -> Path:
             f"a folder {hub_id}, or that model on the hub",
             first_line(error),
             "check the name, the connection and, for a private model, HF_TOKEN",
+            f"{hub_id} could not be fetched from the hub: {first_line(error)}.",
         ) from error
     missing = [name for name in files if not (folder / name).is_file()]
     if missing:
         raise ModelError(
-            f"{', '.join(missing)} in {hub_id}", "it has none", "choose another model or precision"
+            f"{', '.join(missing)} in {hub_id}",
+            "it has none",
+            "choose another model or precision",
+            f"{hub_id} on the hub has no {', '.join(missing)}.",
         )
     return folder
 
 
 def push_model(folder: Path, hub_id: str, *, private: bool = False) -> str:
-    """Upload a model folder, with a page that is made of its card, as one commit.
+    """Upload a model folder, with a page made from its card, as one commit.
 
     The files that the card lists, the card and the page are uploaded, and nothing else that lies in
     the folder. Each is compared with its checksum first.
 
     Args:
-        hub_id: ``owner/name``; made if there is none.
-        private: whether a new one is only for its owner.
+        hub_id: ``owner/name``; the model is created if it does not exist.
+        private: whether a model that is created is visible to its owner alone.
 
     Returns:
         The model's address.
@@ -87,13 +93,23 @@ def push_model(folder: Path, hub_id: str, *, private: bool = False) -> str:
         ModelError: the folder is incomplete or changed, or the hub refuses it.
     """
     if not is_hub_id(hub_id):
-        raise UsageError("a hub id owner/name", repr(hub_id), "name the model so")
+        raise UsageError(
+            "a hub id owner/name",
+            repr(hub_id),
+            "",
+            f"{hub_id!r} is not a hub id of the form owner/name.",
+        )
     card = read_card(folder)
     for name in card.sha256:
         check_file(folder, name, card)
     hub = _library()
     if hub.constants.HF_HUB_OFFLINE:
-        raise ModelError("a connection to the hub", "HF_HUB_OFFLINE is set", "unset HF_HUB_OFFLINE")
+        raise ModelError(
+            "a connection to the hub",
+            "HF_HUB_OFFLINE is set",
+            "unset it",
+            "HF_HUB_OFFLINE is set, so nothing can be pushed.",
+        )
     uploads = _uploads(folder, card, hub_id)
     try:
         with _silent(hub):
@@ -109,6 +125,7 @@ def push_model(folder: Path, hub_id: str, *, private: bool = False) -> str:
             f"a hub that takes {hub_id}",
             first_line(error),
             "check the connection, and the token in HF_TOKEN or of `hf auth login`",
+            f"The hub did not take {hub_id}: {first_line(error)}.",
         ) from error
     return str(address)
 
@@ -123,7 +140,7 @@ def _uploads(folder: Path, card: ModelCard, hub_id: str) -> dict[str, bytes]:
 
 
 def _cached(hub: ModuleType, hub_id: str, files: Sequence[str]) -> Path | None:
-    """The cache's folder if it has all of these files, of one and the same revision."""
+    """The cache folder, if it holds all of these files in one revision."""
     found = [hub.try_to_load_from_cache(hub_id, name) for name in files]
     if not all(isinstance(path, (str, os.PathLike)) for path in found):
         return None
@@ -133,7 +150,7 @@ def _cached(hub: ModuleType, hub_id: str, files: Sequence[str]) -> Path | None:
 
 @contextlib.contextmanager
 def _silent(hub: ModuleType) -> Iterator[None]:
-    """Without the library's bars: a model is a few MB."""
+    """Hide the library's progress bars: a model is a few MB."""
     before = hub.utils.are_progress_bars_disabled()
     hub.utils.disable_progress_bars()
     try:
@@ -146,7 +163,7 @@ def _silent(hub: ModuleType) -> Iterator[None]:
 def _library() -> ModuleType:
     try:
         import huggingface_hub
-        import huggingface_hub.constants  # not there before somebody has imported it
+        import huggingface_hub.constants  # an attribute only once it has been imported
         import huggingface_hub.utils
     except ModuleNotFoundError as error:
         raise DependencyError(error.name or "huggingface_hub", _EXTRA) from None

@@ -1,4 +1,4 @@
-"""Where a model lies: a folder, the one in the package, or one of the Hugging Face hub."""
+"""Where a model is: in a folder, in the package, or on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def find_model(
     Args:
         model: None or ``"shipped"`` for the package's own; a path; or a text ``owner/name`` for
             the hub, where there is no such folder here. A ``Path`` is never a hub id.
-        files: which of the model's files are needed besides the card; only a hub id minds.
-        download: of a hub id, get what the cache lacks; otherwise nothing asks the network.
+        files: the model's files that are needed besides the card; they matter for hub ids alone.
+        download: fetch what the cache lacks of a hub id; without it the network is not used.
 
     Raises:
         WeightsNotShippedError: the package's own, where the installation lacks it.
-        ModelError: a hub id whose files are not to be had.
-        UsageError: no path, nor any text.
+        ModelError: the files of a hub id cannot be fetched.
+        UsageError: the model is neither a path nor a text.
         DependencyError: a hub id, and huggingface_hub is not installed.
     """
     if model is None or model == SHIPPED:

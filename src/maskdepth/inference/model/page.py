@@ -1,4 +1,4 @@
-"""A model's page in Markdown, made of its card alone, as the hub shows it."""
+"""A model's page on the hub, in Markdown, made from its card alone."""
 
 from __future__ import annotations
 
@@ -10,28 +10,30 @@ import yaml
 from maskdepth.errors import ModelError, first_line
 from maskdepth.inference.model.card import ModelCard
 from maskdepth.inference.model.folder import CARD_FILE, INT8_FILE
+from maskdepth.records import Json
 
 PAGE_FILE: Final = "README.md"
 _SLICE_FIGURES: Final = ("dice", "iou", "boundary_f")
 
 
 def model_page(card: ModelCard, name: str) -> str:
-    """The page: how to use the model, what it was made of, its figures and its limits.
+    """The page: how to use the model, what it was trained on, its figures and its limits.
 
     Args:
         name: the model's hub id, ``owner/name``.
 
     Raises:
-        ModelError: the card's details are not laid out as maskdepth lays them out.
+        ModelError: the card's details have another layout than maskdepth's.
     """
     try:
         return "\n".join(_page(card, name))
-    # A card is checked as far as predicting needs it; its details are whatever a file holds.
+    # A card is checked as far as predicting needs it, so its details may be anything.
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise ModelError(
             f"a {CARD_FILE} whose training, data, metrics and about read as maskdepth writes them",
             f"{type(error).__name__}: {first_line(error)}",
-            "mend what was edited, or export the model again",
+            "undo what was edited, or export the model again",
+            f"The details of {CARD_FILE} are not as maskdepth writes them.",
         ) from error
 
 
@@ -60,15 +62,15 @@ def _page(card: ModelCard, name: str) -> Iterator[str]:
 
 
 def _front_matter(card: ModelCard) -> Iterator[str]:
-    told: dict[str, Any] = {
+    facts: Json = {
         "library_name": "maskdepth",
         "pipeline_tag": "image-segmentation",
         "tags": ["matting", "depth-estimation", "clean-plate", "onnx"],
     }
     if card.about.get("licence"):
-        told = {"license": str(card.about["licence"]).lower(), **told}
+        facts = {"license": str(card.about["licence"]).lower(), **facts}
     yield "---"
-    yield yaml.safe_dump(told, sort_keys=False, allow_unicode=True).rstrip()
+    yield yaml.safe_dump(facts, sort_keys=False, allow_unicode=True).rstrip()
     yield "---"
     yield ""
 
@@ -86,16 +88,16 @@ def _figures(card: ModelCard) -> Iterator[str]:
     yield ""
     if slices:
         yield (
-            "Cutouts and backgrounds that no step of the training has seen; beside each the mask "
-            "of a tuned threshold on |picture - plate|."
+            "On cutouts and backgrounds that were not used in training. The last column is the "
+            "Dice of a tuned threshold on |picture - plate|."
         )
         yield ""
         yield "| slice | " + " | ".join(_SLICE_FIGURES) + " | threshold's Dice |"
         yield "| --- " * (len(_SLICE_FIGURES) + 2) + "|"
         for name, value in slices.items():
-            told = [_number(value["mean"].get(figure)) for figure in _SLICE_FIGURES]
+            figures = [_number(value["mean"].get(figure)) for figure in _SLICE_FIGURES]
             threshold = _number((value.get("tuned_threshold") or {}).get("dice"))
-            yield f"| {_cell(name)} | {' | '.join(told)} | {threshold} |"
+            yield f"| {_cell(name)} | {' | '.join(figures)} | {threshold} |"
         yield ""
     if isinstance(int8, dict):
         for name, value in int8.get("slices", {}).items():
@@ -159,5 +161,5 @@ def _number(value: Any) -> str:
 
 
 def _cell(text: Any) -> str:
-    """Text that cannot end a cell of a table."""
+    """Text that cannot end a table's cell."""
     return str(text).replace("|", "\\|").replace("\n", " ")

@@ -14,31 +14,29 @@ from numpy.typing import NDArray
 from maskdepth.depth import fit_scale_shift, inverse_depth
 from maskdepth.errors import PlateError
 from maskdepth.inference.plate.health import finite
+from maskdepth.records import Json
 
-LEAST_DIFFERENCE: Final = 0.05
-"""Of the points' disparities: below it the scale between them is noise."""
+MIN_DIFFERENCE: Final = 0.05
+"""Smallest difference of the points' disparities; with less, the scale between them is noise."""
 
 NEAREST_M: Final = 1e-6
 FARTHEST_M: Final = 1e6
-"""Between them is whatever a plate can show."""
-_REACH: Final = 0.01  # of the long side: half of the window a point's disparity is the median of
-_MOST_POINTS: Final = 100  # all pairs of them are tried
-# What is thought of as wrong: of a distance, relative; of a plate's disparity.
-_DISTANCE_ERROR: Final = 0.02
-_DISPARITY_ERROR: Final = 0.02
+"""Distances outside NEAREST_M to FARTHEST_M are not accepted."""
+
+_REACH: Final = 0.01  # of the long side: half of the window over which a disparity is the median
+_MAX_POINTS: Final = 100  # all pairs of points are tried
+_DISTANCE_ERROR: Final = 0.02  # the likely error of a distance, relative to it
+_DISPARITY_ERROR: Final = 0.02  # the likely error of a plate's disparity
 _ROUNDS: Final = 20
-_CUT: Final = 2.5  # sigma, beyond which a point is left out
-_ALWAYS_KEPT: Final = 0.5  # of the likely error: nobody measures better than that
+_OUTLIER: Final = 2.5  # sigma beyond which a point is left out
+_ALWAYS_KEPT: Final = 0.5  # of the likely error: points that fit this well are never left out
 
 Floats = NDArray[np.float64]
 
 
-_MAY_BE_UNKNOWN: Final = ("fitted_m", "error")
-
-
 @dataclass(frozen=True)
 class KnownPoint:
-    """A place of the plate whose distance was measured.
+    """A point of the plate whose distance was measured.
 
     Attributes:
         x, y: column and row, px from the middle of the top left pixel.
@@ -52,13 +50,14 @@ class KnownPoint:
 
 @dataclass(frozen=True)
 class FittedPoint:
-    """A known point and what the fit says of it.
+    """A point of known distance, and how it fits the calibration.
 
     Attributes:
         x, y, depth_m: see ``KnownPoint``.
         disparity: the plate's there.
-        fitted_m: the depth that the calibration gives there; ``error`` is its relative error. None
-            where it says, of an outlier, that nothing can be there.
+        fitted_m: the depth that the calibration gives there; None for an outlier where it gives
+            none.
+        error: relative error of ``fitted_m``.
         used: False where the point was left out as an outlier.
     """
 
@@ -71,16 +70,16 @@ class FittedPoint:
     used: bool
 
     @classmethod
-    def parse(cls, values: dict[str, Any]) -> FittedPoint:
+    def parse(cls, values: Json) -> FittedPoint:
         """See ``Calibration.parse``."""
-        told = {each.name: values[each.name] for each in fields(cls)}
-        used = told.pop("used")
-        for name, value in told.items():
-            if not (value is None and name in _MAY_BE_UNKNOWN):
+        figures = {each.name: values[each.name] for each in fields(cls)}
+        used = figures.pop("used")
+        for name, value in figures.items():
+            if not (value is None and name in ("fitted_m", "error")):
                 finite(value)
-        if any(isinstance(value, str) for value in told.values()) or not isinstance(used, bool):
-            raise TypeError("a point that is not one")
-        return cls(**told, used=used)
+        if any(isinstance(value, str) for value in figures.values()) or not isinstance(used, bool):
+            raise TypeError("a point with values of other kinds")
+        return cls(**figures, used=used)
 
 
 @dataclass(frozen=True)
@@ -99,11 +98,11 @@ class Calibration:
     points: tuple[FittedPoint, ...] = ()
 
     @classmethod
-    def parse(cls, values: dict[str, Any]) -> Calibration:
-        """What ``as_json`` gave, after a way through JSON; other keys are left alone.
+    def parse(cls, values: Json) -> Calibration:
+        """Read what ``as_json`` gave from JSON; other keys are ignored.
 
         Raises:
-            TypeError, ValueError, KeyError: it is something else.
+            TypeError, ValueError, KeyError: the values are something else.
         """
         scale, shift = finite(values["scale"]), finite(values["shift"])
         if scale <= 0:
@@ -117,13 +116,13 @@ class Calibration:
         """float64 (H, W) 1/metres of a plate's disparity; may be negative, NaN where invalid."""
         return self.scale * np.asarray(disparity, np.float64) + self.shift
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Json:
         """Plain values."""
         return asdict(self) | {"residual_check": self.residual_check}
 
     @property
     def residual_check(self) -> str:
-        """What the points say about each other, in words."""
+        """How well the points fit each other, in words."""
         if self.method == "measured":
             return "none needed: depth was measured at every valid pixel"
         if len(self.points) == 2:
@@ -140,13 +139,13 @@ class Calibration:
 def calibrate(disparity: NDArray[np.float32], points: Sequence[KnownPoint]) -> Calibration:
     """Scale and shift in inverse depth that fit a plate's disparity to known distances.
 
-    What is made small is the error of inverse depth over what it is likely to be: 2 % of it, as
-    distances are measured, and what 0.02 of disparity makes at that scale (weights for errors in
-    both variables: York, "Least-squares fitting of a straight line", 1966). So far points, where a
-    little disparity is a great distance, do not decide. Two points fit exactly; three by least
-    squares. From four on the fit is the least median of squares over all pairs, then least squares
-    on what lies within 2.5 of its standard deviations (Rousseeuw and Leroy, "Robust Regression and
-    Outlier Detection", 1987, chapter 5), so that one in four may be wrong by any amount.
+    The fit minimises errors of inverse depth, each divided by its likely size: 2 % of the distance,
+    and 0.02 of disparity at that scale (weights for errors in both variables: York, "Least-squares
+    fitting of a straight line", 1966). Far points, where a little disparity is a great distance,
+    then do not decide. Two points fit exactly, three by least squares. From four on, the fit is the
+    least median of squares over all pairs, then least squares on the points within 2.5 of its
+    standard deviations (Rousseeuw and Leroy, "Robust Regression and Outlier Detection", 1987,
+    chapter 5), so that one in four may be wrong by any amount.
 
     Args:
         disparity: float32 (H, W) in [0, 1], near = 1, NaN where invalid. A point's is the median
@@ -158,29 +157,29 @@ def calibrate(disparity: NDArray[np.float32], points: Sequence[KnownPoint]) -> C
             there is no disparity; points that differ by less than 0.05; a scale that is not
             positive, or an inverse depth that is not at one of the points.
     """
-    if not 2 <= len(points) <= _MOST_POINTS:
+    if not 2 <= len(points) <= _MAX_POINTS:
         raise PlateError(
-            f"2 to {_MOST_POINTS} points of known distance",
+            f"2 to {_MAX_POINTS} points of known distance",
             str(len(points)),
             "give near and far ones; from four on, a wrong one is found",
         )
     values = np.array([_disparity_at(disparity, point) for point in points])
     depth_m = np.array([point.depth_m for point in points])
-    _refuse_alike(values, "points")
+    _check_differences(values, "points")
     used = np.ones(len(points), np.bool_)
     if len(points) >= 4:
         used = _inliers(values, depth_m)
-        _refuse_alike(values[used], "points that agree with each other")
+        _check_differences(values[used], "points that agree with each other")
     scale, shift = _fit(values, depth_m, used)
     inverse = scale * values + shift
-    _refuse_impossible(scale, inverse[used], depth_m[used])
+    _check_possible(scale, inverse[used], depth_m[used])
     method = {2: "exact", 3: "least squares"}.get(len(points), "robust")
-    fitted = tuple(map(_fitted, points, values.tolist(), inverse.tolist(), used.tolist()))
+    fitted = tuple(map(_fitted_point, points, values.tolist(), inverse.tolist(), used.tolist()))
     return Calibration(scale, shift, method, fitted)
 
 
-def _fitted(point: KnownPoint, disparity: float, inverse: float, used: bool) -> FittedPoint:
-    # An outlier may well lie where the calibration says that nothing can be.
+def _fitted_point(point: KnownPoint, disparity: float, inverse: float, used: bool) -> FittedPoint:
+    # An outlier may lie where the calibration gives no depth.
     fitted_m = 1 / inverse if inverse > 0 else None
     error = None if fitted_m is None else fitted_m / point.depth_m - 1
     return FittedPoint(point.x, point.y, point.depth_m, disparity, fitted_m, error, used)
@@ -192,8 +191,9 @@ def _disparity_at(disparity: NDArray[np.float32], point: KnownPoint) -> float:
     if not (math.isfinite(point.depth_m) and point.depth_m > 0):
         raise PlateError(
             f"a distance above 0 m at {where}",
-            f"{point.depth_m:g} m, which is {_place(point.depth_m)}",
+            f"{point.depth_m:g} m",
             "measure from the camera to the point",
+            f"The distance at {where} is {point.depth_m:g} m, but must be above 0.",
         )
     if not NEAREST_M <= point.depth_m <= FARTHEST_M:
         raise PlateError(
@@ -209,46 +209,52 @@ def _disparity_at(disparity: NDArray[np.float32], point: KnownPoint) -> float:
         )
     row, column = math.floor(point.y + 0.5), math.floor(point.x + 0.5)
     reach = round(_REACH * max(height, width))
-    # The same on both sides, or a slope would move the median.
+    # The same reach on both sides, or a slope would move the median.
     down, across = min(reach, row, height - 1 - row), min(reach, column, width - 1 - column)
     window = disparity[row - down : row + down + 1, column - across : column + across + 1]
     valid = window[np.isfinite(window)]
     if not valid.size:
         raise PlateError(
-            f"a plate disparity at {where}", "an invalid pixel", "choose another point"
+            f"a plate disparity at {where}",
+            "an invalid pixel",
+            "choose another point",
+            f"The plate has no valid disparity at {where}.",
         )
     return float(np.median(valid))
 
 
-def _place(depth_m: float) -> str:
-    return "behind the camera" if depth_m < 0 else "nowhere" if depth_m else "in the camera"
-
-
-def _refuse_alike(values: Floats, which: str) -> None:
+def _check_differences(values: Floats, points: str) -> None:
     difference = float(values.max() - values.min())
-    if difference < LEAST_DIFFERENCE:
+    if difference < MIN_DIFFERENCE:
         raise PlateError(
-            f"{which} whose disparities differ by at least {LEAST_DIFFERENCE}",
+            f"{points} whose disparities differ by at least {MIN_DIFFERENCE}",
             f"{difference:.3f} between the nearest and the farthest",
             "add points that are much nearer or much farther",
+            f"The disparities of the {points} differ by only {difference:.3f}.",
         )
 
 
-def _refuse_impossible(scale: float, inverse: Floats, depth_m: Floats) -> None:
+def _check_possible(scale: float, inverse: Floats, depth_m: Floats) -> None:
     remedy = "check the points: the nearer one must have the larger disparity"
     if not scale > 0:
-        raise PlateError("a positive scale from disparity to 1/metres", f"{scale:.4g}", remedy)
+        raise PlateError(
+            "a positive scale from disparity to 1/metres",
+            f"{scale:.4g}",
+            remedy,
+            "By these points, what has more disparity would be farther away.",
+        )
     if not (inverse > 0).all():
         worst = int(inverse.argmin())
         raise PlateError(
             "a positive inverse depth at every point",
             f"{inverse[worst]:.4g} 1/m at the one {depth_m[worst]:g} m away",
             remedy,
+            f"No depth fits the point that is {depth_m[worst]:g} m away.",
         )
 
 
 def _likely_error(scale: float, depth_m: Floats) -> Floats:
-    """Of inverse depth at points, 1/metres."""
+    """The likely error of inverse depth at points, 1/metres."""
     return np.hypot(_DISTANCE_ERROR / depth_m, scale * _DISPARITY_ERROR)
 
 
@@ -266,27 +272,28 @@ def _fit(values: Floats, depth_m: Floats, used: NDArray[np.bool_]) -> tuple[floa
 
 
 def _inliers(values: Floats, depth_m: Floats) -> NDArray[np.bool_]:
-    """bool (N,): the points that the least median of squares over all pairs keeps."""
-    best, best_size = None, math.inf
-    # So many points have to fit for a pair to be believed; with it, one in four may be wrong.
+    """bool (N,): the points that fit the pair with the least median of squares."""
+    best, best_median = None, math.inf
+    # A pair counts by how well this many points fit it; one point in four may be wrong.
     quorum = len(values) // 2 + 1
     for i, j in itertools.combinations(range(len(values)), 2):
-        if abs(values[i] - values[j]) < LEAST_DIFFERENCE:
+        if abs(values[i] - values[j]) < MIN_DIFFERENCE:
             continue
         scale = (1 / depth_m[i] - 1 / depth_m[j]) / (values[i] - values[j])
         if scale <= 0:
             continue
         off = np.abs(scale * (values - values[i]) + 1 / depth_m[i] - 1 / depth_m)
         residuals = off / _likely_error(scale, depth_m)
-        size = float(np.partition(residuals, quorum - 1)[quorum - 1])
-        if size < best_size:
-            best, best_size = residuals, size
+        median = float(np.partition(residuals, quorum - 1)[quorum - 1])
+        if median < best_median:
+            best, best_median = residuals, median
     if best is None:
         raise PlateError(
             "points of which the nearer ones have the larger disparity",
             "the opposite in every pair",
             "check the points, and that the disparity is large where it is near",
+            "In every pair of points, the nearer one has the smaller disparity.",
         )
     # Rousseeuw and Leroy's preliminary scale, with its correction for few points.
-    sigma = 1.4826 * (1 + 5 / max(len(values) - 2, 1)) * best_size
-    return np.asarray(best <= max(_CUT * sigma, _ALWAYS_KEPT))
+    sigma = 1.4826 * (1 + 5 / max(len(values) - 2, 1)) * best_median
+    return np.asarray(best <= max(_OUTLIER * sigma, _ALWAYS_KEPT))

@@ -1,4 +1,4 @@
-"""How fit a plate is to be compared with: what can be read off its picture and its depth."""
+"""A plate's health: figures of its picture and its depth that say how well it will serve."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_DARKEST: Final = 5  # of 255: at or below it in all channels nothing is told apart
-_BRIGHTEST: Final = 250  # at or above it a channel is as good as clipped
-_BLUR_PX: Final = 11  # of the blur that a picture is compared with
-# Immerkaer's mask, and the factor from the median of what it leaves to the noise's sigma.
+from maskdepth.records import Json
+
+_UNDEREXPOSED: Final = 5  # of 255: all channels at this level or below
+_OVEREXPOSED: Final = 250  # of 255: any channel at this level or above
+_BLUR_PX: Final = 11  # side of the blur that a picture is compared with
+# Immerkaer's mask, and the factor from the median of its absolute response to sigma.
 _NOISE_MASK: Final = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 _MEDIAN_TO_SIGMA: Final = 1 / (0.6745 * 6)
-_WINDOW: Final = 0.02  # of the long side: what is matched
-_LEAST_GRADIENT: Final = 2.0  # grey levels a pixel, in the weakest direction, beyond the noise
-_TIMES_NOISE: Final = 4.0
+_WINDOW: Final = 0.02  # of the long side: side of the windows that would be matched
+_MIN_GRADIENT: Final = 2.0  # grey levels a pixel, in the weakest direction, beyond the noise
+_NOISE_FACTOR: Final = 4.0  # by which gradients have to exceed those of noise
 _PERCENTILES: Final = (2.0, 98.0)
 
 Floats = NDArray[np.float32]
@@ -54,18 +56,18 @@ class PlateHealth:
     disparity_range: tuple[float, float]
     depth_range_m: tuple[float, float] | None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> Json:
         """Plain values."""
         return asdict(self)
 
     @classmethod
-    def parse(cls, values: dict[str, Any]) -> PlateHealth:
-        """What ``as_json`` gave, after a way through JSON; other keys are left alone.
+    def parse(cls, values: Json) -> PlateHealth:
+        """Read what ``as_json`` gave from JSON; other keys are ignored.
 
         Raises:
-            TypeError, ValueError, KeyError: it is something else.
+            TypeError, ValueError, KeyError: the values are something else.
         """
-        figures: dict[str, Any] = {}
+        figures: Json = {}
         for each in fields(cls):
             value = values[each.name]
             if isinstance(value, list):
@@ -78,7 +80,7 @@ class PlateHealth:
         return cls(**figures)
 
     def describe(self) -> str:
-        """The same for people, in one line."""
+        """The figures in one line of words."""
         depth = f"depth at {self.valid_depth:.0%}"
         if self.depth_range_m is not None:
             low, high = self.depth_range_m
@@ -93,7 +95,7 @@ class PlateHealth:
 def measure_health(
     picture: NDArray[np.uint8], disparity: Floats, depth_m: NDArray[np.float32] | None
 ) -> PlateHealth:
-    """The figures of a plate.
+    """Measure a plate's figures.
 
     Args:
         picture: uint8 (H, W, 3) RGB.
@@ -104,8 +106,8 @@ def measure_health(
     noise = _noise(grey)
     return PlateHealth(
         sharpness=round(1 - _blur(grey), 4),
-        underexposed=_share((picture <= _DARKEST).all(axis=2)),
-        overexposed=_share((picture >= _BRIGHTEST).any(axis=2)),
+        underexposed=_share((picture <= _UNDEREXPOSED).all(axis=2)),
+        overexposed=_share((picture >= _OVEREXPOSED).any(axis=2)),
         noise=round(noise, 3),
         texture=_share(_matchable(grey, noise)),
         valid_depth=_share(np.isfinite(disparity)),
@@ -116,7 +118,7 @@ def measure_health(
 
 def _blur(grey: Floats) -> float:
     """Crete et al.'s blur effect, 0 to 1: the greater of the two directions'."""
-    found = []
+    blurs = []
     for across in (True, False):
         size, slope = ((_BLUR_PX, 1), (1, 0)) if across else ((1, _BLUR_PX), (0, 1))
         blurred = cv2.blur(grey, size, borderType=cv2.BORDER_REFLECT)
@@ -124,17 +126,17 @@ def _blur(grey: Floats) -> float:
             np.abs(cv2.Sobel(each, cv2.CV_32F, *slope, borderType=cv2.BORDER_REFLECT))
             for each in (grey, blurred)
         )
-        whole = float(sharp.sum(dtype=np.float64))
+        total = float(sharp.sum(dtype=np.float64))
         lost = float(np.maximum(sharp - soft, 0).sum(dtype=np.float64))
-        found.append(1 - lost / whole if whole > 0 else 1.0)
-    return max(found)
+        blurs.append(1 - lost / total if total > 0 else 1.0)
+    return max(blurs)
 
 
 def _noise(grey: Floats) -> float:
     """Sigma, of 255; clipped pixels have none and are left out."""
-    left = np.abs(cv2.filter2D(grey, cv2.CV_32F, _NOISE_MASK))
-    told = left[(grey > _DARKEST) & (grey < _BRIGHTEST)]
-    return float(np.median(told)) * _MEDIAN_TO_SIGMA if told.size else 0.0
+    response = np.abs(cv2.filter2D(grey, cv2.CV_32F, _NOISE_MASK))
+    response = response[(grey > _UNDEREXPOSED) & (grey < _OVEREXPOSED)]
+    return float(np.median(response)) * _MEDIAN_TO_SIGMA if response.size else 0.0
 
 
 def _matchable(grey: Floats, noise: float) -> NDArray[np.bool_]:
@@ -145,9 +147,9 @@ def _matchable(grey: Floats, noise: float) -> NDArray[np.bool_]:
     xx, yy, xy = (
         cv2.blur(each, (side, side)) for each in (right * right, down * down, right * down)
     )
-    least = (xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
+    weakest = (xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
     # Noise of sigma s makes central differences of variance s^2 / 2.
-    return np.asarray(least > _LEAST_GRADIENT**2 + _TIMES_NOISE * noise**2 / 2, np.bool_)
+    return np.asarray(weakest > _MIN_GRADIENT**2 + _NOISE_FACTOR * noise**2 / 2, np.bool_)
 
 
 def _share(where: Any) -> float:
@@ -155,15 +157,15 @@ def _share(where: Any) -> float:
 
 
 def _range(values: NDArray[np.float32]) -> tuple[float, float] | None:
-    told = values[np.isfinite(values)]
-    if not told.size:
+    valid = values[np.isfinite(values)]
+    if not valid.size:
         return None
-    low, high = np.percentile(told, _PERCENTILES)
+    low, high = np.percentile(valid, _PERCENTILES)
     return round(float(low), 4), round(float(high), 4)
 
 
 def finite(value: Any) -> float:
-    """A number that was read from JSON, which may hold NaN; else a ValueError or TypeError."""
+    """A finite number from JSON, which may hold NaN; other values raise ValueError or TypeError."""
     if not math.isfinite(number := float(value)):
-        raise ValueError("a figure that is no number")
+        raise ValueError("a figure that is not a finite number")
     return number

@@ -1,0 +1,179 @@
+"""Prepared plates, streams, and what of a predictor travels."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from maskdepth import Prediction, Predictor
+from maskdepth.errors import UsageError
+from maskdepth.images import save_png
+from maskdepth.inference.plate import profile_from_depth
+from maskdepth.inference.stream import StreamState
+from maskdepth.testing import FakeBackend
+
+SIZE = (90, 120)
+
+
+def scene(seed: int, shift: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A picture with a bright square, and its textured plate."""
+    rng = np.random.default_rng(7)
+    plate = np.kron(rng.integers(0, 120, (15, 20, 3)), np.ones((6, 6, 1))).astype(np.uint8)
+    noisy = np.roll(plate, shift, 1).astype(np.int16)
+    noisy += np.random.default_rng(seed).integers(-2, 3, plate.shape, np.int16)
+    picture = noisy.clip(0, 255).astype(np.uint8)
+    picture[30:60, 40:70] = 240
+    return picture, plate
+
+
+def assert_same(one: Prediction, other: Prediction) -> None:
+    np.testing.assert_array_equal(one.alpha, other.alpha)
+    np.testing.assert_array_equal(one.disparity, other.disparity)
+    for first, second in ((one.plate, other.plate), (one.depth_m, other.depth_m)):
+        assert (first is None) == (second is None)
+        if first is not None:
+            np.testing.assert_array_equal(first, second)
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Predictor:
+    return Predictor.from_pretrained(threads=1)
+
+
+@pytest.mark.parametrize("shift", [0, 2])
+@pytest.mark.parametrize("with_depth", [False, True])
+def test_a_prepared_plate_predicts_like_the_plate_itself(
+    shipped: Predictor, shift: int, with_depth: bool
+) -> None:
+    """Whether the camera moved or not, and again with the next picture."""
+    _, plate = scene(0)
+    source = plate
+    if with_depth:
+        depth_m = np.tile(np.linspace(6, 2, SIZE[0], dtype=np.float32)[:, None], (1, SIZE[1]))
+        source = profile_from_depth(plate, depth_m)
+    prepared = shipped.prepare(source, SIZE)
+    for seed in (1, 2):
+        picture, _ = scene(seed, shift)
+        prediction = shipped.predict(picture, prepared)
+        assert_same(prediction, shipped.predict(picture, source))
+        assert (prediction.depth_m is not None) == with_depth
+    assert shipped.prepare(prepared, SIZE) is prepared
+
+
+def test_a_plate_prepared_for_another_size_or_model_is_refused() -> None:
+    picture, plate = scene(0)
+    predictor = FakeBackend().predictor()
+    with pytest.raises(UsageError, match="pictures of 60x45, this one is 120x90"):
+        predictor.predict(picture, predictor.prepare(plate, (45, 60)))
+    other = FakeBackend().predictor(training_size=32)
+    with pytest.raises(UsageError, match="another input size"):
+        predictor.predict(picture, other.prepare(plate, SIZE))
+    with pytest.raises(UsageError, match="its disparity already"):
+        predictor.predict(picture, predictor.prepare(plate, SIZE), np.zeros(SIZE, np.float32))
+
+
+def test_a_stream_predicts_its_frames_as_pictures(tmp_path: Path) -> None:
+    """With a plate prepared once; its state counts the frames and keeps the last layers."""
+    predictor = FakeBackend().predictor()
+    _, plate = scene(0)
+    stream = predictor.stream(plate)
+    for number in range(3):
+        frame, _ = scene(number)
+        prediction = stream.predict(frame, time_s=number / 10)
+        assert_same(prediction, predictor.predict(frame, plate))
+        assert (stream.state.frames, stream.state.time_s) == (number + 1, number / 10)
+        assert stream.state.alpha is prediction.alpha
+    save_png(tmp_path / "frame.png", frame)
+    from_file = stream.predict(tmp_path / "frame.png")
+    assert from_file.provenance.picture_file == tmp_path / "frame.png"
+    stream.reset()
+    assert stream.state.frames == 0
+    assert_same(stream.predict(frame), prediction)
+
+
+def test_frames_of_another_size_and_another_plate_begin_a_stream_again() -> None:
+    predictor = FakeBackend().predictor()
+    frame, plate = scene(0)
+    stream = predictor.stream(plate)
+    stream.predict(frame)
+    small = frame[::2, ::2].copy()
+    assert stream.predict(small).alpha.shape == (45, 60)
+    assert stream.state.frames == 1
+    stream.replace_plate(frame)
+    assert not stream.predict(frame).mask.any()
+    assert predictor.stream().predict(frame).plate is None
+
+
+def test_a_step_continues_from_a_state_that_has_travelled() -> None:
+    predictor = FakeBackend().predictor()
+    frame, plate = scene(0)
+    prepared = predictor.prepare(plate, SIZE)
+    first, state = predictor.step(frame, prepared, StreamState(), time_s=0.0)
+    travelled = pickle.loads(pickle.dumps((state, prepared)))
+    second, after = predictor.step(frame, travelled[1], travelled[0], time_s=0.1)
+    assert_same(first, second)
+    assert (after.frames, after.time_s) == (2, 0.1)
+
+
+@pytest.mark.parametrize("travel", [copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])
+def test_a_predictor_can_be_copied_and_pickled(travel) -> None:
+    """Its options and its model's path travel; the network is opened again."""
+    picture, plate = scene(0)
+    predictor = Predictor.from_pretrained(threads=1, register=False)
+    copied = travel(predictor)
+    prediction = copied.predict(picture, plate)
+    assert_same(prediction, predictor.predict(picture, plate))
+    assert prediction.provenance.registration is None
+
+
+def test_a_prediction_prints_as_one_line() -> None:
+    picture, plate = scene(0)
+    predictor = FakeBackend().predictor(refine=False)
+    assert repr(predictor.predict(picture, plate)) == "<Prediction 90x120, foreground 8 %>"
+    depth_m = np.full(SIZE, 3.4, np.float32)
+    depth_m[:20] = 8
+    with_depth = repr(predictor.predict(picture, profile_from_depth(plate, depth_m)))
+    assert with_depth.startswith("<Prediction 90x120, foreground 8 %, ")
+    assert with_depth.endswith(" m>")
+
+
+def test_the_old_name_of_the_close_up_is_answered() -> None:
+    with pytest.raises(UsageError, match="Write close_up= in place of second_look="):
+        Predictor.from_pretrained(second_look=False)
+    with pytest.raises(TypeError, match="no argument 'third_look'"):
+        Predictor.from_pretrained(third_look=False)
+
+
+def test_a_fake_backend_answers_what_it_is_told() -> None:
+    backend = FakeBackend(alpha=1, disparity=0.5)
+    prediction = backend.predictor(close_up=False).predict(scene(0)[0])
+    assert prediction.mask.all()
+    assert (prediction.disparity == 0.5).all()
+    assert backend.sizes == [SIZE]
+
+
+def test_a_prediction_loads_the_runtime_alone(tmp_path: Path) -> None:
+    """All modules of the package that a prediction and its files load are ground or inference."""
+    picture, plate = scene(0)
+    save_png(tmp_path / "picture.png", picture)
+    save_png(tmp_path / "plate.png", plate)
+    program = """
+import sys
+from maskdepth import Predictor
+Predictor.from_pretrained(threads=1).predict("picture.png", "plate.png").save("out")
+print(*(name for name in sys.modules if name.startswith("maskdepth.")))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    rooms = {name.split(".")[1] for name in done.stdout.split()}
+    assert "inference" in rooms
+    assert rooms <= {
+        *("_version", "errors", "files", "records", "images", "depth", "devices", "inference")
+    }
