@@ -126,18 +126,21 @@ BAD_POINTS = {
     "outside": ([point(5), KnownPoint(WIDTH, 9, 2.0)], "inside the plate"),
     "above": ([point(5), KnownPoint(4, -1, 2.0)], "inside the plate"),
     "nan place": ([point(5), KnownPoint(float("nan"), 2, 2.0)], "inside the plate"),
-    "behind": ([point(5), KnownPoint(4, 50, -2.0)], "behind the camera"),
-    "zero": ([point(5), KnownPoint(4, 50, 0.0)], "distance above 0"),
+    "behind": ([point(5), KnownPoint(4, 50, -2.0)], "must be above 0"),
+    "zero": ([point(5), KnownPoint(4, 50, 0.0)], "must be above 0"),
     "nowhere near": ([point(5), KnownPoint(4, 50, 1e-320)], "1e-06 to 1e[+]06 m"),
-    "endless": ([point(5), KnownPoint(4, 50, float("inf"))], "distance above 0"),
-    "alike": ([point(30), point(32), point(33)], "at least 0.05"),
-    "swapped": ([KnownPoint(4, 5, 1.0), KnownPoint(4, 55, 9.0)], "positive scale"),
-    "all swapped": ([KnownPoint(4, y, 1.0 + y / 9) for y in (5, 20, 40, 55)], "nearer ones"),
-    "invalid": ([point(5), KnownPoint(0, 59, 1.0)], "invalid pixel"),
+    "endless": ([point(5), KnownPoint(4, 50, float("inf"))], "must be above 0"),
+    "alike": ([point(30), point(32), point(33)], "differ by only"),
+    "swapped": ([KnownPoint(4, 5, 1.0), KnownPoint(4, 55, 9.0)], "would be farther"),
+    "all swapped": (
+        [KnownPoint(4, y, 1.0 + y / 9) for y in (5, 20, 40, 55)],
+        "the nearer one has the smaller",
+    ),
+    "invalid": ([point(5), KnownPoint(0, 59, 1.0)], "no valid disparity"),
     # No line fits; the best one puts the farthest behind infinity.
     "no place": (
         [KnownPoint(4, 1, 24.5), KnownPoint(4, 30, 0.49), KnownPoint(4, 58, 0.14)],
-        "positive inverse depth",
+        "No depth fits",
     ),
 }
 
@@ -278,7 +281,7 @@ DAMAGES: dict[str, tuple[Any, str]] = {
     ),
     "health that is no number": (
         lambda data: _with_record(data, health=dict.fromkeys(_HEALTH, float("nan"))),
-        "no number",
+        "not a finite number",
     ),
     "no calibration": (lambda data: _with_record(data, calibration=None), "does not fit together"),
 }  # fmt: skip
@@ -699,7 +702,7 @@ REFUSED = {
     "one point": (["--disparity", "d.png", *_points(5)], "2 to 100 points"),
     "a bad point": (["--disparity", "d.png", "--point", "1,2"], "three numbers"),
     "words": (["--disparity", "d.png", "--point", "a,b,c"], "three numbers"),
-    "behind": (["--disparity", "d.png", *_points(5), "--point", "9,9,-1"], "behind the camera"),
+    "behind": (["--disparity", "d.png", *_points(5), "--point", "9,9,-1"], "must be above 0"),
     "outside": (["--disparity", "d.png", *_points(5), "--point", "90,9,1"], "inside the plate"),
     "both": (["--depth", "m.npy", *_points(5, 50)], "needs no points"),
     "small": (["--depth", "small.npy"], "80x59"),

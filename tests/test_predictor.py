@@ -424,13 +424,13 @@ DAMAGES = {
     "broken JSON": (lambda folder: (folder / CARD_FILE).write_text('{"format":'), "JSON"),
     "a JSON list": (lambda folder: (folder / CARD_FILE).write_text("[]"), "list"),
     "no UTF-8": (lambda folder: (folder / CARD_FILE).write_bytes(b"\xff\xfe\xff"), "readable"),
-    "no card": (lambda folder: (folder / CARD_FILE).unlink(), "has none"),
+    "no card": (lambda folder: (folder / CARD_FILE).unlink(), "it has no"),
     "a pipe for a card": (_pipe_at(CARD_FILE), "no regular file"),
     "a pipe for a network": (_pipe_at(NETWORK_FILE), "no regular file"),
     "no network": (lambda folder: (folder / NETWORK_FILE).unlink(), "missing"),
     "an edited network": (
         lambda folder: (folder / NETWORK_FILE).write_bytes(difference_network() + b"\0"),
-        "the file has changed",
+        "has changed since",
     ),
 }
 
@@ -452,7 +452,7 @@ def test_what_is_no_model_folder_is_refused(tmp_path: Path) -> None:
         Predictor.from_pretrained(tmp_path / "file")
     with pytest.raises(ModelError, match="not there"):
         Predictor.from_pretrained(tmp_path / "nowhere")
-    with pytest.raises(ModelError, match="has none"):
+    with pytest.raises(ModelError, match="it has no"):
         Predictor.from_pretrained(tmp_path)
 
 

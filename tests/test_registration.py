@@ -9,10 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from maskdepth.inference.plate.registration import register_plate
+from maskdepth.inference.plate.registration import PlateFeatures, Registration, register_plate
 
 SIDE = 224
 Picture = NDArray[np.uint8]
+
+
+def register(picture: Picture, plate: Picture) -> Registration:
+    return register_plate(picture, PlateFeatures.measure(plate))
 
 
 def textured(seed: int, height: int = SIDE, width: int = SIDE) -> Picture:
@@ -64,7 +68,7 @@ def test_a_moved_and_relit_plate_comes_back_onto_its_picture(
     picture = with_object(lit, 0.25)
     plate = seen_from(scene, shift, angle)
 
-    registered = register_plate(picture, plate).move_picture(plate)
+    registered = register(picture, plate).move_picture(plate)
 
     inner = np.zeros((SIDE, SIDE), np.bool_)
     inner[12:100, 12:-12] = True  # above the object, away from edges that no plate has seen
@@ -77,7 +81,7 @@ def test_a_plate_is_lit_as_its_picture_by_stops_of_exposure(stops: float) -> Non
     """Also where the brighter half of the picture is cut off."""
     plate = textured(6)
     picture = np.clip(np.rint(plate * 2.0**stops), 0, 255).astype(np.uint8)
-    lit = register_plate(with_object(picture, 0.2), plate).move_picture(plate)
+    lit = register(with_object(picture, 0.2), plate).move_picture(plate)
     left = np.abs(lit[:110].astype(float) - picture[:110])
     assert left.mean() < 4.0
 
@@ -85,7 +89,7 @@ def test_a_plate_is_lit_as_its_picture_by_stops_of_exposure(stops: float) -> Non
 def test_a_plate_that_fits_is_left_as_it_is_to_the_last_bit() -> None:
     """Without motion and with the same light there is nothing to mend."""
     plate = textured(1)
-    found = register_plate(with_object(plate, 0.3), plate)
+    found = register(with_object(plate, 0.3), plate)
     assert not found.changes
     assert found.move_picture(plate) is plate
     assert found.agreeing > 0.5 * found.corners
@@ -97,7 +101,7 @@ def test_a_motion_found_on_a_small_copy_moves_the_large_plate() -> None:
     picture = np.asarray(scene[40:488, 40:488])
     plate = np.asarray(scene[36:484, 46:494])  # what is in both lies 6 px left, 4 px down in it
     size = (SIDE, SIDE)
-    found = register_plate(
+    found = register(
         np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8),
         np.asarray(cv2.resize(plate, size, interpolation=cv2.INTER_AREA), np.uint8),
     )
@@ -113,7 +117,7 @@ def test_a_motion_found_on_a_small_copy_moves_the_large_plate() -> None:
 @pytest.mark.parametrize("picture", [textured(3), np.full((SIDE, SIDE, 3), 90, np.uint8)])
 def test_a_plate_of_another_scene_is_recognised_and_not_moved(picture: Picture) -> None:
     """Nothing of it is found in the picture."""
-    found = register_plate(picture, textured(4))
+    found = register(picture, textured(4))
     assert found.another_scene
     assert not found.changes
 
@@ -122,7 +126,7 @@ def test_a_plate_without_texture_is_no_other_scene() -> None:
     """A plain wall offers nothing to recognise it by, and its light is still matched."""
     wall = np.full((SIDE, SIDE, 3), 100, np.uint8)
     picture = with_object(np.full_like(wall, 120), 0.2)
-    found = register_plate(picture, wall)
+    found = register(picture, wall)
     assert not found.another_scene
     assert found.matrix is None
     assert abs(int(found.move_picture(wall)[0, 0, 0]) - 120) <= 1
@@ -132,5 +136,5 @@ def test_a_plate_without_texture_is_no_other_scene() -> None:
 def test_any_size_can_be_registered(shape: tuple[int, int]) -> None:
     """Pictures too small to follow corners in are left where they are."""
     plate = textured(5, *shape)
-    found = register_plate(plate, plate)
+    found = register(plate, plate)
     assert not found.changes

@@ -218,7 +218,7 @@ def test_no_copy_is_made_of_weights_that_are_not_the_cards(released: Path, tmp_p
     shutil.copytree(released, folder)
     model, metadata = load_weights(folder / "model.safetensors")
     save_weights(folder / "model.safetensors", model, metadata, half=True)
-    with pytest.raises(ModelError, match=r"model\.safetensors with checksum .* has changed"):
+    with pytest.raises(ModelError, match=r"model\.safetensors has changed"):
         export_model(folder, tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
 
