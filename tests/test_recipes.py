@@ -252,7 +252,7 @@ def test_a_range_that_is_refused_is_named_with_its_bounds() -> None:
     with pytest.raises(ConfigError) as caught:
         RecipeRules.parse({"shadow": {"strength": [0.2, 3]}}, "rules.yaml")
     assert "'shadow.strength' in rules.yaml is " in str(caught.value)
-    assert "Expected two numbers from 0 to 1, the lower one first." in str(caught.value)
+    assert "but should be two numbers from 0 to 1, the lower one first." in str(caught.value)
     assert "3" in caught.value.got
 
 

@@ -165,8 +165,8 @@ def test_a_picture_is_not_its_own_plate(tmp_path: Path) -> None:
         ("", "An empty path does not exist."),
         ("nowhere.jpg", "nowhere.jpg does not exist."),
         ("a\0b", "a\0b does not exist."),
-        ("*.jpg", "*.jpg gives no pictures"),
-        ("empty", "empty gives no pictures"),
+        ("*.jpg", ") in *.jpg; plates"),
+        ("empty", ") in empty; plates"),
     ],
 )
 def test_a_source_without_pictures_is_named(

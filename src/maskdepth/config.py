@@ -71,7 +71,7 @@ _SHORT.maxstring = _SHORT.maxother = 80
 
 def _config_error(owner: type[Settings], first: ErrorDetails, source: str) -> ConfigError:
     """The first of pydantic's complaints about a settings class."""
-    key = ".".join(str(part) for part in first["loc"]) or "the top level"
+    key = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
         keys = ", ".join(_fields(owner, first["loc"][:-1]))
         return ConfigError(
@@ -80,14 +80,23 @@ def _config_error(owner: type[Settings], first: ErrorDetails, source: str) -> Co
             f"use one of: {keys}" if keys else "remove it",
             f"{source} has the unknown key {key!r}.",
         )
+    if first["type"] == "missing":
+        return ConfigError(
+            f"the key {key!r} in {source}", "none", "add it", f"{source} lacks the key {key!r}."
+        )
     message = first["msg"].removeprefix("Value error, ")
     value = _SHORT.repr(first["input"])
-    ours = first["type"] == "value_error"  # our own validators name only what they expect
+    place = f"{key!r} in {source}" if key else source
+    problem = None
+    if message.startswith("Input should "):
+        problem = f"{place} is {value}, but {message.removeprefix('Input ')}."
+    elif key and first["type"] == "value_error":  # our own validators name what they expect
+        problem = f"{place} is {value}, but should be {message}."
     return ConfigError(
-        f"{message[:1].lower()}{message[1:]} for {key!r} in {source}",
+        f"{message[:1].lower()}{message[1:]} {'for' if key else 'in'} {place}",
         value,
         "correct that value",
-        f"{key!r} in {source} is {value}. {'Expected ' if ours else ''}{message}.",
+        problem,
     )
 
 

@@ -243,8 +243,8 @@ def _find_pictures(source: str, plates: _Plates) -> list[Path]:
             f"pictures ({_SUFFIXES}) in {source}",
             f"{len(listed)} other files" if listed else "no files",
             "check the path",
-            f"{source} gives no pictures ({_SUFFIXES}); plates and outputs of earlier runs do not "
-            "count.",
+            f"There are no pictures ({_SUFFIXES}) in {source}; plates and outputs of earlier runs "
+            "do not count.",
         )
     return pictures
 
