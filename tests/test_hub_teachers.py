@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from maskdepth.errors import TeacherError, UsageError
 from maskdepth.labelling.teachers import checked_maps, describe, open_teacher
 from maskdepth.labelling.teachers.hub import find_folder
-from maskdepth.labelling.teachers.known import KNOWN
+from maskdepth.labelling.teachers.published import PUBLISHED
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -293,6 +293,6 @@ def test_what_is_known_is_not_contradicted() -> None:
 
 
 def test_an_unknown_licence_has_to_be_said() -> None:
-    name = next(name for name, facts in KNOWN.items() if facts.licence == "unknown")
+    name = next(name for name, facts in PUBLISHED.items() if facts.licence == "unknown")
     with pytest.raises(UsageError, match="--licence for"):
         open_teacher(name)

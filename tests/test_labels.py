@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from folders import contents
 from maskdepth import cli
 from maskdepth.datasets.build import Dataset, compose_dataset, materialise, open_dataset
-from maskdepth.datasets.inspection import describe, inspect_dataset
+from maskdepth.datasets.inspection import inspect_dataset
 from maskdepth.datasets.label_dataset import label_composites, label_dataset
 from maskdepth.datasets.shards import ShardReader
 from maskdepth.depth import decode_disparity, encode_disparity
@@ -32,7 +32,7 @@ from maskdepth.labelling.checks import (
     measure_label,
     vertical_order,
 )
-from maskdepth.labelling.label_folder import label_folder
+from maskdepth.labelling.label_pictures import label_folder
 from maskdepth.labelling.teachers import TeacherInfo, disparity_map
 from maskdepth.labelling.teachers.recorded import ExactDepth, SensorDepth
 from maskdepth.synthesis.assets import scan_backgrounds
@@ -273,9 +273,9 @@ def test_a_flagged_label_is_recorded_and_not_learned_from(dataset: Dataset) -> N
     assert flagged.teacher is not None
     assert spec.flagged == {"photo_2": flagged.teacher.flags}
     found = inspect_dataset(open_dataset(dataset.folder))
-    assert found["labels"] == {"none": 1, "teacher leveller": 5}
-    assert list(found["flagged"]) == ["photo_2"]
-    lines = "\n".join(describe(found))
+    assert found.as_json()["labels"] == {"none": 1, "teacher leveller": 5}
+    assert list(found.as_json()["flagged"]) == ["photo_2"]
+    lines = "\n".join(found.describe())
     assert "flagged, and not learned from: 1" in lines
     assert "teacher leveller (v1): licence MIT" in lines
 
@@ -608,8 +608,9 @@ def test_composites_are_labelled_one_by_one(dataset: Dataset, tmp_path: Path) ->
             assert np.abs(taught.disparity - expected).mean() < 0.02
     assert 0 < flagged < 12
     found = inspect_dataset(open_dataset(tmp_path / "taught"))
-    assert found["shards"]["flagged"] == flagged
-    assert found["shards"]["teacher"]["name"] == "leveller"
+    assert found.shards is not None
+    assert found.shards.flagged == flagged
+    assert found.as_json()["shards"]["teacher"]["name"] == "leveller"
     before = contents(tmp_path / "taught")
     (tmp_path / "taught" / "shards" / "train-000001.json").unlink()
     again = Leveller(look=some_flat)

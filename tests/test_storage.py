@@ -310,7 +310,7 @@ def test_shards_that_changed_places_are_told(make: Make) -> None:
         ShardReader(dataset.folder)
     with one_line(DatasetError, "train-000000.tar", "Remove it"):
         materialise(dataset, COUNT, shard_size=SHARD_SIZE, workers=1)
-    assert inspect_dataset(dataset)["shards"]["states"] == {"damaged": 2, "complete": 1}
+    assert inspect_dataset(dataset).as_json()["shards"]["states"] == {"damaged": 2, "complete": 1}
 
 
 def _swap(samples: list[Any]) -> None:
@@ -344,7 +344,7 @@ def test_a_folder_in_a_shards_place_is_damage(make: Make) -> None:
     tar = dataset.folder / "shards" / "train-000001.tar"
     tar.unlink()
     tar.mkdir()
-    assert inspect_dataset(dataset)["shards"]["states"] == {"complete": 2, "damaged": 1}
+    assert inspect_dataset(dataset).as_json()["shards"]["states"] == {"complete": 2, "damaged": 1}
     with one_line(DatasetError, "train-000001.tar"):
         materialise(dataset, COUNT, shard_size=SHARD_SIZE, workers=1)
 
@@ -355,7 +355,7 @@ def test_a_truncated_shard_is_named(make: Make) -> None:
     whole = contents(dataset.folder)
     shard = dataset.folder / "shards" / "train-000002.tar"
     os.truncate(shard, shard.stat().st_size // 2)
-    with one_line(DatasetError, "sample 0000000", "train-000002.tar", "ends before"):
+    with one_line(DatasetError, "Sample 0000000", "train-000002.tar", "ends before"):
         list(ShardReader(dataset.folder))
     with one_line(DatasetError, "train-000002.tar"):
         materialise(dataset, COUNT, shard_size=SHARD_SIZE, workers=1)
@@ -607,19 +607,19 @@ def test_inspect_finds_what_was_put_in_and_what_was_taken_out(make: Make) -> Non
     shards = dataset.folder / "shards"
     (shards / "train-000009.tar").write_bytes((shards / "train-000001.tar").read_bytes())
     (dataset.folder / "index.parquet").write_bytes(b"junk\n")
-    faults = inspect_dataset(dataset)["faults"]
+    faults = inspect_dataset(dataset).faults
     assert "train-000009.tar is none of this dataset's shards" in faults
     assert "index.parquet is damaged" in faults
     (shards / "manifest.json").unlink()
     found = inspect_dataset(dataset)
-    assert found["shards"] is None
-    assert found["faults"] == ["4 shards without their manifest.json"]
+    assert found.shards is None
+    assert found.faults == ("4 shards without their manifest.json",)
 
 
 def test_a_dataset_without_shards_is_inspected_as_well(make: Make, tmp_path: Path) -> None:
     """Its sheet is rendered, and shows what the stored one would show."""
     plain = make("plain", count=0)
-    assert inspect_dataset(plain)["shards"] is None
+    assert inspect_dataset(plain).shards is None
     save_sheet(plain, tmp_path / "rendered.png", stored=False)
     stored = make("stored", count=12, encoding=Encoding(picture="png"))
     save_sheet(stored, tmp_path / "stored.png", stored=True)

@@ -160,18 +160,18 @@ def inspect(
 ) -> None:
     """Say what a dataset holds, and check its shards against their checksums."""
     from maskdepth.datasets.build import open_dataset
-    from maskdepth.datasets.inspection import check_sheet, describe, inspect_dataset, save_sheet
+    from maskdepth.datasets.inspection import check_sheet, inspect_dataset, save_sheet
 
     opened = open_dataset(dataset)
     if sheet:
         check_sheet(opened, sheet)
     found = inspect_dataset(opened)
     if as_json:
-        print_json(found)
+        print_json(found.as_json())
     else:
-        typer.echo("\n".join(describe(found)))
+        typer.echo("\n".join(found.describe()))
     if sheet:
-        save_sheet(opened, sheet, stored=found["shards"] is not None and not found["faults"])
+        save_sheet(opened, sheet, stored=found.shards is not None and not found.faults)
         say(f"contact sheet -> {sheet}")
-    if found["faults"]:
+    if found.faults:
         raise typer.Exit(1)

@@ -84,7 +84,7 @@ def label(
     """Label each background's depth once, by a teacher, a sensor's files or exact geometry."""
     from maskdepth.datasets.build import SHARD_SIZE, open_dataset
     from maskdepth.datasets.label_dataset import label_composites, label_dataset
-    from maskdepth.labelling.label_folder import label_folder
+    from maskdepth.labelling.label_pictures import label_folder
     from maskdepth.synthesis.spec import SPEC_FILE
 
     is_dataset = (source / SPEC_FILE).is_file()

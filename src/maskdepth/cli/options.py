@@ -94,7 +94,7 @@ ShardSize = Annotated[int | None, typer.Option(min=1, help="Samples a shard. Def
 Engine = Annotated[
     str,
     typer.Option(
-        help="Engine that writes shards. local: processes. ray: tasks of Ray Data, on the cluster "
+        help="Engine that writes shards. local: processes. ray: Ray, on the cluster "
         "at RAY_ADDRESS if that is set."
     ),
 ]

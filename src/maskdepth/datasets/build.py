@@ -1,4 +1,4 @@
-"""Datasets on disk: a spec from two folders, and composites written out where files are wanted."""
+"""Datasets on disk: a spec from two folders, and composites as files."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ _PRIOR_FOLDERS = ("output_image", "output_bg", "output_mask", "output_depth")
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset folder, its spec, and what the check of its assets found when it was composed."""
+    """A dataset folder, its spec, and the findings of the check of its assets."""
 
     folder: Path
     spec: DatasetSpec
     findings: tuple[Finding, ...]
 
     def describe(self) -> Iterator[str]:
-        """What the check found and how the assets split, a line each."""
+        """The findings and the sizes of the splits, line by line."""
         yield from map(str, self.findings)
         yield from (split_line(*item) for item in self.spec.split_sizes.items())
         if self.samples is not None:
@@ -89,9 +89,10 @@ def compose_dataset(
         folder: the dataset, created where needed.
         small: split by hash rank, so that a handful of assets fills every split.
         strict: stop at the first asset that the check drops.
-        depth_scenes: sample-pack scenes to mix in where no background has a disparity label, or
-            where all are of one camera or two: then these are trained on, and the scenes held out.
-        notify: receives one line where something deserves the user's attention.
+        depth_scenes: sample-pack scenes to mix in where no background has a disparity label. Where
+            all backgrounds are of one camera or two they are mixed in as well: the backgrounds are
+            trained on, and the scenes held out.
+        notify: receives a line for everything that deserves the user's attention.
 
     Raises:
         AssetError: a folder is missing or empty, a split is empty, or ``strict`` stopped.
@@ -104,8 +105,9 @@ def compose_dataset(
             f"no drawn scenes, or at least {MIN_GROUPS}: one for each of train, val and test",
             str(depth_scenes),
             "raise --depth-scenes, or make it 0",
+            f"{depth_scenes} drawn scenes are too few to split into train, val and test.",
         )
-    # Resolved, so that whatever lies below the dataset folder is seen to, and moves with it.
+    # Resolved, so that paths below the dataset folder are relative to it, and move with it.
     folder, cutouts, backgrounds = (
         Path(os.path.realpath(each)) for each in (folder, cutouts, backgrounds)
     )
@@ -115,6 +117,7 @@ def compose_dataset(
                 f"a dataset folder outside {pictures}, whose pictures are all taken for yours",
                 str(folder),
                 "choose another folder",
+                f"The dataset folder {folder} lies among the pictures of {pictures}.",
             )
     cutout_assets, cutout_findings = scan_cutouts(cutouts, strict=strict)
     background_assets, background_findings = scan_backgrounds(backgrounds, strict=strict)
@@ -132,8 +135,8 @@ def compose_dataset(
     if rules.ground.share and not any(asset.ground for asset in background_assets):
         notify(NO_GROUND_NOTICE)
     with writer_lock(folder):
-        for place in (folder, folder / PACK_FOLDER, folder / PACK_FOLDER / "backgrounds"):
-            remove_parts(place)
+        for below in (folder, folder / PACK_FOLDER, folder / PACK_FOLDER / "backgrounds"):
+            remove_parts(below)
         spec = DatasetSpec(
             seed=seed,
             rules=rules,
@@ -144,10 +147,10 @@ def compose_dataset(
         if depth_scenes and (alike or not labelled):
             if not labelled:
                 notify(SYNTHETIC_DEPTH_NOTICE)
-            refuse_another(folder, spec, to_draw=depth_scenes)
+            check_no_other(folder, spec, to_draw=depth_scenes)
             scenes = _drawn_scenes(folder, depth_scenes, seed, background_assets)
             spec = spec.model_copy(update={"backgrounds": (*spec.backgrounds, *scenes)})
-        refuse_another(folder, spec)
+        check_no_other(folder, spec)
         save_spec(folder, spec)
     return Dataset(folder, spec, tuple(cutout_findings + background_findings))
 
@@ -157,13 +160,13 @@ def _drawn_scenes(
 ) -> list[BackgroundAsset]:
     """Sample-pack scenes with exact disparity, with ids that none of the others has.
 
-    Those of an earlier time stay where they are whole: another version may draw others.
+    Undamaged scenes of an earlier run stay: another version of maskdepth may draw others.
     """
-    there = _scenes_there(folder)
-    if there:
-        return there
-    own = seed % SEEDS  # a dataset's seed may be larger than a pack's
-    pack = write_sample_pack(folder / PACK_FOLDER, scenes=count, cutouts=0, seed=own)
+    earlier = _earlier_scenes(folder)
+    if earlier:
+        return earlier
+    pack_seed = seed % SEEDS  # a dataset's seed may be larger than a pack's
+    pack = write_sample_pack(folder / PACK_FOLDER, scenes=count, cutouts=0, seed=pack_seed)
     scenes, _ = scan_backgrounds(pack.backgrounds, origin="sample")
     taken = {asset.id for asset in beside}
     renamed = [
@@ -173,8 +176,8 @@ def _drawn_scenes(
     return assign_splits(renamed, small=True)
 
 
-def _scenes_there(folder: Path) -> list[BackgroundAsset]:
-    """The drawn scenes of the dataset that is there, if all are as they were."""
+def _earlier_scenes(folder: Path) -> list[BackgroundAsset]:
+    """The drawn scenes of the dataset in this folder, if none of their files has changed."""
     if not (folder / SPEC_FILE).exists():
         return []
     scenes = [asset for asset in load_spec(folder).backgrounds if asset.origin == "sample"]
@@ -189,8 +192,8 @@ def _scenes_there(folder: Path) -> list[BackgroundAsset]:
     return scenes
 
 
-def refuse_another(folder: Path, spec: DatasetSpec, to_draw: int = 0) -> None:
-    """Composing again may only confirm a dataset: models and files refer to the one that is there.
+def check_no_other(folder: Path, spec: DatasetSpec, to_draw: int = 0) -> None:
+    """Composing again may only confirm a dataset, since models and shards refer to it.
 
     Args:
         to_draw: number of sample scenes that are still to be added to ``spec``.
@@ -201,17 +204,20 @@ def refuse_another(folder: Path, spec: DatasetSpec, to_draw: int = 0) -> None:
     if not (folder / SPEC_FILE).exists():
         return
     try:
-        there = load_spec(folder)
+        earlier = load_spec(folder)
     except DatasetError:
-        found = "an unreadable one"
+        got = "an unreadable one"
     else:
-        found = there.fingerprint
-        own = tuple(asset for asset in there.backgrounds if asset.origin == "user")
-        if to_draw and len(there.backgrounds) - len(own) == to_draw:
-            there = there.model_copy(update={"backgrounds": own})
-        if there.fingerprint == spec.fingerprint:
+        got = earlier.fingerprint
+        own = tuple(asset for asset in earlier.backgrounds if asset.origin == "user")
+        if to_draw and len(earlier.backgrounds) - len(own) == to_draw:
+            earlier = earlier.model_copy(update={"backgrounds": own})
+        if earlier.fingerprint == spec.fingerprint:
             return
-    raise StorageError(f"no other dataset in {folder}", found, "choose another folder")
+    raise StorageError(
+        f"no other dataset in {folder}", got, "choose another folder",
+        f"{folder} holds another dataset ({got}).",
+    )  # fmt: skip
 
 
 def open_dataset(folder: Path) -> Dataset:
@@ -234,16 +240,16 @@ def materialise(
     teacher: Teacher | TeacherOpener | None = None,
     notify: Callable[[str], None] = lambda _: None,
 ) -> Manifest:
-    """Write the first ``count`` training samples as tar shards with an index; see ``storage``.
+    """Write the first ``count`` training samples as tar shards with an index.
 
     Called again after an interruption, or with a larger count, it goes on.
 
     Args:
-        count: at least what is there already; of a planned grid, at most all of it.
+        count: at least as many as are there already; of a planned grid, at most all of it.
         shard_size: samples a shard.
         encoding: of the members; small and fast if left out.
         workers: processes; as many as there are cores if left out.
-        engine: ``local`` for processes of this machine, ``ray`` for Ray Data.
+        engine: ``local`` for processes of this machine, ``ray`` for Ray.
         teacher: labels each composite, see ``write_dataset``.
         notify: receives a line on the progress now and then.
 
@@ -272,8 +278,9 @@ def materialise(
 def _check_count(dataset: Dataset, count: int) -> None:
     if dataset.samples is not None and count > dataset.samples:
         raise UsageError(
-            f"at most the {dataset.samples} samples of the plan", str(count), "ask for fewer"
-        )
+            f"at most the {dataset.samples} samples of the plan", str(count), "ask for fewer",
+            f"The plan has {dataset.samples} samples, not {count}.",
+        )  # fmt: skip
 
 
 def write_folders(dataset: Dataset, count: int) -> None:
@@ -294,41 +301,37 @@ def write_folders(dataset: Dataset, count: int) -> None:
     """
     _check_count(dataset, count)
     with writer_lock(dataset.folder):
-        _write_folders(dataset, count)
-
-
-def _write_folders(dataset: Dataset, count: int) -> None:
-    expected = {f"{number}.jpg" for number in range(1, count + 1)}
-    for target in (dataset.folder / name for name in _PRIOR_FOLDERS):
-        remove_parts(target)
-        check_no_other_files(target, expected, f"composites 1 to {count}")
-    spec = dataset.spec
-    catalogue = spec.catalogue(dataset.folder)
-    for recipe in sample_recipes(spec.rules, spec.pool(), spec.seed, 0, count):
-        composite = render(recipe, spec.rules.size, catalogue)
-        pictures = {
-            "output_image": composite.image,
-            "output_bg": composite.plate,
-            "output_mask": np.rint(composite.alpha * 255).astype(np.uint8),
-        }
-        if composite.disparity is not None:
-            grey = np.rint(np.nan_to_num(composite.disparity) * 255)
-            pictures["output_depth"] = grey.astype(np.uint8)
-        for name, picture in pictures.items():
-            _write_once(
-                dataset.folder / name / f"{recipe.index + 1}.jpg", encode_jpeg(picture, _QUALITY)
-            )
+        expected = {f"{number}.jpg" for number in range(1, count + 1)}
+        for target in (dataset.folder / name for name in _PRIOR_FOLDERS):
+            remove_parts(target)
+            check_no_other_files(target, expected, f"composites 1 to {count}")
+        spec = dataset.spec
+        catalogue = spec.catalogue(dataset.folder)
+        for recipe in sample_recipes(spec.rules, spec.pool(), spec.seed, 0, count):
+            composite = render(recipe, spec.rules.size, catalogue)
+            pictures = {
+                "output_image": composite.image,
+                "output_bg": composite.plate,
+                "output_mask": np.rint(composite.alpha * 255).astype(np.uint8),
+            }
+            if composite.disparity is not None:
+                grey = np.rint(np.nan_to_num(composite.disparity) * 255)
+                pictures["output_depth"] = grey.astype(np.uint8)
+            for name, picture in pictures.items():
+                path = dataset.folder / name / f"{recipe.index + 1}.jpg"
+                _write_once(path, encode_jpeg(picture, _QUALITY))
 
 
 def _write_once(path: Path, content: bytes) -> None:
-    """Write a file that is not there; one that is has to hold the same.
+    """Write a new file; one that is there has to hold the same.
 
     Raises:
-        StorageError: it holds something else.
+        StorageError: the file that is there holds something else.
     """
     if not path.exists():
         write_bytes(path, content)
     elif read_bytes(path) != content:
         raise StorageError(
-            f"the composite of this dataset at {path}", "another file", "choose another folder"
-        )
+            f"the composite of this dataset at {path}", "another file", "choose another folder",
+            f"{path} is another file than the composite of this dataset.",
+        )  # fmt: skip

@@ -1,39 +1,34 @@
-"""``maskdepth label``: the depth of every background of a dataset, or of a folder of pictures."""
+"""``maskdepth label`` on a dataset: the depth of every background, or of every composite."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace as with_fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypeVar
 
-from maskdepth.datasets.build import Dataset, materialise, refuse_another
+from maskdepth.datasets.build import Dataset, check_no_other, materialise
 from maskdepth.datasets.shards import Manifest, is_materialised
 from maskdepth.errors import AssetError, StorageError, UsageError
 from maskdepth.files import remove_parts
-from maskdepth.labelling.label_run import LabelRun, Notify, kind_of, name_of, refuse_useless
-from maskdepth.labelling.label_sheet import save_label_sheet
-from maskdepth.labelling.labels import (
-    LabelJob,
-    LabelResult,
-    Source,
-    make_labels,
-    remove_unlabelled,
-)
-from maskdepth.labelling.teachers.recorded import RecordedDepth
+from maskdepth.labelling.label_pictures import LabelRun, label_kind, label_pictures
+from maskdepth.labelling.labels import LabelJob, LabelResult, Notify
+from maskdepth.labelling.teachers.recorded import DepthSource, RecordedDepth, source_name
 from maskdepth.labelling.teachers.teacher import TeacherOpener
 from maskdepth.locks import writer_lock
-from maskdepth.synthesis.assets import BackgroundAsset
+from maskdepth.synthesis.assets import Asset, BackgroundAsset
 from maskdepth.synthesis.checks import DISPARITY_SUFFIX
-from maskdepth.synthesis.label_facts import LABEL_SHEET
 from maskdepth.synthesis.spec import DatasetSpec, save_spec
 
 LABEL_FOLDER: Final = "labels"
 
+_AnyAsset = TypeVar("_AnyAsset", bound=Asset)
+
 
 def label_dataset(
     dataset: Dataset,
-    source: Source,
+    source: DepthSource,
     *,
     output: Path | None = None,
     everything: bool = False,
@@ -43,56 +38,53 @@ def label_dataset(
 ) -> LabelRun:
     """Label a dataset's backgrounds, each once, and let its spec refer to the labels.
 
-    Backgrounds with a label of their own, exact or a sensor's, keep it. Of a depth sensor or
-    exact depth, backgrounds without a file are left as they are.
+    Backgrounds with a label of their own, exact or a sensor's, keep it. A background without a
+    depth file stays as it is when the source is depth files.
 
     Args:
         output: a new dataset folder for the labelled dataset; ``dataset`` then stays as it is.
-        everything: label those with a label of their own too.
-        replace: let labels of another teacher go from the spec.
-        force: make labels anew that are there already.
-        notify: receives lines on the progress.
+        everything: label the backgrounds with a label of their own too.
+        replace: let the spec refer to this teacher's labels instead of another's.
+        force, notify: see ``label_pictures``.
 
     Raises:
         AssetError: there is nothing to label.
-        TeacherError: the teacher breaks a promise, or none of its maps is a label.
+        TeacherError: see ``label_pictures``.
         StorageError: labels of another teacher or shards are in the way, another run writes
-            there, a full disk.
+            there, or the disk is full.
     """
-    spec, folder = dataset.spec, (output or dataset.folder).resolve()
-    chosen = _chosen(dataset, source, everything)
-    if output is None or folder == dataset.folder.resolve():
-        _refuse_mixing(dataset, source, chosen, replace=replace)
-    place = folder / LABEL_FOLDER / _slug(source)
+    start = dataset.folder.resolve()
+    folder = (output or dataset.folder).resolve()
+    backgrounds = _backgrounds_to_label(dataset, source, everything)
+    if folder == start:
+        _check_mixing(dataset, source, backgrounds, replace=replace)
+    labels = folder / LABEL_FOLDER / _folder_name(source)
     jobs = [
         LabelJob(
             asset.id,
             dataset.folder / asset.file,
-            place / f"{asset.sha256[:16]}{DISPARITY_SUFFIX}",
+            labels / f"{asset.sha256[:16]}{DISPARITY_SUFFIX}",
             asset.sha256,
         )
-        for asset in chosen
+        for asset in backgrounds
     ]
     with writer_lock(folder):
-        for below in (folder, place):
+        for below in (folder, labels):
             remove_parts(below)
-        results = make_labels(source, jobs, force=force, notify=notify)
-        refuse_useless(source, results)
-        remove_unlabelled(results)
-        sheet = save_label_sheet(results, place / LABEL_SHEET)
-        if any(result.failure for result in results):
-            return LabelRun(name_of(source), tuple(results), place, sheet, None)
-        labelled = dict(zip((asset.id for asset in chosen), results, strict=True))
-        spec = _referring(spec, dataset.folder.resolve(), folder, labelled)
-        if output is not None and folder != dataset.folder.resolve():
-            refuse_another(folder, spec)
+        run = label_pictures(source, jobs, labels, force=force, notify=notify)
+        if run.failures:
+            return run
+        results = {result.job.name: result for result in run.results}
+        spec = _labelled_spec(dataset.spec, start, folder, results)
+        if folder != start:
+            check_no_other(folder, spec)
         save_spec(folder, spec)
-    return LabelRun(name_of(source), tuple(results), place, sheet, spec.fingerprint)
+    return with_fields(run, fingerprint=spec.fingerprint)
 
 
 def label_composites(
     dataset: Dataset,
-    source: Source | TeacherOpener,
+    source: DepthSource | TeacherOpener,
     count: int,
     *,
     output: Path | None = None,
@@ -101,34 +93,35 @@ def label_composites(
     engine: str = "local",
     notify: Notify = lambda _: None,
 ) -> Manifest:
-    """Write the first ``count`` training composites as shards that a teacher has labelled.
+    """Write the first ``count`` training composites as shards, each labelled by a teacher.
 
-    The prior work's way: the teacher looks at every composite, rather than once at its
-    background. Goes on where it was interrupted.
+    This is the prior work's way: the teacher is asked once for each composite, rather than once
+    for each background. An interrupted run goes on.
 
     Args:
-        output: a new dataset folder for the shards; in the dataset's own without.
+        output: a new dataset folder for the shards; the dataset's own if left out.
         shard_size: samples a shard.
         workers: actors of the engine ``ray``; as many as there are GPUs or, on CPUs, nodes if
             left out. The engine ``local`` is this process alone.
-        engine: ``local``, or ``ray``, to which the source is a ``TeacherOpener``.
+        engine: ``local``, or ``ray``, which needs a ``TeacherOpener`` as the source.
 
     Raises:
-        UsageError: the source is depth files, of which composites have none; ``count`` is
-            beyond the planned grid; or there is no engine of that name.
+        UsageError: the source is depth files, which composites lack; ``count`` is beyond the
+            planned grid; or there is no engine of that name.
         DependencyError: pyarrow is not installed, or ray where that is the engine.
         TeacherError: the teacher breaks a promise.
-        StorageError: other shards are there, another run writes there, a full disk.
+        StorageError: other shards are there, another run writes there, or the disk is full.
     """
     if isinstance(source, RecordedDepth):
         raise UsageError(
-            "a network to label composites", f"{source.name} depth", "name another --teacher"
-        )
+            "a network to label composites", f"{source.name} depth", "name another --teacher",
+            f"Composites have no depth files: {source.name} depth cannot label them.",
+        )  # fmt: skip
     start = dataset.folder.resolve()
     folder = (output or start).resolve()
     if folder != start:
-        spec = _referring(dataset.spec, start, folder, {})
-        refuse_another(folder, spec)
+        spec = _labelled_spec(dataset.spec, start, folder, {})
+        check_no_other(folder, spec)
         save_spec(folder, spec)
         dataset = Dataset(folder, spec, ())
     return materialise(
@@ -142,38 +135,46 @@ def label_composites(
     )
 
 
-def _chosen(dataset: Dataset, source: Source, everything: bool) -> list[BackgroundAsset]:
-    """The backgrounds that this source is to label."""
-    found = []
+def _backgrounds_to_label(
+    dataset: Dataset, source: DepthSource, everything: bool
+) -> list[BackgroundAsset]:
+    chosen = []
     for asset in dataset.spec.backgrounds:
         own = asset.disparity is not None and asset.teacher is None
         if own and not everything:
             continue
         if not isinstance(source, RecordedDepth) or source.find(dataset.folder / asset.file):
-            found.append(asset)
-    if found:
-        return found
+            chosen.append(asset)
+    if chosen:
+        return chosen
     if isinstance(source, RecordedDepth):
         raise AssetError(
             f"a background without a label of its own that has {source.files} beside it",
             "none",
             "put the depth files beside the backgrounds",
+            f"No background without a label has {source.files} beside it.",
         )
+    count = len(dataset.spec.backgrounds)
     raise AssetError(
         "a background without a label of its own",
-        f"{len(dataset.spec.backgrounds)} that have one",
+        f"{count} that have one",
         "pass --all to label them all the same",
+        f"All {count} backgrounds have a label of their own.",
     )
 
 
-def _refuse_mixing(
-    dataset: Dataset, source: Source, chosen: Sequence[BackgroundAsset], *, replace: bool
+def _check_mixing(
+    dataset: Dataset,
+    source: DepthSource,
+    backgrounds: Sequence[BackgroundAsset],
+    *,
+    replace: bool,
 ) -> None:
-    """Labels are not exchanged under what was made with them, nor by accident."""
+    """Labels are not exchanged by accident, nor after shards were written with them."""
     mine = None if isinstance(source, RecordedDepth) else source.info.version
     others = sorted({
         f"{asset.teacher.name} {asset.teacher.version}"
-        for asset in chosen
+        for asset in backgrounds
         if asset.teacher is not None and asset.teacher.version != mine
     })  # fmt: skip
     if others and not replace:
@@ -181,51 +182,55 @@ def _refuse_mixing(
             f"no labels of another teacher in {dataset.folder}",
             ", ".join(others),
             "write the labelled dataset elsewhere with -o, or pass --replace",
+            f"{dataset.folder} has labels of another teacher: {', '.join(others)}.",
         )
-    changes = any(asset.teacher is None or asset.teacher.version != mine for asset in chosen)
+    changes = any(asset.teacher is None or asset.teacher.version != mine for asset in backgrounds)
     if changes and is_materialised(dataset.folder):
         raise StorageError(
-            f"no shards in {dataset.folder}, which were written with the labels there are",
-            "some",
+            f"no shards in {dataset.folder}",
+            "some, written with the present labels",
             "write the labelled dataset elsewhere with -o",
+            f"The shards in {dataset.folder} were written with the labels that it has now.",
         )
 
 
-def _referring(
-    spec: DatasetSpec, start: Path, folder: Path, labelled: dict[str, LabelResult]
+def _labelled_spec(
+    spec: DatasetSpec, start: Path, folder: Path, results: Mapping[str, LabelResult]
 ) -> DatasetSpec:
-    """The spec with its labels, as it will stand in ``folder``; it came from ``start``."""
-    moved = start != folder
+    """The spec that ``folder`` gets: that of ``start`` with labels, by background."""
 
-    def put(asset: Any) -> Any:
-        if moved:
-            asset = asset.with_paths(lambda path: (start / path).as_posix())
-        if asset.id in labelled and isinstance(asset, BackgroundAsset):
-            return asset.model_copy(update=_label_fields(labelled[asset.id]))
-        return asset
+    def moved(asset: _AnyAsset) -> _AnyAsset:
+        if start == folder:
+            return asset
+        return asset.with_paths(lambda path: (start / path).as_posix())
+
+    def labelled(asset: BackgroundAsset) -> BackgroundAsset:
+        result = results.get(asset.id)
+        return moved(asset) if result is None else _with_label(moved(asset), result)
 
     return spec.model_copy(
         update={
-            "cutouts": tuple(map(put, spec.cutouts)),
-            "backgrounds": tuple(map(put, spec.backgrounds)),
+            "cutouts": tuple(moved(asset) for asset in spec.cutouts),
+            "backgrounds": tuple(labelled(asset) for asset in spec.backgrounds),
         }
     )
 
 
-def _label_fields(result: LabelResult) -> dict[str, Any]:
-    """What a background says of its label."""
-    assert result.teacher is not None
-    learned = result.record is not None and not result.flags
-    return {
-        "disparity": result.job.label.as_posix() if learned else None,
-        "label": kind_of(result.teacher, measured=result.measured) if learned else None,
-        "label_sha256": result.record.sha256 if learned and result.record else None,
-        "ground": result.record.ground if learned and result.record else (),
-        "teacher": None if result.measured else result.teacher,
-    }
+def _with_label(asset: BackgroundAsset, result: LabelResult) -> BackgroundAsset:
+    teacher, record = result.teacher, None if result.flags else result.record
+    assert teacher is not None
+    return asset.model_copy(
+        update={
+            "disparity": result.job.label.as_posix() if record else None,
+            "label": label_kind(teacher, measured=result.measured) if record else None,
+            "label_sha256": record.sha256 if record else None,
+            "ground": record.ground if record else (),
+            "teacher": None if result.measured else teacher,
+        }
+    )
 
 
-def _slug(source: Source) -> str:
+def _folder_name(source: DepthSource) -> str:
     """A folder's name for a teacher's labels."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", name_of(source)).strip(".-") or "teacher"
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", source_name(source)).strip(".-") or "teacher"
     return name if isinstance(source, RecordedDepth) else f"{name}-{source.info.version[:8]}"

@@ -1,4 +1,4 @@
-"""Is a label worth learning from? What its picture and plain sense say against it."""
+"""Checks of a label against its picture: whether it is worth learning from."""
 
 from __future__ import annotations
 
@@ -24,24 +24,23 @@ Flag = Literal[
 ]
 
 UNUSABLE: Final[frozenset[Flag]] = frozenset({"nothing valid", "constant"})
-"""Flags of maps that are no labels at all."""
+"""Flags of maps that cannot be a label at all."""
 
-_SIDE: Final = 192  # px, of the copy that is looked at
-_LEAST_VALID: Final = 0.5
+_SIDE: Final = 192  # px, of the shrunk copy that is measured
+_MIN_VALID: Final = 0.5
 _RANGE_SLACK: Final = 0.1  # of the range, on both sides
-_MOST_OUTSIDE: Final = 0.25
-_LEAST_SPREAD: Final = 0.05  # of disparity, between the 5th and the 95th percentile
-_UPSIDE_DOWN: Final = -0.6
-_EDGE_SHARE: Final = 0.05
-_LEAST_AGREEMENT: Final = 0.75
-# Of one label little can be said; of many, that half of them are no better than chance.
-_LEAST_TO_JUDGE: Final = 8
-_LEAST_MEDIAN_AGREEMENT: Final = 1.1
+_MAX_OUTSIDE: Final = 0.25
+_MIN_SPREAD: Final = 0.05  # of disparity, between the 5th and the 95th percentile
+_UPSIDE_DOWN: Final = -0.6  # of the vertical order
+_EDGE_SHARE: Final = 0.05  # of the pixels, which are the strongest edges
+_MIN_AGREEMENT: Final = 0.75
+_MIN_LABELS: Final = 8  # from which the median of many labels says something of their teacher
+_MIN_MEDIAN_AGREEMENT: Final = 1.1
 
 
 @dataclass(frozen=True)
 class LabelFigures:
-    """What a label looks like beside its picture.
+    """Figures of a label beside its picture.
 
     Attributes:
         spread: of disparity, between the 5th and the 95th percentile.
@@ -54,13 +53,13 @@ class LabelFigures:
     agreement: float
 
     def flags(self) -> tuple[Flag, ...]:
-        """What of it makes a pseudo-label unfit to learn from."""
+        """Why a pseudo-label with these figures is unfit to learn from."""
         flags: list[Flag] = []
-        if self.spread < _LEAST_SPREAD:
+        if self.spread < _MIN_SPREAD:
             flags.append("flat")
         if self.order < _UPSIDE_DOWN:
             flags.append("upside down")
-        if self.agreement < _LEAST_AGREEMENT:
+        if self.agreement < _MIN_AGREEMENT:
             flags.append("unlike the picture")
         return tuple(flags)
 
@@ -68,11 +67,11 @@ class LabelFigures:
 def check_map(
     values: NDArray[np.float32], disparity: NDArray[np.float32], info: TeacherInfo
 ) -> tuple[Flag, ...]:
-    """What is wrong with a teacher's map in itself.
+    """Flags of a teacher's map by itself, without its picture.
 
     Args:
         values: float32 (H, W) in the kind and units of ``info``; NaN where invalid.
-        disparity: the same as disparity, see ``disparity_map``.
+        disparity: the map as disparity, see ``disparity_map``.
     """
     valid = np.isfinite(disparity)
     if not valid.any():
@@ -80,19 +79,19 @@ def check_map(
     if disparity[valid].min() == disparity[valid].max():
         return ("constant",)
     flags: list[Flag] = []
-    if valid.mean() < _LEAST_VALID:
+    if valid.mean() < _MIN_VALID:
         flags.append("mostly invalid")
     if info.range is not None:
         low, high = info.range
         slack = _RANGE_SLACK * (high - low)
-        told = values[np.isfinite(values)]
-        if ((told < low - slack) | (told > high + slack)).mean() > _MOST_OUTSIDE:
+        finite = values[np.isfinite(values)]
+        if ((finite < low - slack) | (finite > high + slack)).mean() > _MAX_OUTSIDE:
             flags.append("out of range")
     return tuple(flags)
 
 
 def measure_label(picture: NDArray[np.uint8], disparity: NDArray[np.float32]) -> LabelFigures:
-    """The figures of a label with something valid in it.
+    """The figures of a label that has valid pixels.
 
     Args:
         picture: uint8 (H, W, 3).
@@ -109,7 +108,7 @@ def measure_label(picture: NDArray[np.uint8], disparity: NDArray[np.float32]) ->
 def judge_label(
     picture: NDArray[np.uint8], values: NDArray[np.float32], info: TeacherInfo
 ) -> tuple[NDArray[np.float32], tuple[Flag, ...], LabelFigures | None]:
-    """A teacher's map as disparity, what speaks against it, and its figures.
+    """A teacher's map as disparity, with its flags and figures.
 
     Args:
         picture: uint8 (H, W, 3).
@@ -127,13 +126,13 @@ def judge_label(
 
 
 def doubts(figures: Sequence[LabelFigures]) -> Iterator[str]:
-    """What many labels together say against their teacher, a line each."""
-    if len(figures) < _LEAST_TO_JUDGE:
+    """Reasons to doubt a teacher that follow from many of its labels, line by line."""
+    if len(figures) < _MIN_LABELS:
         return
     if np.median([each.order for each in figures]) < 0:
         yield "most labels are nearer above than below: is the teacher's kind what it says?"
     agreement = float(np.median([each.agreement for each in figures]))
-    if agreement < _LEAST_MEDIAN_AGREEMENT:
+    if agreement < _MIN_MEDIAN_AGREEMENT:
         yield (
             f"the labels' edges lie on the pictures' no better than by chance ({agreement:.2f}, "
             "where 1 is chance): is the teacher made for such pictures?"
@@ -143,11 +142,11 @@ def doubts(figures: Sequence[LabelFigures]) -> Iterator[str]:
 def vertical_order(disparity: NDArray[np.float32]) -> float:
     """Correlation of the rows' median disparity with their order: 1 where nearer is lower.
 
-    0 where there is too little to say. A camera that looks ahead sees ground below and what is
-    far above it; depth taken for disparity turns this round.
+    0 where too few rows are valid or differ. A camera that looks ahead has near ground below and
+    distant things above; depth taken for disparity turns this round.
     """
     small = shrink_disparity(disparity, _SIDE)
-    rows = np.flatnonzero(np.isfinite(small).mean(axis=1) >= _LEAST_VALID)
+    rows = np.flatnonzero(np.isfinite(small).mean(axis=1) >= _MIN_VALID)
     if len(rows) < 3:
         return 0.0
     medians = np.nanmedian(small[rows], axis=1)
@@ -159,22 +158,22 @@ def vertical_order(disparity: NDArray[np.float32]) -> float:
 def edge_agreement(picture: NDArray[np.uint8], disparity: NDArray[np.float32]) -> float:
     """How much stronger the picture's edges are where the disparity's strongest ones lie.
 
-    The mean of the picture's gradient there over its mean everywhere; 1 is what chance gives,
-    and what is returned where either has no edges.
+    The mean of the picture's gradient there over its mean everywhere. Chance gives 1; so does a
+    picture or a label without edges.
     """
     small = shrink_disparity(disparity, _SIDE)
     height, width = small.shape
     grey = cv2.cvtColor(resize(picture, height, width), cv2.COLOR_RGB2GRAY).astype(np.float32)
-    # A few pixels of reach: a network's edges are soft and not quite in place.
+    # Widened by a few pixels: a network's edges are soft and slightly off.
     light = cv2.dilate(_gradient(cv2.GaussianBlur(grey, (0, 0), 1.0)), np.ones((5, 5), np.uint8))
     edges = _gradient(cv2.GaussianBlur(small, (0, 0), 1.0))  # NaN spreads over its neighbours
-    known = np.isfinite(edges)
-    if not known.any() or light[known].mean() < 1e-6:
+    valid = np.isfinite(edges)
+    if not valid.any() or light[valid].mean() < 1e-6:
         return 1.0
-    least = np.quantile(edges[known], 1 - _EDGE_SHARE)
-    if least <= 0:
+    threshold = np.quantile(edges[valid], 1 - _EDGE_SHARE)
+    if threshold <= 0:
         return 1.0
-    return float(light[known & (edges >= least)].mean() / light[known].mean())
+    return float(light[valid & (edges >= threshold)].mean() / light[valid].mean())
 
 
 def _gradient(values: NDArray[Any]) -> NDArray[np.float32]:

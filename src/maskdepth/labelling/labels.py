@@ -1,8 +1,8 @@
-"""Labels as files: made once a picture and teacher, checked, and found again.
+"""Label files: made once for each picture and teacher, checked, and found again.
 
 <stem>_disparity.png     16-bit codes of ``depth.encode_disparity``
-<stem>_disparity.json    whose label it is, of which picture, and what was found in it; written
-                         last, so that where it is and agrees, the label is whole
+<stem>_disparity.json    the record: teacher, picture and figures of the label. It is written
+                         last, so a label that agrees with its record is complete.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,20 +26,18 @@ from maskdepth.errors import ConfigError, PictureError
 from maskdepth.files import read_bytes, read_text, write_bytes, write_text
 from maskdepth.images import encode_png, load_picture
 from maskdepth.labelling.checks import Flag, LabelFigures, judge_label
-from maskdepth.labelling.teachers.recorded import RecordedDepth
-from maskdepth.labelling.teachers.teacher import Teacher, TeacherInfo, checked_maps
+from maskdepth.labelling.teachers.recorded import DepthSource, RecordedDepth
+from maskdepth.labelling.teachers.teacher import TeacherInfo, checked_maps
 from maskdepth.synthesis.ground import GroundPoint, find_ground
 from maskdepth.synthesis.label_facts import TeacherLabel
 
-_VERSION: Final = 1  # of records; another one is made anew
-_THREADS: Final = 2  # that read, check and write beside the network
+_VERSION: Final = 1  # of the record; a label with a record of another version is made again
+_THREADS: Final = 2  # read, check and write beside the network
 _GROUP: Final = 8  # pictures given to a teacher at once
 _GROUP_PIXELS: Final = 32_000_000
 _PROGRESS_SECONDS: Final = 5.0
 
-Source = Teacher | RecordedDepth
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
+Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -47,10 +45,10 @@ class LabelJob:
     """A picture to label.
 
     Attributes:
-        name: what it is called in messages.
+        name: of the picture in messages.
         picture: its file.
         label: where its disparity goes, ``..._disparity.png``; the record lies beside it.
-        sha256: of the picture's file as it must be; None where that is not known.
+        sha256: of the picture's file, which must not have changed; None where it is not recorded.
     """
 
     name: str
@@ -65,19 +63,19 @@ class LabelJob:
 
 
 def record_path(label: Path) -> Path:
-    """Where the record of a label lies."""
+    """The record's file of a label's file."""
     return label.with_suffix(".json")
 
 
 class LabelRecord(Settings):
-    """What is known of a label.
+    """What is recorded of a label.
 
     Attributes:
         picture: SHA-256 of the picture's file.
-        teacher: who made it, and what speaks against it.
+        teacher: made the label; its flags say what is wrong with it.
         sha256: of the label's file.
-        spread, order, agreement: see ``label_checks.LabelFigures``.
-        ground: where something could stand, see ``synthesis.ground``.
+        spread, order, agreement: see ``checks.LabelFigures``.
+        ground: points where an object could stand, see ``synthesis.ground``.
     """
 
     format: Literal["maskdepth-label"] = "maskdepth-label"
@@ -92,18 +90,18 @@ class LabelRecord(Settings):
 
     @property
     def figures(self) -> LabelFigures:
-        """What the label looks like beside its picture."""
+        """The label's figures, as ``checks`` measured them."""
         return LabelFigures(self.spread, self.order, self.agreement)
 
 
 @dataclass(frozen=True)
 class LabelResult:
-    """What became of a job.
+    """The outcome of a job.
 
     Attributes:
         job: the job.
-        teacher: who was asked, with the flags; None where the picture or its depth could not be
-            read.
+        teacher: was asked; its flags are those of the label. None where the picture or its depth
+            could not be read.
         record: None where there is no label.
         measured: whether the label is a sensor's or exact, rather than a teacher's.
         cached: whether the label was there already.
@@ -119,7 +117,7 @@ class LabelResult:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """What speaks against the label."""
+        """What is wrong with the label."""
         return self.teacher.flags if self.teacher else ()
 
 
@@ -131,19 +129,15 @@ class _Loaded:
 
 
 def make_labels(
-    source: Source,
-    jobs: Sequence[LabelJob],
-    *,
-    force: bool = False,
-    notify: Callable[[str], None] = lambda _: None,
+    source: DepthSource, jobs: Sequence[LabelJob], *, force: bool, notify: Notify
 ) -> list[LabelResult]:
-    """Label pictures, but for those that this very teacher has labelled already.
+    """Label the pictures that this teacher has not labelled already.
 
-    Every label is written as soon as it is made, so that an interrupted run goes on. A map with
-    nothing valid or nothing but one value in it is not written; see ``remove_unlabelled``.
+    Every label is written as soon as it is made, so that an interrupted run goes on. A map
+    without valid pixels, or with a single value, is not written.
 
     Args:
-        force: make all labels anew.
+        force: make all labels again.
         notify: receives a line on the progress now and then.
 
     Returns:
@@ -154,38 +148,29 @@ def make_labels(
         StorageError: a label cannot be written.
     """
     done: dict[LabelJob, LabelResult] = {}
-    said = time.monotonic()
+    notified = time.monotonic()
     pool = ThreadPoolExecutor(_THREADS)
     try:
-        loaded = _ahead(pool, lambda job: _load(source, job, force), jobs)
-        waiting: list[Future[LabelResult]] = []
-        for group in _groups(loaded, done):
+        writing: list[Future[LabelResult]] = []
+        for group in _groups(_load_ahead(pool, source, jobs, force), done):
             made = _maps(source, group)
-            _collect(waiting, done)  # of the group before, finished meanwhile
+            _collect(writing, done)  # the group before this one
             for item, outcome in zip(group, made, strict=True):
                 if isinstance(outcome, LabelResult):
                     done[item.job] = outcome
                 else:
-                    waiting.append(pool.submit(_finish, source, item, *outcome))
-            if time.monotonic() - said > _PROGRESS_SECONDS:
+                    writing.append(pool.submit(_write_label, source, item, *outcome))
+            if time.monotonic() - notified > _PROGRESS_SECONDS:
                 notify(f"{len(done)} of {len(jobs)} labels")
-                said = time.monotonic()
-        _collect(waiting, done)
+                notified = time.monotonic()
+        _collect(writing, done)
     finally:
         pool.shutdown(cancel_futures=True)
     return [done[job] for job in jobs]
 
 
-def remove_unlabelled(results: Iterable[LabelResult]) -> None:
-    """Remove labels from before where the source has nothing to say of their picture now."""
-    for result in results:
-        if result.record is None and result.teacher is not None:
-            for stale in (result.job.record, result.job.label):
-                stale.unlink(missing_ok=True)
-
-
 def load_label_record(path: Path) -> LabelRecord | None:
-    """A label's record; None where there is none, or none of this version."""
+    """A label's record; None where there is none that this version can read."""
     try:
         return LabelRecord.parse(json.loads(read_text(path)), str(path))
     except (OSError, ValueError, RecursionError, ConfigError):
@@ -193,7 +178,7 @@ def load_label_record(path: Path) -> LabelRecord | None:
 
 
 def describe_teacher(info: TeacherInfo, flags: Iterable[Flag] = ()) -> TeacherLabel:
-    """A teacher as datasets remember it."""
+    """A teacher as datasets record it."""
     return TeacherLabel(
         name=info.name,
         version=info.version,
@@ -204,8 +189,21 @@ def describe_teacher(info: TeacherInfo, flags: Iterable[Flag] = ()) -> TeacherLa
     )
 
 
-def _load(source: Source, job: LabelJob, force: bool) -> _Loaded | LabelResult:
-    """The picture; or its result, where it has a label or cannot be read."""
+def _load_ahead(
+    pool: ThreadPoolExecutor, source: DepthSource, jobs: Sequence[LabelJob], force: bool
+) -> Iterator[_Loaded | LabelResult]:
+    """Pictures in order, a few of them read ahead."""
+    ahead: deque[Future[_Loaded | LabelResult]] = deque()
+    for job in jobs:
+        ahead.append(pool.submit(_load, source, job, force))
+        if len(ahead) > 2 * _THREADS:
+            yield ahead.popleft().result()
+    while ahead:
+        yield ahead.popleft().result()
+
+
+def _load(source: DepthSource, job: LabelJob, force: bool) -> _Loaded | LabelResult:
+    """The picture; or the result, where the picture has a label or cannot be read."""
     try:
         str(job.picture).encode()
         data = read_bytes(job.picture)
@@ -224,24 +222,42 @@ def _load(source: Source, job: LabelJob, force: bool) -> _Loaded | LabelResult:
         return LabelResult(job, failure=error.got)
 
 
-def _cached(source: Source, job: LabelJob, digest: str) -> LabelRecord | None:
-    """The record of a label that this teacher has made of this picture, if both are whole."""
+def _cached(source: DepthSource, job: LabelJob, digest: str) -> LabelRecord | None:
+    """The record of a complete label that this teacher has made of this picture."""
     if isinstance(source, RecordedDepth):
-        return None  # to read the depth file again is all that there is to save
+        return None  # a label is no faster to read than the depth file
     record = load_label_record(job.record)
     if record is None or record.version != _VERSION or record.picture != digest:
         return None
     if (record.teacher.name, record.teacher.version) != (source.info.name, source.info.version):
         return None
     try:
-        whole = hashlib.sha256(read_bytes(job.label)).hexdigest() == record.sha256
+        complete = hashlib.sha256(read_bytes(job.label)).hexdigest() == record.sha256
     except OSError:
         return None
-    return record if whole else None
+    return record if complete else None
+
+
+def _groups(
+    loaded: Iterable[_Loaded | LabelResult], done: dict[LabelJob, LabelResult]
+) -> Iterator[list[_Loaded]]:
+    """The pictures to label, in groups; results go to ``done``."""
+    group: list[_Loaded] = []
+    for item in loaded:
+        if isinstance(item, LabelResult):
+            done[item.job] = item
+            continue
+        group.append(item)
+        pixels = sum(each.picture.shape[0] * each.picture.shape[1] for each in group)
+        if len(group) == _GROUP or pixels > _GROUP_PIXELS:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def _maps(
-    source: Source, group: Sequence[_Loaded]
+    source: DepthSource, group: Sequence[_Loaded]
 ) -> Iterable[tuple[NDArray[np.float32], TeacherInfo] | LabelResult]:
     if not isinstance(source, RecordedDepth):
         maps = checked_maps(source, [item.picture for item in group])
@@ -261,8 +277,8 @@ def _recorded(
         return LabelResult(item.job, failure=str(error))
 
 
-def _finish(
-    source: Source, item: _Loaded, values: NDArray[np.float32], info: TeacherInfo
+def _write_label(
+    source: DepthSource, item: _Loaded, values: NDArray[np.float32], info: TeacherInfo
 ) -> LabelResult:
     """Convert, check and write one label."""
     job, measured = item.job, isinstance(source, RecordedDepth)
@@ -270,7 +286,7 @@ def _finish(
     if figures is None:
         return LabelResult(job, describe_teacher(info, flags), measured=measured)
     if measured:
-        flags = ()  # it is what it is
+        flags = ()  # the checks are about networks; a measurement is taken as it is
     data = encode_png(encode_disparity(disparity), 1)
     record = LabelRecord(
         picture=item.sha256,
@@ -286,39 +302,8 @@ def _finish(
     return LabelResult(job, record.teacher, record, measured=measured)
 
 
-def _collect(waiting: list[Future[LabelResult]], done: dict[LabelJob, LabelResult]) -> None:
-    for future in waiting:
+def _collect(writing: list[Future[LabelResult]], done: dict[LabelJob, LabelResult]) -> None:
+    for future in writing:
         result = future.result()
         done[result.job] = result
-    waiting.clear()
-
-
-def _ahead(
-    pool: ThreadPoolExecutor, call: Callable[[_Item], _Result], items: Iterable[_Item]
-) -> Iterator[_Result]:
-    """The results in order, a few of them computed ahead."""
-    ahead: deque[Future[_Result]] = deque()
-    for item in items:
-        ahead.append(pool.submit(call, item))
-        if len(ahead) > 2 * _THREADS:
-            yield ahead.popleft().result()
-    while ahead:
-        yield ahead.popleft().result()
-
-
-def _groups(
-    loaded: Iterable[_Loaded | LabelResult], done: dict[LabelJob, LabelResult]
-) -> Iterator[list[_Loaded]]:
-    """What is still to be labelled, in groups; what is not goes to ``done``."""
-    group: list[_Loaded] = []
-    for item in loaded:
-        if isinstance(item, LabelResult):
-            done[item.job] = item
-            continue
-        group.append(item)
-        pixels = sum(each.picture.shape[0] * each.picture.shape[1] for each in group)
-        if len(group) == _GROUP or pixels > _GROUP_PIXELS:
-            yield group
-            group = []
-    if group:
-        yield group
+    writing.clear()

@@ -1,10 +1,9 @@
-"""Depth of one plate, from a teacher or from a file, and where it is from."""
+"""The depth of one plate, from a teacher or from a file."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,31 +12,38 @@ from maskdepth.depth import decode_disparity
 from maskdepth.errors import PictureError, TeacherError
 from maskdepth.images import load_grey16
 from maskdepth.labelling.checks import UNUSABLE, judge_label
-from maskdepth.labelling.teachers import RecordedDepth, Teacher, checked_maps, disparity_map
+from maskdepth.labelling.teachers import (
+    DepthSource,
+    RecordedDepth,
+    Teacher,
+    checked_maps,
+    disparity_map,
+)
 from maskdepth.labelling.teachers.recorded import SensorDepth
 from maskdepth.labelling.teachers.teacher import TeacherInfo
+from maskdepth.records import Json
 
 
 @dataclass(frozen=True, eq=False)
 class PlateDepth:
-    """What is known of a plate's depth.
+    """A plate's depth.
 
     Attributes:
         disparity: float32 (H, W) in [0, 1], near = 1, NaN where invalid.
-        depth_m: float32 (H, W) metres where it was measured, else None. A teacher's metres are an
-            opinion, and do not count.
-        source: where it is from, as plain values.
-        flags: what speaks against a teacher's map, see ``labelling.label_checks``.
+        depth_m: float32 (H, W) metres where the depth was measured, else None. A teacher's metres
+            are estimates, and do not count.
+        source: the teacher or the file, as the profile's JSON records it.
+        flags: of a teacher's map, see ``labelling.checks``.
     """
 
     disparity: NDArray[np.float32]
     depth_m: NDArray[np.float32] | None
-    source: dict[str, Any]
+    source: Json
     flags: tuple[str, ...] = ()
 
 
 def teach_plate(picture: NDArray[np.uint8], teacher: Teacher) -> PlateDepth:
-    """What a teacher says of a plate.
+    """Predict a plate's depth with a teacher.
 
     Args:
         picture: uint8 (H, W, 3) RGB.
@@ -50,8 +56,9 @@ def teach_plate(picture: NDArray[np.uint8], teacher: Teacher) -> PlateDepth:
     useless = [flag for flag in flags if flag in UNUSABLE]
     if useless:
         raise TeacherError(
-            f"a map of the plate from {info.name}", useless[0], "take another teacher, or a sensor"
-        )
+            f"a map of the plate from {info.name}", useless[0], "take another teacher, or a sensor",
+            f"The map of the plate from {info.name} is useless: {useless[0]}.",
+        )  # fmt: skip
     return PlateDepth(disparity, None, _source("teacher", info, flags=list(flags)), flags)
 
 
@@ -61,16 +68,16 @@ def read_plate_depth(
     *,
     depth: Path | None = None,
     disparity: Path | None = None,
-    teacher: Teacher | RecordedDepth | None = None,
+    teacher: DepthSource | None = None,
 ) -> PlateDepth:
-    """What one of several sources says of a plate.
+    """A plate's depth from the one source that is given.
 
     Args:
-        path: the plate's file; recorded depth is looked for beside it.
+        path: the plate's file; recorded depth lies beside it.
         picture: uint8 (H, W, 3) RGB, the plate.
         depth: a file of measured depth: 16-bit PNG in millimetres, or ``.npy`` in metres.
         disparity: a 16-bit PNG: 0 invalid, 1 to 65535 for 0 to 1, near large.
-        teacher: a network, or what is recorded beside the plate.
+        teacher: a network, or depth files beside the plate.
 
     Raises:
         PictureError: a file is not there, cannot be read, or has another size.
@@ -86,8 +93,9 @@ def read_plate_depth(
     file = teacher.find(path)
     if file is None:
         raise PictureError(
-            f"{teacher.files} beside {path}", "none", "put it there, or name it with --depth"
-        )
+            f"{teacher.files} beside {path}", "none", "put it there, or name it with --depth",
+            f"There is no {teacher.files} beside {path}.",
+        )  # fmt: skip
     return _read(file, picture, teacher)
 
 
@@ -99,6 +107,7 @@ def _read_disparity(file: Path, picture: NDArray[np.uint8]) -> PlateDepth:
             f"disparity of the plate's size {width}x{height} at {file}",
             f"{values.shape[1]}x{values.shape[0]}",
             "align the disparity with the plate first",
+            f"{file} is {values.shape[1]}x{values.shape[0]}, but the plate is {width}x{height}.",
         )
     return PlateDepth(values, None, {"from": "disparity file", "file": file.name})
 
@@ -110,5 +119,5 @@ def _read(file: Path, picture: NDArray[np.uint8], recorded: RecordedDepth) -> Pl
     return PlateDepth(disparity_map(values, info), depth_m, source)
 
 
-def _source(kind: str, info: TeacherInfo, **more: Any) -> dict[str, Any]:
+def _source(kind: str, info: TeacherInfo, **more: object) -> Json:
     return {"from": kind, **asdict(info), **more}

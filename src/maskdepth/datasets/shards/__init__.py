@@ -1,4 +1,4 @@
-"""Composites on disk: tar shards, plates stored once, a Parquet index; written to be resumed."""
+"""Composites on disk: tar shards, plates stored once, and a Parquet index."""
 
 from __future__ import annotations
 

@@ -1,16 +1,13 @@
-"""The engine on Ray Data: one task a shard, on this machine or on all nodes of a cluster.
+"""The engine on Ray: actors write a shard at a time, on this machine or on all nodes of a cluster.
 
-Shards that a teacher looks at go to a pool of actors, which open it once each.
+Names of backgrounds, numbers of shards and records of plates pass through Ray; samples go from the
+actor to the dataset folder, which all nodes share. When an actor's process or node is lost, Ray
+starts the actor again elsewhere and repeats its item. That is safe: a shard appears complete or
+not at all, and has the same bytes whoever writes it.
 
-Only names of backgrounds, numbers of shards and what workers say of them pass through Ray; samples
-go from the worker to the dataset folder, which all nodes share. Ray starts a task again elsewhere
-when its worker or node is lost. That is safe: a shard appears whole or not at all, and has the
-same bytes whoever writes it.
-
-The lock on the folder is the driver's alone. In its stead workers look for a file, the permit, that
-exists as long as the run does. The next run removes it before anything else, so a worker that has
-outlived its driver leaves nothing behind; and on a node that does not share the folder it is
-never there.
+The lock on the folder is the driver's alone. Actors check a file in its stead, the permit, that
+exists as long as the run does. The next run removes it before anything else, so an actor that has
+outlived its driver leaves nothing behind; and a node that does not share the folder never has it.
 """
 
 from __future__ import annotations
@@ -22,27 +19,22 @@ import secrets
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import cv2
 
-from maskdepth.datasets.shards.work import Job, Task, Work, Worker
+from maskdepth.datasets.shards.shard_worker import ShardWorker, Task, Work, WriteJob
 from maskdepth.errors import DependencyError, MaskdepthError, StorageError, UsageError, first_line
 from maskdepth.files import write_bytes
 from maskdepth.labelling.teachers.teacher import TeacherOpener
 from maskdepth.locks import HeldLock
 
-# Nothing large passes through the object store, and Ray would take a third of the memory for it.
-_OBJECT_STORE_BYTES: Final = 256 << 20
-# Of what a task returns: with the default of 128 MiB Ray Data starts hardly any before it knows.
-_BLOCK_BYTES: Final = 1 << 20
-_CHECK_SECONDS: Final = 120.0
-_ANSWER_SECONDS: Final = 10.0
-_SHARD_SECONDS: Final = 4 * 3600.0  # without any shard finished that a teacher looks at
-_SHARE_REMEDY = (
+_OBJECT_STORE_BYTES: Final = 256 << 20  # Ray's own choice is a third of the memory
+_ANSWER_SECONDS: Final = 10.0  # of a cluster
+_ITEM_SECONDS: Final = 4 * 3600.0  # a run ends when no item is finished for as long
+_REMEDY: Final = (
     "put the dataset and its assets on a file system that all nodes share, and install the same "
     "maskdepth, OpenCV and deflate on each"
 )
@@ -50,66 +42,43 @@ _SHARE_REMEDY = (
 
 @contextlib.contextmanager
 def ray_engine(
-    job: Job,
+    job: WriteJob,
     lock: HeldLock,
     workers: int | None,
     notify: Callable[[str], None],
     teacher: TeacherOpener | None = None,
 ) -> Iterator[Work]:
-    """Tasks on the cluster at RAY_ADDRESS, else on this machine's cores; an ``Engine``.
-
-    Args:
-        teacher: looks at every composite, on actors.
+    """Actors on the cluster at RAY_ADDRESS, else on this machine's cores; an ``Engine``.
 
     Raises:
         DependencyError: ray is not installed.
         UsageError: no cluster answers at RAY_ADDRESS, or it has no GPU for the teacher.
         StorageError: a node does not share the folder or renders other bytes, or nothing was
-            finished for half an hour, since Ray tries without end what kills its workers.
+            finished for hours, since Ray restarts actors without end.
     """
+    permit = job.folder / f".{secrets.token_hex(8)}.part"  # a name that remove_parts removes
     try:
-        with ray_session(workers), _quiet_data(), contextlib.ExitStack() as ending:
+        with ray_session(workers), contextlib.ExitStack() as ending:
             import ray
-            from ray.data.exceptions import ExecutionTimeoutError
-            from ray.exceptions import RayActorError, WorkerCrashedError
 
-            nodes: list[dict[str, Any]] = [
-                node
+            nodes: list[Mapping[str, float]] = [
+                node["Resources"]
                 for node in ray.nodes()  # type: ignore[no-untyped-call] # has no types
                 if node["Alive"]
             ]
-            resources = [node["Resources"] for node in nodes]
-            cores = sum(each.get("CPU", 0) for each in resources)
-            notify(f"ray: {cores:g} processors, nodes: {len(nodes)}")
-            plan = None if teacher is None else plan_actors(teacher.device, workers, resources)
-            if plan is not None:
-                where = "GPUs" if "num_gpus" in plan.takes else "processors"
-                notify(f"teacher: up to {plan.actors} of them, on {where}")
-            permit = job.folder / f".{secrets.token_hex(8)}.part"  # so that remove_parts knows it
+            plan = plan_actors(teacher.device if teacher else None, workers, nodes)
+            notify(
+                f"ray: {sum(node.get('CPU', 0) for node in nodes):g} processors, nodes: "
+                f"{len(nodes)}; up to {plan.actors} at work, on "
+                + ("GPUs" if "num_gpus" in plan.takes else "processors")
+            )
             write_bytes(permit, b"")
-            run = _Run(permit, job)
-            try:
-                _check_nodes(run, nodes)
-                taught = replace(run, teacher=teacher)
-
-                def work(task: Task, items: Sequence[Any]) -> Iterator[Any]:
-                    if plan is not None and task == "write_shard":
-                        return _map_on_actors(taught, task, items, plan, ending)
-                    return _map_on_tasks(run, task, items, workers)
-
-                yield work
-            except (ExecutionTimeoutError, WorkerCrashedError, RayActorError) as error:
-                raise StorageError(
-                    "workers that live until the end",
-                    f"{type(error).__name__}: those of one shard are killed each time, or none "
-                    "can be had",
-                    "run this again, with fewer --workers if memory is short; what was finished "
-                    "is kept",
-                ) from None
-            finally:
-                permit.unlink(missing_ok=True)
+            here = ray.get_runtime_context().get_node_id()
+            run = ray.put(_Run(job, permit, teacher, here, ShardWorker(job).fingerprint()))
+            yield lambda task, items: _map_on_actors(run, plan, task, items, ending)
     finally:
-        job.remove_parts()  # of workers that were killed
+        permit.unlink(missing_ok=True)
+        job.remove_parts()  # of actors that were killed
 
 
 @contextlib.contextmanager
@@ -127,7 +96,6 @@ def ray_session(workers: int | None = None) -> Iterator[None]:
     """
     try:
         import ray
-        import ray.data
     except ImportError as error:
         raise DependencyError(error.name or "ray", "scale") from None
     if ray.is_initialized():
@@ -141,7 +109,9 @@ def ray_session(workers: int | None = None) -> Iterator[None]:
     }
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        _ask(address)
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        if host and port.isdecimal():  # fails at once where Ray would wait a minute
+            socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS).close()
         ray.init(
             address=address,
             log_to_driver=False,
@@ -154,41 +124,14 @@ def ray_session(workers: int | None = None) -> Iterator[None]:
         raise UsageError(
             f"a Ray cluster at RAY_ADDRESS={address}",
             first_line(error),
-            "start it with `ray start --head`, mend RAY_ADDRESS, or unset it to use this machine",
+            "start it with `ray start --head`, correct RAY_ADDRESS, or unset it to use this "
+            "machine",
+            f"No Ray cluster answers at RAY_ADDRESS={address}: {first_line(error)}.",
         ) from None
     try:
         yield
     finally:
         ray.shutdown()
-
-
-def _ask(address: str) -> None:
-    """Fail at once where Ray itself would wait a minute, and tell all about it.
-
-    Raises:
-        OSError: nobody answers at host:port.
-    """
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdecimal():
-        socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS).close()
-
-
-@contextlib.contextmanager
-def _quiet_data() -> Iterator[None]:
-    """Keep Ray Data's log to its file for the block: we report progress and errors ourselves."""
-    console = [
-        handler
-        for handler in logging.getLogger("ray.data").handlers
-        if isinstance(handler, logging.StreamHandler)
-    ]
-    levels = [handler.level for handler in console]
-    for handler in console:
-        handler.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        for handler, level in zip(console, levels, strict=True):
-            handler.setLevel(level)
 
 
 @dataclass(frozen=True)
@@ -200,15 +143,16 @@ class ActorPlan:
 
 
 def plan_actors(
-    device: str, workers: int | None, nodes: Sequence[Mapping[str, float]]
+    device: str | None, workers: int | None, nodes: Sequence[Mapping[str, float]]
 ) -> ActorPlan:
-    """The actors that a teacher runs on, on a cluster of such nodes.
+    """The actors for a cluster of such nodes.
 
-    A GPU each, and at most as many as asked for. On processors as many as asked for, else one a
-    node, which share the cores: Ray lets torch have as many threads as an actor takes cores.
+    Without a teacher each takes a core. With one each takes a GPU; without GPUs there are as many
+    as asked for, else one a node, which share the cores: Ray lets torch have as many threads as
+    an actor takes cores.
 
     Args:
-        device: of the teacher; ``"auto"`` is a GPU where the cluster has any.
+        device: of the teacher; ``"auto"`` is a GPU where the cluster has any. None: no teacher.
         workers: at most, where given.
         nodes: Ray's resources of each.
 
@@ -216,182 +160,132 @@ def plan_actors(
         UsageError: there is no GPU, and the device asks for one.
     """
     gpus = sum(int(node.get("GPU", 0)) for node in nodes)
+    cores = [int(node.get("CPU", 0)) for node in nodes]
     if device == "cuda" and not gpus:
         raise UsageError(
-            "a GPU that Ray knows of, for --device cuda", "none", "use --device cpu, or add a node"
-        )
+            "a GPU for --device cuda", "none", "use --device cpu, or add a node with a GPU",
+            "Ray has no GPU for --device cuda.",
+        )  # fmt: skip
     if device in ("auto", "cuda") and gpus:
         return ActorPlan(min(workers or gpus, gpus), {"num_cpus": 1, "num_gpus": 1})
-    cores = [int(node.get("CPU", 0)) for node in nodes]
-    actors = max(1, min(workers or sum(map(bool, cores)), sum(cores)))
-    # An actor's cores are of one node.
+    wanted = workers or (sum(cores) if device is None else sum(map(bool, cores)))
+    actors = max(1, min(wanted, sum(cores)))
+    if device is None:
+        return ActorPlan(actors, {"num_cpus": 1})
+    # All cores of an actor are of one node.
     shares = (n for n in range(1, max(cores) + 1) if sum(c // n for c in cores) >= actors)
     return ActorPlan(actors, {"num_cpus": max(shares, default=1)})
 
 
 @dataclass(frozen=True)
 class _Run:
-    """A job and the file that says that it is still wanted."""
+    """What an actor needs of a run; ``expected`` is what the driver's node renders."""
 
-    permit: Path  # no two runs share one
-    job: Job = field(compare=False)
-    teacher: TeacherOpener | None = None
+    job: WriteJob
+    permit: Path
+    teacher: TeacherOpener | None
+    driver_node: str
+    expected: str
 
-    def check(self) -> None:
-        """Go on only where the permit is seen.
+    def open_worker(self) -> ShardWorker:
+        """A worker, after a check that this node shares the folder and renders the same bytes.
 
         Raises:
-            StorageError: it is not.
+            StorageError: it does not.
+            TeacherError: the teacher cannot be opened, or is another one.
+        """
+        import ray
+
+        self.check()
+        elsewhere = ray.get_runtime_context().get_node_id() != self.driver_node
+        if elsewhere and ShardWorker(self.job, self.check).fingerprint() != self.expected:
+            raise StorageError(
+                "nodes that render the same bytes", f"other bytes on {socket.gethostname()}",
+                _REMEDY, f"The node {socket.gethostname()} renders other bytes.",
+            )  # fmt: skip
+        teacher = None if self.teacher is None else self.teacher.open()
+        return ShardWorker(self.job, self.check, teacher)
+
+    def check(self) -> None:
+        """Go on only where the permit is.
+
+        Raises:
+            StorageError: the permit is gone, or this node does not share the folder.
         """
         if not self.permit.exists():
+            host = socket.gethostname()
             raise StorageError(
                 f"the folder {self.job.folder} to be the same one on all nodes",
-                f"another one, or none, on {socket.gethostname()}",
-                f"{_SHARE_REMEDY}; if they do, another run has taken this one's place",
+                f"another one, or none, on {host}",
+                f"{_REMEDY}; if they do, another run has taken this one's place",
+                f"{host} does not see the driver's {self.job.folder}, as all nodes have to.",
             )
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """What a task returned, or the error that a user can do something about."""
+class _Actor:
+    """A process of Ray's, which keeps its worker: the teacher, and the pictures it has read."""
 
-    result: Any = None
-    error: MaskdepthError | OSError | None = None
+    _worker: ShardWorker | None = None
 
-
-def _map_on_tasks(
-    run: _Run, task: Task, items: Sequence[Any], workers: int | None
-) -> Iterator[Any]:
-    """Results of a worker's method on each item, a Ray task each, in any order."""
-    import ray.data
-
-    if not items:
-        return
-    outcomes = ray.data.from_items(list(items), override_num_blocks=len(items)).map(
-        partial(_work_on, run=run, task=task),
-        # More than there are items, and it warns.
-        compute=ray.data.TaskPoolStrategy(workers and max(1, min(workers, len(items)))),
-    )
-    outcomes.context.enable_progress_bars = False
-    outcomes.context.target_max_block_size = _BLOCK_BYTES
-    for row in outcomes.iter_rows():
-        outcome: _Outcome = row["outcome"]
-        if outcome.error is not None:
-            raise outcome.error
-        yield outcome.result
+    def work(self, run: _Run, task: Task, item: Any) -> Any:
+        """Do one item."""
+        if self._worker is None:  # the first item, or the first since a restart
+            cv2.setNumThreads(1)
+            self._worker = run.open_worker()
+        return getattr(self._worker, task)(item)
 
 
 def _map_on_actors(
-    run: _Run, task: Task, items: Sequence[Any], plan: ActorPlan, ending: contextlib.ExitStack
+    run: Any, plan: ActorPlan, task: Task, items: Sequence[Any], ending: contextlib.ExitStack
 ) -> Iterator[Any]:
-    """The same on actors, which open the run's teacher once each.
+    """Results of a worker's method on each item, in any order.
 
     Args:
-        ending: closed when the actors are to go, whoever is still in the middle of these results.
+        run: a reference to the ``_Run``.
+        ending: kills the actors when it closes, if they are still at work.
 
     Raises:
         StorageError: nothing was finished for hours.
     """
     import ray
+    from ray.exceptions import RayActorError, RayTaskError
 
-    remote: Any = ray.remote  # whose types know no resources in a dictionary
+    remote: Any = ray.remote  # its types do not allow resources in a dictionary
     make = remote(max_restarts=-1, max_task_retries=-1, scheduling_strategy="SPREAD", **plan.takes)
     actors = [make(_Actor).remote() for _ in range(min(plan.actors, len(items)))]
     for actor in actors:
         ending.callback(ray.kill, actor)
-    # Not by way of the constructor, whose arguments a restart may not find again.
-    shared, todo, left = ray.put(run), deque(items), len(items)
-    # An actor that finds no free place gets no item, which would wait with it.
+    todo, left = deque(items), len(items)
+    # An actor that waits for a free place gets no item, which would have to wait with it.
     awaited = {actor.__ray_ready__.remote(): actor for actor in actors}
     starting = set(awaited)
-    while left:
-        finished, _ = ray.wait(list(awaited), timeout=_SHARD_SECONDS)
-        if not finished:
-            raise StorageError(
-                f"a shard within {_SHARD_SECONDS / 3600:g} hours",
-                "none: workers are killed each time, or cannot be had",
-                "look at the cluster, and run this again; what was finished is kept",
-            )
-        (answer,) = finished
-        actor, outcome = awaited.pop(answer), ray.get(answer)
-        if todo:
-            awaited[actor.work.remote(todo.popleft(), shared, task)] = actor
-        else:
-            ray.kill(actor)  # one that has lost its machine may need the place
-        if answer in starting:
-            continue
-        if outcome.error is not None:
-            raise outcome.error
-        left -= 1
-        yield outcome.result
-
-
-def _work_on(row: dict[str, Any], run: _Run, task: Task) -> dict[str, Any]:
-    """In a process of Ray's: do one item."""
     try:
-        outcome = _Outcome(getattr(_worker_for(run), task)(row["item"]))
-    except (MaskdepthError, OSError) as error:
-        outcome = _Outcome(error=error)
-    return {"outcome": outcome}
-
-
-class _Actor:
-    """A process of Ray's that nothing else runs in, so that its worker is kept."""
-
-    def work(self, item: Any, run: _Run, task: Task) -> _Outcome:
-        """Do one item; the first opens the teacher, whose errors are told like any other."""
-        outcome: _Outcome = _work_on({"item": item}, run, task)["outcome"]
-        return outcome
-
-
-@lru_cache(maxsize=1)
-def _worker_for(run: _Run) -> Worker:
-    """The worker of this process, with the pictures that it has read and its teacher.
-
-    It is kept for as long as the run lasts.
-    """
-    cv2.setNumThreads(1)
-    teacher = None if run.teacher is None else run.teacher.open()
-    return Worker(run.job, run.check, teacher)
-
-
-def _check_nodes(run: _Run, nodes: Sequence[dict[str, Any]]) -> None:
-    """See before any work that all nodes share the folder and the assets, and render alike.
-
-    Raises:
-        StorageError: names a node that does not.
-    """
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    here = ray.get_runtime_context().get_node_id()
-    others = [node for node in nodes if node["NodeID"] != here and node["Resources"].get("CPU")]
-    if not others:
-        return
-    probe = ray.remote(num_cpus=0, max_retries=0)(_probe)
-    answers = [
-        probe.options(
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        ).remote(run)
-        for node in others
-    ]
-    expected = Worker(run.job).fingerprint()
-    for node, answer in zip(others, answers, strict=True):
-        try:
-            found: _Outcome = ray.get(answer, timeout=_CHECK_SECONDS)
-        except ray.exceptions.RayError as error:
-            found = _Outcome(error=OSError(str(error).strip().splitlines()[-1]))
-        if found.result != expected:
-            raise StorageError(
-                f"nodes that see {run.job.folder} and its assets and render the same bytes",
-                f"on {node['NodeManagerAddress']}: {found.error or 'other bytes'}",
-                _SHARE_REMEDY,
-            )
-
-
-def _probe(run: _Run) -> _Outcome:
-    """Read and render the first samples, and write nothing."""
-    try:
-        return _Outcome(Worker(run.job, run.check).fingerprint())
-    except (MaskdepthError, OSError) as error:
-        return _Outcome(error=error)
+        while left:
+            finished, _ = ray.wait(list(awaited), timeout=_ITEM_SECONDS)
+            if not finished:
+                hours = f"{_ITEM_SECONDS / 3600:g} hours"
+                raise StorageError(
+                    f"a shard within {hours}", "none",
+                    "look at the cluster, and run this again; finished shards are kept",
+                    f"No shard was finished for {hours}: workers are killed each time, or "
+                    "cannot be had.",
+                )  # fmt: skip
+            (answer,) = finished
+            actor, result = awaited.pop(answer), ray.get(answer)
+            if todo:
+                awaited[actor.work.remote(run, task, todo.popleft())] = actor
+            else:
+                ray.kill(actor)  # makes room for an actor that has lost its machine
+            if answer not in starting:
+                left -= 1
+                yield result
+    except RayTaskError as error:
+        if isinstance(error.cause, (MaskdepthError, OSError)):
+            raise error.cause from None
+        raise
+    except RayActorError as error:
+        raise StorageError(
+            "workers that live until the end", type(error).__name__,
+            "run this again, with fewer --workers if memory is short; finished shards are kept",
+            "A worker on Ray was killed each time it was started.",
+        ) from None  # fmt: skip

@@ -1,28 +1,46 @@
-"""The engines by the names that users give."""
+"""The engines by the names that users give.
+
+An engine is a context manager for a job. Its value, ``work``, runs a method of ``ShardWorker`` on
+many items, with at most ``workers`` at a time; results come in any order. When the block ends the
+workers are gone, and nothing is half-written. Engines raise DependencyError where a package is not
+installed, and StorageError where workers were killed or lack the files that they need.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Final
 
 from maskdepth.datasets.shards.cluster import ray_engine
 from maskdepth.datasets.shards.local import local_engine
-from maskdepth.datasets.shards.work import Engine
+from maskdepth.datasets.shards.shard_worker import Work, WriteJob
 from maskdepth.errors import UsageError
 from maskdepth.labelling.teachers.teacher import Teacher, TeacherOpener
+from maskdepth.locks import HeldLock
+
+Engine = Callable[
+    [WriteJob, HeldLock, int | None, Callable[[str], None]], AbstractContextManager[Work]
+]
+"""Takes the job, the held lock on its folder, the number of workers, and ``notify``."""
 
 ENGINES: Final[dict[str, Engine]] = {"local": local_engine, "ray": ray_engine}
 
 
 def find_engine(name: str, teacher: Teacher | TeacherOpener | None = None) -> Engine:
-    """The engine of a name, which shows every composite to a teacher where there is one.
+    """The engine of a name; it labels every composite if there is a teacher.
 
     Raises:
-        UsageError: there is none; or the teacher is open in this process, and needed in others.
+        UsageError: no engine has that name; or the teacher is open in this process, but the
+            engine needs it in others.
         TeacherError: the teacher cannot be opened.
     """
     if name not in ENGINES:
-        raise UsageError(f"the engine {' or '.join(ENGINES)}", repr(name), "name one of them")
+        raise UsageError(
+            f"the engine {' or '.join(ENGINES)}", repr(name), f"use {' or '.join(ENGINES)}",
+            f"There is no engine {name!r}.",
+        )  # fmt: skip
     if teacher is None:
         return ENGINES[name]
     if name == "local":
@@ -30,8 +48,8 @@ def find_engine(name: str, teacher: Teacher | TeacherOpener | None = None) -> En
         return partial(local_engine, teacher=opened)
     if not isinstance(teacher, TeacherOpener):
         raise UsageError(
-            f"a teacher that the engine {name} can open in other processes",
-            f"{teacher.info.name}, which is open in this one",
-            "pass a TeacherOpener",
-        )
+            "a TeacherOpener", teacher.info.name, "pass a TeacherOpener",
+            f"The engine {name} opens the teacher in other processes, "
+            f"but {teacher.info.name} is open in this one.",
+        )  # fmt: skip
     return partial(ray_engine, teacher=teacher)

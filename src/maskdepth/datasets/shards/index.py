@@ -1,10 +1,9 @@
-"""The Parquet index: a row a sample, to choose from without opening shards."""
+"""The Parquet index: a row a sample, so that samples can be chosen without opening shards."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from maskdepth.datasets.shards.layout import (
     INDEX_FILE,
@@ -17,12 +16,13 @@ from maskdepth.datasets.shards.layout import (
 from maskdepth.datasets.shards.samples import cutout_ids, per_composite_label
 from maskdepth.errors import DependencyError
 from maskdepth.files import open_atomic
+from maskdepth.records import Json
 from maskdepth.synthesis.recipes import sample_recipes
 from maskdepth.synthesis.spec import DatasetSpec
 
 
 def require_pyarrow() -> None:
-    """Fail early where the index could not be written at the end.
+    """Fail before any work if the index could not be written at the end.
 
     Raises:
         DependencyError: pyarrow is not installed.
@@ -68,9 +68,7 @@ def write_index(folder: Path, spec: DatasetSpec, manifest: Manifest) -> None:
             writer.write_table(pa.Table.from_pylist(rows, schema))
 
 
-def _rows(
-    folder: Path, spec: DatasetSpec, manifest: Manifest, shard: int
-) -> Iterator[dict[str, Any]]:
+def _rows(folder: Path, spec: DatasetSpec, manifest: Manifest, shard: int) -> Iterator[Json]:
     backgrounds = {asset.id: asset for asset in spec.backgrounds}
     cutouts = {asset.id: asset for asset in spec.cutouts}
     numbers, teacher = manifest.numbers(shard), manifest.teacher

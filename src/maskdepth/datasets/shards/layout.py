@@ -1,13 +1,13 @@
-"""Where things lie in a materialised dataset, and the records that say what is whole.
+"""The files of a materialised dataset, and the records that say which of them are complete.
 
-    DATASET/shards/manifest.json         what was asked for, and the plates; before any shard
+    DATASET/shards/manifest.json         the samples asked for, and the plates; before any shard
     DATASET/shards/train-000000.tar      samples; see ``samples``
     DATASET/shards/train-000000.json     size and checksums of that shard; after it
     DATASET/plates/<checksum>-<level>.png  working copies of backgrounds; before the manifest
-    DATASET/index.parquet                a row a sample; last, so where it is all is there
+    DATASET/index.parquet                a row a sample; last, so with it the dataset is complete
 
 Every file is a pure function of the spec, the count and the encoding, down to its last byte (on
-the same builds of OpenCV and deflate, and CPU family): that is what lets an interrupted run go on.
+the same builds of OpenCV and deflate, and CPU family). So an interrupted run can go on.
 """
 
 from __future__ import annotations
@@ -62,16 +62,16 @@ class PlateFile(Settings):
 
 
 class Manifest(Settings):
-    """What a dataset was materialised as.
+    """How a dataset was materialised.
 
     Attributes:
         fingerprint: of the spec.
         size: side of the samples, px.
         count: training samples asked for.
         shard_size: samples a shard; the last may have fewer.
-        png_encoder: who deflated the PNG members; OpenCV wrote those of datasets that do not say.
-        plates: those that samples refer to.
-        teacher: who labelled each composite; None where disparity is the backgrounds' with the
+        png_encoder: deflated the PNG members; OpenCV did where the manifest names none.
+        plates: that samples refer to.
+        teacher: labelled each composite; None where the disparity is the background's with the
             objects' layers.
     """
 
@@ -98,7 +98,7 @@ class Manifest(Settings):
 
 
 class Span(Settings):
-    """Where a sample lies in its shard: from its first member's header to the next sample's."""
+    """A sample's bytes in its shard: from its first member's header to the next sample's."""
 
     offset: int = Field(ge=0)
     bytes: int = Field(ge=0)
@@ -109,9 +109,9 @@ class ShardRecord(Settings):
     """Size and checksum of a finished shard and of each sample in it, in their order.
 
     Attributes:
-        fingerprint: of the spec; None in shards from before it was recorded.
-        first: number of the first sample, likewise.
-        flagged: samples whose label a teacher has failed at, so that it is all unknown.
+        fingerprint: of the spec; None in the first version's shards.
+        first: number of the first sample; None in the first version's shards.
+        flagged: samples whose map from a teacher is flagged, so that their disparity is unknown.
     """
 
     format: Literal["maskdepth-shard"] = "maskdepth-shard"
@@ -124,13 +124,13 @@ class ShardRecord(Settings):
     flagged: int = 0
 
     def is_of(self, manifest: Manifest, shard: int) -> bool:
-        """Whether it is of that shard of that dataset, as far as it says."""
+        """Whether this is the record of that shard of that dataset, as far as it says."""
         own = (manifest.fingerprint, manifest.numbers(shard).start)
         return (self.fingerprint, self.first) in (own, (None, None))
 
 
 def sample_key(number: int) -> str:
-    """A sample's key; without dots, since what follows one is the member's kind."""
+    """A sample's key; without dots, since a dot separates it from the member's kind."""
     return f"{number:09d}"
 
 
@@ -155,16 +155,17 @@ def is_materialised(folder: Path) -> bool:
 
 
 def load_manifest(folder: Path) -> Manifest:
-    """Read what a dataset folder was materialised as.
+    """Read a materialised dataset's manifest.
 
     Raises:
-        DatasetError: it was not, or the manifest is damaged or of another version.
+        DatasetError: there is none, or it is damaged or of another version.
     """
     if not is_materialised(folder):
         raise DatasetError(
             f"shards in {folder}",
             "none",
             "write them with `maskdepth compose CUTOUTS BACKGROUNDS -o DATASET --materialise N`",
+            f"There are no shards in {folder}.",
         )
     remedy = f"remove {folder / SHARD_FOLDER} and materialise again"
     return _load(Manifest, manifest_path(folder), remedy)
@@ -177,8 +178,8 @@ def load_record(folder: Path, shard: int) -> ShardRecord:
         DatasetError: there is none, or it is damaged.
     """
     path = record_path(folder, shard)
-    remedy = "run the command that writes them again to finish them"
-    return _load(ShardRecord, path, f"remove {path.name} if it is there, and {remedy}")
+    remedy = f"remove {path.name} if it is there, and run the command that writes the shards again"
+    return _load(ShardRecord, path, remedy)
 
 
 def save_record(path: Path, record: Manifest | ShardRecord) -> None:
@@ -188,7 +189,7 @@ def save_record(path: Path, record: Manifest | ShardRecord) -> None:
 
 
 def check_shard(folder: Path, manifest: Manifest, shard: int) -> str:
-    """What a shard is: ``complete``, ``unfinished`` (or not begun), ``damaged`` (or another's)."""
+    """The state of a shard: ``complete``, ``unfinished`` (or not begun), ``damaged``."""
     path = shard_path(folder, shard)
     if not path.exists() or not path.with_suffix(".json").exists():
         return "unfinished"
@@ -211,7 +212,7 @@ def check_plate(folder: Path, plate: PlateFile) -> bool:
 def _has_checksum(path: Path, checksum: str) -> bool:
     try:
         return file_checksum(path) == checksum
-    except OSError:  # gone, a folder, not to be read
+    except OSError:  # missing, a folder, unreadable
         return False
 
 
@@ -220,13 +221,17 @@ def _load(kind: type[_Record], path: Path, remedy: str) -> _Record:
         values = json.loads(read_text(path))
         version = values.get("version")
     except (OSError, ValueError, AttributeError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "a file with other content"
-        raise DatasetError(f"a readable record at {path}", reason or str(error), remedy) from None
+        reason = error.strerror if isinstance(error, OSError) else "other content"
+        raise DatasetError(
+            f"a readable record at {path}", reason or str(error), remedy,
+            f"The record {path} cannot be read: {reason or error}.",
+        ) from None  # fmt: skip
     if version != _VERSION:
         raise DatasetError(
             f"version {_VERSION} in {path}",
             f"version {version}",
             "use the maskdepth that wrote it, or materialise into another folder",
+            f"{path} is of version {version}; this maskdepth reads version {_VERSION}.",
         )
     try:
         return kind.parse(values, str(path))

@@ -13,7 +13,7 @@ from typing import Any
 
 import cv2
 
-from maskdepth.datasets.shards.work import Job, Stopped, Task, Work, Worker
+from maskdepth.datasets.shards.shard_worker import ShardWorker, Stopped, Task, Work, WriteJob
 from maskdepth.errors import StorageError
 from maskdepth.labelling.teachers.teacher import Teacher
 from maskdepth.locks import HeldLock
@@ -22,7 +22,7 @@ from maskdepth.processes import WorkerPool, ignore_ctrl_c
 
 @contextlib.contextmanager
 def local_engine(
-    job: Job,
+    job: WriteJob,
     lock: HeldLock,
     workers: int | None,
     notify: Callable[[str], None],
@@ -30,15 +30,14 @@ def local_engine(
 ) -> Iterator[Work]:
     """Processes, one a core unless ``workers`` says otherwise; an ``Engine``.
 
-    A teacher is shown every composite, in this process alone: a network uses all cores by itself,
-    and is in memory once.
+    A teacher labels every composite in this process alone: a network uses all cores by itself.
 
     Raises:
         StorageError: a worker process was killed.
     """
     processes = min(workers or os.cpu_count() or 1, job.manifest().shards)
     if teacher is not None or processes == 1:
-        alone = Worker(job, teacher=teacher)
+        alone = ShardWorker(job, teacher=teacher)
         yield lambda task, items: (getattr(alone, task)(item) for item in items)
         return
     stop = multiprocessing.get_context("spawn").Event()
@@ -57,19 +56,20 @@ def local_engine(
                 pool.shutdown(cancel_futures=True)
                 raise
     except BrokenProcessPool:
-        job.remove_parts()  # of the other workers, which were ended in turn
+        job.remove_parts()  # of the other workers, which the pool has ended
         raise StorageError(
             "worker processes that live until the end",
             "one that was killed, perhaps for want of memory",
-            "run this again with fewer --workers; what was finished is kept",
+            "run this again with fewer --workers; finished shards are kept",
+            "A worker process was killed, perhaps for want of memory.",
         ) from None
 
 
-_worker: Worker
+_worker: ShardWorker
 _held: HeldLock
 
 
-def _start_worker(job: Job, stop: Event, lock: HeldLock) -> None:
+def _start_worker(job: WriteJob, stop: Event, lock: HeldLock) -> None:
     """Prepare a worker process, which holds the lock of its parent."""
     global _worker, _held
     ignore_ctrl_c()
@@ -79,7 +79,7 @@ def _start_worker(job: Job, stop: Event, lock: HeldLock) -> None:
         if stop.is_set():
             raise Stopped
 
-    _worker, _held = Worker(job, check), lock
+    _worker, _held = ShardWorker(job, check), lock
 
 
 def _call_worker(task: Task, item: Any) -> Any:

@@ -1,8 +1,9 @@
-"""Clean plates, stored once: a background's working copies, and the square a sample takes."""
+"""Clean plates, stored once: a background's working copies, and the square of each sample."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import cv2
 import numpy as np
@@ -15,21 +16,37 @@ from maskdepth.synthesis.recipes import Recipe
 from maskdepth.synthesis.renderer import plate_window
 
 INTERPOLATIONS: Final = {"INTER_AREA": cv2.INTER_AREA, "INTER_LINEAR": cv2.INTER_LINEAR}
-"""OpenCV's constants by the names that samples give."""
+"""OpenCV's constants by their names in samples."""
 _NAMES: Final = {value: name for name, value in INTERPOLATIONS.items()}
 
 
-def describe_plate(recipe: Recipe, size: int, catalogue: Catalogue) -> dict[str, Any]:
-    """What a sample says of its clean plate: a file, a square of it, and how to resize that."""
+@dataclass(frozen=True, slots=True)
+class PlateSquare:
+    """A sample's clean plate: a square of a stored working copy, resized by an interpolation."""
+
+    file: str
+    left: int
+    top: int
+    side: int
+    interpolation: str
+
+    def cut(self, picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+        """The plate, uint8 (size, size, 3) RGB, of the stored working copy."""
+        square = picture[self.top : self.top + self.side, self.left : self.left + self.side]
+        interpolation = INTERPOLATIONS[self.interpolation]
+        return np.asarray(cv2.resize(square, (size, size), interpolation=interpolation), np.uint8)
+
+
+def plate_square(recipe: Recipe, size: int, catalogue: Catalogue) -> PlateSquare:
+    """The square that is the clean plate of a recipe."""
     window = plate_window(recipe, size, catalogue)
-    asset = catalogue.background_asset(recipe.background)
-    return {
-        "file": plate_file(asset, window.level),
-        "left": window.left,
-        "top": window.top,
-        "side": window.side,
-        "interpolation": _NAMES[window.interpolation],
-    }
+    return PlateSquare(
+        file=plate_file(catalogue.background_asset(recipe.background), window.level),
+        left=window.left,
+        top=window.top,
+        side=window.side,
+        interpolation=_NAMES[window.interpolation],
+    )
 
 
 def plate_pictures(background: str, catalogue: Catalogue) -> tuple[NDArray[np.uint8], ...]:
@@ -39,13 +56,5 @@ def plate_pictures(background: str, catalogue: Catalogue) -> tuple[NDArray[np.ui
 
 
 def plate_file(asset: BackgroundAsset, level: int) -> str:
-    """Path of a working copy in the dataset folder: ids may hold what file names cannot."""
+    """Path of a working copy in the dataset folder, since an id may be no file name."""
     return f"{PLATE_FOLDER}/{asset.sha256[:16]}-{level}.png"
-
-
-def cut_plate(picture: NDArray[np.uint8], window: dict[str, Any], size: int) -> NDArray[np.uint8]:
-    """The clean plate, uint8 (size, size, 3) RGB, of a stored picture and a sample's ``plate``."""
-    top, left, side = window["top"], window["left"], window["side"]
-    square = picture[top : top + side, left : left + side]
-    interpolation = INTERPOLATIONS[window["interpolation"]]
-    return np.asarray(cv2.resize(square, (size, size), interpolation=interpolation), np.uint8)

@@ -1,4 +1,4 @@
-"""Reading shards, with every byte compared to its checksum."""
+"""Reading shards; every sample is compared with its checksum."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -23,19 +24,20 @@ from maskdepth.datasets.shards.layout import (
     sample_key,
     shard_path,
 )
-from maskdepth.datasets.shards.plates import cut_plate
+from maskdepth.datasets.shards.plates import PlateSquare
 from maskdepth.datasets.shards.samples import BACKGROUND_MEMBER, unpack_members
 from maskdepth.depth import decode_disparity
 from maskdepth.errors import DatasetError, PictureError
 from maskdepth.files import as_path, open_file, read_bytes
 from maskdepth.images import decode_jpeg, decode_png
+from maskdepth.records import Json
 
 _PLATES_IN_MEMORY = 128
 
 
 @dataclass(frozen=True, eq=False)
 class StoredSample:
-    """A sample as it was stored, side S.
+    """A sample of side S.
 
     Attributes:
         key: of the sample.
@@ -43,8 +45,8 @@ class StoredSample:
         plate: (S, S, 3) uint8 RGB.
         alpha: (S, S) float32 in [0, 1].
         disparity: (S, S) float32 in [0, 1], near = 1, NaN where unknown.
-        recipe: what it was rendered from, as plain values.
-        about: all of the sample's JSON.
+        recipe: of the composite, as in the JSON.
+        about: the sample's JSON.
     """
 
     key: str
@@ -52,8 +54,8 @@ class StoredSample:
     plate: NDArray[np.uint8]
     alpha: NDArray[np.float32]
     disparity: NDArray[np.float32]
-    recipe: dict[str, Any]
-    about: dict[str, Any]
+    recipe: Json
+    about: Json
 
 
 class ShardReader:
@@ -63,8 +65,8 @@ class ShardReader:
         folder: of the dataset.
 
     Raises:
-        DatasetError: it was not materialised, or a shard is not finished or another's.
-        UsageError: no path.
+        DatasetError: there are no shards, or one is unfinished or of another dataset.
+        UsageError: ``folder`` is no path.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -74,26 +76,21 @@ class ShardReader:
         self._records = [load_record(folder, shard) for shard in range(self.manifest.shards)]
         for shard, record in enumerate(self._records):
             if not record.is_of(self.manifest, shard):
-                raise _damaged(shard_path(folder, shard).name, "a shard of other samples")
+                raise _damaged(shard_path(folder, shard).name, "other samples")
             expected = len(self.manifest.numbers(shard))
             if len(record.samples) != expected:
                 raise DatasetError(
                     f"{expected} samples in {shard_path(folder, shard).name}",
                     str(len(record.samples)),
                     "run the command that writes them again to finish them",
+                    f"{shard_path(folder, shard).name} has {len(record.samples)} of {expected} "
+                    "samples.",
                 )
         self._checksums = {plate.file: plate.sha256 for plate in self.manifest.plates}
-        self._forget()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "_plate"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._forget()
-
-    def _forget(self) -> None:
         self._plate = lru_cache(maxsize=_PLATES_IN_MEMORY)(self._load_plate)
+
+    def __reduce__(self) -> tuple[type[ShardReader], tuple[Path]]:
+        return ShardReader, (self._folder,)
 
     def __len__(self) -> int:
         return self.manifest.count
@@ -133,13 +130,13 @@ class ShardReader:
         record: ShardRecord = self._records[shard]
         span = record.samples[number - self.manifest.numbers(shard).start]
         key = sample_key(number)
-        place = f"sample {key} of {shard_path(self._folder, shard).name}"
-        packed = _read_span(file, span, place)
+        name = f"Sample {key} of {shard_path(self._folder, shard).name}"
+        packed = _read_span(file, span, name)
         try:
             members = unpack_members(packed)
             about = json.loads(members["json"])
             if about["key"] != key:
-                raise _damaged(place, f"sample {str(about['key'])[:40]}")
+                raise _damaged(name, f"sample {str(about['key'])[:40]}")
             return StoredSample(
                 key=key,
                 image=_picture(members, "image"),
@@ -150,13 +147,14 @@ class ShardReader:
                 about=about,
             )
         except (KeyError, TypeError, ValueError, tarfile.TarError, PictureError) as error:
-            # The checksum holds, so this is what was written: by another version, perhaps.
-            raise _damaged(place, f"no usable {error}") from None
+            # The checksum is right, so it was written so: by another version, perhaps.
+            raise _damaged(name, f"no usable {error}") from None
 
-    def _plate_of(self, about: dict[str, Any], members: dict[str, bytes]) -> NDArray[np.uint8]:
+    def _plate_of(self, about: Json, members: dict[str, bytes]) -> NDArray[np.uint8]:
         if "member" in about["plate"]:
             return _picture(members, BACKGROUND_MEMBER)
-        return cut_plate(self._plate(about["plate"]["file"]), about["plate"], about["size"])
+        square = PlateSquare(**about["plate"])
+        return square.cut(self._plate(square.file), about["size"])
 
     def _load_plate(self, file: str) -> NDArray[np.uint8]:
         path = self._folder / file
@@ -183,17 +181,17 @@ class StoredDisparity(Sequence[NDArray[np.float32]]):
         return len(self._reader)
 
     def __getitem__(self, number: Any) -> Any:
-        """That of the sample of a number; see ``ShardReader``."""
+        """The disparity of the sample of a number; see ``ShardReader``."""
         return self._reader[number].disparity
 
 
-def _read_span(file: IO[bytes], span: Span, place: str) -> bytes:
+def _read_span(file: IO[bytes], span: Span, name: str) -> bytes:
     if span.offset + span.bytes > os.fstat(file.fileno()).st_size:
-        raise _damaged(place, "a file that ends before it")
+        raise _damaged(name, "a file that ends before it")
     file.seek(span.offset)
     packed = file.read(span.bytes)
     if hashlib.sha256(packed).hexdigest() != span.sha256:
-        raise _damaged(place, "other content")
+        raise _damaged(name, "other content")
     return packed
 
 
@@ -203,10 +201,11 @@ def _picture(members: dict[str, bytes], name: str) -> NDArray[np.uint8]:
     return decode_jpeg(members[f"{name}.jpg"])
 
 
-def _damaged(what: str, got: str) -> DatasetError:
+def _damaged(name: str, got: str) -> DatasetError:
     return DatasetError(
-        f"{what} as it was written",
+        f"{name} as it was written",
         got,
         "remove the damaged file (with a shard, its .json) and run the command that wrote it "
         "again: `compose ... --materialise`, or `label ... --per-composite`",
+        f"{name} is damaged: {got}.",
     )

@@ -4,7 +4,7 @@
 <key>.background.jpg     the plate, where the recipe perturbs it; else the JSON says its square
 <key>.disparity.png      16-bit codes of ``depth.encode_disparity``, all 0 without a label
 <key>.image.jpg          the picture; .png where nothing may be lost
-<key>.json               the recipe, and how to read the rest
+<key>.json               the recipe, and how to read the other members
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.datasets.shards.layout import SPLIT, Encoding, sample_key
-from maskdepth.datasets.shards.plates import describe_plate
+from maskdepth.datasets.shards.plates import PlateSquare, plate_square
 from maskdepth.datasets.shards.png import pack_png
 from maskdepth.depth import encode_disparity
 from maskdepth.images import encode_jpeg
+from maskdepth.records import Json
 from maskdepth.synthesis.catalogue import Catalogue
 from maskdepth.synthesis.label_facts import TeacherLabel
 from maskdepth.synthesis.recipes import Recipe
@@ -49,8 +50,8 @@ def encode_sample(
     """The members of a sample by name, in the order of their names.
 
     Args:
-        teacher: who made the composite's disparity, with flags where it is not to be learned
-            from; None where it is the background's with the objects' layers.
+        teacher: made the composite's disparity; its flags say why that is unknown. None where the
+            disparity is the background's with the objects' layers.
     """
     key, recipe, size = sample_key(number), composite.recipe, len(composite.image)
     asset = catalogue.background_asset(recipe.background)
@@ -59,9 +60,9 @@ def encode_sample(
     if recipe.perturbs_plate:
         member = f"{BACKGROUND_MEMBER}.{encoding.suffix}"
         members[f"{key}.{member}"] = _encode_picture(composite.plate, encoding)
-        plate = {"member": member}
+        plate: Json | PlateSquare = {"member": member}
     else:
-        plate = describe_plate(recipe, size, catalogue)
+        plate = plate_square(recipe, size, catalogue)
     alpha = np.asarray(cv2.convertScaleAbs(composite.alpha, alpha=255), np.uint8)
     members[f"{key}.alpha.png"] = pack_png(alpha, encoding.compression)
     members[f"{key}.disparity.png"] = (
@@ -69,7 +70,7 @@ def encode_sample(
         if composite.disparity is None
         else pack_png(encode_disparity(composite.disparity), encoding.compression)
     )
-    about: dict[str, Any] = {
+    about: Json = {
         "key": key,
         "size": size,
         "split": SPLIT,
@@ -87,17 +88,17 @@ def encode_sample(
 
 
 def per_composite_label(teacher: TeacherLabel) -> str:
-    """Where the disparity of composites comes from that a teacher has looked at one by one."""
+    """Where the disparity comes from when a teacher has labelled each composite."""
     return f"teacher {teacher.name}, per composite"
 
 
 def cutout_ids(recipe: Recipe) -> tuple[str, ...]:
-    """The cutouts of a recipe, in the order they are laid; empty without foreground."""
+    """The cutouts of a recipe, in the order they are pasted; empty without foreground."""
     return tuple(placed.cutout for placed in recipe.objects)
 
 
 def pack_members(members: Mapping[str, bytes]) -> bytes:
-    """The members as they stand in a tar file (ustar, without its end): the same bytes always."""
+    """The members as part of a tar file (ustar, without its end), always as the same bytes."""
     parts: list[bytes] = []
     for name, data in members.items():
         parts += (_tar_header(name, len(data)), data, bytes(-len(data) % tarfile.BLOCKSIZE))
@@ -105,7 +106,7 @@ def pack_members(members: Mapping[str, bytes]) -> bytes:
 
 
 def _tar_header(name: str, size: int) -> bytes:
-    """What ``TarInfo.tobuf`` makes for a name of at most 100 bytes, in a third of the time."""
+    """The same as ``TarInfo.tobuf`` for a name of at most 100 bytes, in a third of the time."""
     header = bytearray(_BLANK_HEADER)
     encoded = name.encode()
     header[: len(encoded)] = encoded
@@ -115,7 +116,7 @@ def _tar_header(name: str, size: int) -> bytes:
 
 
 def tar_end(length: int) -> bytes:
-    """What closes a tar file of that many bytes: two empty blocks, filled up to a record."""
+    """The end of a tar file of that many bytes: two empty blocks, filled up to a record."""
     end = 2 * tarfile.BLOCKSIZE
     return bytes(end + -(length + end) % tarfile.RECORDSIZE)
 
@@ -146,8 +147,8 @@ def _unknown_disparity(size: int, compression: int) -> bytes:
     return pack_png(np.zeros((size, size), np.uint16), compression)
 
 
-def _fields(value: Any) -> dict[str, Any]:
-    """A recipe, or a part of one, as JSON has it: ``dataclasses.asdict`` would copy all of it."""
+def _fields(value: Any) -> Json:
+    """A dataclass as JSON has it: ``dataclasses.asdict`` would copy all of a recipe."""
     return {name: getattr(value, name) for name in value.__slots__}
 
 

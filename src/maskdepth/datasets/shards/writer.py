@@ -1,4 +1,4 @@
-"""Writing shards: by several processes, to the same bytes always, going on where it stopped."""
+"""Writing shards: with any engine, to the same bytes, continuing an interrupted run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from maskdepth.datasets.shards.layout import (
     save_record,
 )
 from maskdepth.datasets.shards.png import require_encoder
-from maskdepth.datasets.shards.work import Job
+from maskdepth.datasets.shards.shard_worker import WriteJob
 from maskdepth.errors import StorageError
 from maskdepth.labelling.labels import describe_teacher
 from maskdepth.labelling.teachers.teacher import Teacher, TeacherOpener
@@ -44,93 +44,96 @@ def write_dataset(
     teacher: Teacher | TeacherOpener | None = None,
     notify: Callable[[str], None] = lambda _: None,
 ) -> Manifest:
-    """Write the first ``count`` training samples as shards, or what is missing of them.
+    """Write those of the first ``count`` training samples that are not in shards yet.
 
-    Finished shards are compared with their checksums and kept. The bytes do not depend on the
-    number of workers, the engine, nor on how often the writing was interrupted.
+    Finished shards are compared with their checksums and kept. The bytes depend neither on the
+    engine and the number of workers, nor on how often the writing was interrupted.
 
     Args:
         folder: of the dataset.
-        count: at least what is there already.
+        count: at least as many as are there already.
         lock: from ``writer_lock`` on this folder.
         shard_size: samples a shard.
         workers: processes; as many as there are cores if left out.
         engine: ``local`` or ``ray``, see ``engines``.
-        teacher: labels each composite; its disparity is then the teacher's, and unknown where a
-            check of it fails. The local engine has it look in this process alone, the other
-            opens it in its own.
+        teacher: labels each composite; its disparity is then the teacher's, and unknown where the
+            map is flagged. The engine ``ray`` needs a ``TeacherOpener``.
         notify: receives a line on the progress now and then.
 
     Raises:
-        UsageError: no engine of that name, or one that cannot open this teacher.
-        DependencyError: pyarrow, deflate, or what the engine needs, is not installed.
+        UsageError: no engine has that name, or the engine cannot open this teacher.
+        DependencyError: pyarrow, deflate or the engine's package is not installed.
         DatasetError: a finished shard or a plate was damaged, or an asset changed.
-        StorageError: other samples are there already, a full disk, or killed workers.
+        StorageError: other samples are there already, the disk is full, or workers were killed.
     """
     run = find_engine(engine, teacher)
     require_pyarrow()
     encoding = encoding or Encoding()
     require_encoder()
-    told = None if teacher is None else describe_teacher(teacher.info)
-    job = Job(folder.resolve(), spec, count, shard_size, encoding, told)
+    label = None if teacher is None else describe_teacher(teacher.info)
+    job = WriteJob(folder.resolve(), spec, count, shard_size, encoding, label)
     earlier = _earlier(job)
     job.remove_parts()
     shards = job.manifest().shards
     with run(job, lock, workers, notify) as work:
         backgrounds = _plate_backgrounds(job)
-        plates = [plate for found in work("write_plates", backgrounds) for plate in found]
+        plates = [plate for stored in work("write_plates", backgrounds) for plate in stored]
         manifest = job.manifest(plates)
         if manifest != earlier:
-            # The index says that all is there; from here on until the end it would not be.
+            # An index means that every sample is there, which is not so until the end of this run.
             (job.folder / INDEX_FILE).unlink(missing_ok=True)
             save_record(manifest_path(job.folder), manifest)
-        said = time.monotonic()
+        notified = time.monotonic()
         for done, _ in enumerate(work("write_shard", range(shards)), 1):
-            if time.monotonic() - said > _PROGRESS_SECONDS:
+            if time.monotonic() - notified > _PROGRESS_SECONDS:
                 notify(f"{done} of {shards} shards")
-                said = time.monotonic()
+                notified = time.monotonic()
     write_index(job.folder, spec, manifest)
     return manifest
 
 
-def _earlier(job: Job) -> Manifest | None:
-    """What an earlier run has begun here.
+def _earlier(job: WriteJob) -> Manifest | None:
+    """The manifest of an earlier run; None where there was none.
 
     Raises:
-        StorageError: it is not what this run is to go on with.
+        StorageError: the earlier run wrote other samples, so that this one cannot go on.
     """
-    remedy = f"choose another folder, or remove {job.folder / SHARD_FOLDER}"
+    shards = job.folder / SHARD_FOLDER
+    remedy = f"choose another folder, or remove {shards}"
     if not is_materialised(job.folder):
-        if any((job.folder / SHARD_FOLDER).glob("*.tar")):
+        if any(shards.glob("*.tar")):
             raise StorageError(
-                f"no shards in {job.folder} without their manifest", "some there", remedy
-            )
+                f"no shards in {job.folder} without their manifest", "some", remedy,
+                f"There are shards in {shards} without their manifest.",
+            )  # fmt: skip
         return None
     earlier = load_manifest(job.folder)
     wanted = job.manifest(earlier.plates)
     for name in ("fingerprint", "size", "shard_size", "encoding", "png_encoder", "teacher"):
-        there, asked = getattr(earlier, name), getattr(wanted, name)
-        if there != asked:
+        before, now = getattr(earlier, name), getattr(wanted, name)
+        if before != now:
             word = name.replace("_", " ")
             raise StorageError(
-                f"the {word} {there} of the shards in {job.folder}", str(asked), remedy
-            )
+                f"the {word} {before} of the shards in {job.folder}", str(now), remedy,
+                f"The shards in {job.folder} have the {word} {before}, not {now}.",
+            )  # fmt: skip
     if job.count < earlier.count:
         raise StorageError(
             f"at least the {earlier.count} samples that {job.folder} was begun with",
             str(job.count),
-            f"ask for as many or more; or {remedy}",
+            f"ask for as many or more, {remedy}",
+            f"{job.folder} was begun with {earlier.count} samples, not {job.count}.",
         )
     return earlier
 
 
-def _plate_backgrounds(job: Job) -> list[str]:
-    """The backgrounds that stored samples will take their plate from."""
+def _plate_backgrounds(job: WriteJob) -> list[str]:
+    """The backgrounds whose plates the samples refer to."""
     pool = job.spec.pool()
-    found: set[str] = set()
+    names: set[str] = set()
     for recipe in sample_recipes(job.spec.rules, pool, job.spec.seed, 0, job.count):
         if not recipe.perturbs_plate:
-            found.add(recipe.background)
-            if len(found) == len(pool.backgrounds):
+            names.add(recipe.background)
+            if len(names) == len(pool.backgrounds):
                 break
-    return sorted(found)
+    return sorted(names)

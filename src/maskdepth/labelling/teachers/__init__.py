@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from maskdepth.labelling.teachers.opening import describe, open_teacher, teacher_opener
-from maskdepth.labelling.teachers.recorded import RecordedDepth
+from maskdepth.labelling.teachers.open_teacher import describe, open_teacher, teacher_opener
+from maskdepth.labelling.teachers.recorded import DepthSource, RecordedDepth
 from maskdepth.labelling.teachers.teacher import (
     Teacher,
     TeacherInfo,
@@ -13,6 +13,7 @@ from maskdepth.labelling.teachers.teacher import (
 )
 
 __all__ = [
+    "DepthSource",
     "RecordedDepth",
     "Teacher",
     "TeacherInfo",

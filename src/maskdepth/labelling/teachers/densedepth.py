@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,21 +29,21 @@ from maskdepth.labelling.teachers.densedepth_network import (
     layer_shapes,
 )
 from maskdepth.labelling.teachers.keras_h5 import described_layers, read_keras_file
-from maskdepth.labelling.teachers.known import UNKNOWN
+from maskdepth.labelling.teachers.published import UNKNOWN
 from maskdepth.labelling.teachers.teacher import TeacherInfo
 
 # Greatest depth of the data that the authors trained on, metres, and the size of its pictures.
 NYU_M: Final = 10.0
 KITTI_M: Final = 80.0
 DENSEDEPTHS: Final = {"densedepth": NYU_M, "densedepth-kitti": KITTI_M}
-"""What users call the two, and the greatest depth of each."""
+"""The users' names of the two networks, and the greatest depth of each."""
 _TRAINED_AT: Final = {NYU_M: (480, 640), KITTI_M: (384, 1280)}
-# The network's value is greatest depth / depth. Below 1 lies nothing it was taught; above 100,
-# 10 cm of NYU's 10 m, nothing that its data measures.
+# The network's values are greatest depth / depth. Its training data has none below 1, and none
+# above 100, which is 10 cm of NYU's 10 m.
 _VALUES: Final = (1.0, 100.0)
 _LEAKY_LAYERS: Final = 8
 _KERAS_ENLARGEMENT: Final = "UpSampling2D"
-_REVISION: Final = 2  # of what happens around the network; a change makes another teacher
+_REVISION: Final = 2  # of the arithmetic around the network; a change makes another teacher
 
 
 class DenseDepth:
@@ -53,14 +53,14 @@ class DenseDepth:
     proportions and with sides that are multiples of 32; the map is resized back.
 
     Args:
-        path: the Keras file: a whole model or its weights.
+        path: the Keras file: a complete model or its weights.
         max_depth_m: greatest depth of the data that the weights were trained on: ``NYU_M`` or
-            ``KITTI_M``. The file does not tell.
+            ``KITTI_M``. The file does not say.
         align_corners: where the bilinear enlargements take their samples, see
             ``DenseDepthNetwork``. Left out, it is False for a file that describes Keras' own
             layer, and True for any other: the authors' network has a layer of its own, from a
             time when TensorFlow had no half-pixel centres.
-        licence: of the weights, as their user has found it.
+        licence: of the weights, as their user has read it.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
 
     Raises:
@@ -116,7 +116,7 @@ class DenseDepth:
 
 
 def depth_from_values(values: NDArray[np.float32], max_depth_m: float) -> NDArray[np.float32]:
-    """Metres of what the network gives: greatest depth / depth.
+    """Metres of the network's values, which are greatest depth / depth.
 
     Clipped before the division, since a value of zero or less means beyond the farthest, not
     behind the camera. NaN stays NaN.
@@ -132,16 +132,15 @@ def working_size(height: int, width: int, pixels: int) -> tuple[int, int]:
 
 
 def _version(path: Path, max_depth_m: float, align_corners: bool) -> str:
-    """Changes with the weights and with everything around them that decides the map."""
-    around = f"{_REVISION} {max_depth_m:g} {align_corners:d}"
-    return hashlib.sha256(f"{around} {file_checksum(path)}".encode()).hexdigest()[:16]
+    """Changes with the weights and with every option that decides the map."""
+    decisive = f"{_REVISION} {max_depth_m:g} {align_corners:d} {file_checksum(path)}"
+    return hashlib.sha256(decisive.encode()).hexdigest()[:16]
 
 
-def _check_description(description: Any, path: Path) -> frozenset[str]:
-    """That what weights do not tell is as the network here has it.
+def _check_description(description: object, path: Path) -> frozenset[str]:
+    """Check the parts of the network that leave no trace in the weights' names and shapes.
 
-    Slopes, epsilons and the kind of enlargement leave no trace in names and shapes; where they
-    differ, a network would run and be wrong.
+    With another slope, epsilon or kind of enlargement the network would run and be wrong.
 
     Returns:
         The classes of the layers; none where the file does not describe its model.
@@ -157,9 +156,10 @@ def _check_description(description: Any, path: Path) -> frozenset[str]:
         if kind == "LeakyReLU":
             leaky += 1
             slope = settings.get("negative_slope", settings.get("alpha"))
-            _agree("leaky ReLUs of slope", LEAK, slope, path)
+            _check_number("leaky ReLUs of slope", LEAK, slope, path)
         elif kind.startswith("BatchNormalization"):
-            _agree("batch normalisation with epsilon", EPSILON, settings.get("epsilon"), path)
+            epsilon = settings.get("epsilon")
+            _check_number("batch normalisation with epsilon", EPSILON, epsilon, path)
         elif kind == _KERAS_ENLARGEMENT and settings.get("interpolation") != "bilinear":
             got = f"{path}: {settings.get('interpolation')}"
             raise TeacherError("bilinear enlargement", got, "take the weights of DenseDepth")
@@ -169,8 +169,8 @@ def _check_description(description: Any, path: Path) -> frozenset[str]:
     return frozenset(kinds)
 
 
-def _agree(what: str, expected: float, got: Any, path: Path) -> None:
+def _check_number(name: str, expected: float, got: object, path: Path) -> None:
     if not isinstance(got, int | float) or not math.isclose(got, expected, rel_tol=1e-3):
         raise TeacherError(
-            f"{what} {expected:g}", f"{path}: {got}", "take the weights of DenseDepth"
+            f"{name} {expected:g}", f"{path}: {got}", "take the weights of DenseDepth"
         )

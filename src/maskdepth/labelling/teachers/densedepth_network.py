@@ -1,4 +1,4 @@
-"""DenseDepth's network as a function of its weights, in PyTorch and without classes of torch's.
+"""DenseDepth's network as a function of its weights, in PyTorch's functions alone.
 
 Alhashim and Wonka, "High Quality Monocular Depth Estimation via Transfer Learning" (2018): a
 DenseNet-169 (Huang et al., CVPR 2017) without its classifier, and a decoder of bilinear
@@ -6,7 +6,7 @@ enlargements and pairs of convolutions. Layers bear the names that Keras gives t
 come in Keras' layout, so that a published file needs no translation table.
 
 Only prediction is needed, so the weights are a table of tensors and the layers are calls of
-``torch.nn.functional``: torch is imported late, and nobody pays for it who has another teacher.
+``torch.nn.functional``. Torch is imported late, so that other teachers do not wait for it.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class DenseDepthNetwork:
             self._weights[layer] = {name: one.to(device) for name, one in tensors.items()}
 
     def predict(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The greatest depth divided by the depth, as the network sees it: not clipped.
+        """The greatest depth divided by the depth, not clipped.
 
         Args:
             pictures: float32 (B, H, W, 3) RGB in [0, 1], H and W multiples of ``STRIDE``.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from maskdepth.devices import pick_device
 from maskdepth.errors import DependencyError, TeacherError, first_line
 from maskdepth.files import open_file
-from maskdepth.labelling.teachers.known import Facts
+from maskdepth.labelling.teachers.published import NetworkFacts
 from maskdepth.labelling.teachers.teacher import TeacherInfo
 
 _FILES: Final = ("*.safetensors", "*.json")
@@ -35,7 +35,7 @@ class TransformersTeacher:
     Args:
         folder: with ``config.json``, weights as safetensors (pickled ones are not read) and
             ``preprocessor_config.json``.
-        name: what it is called, its hub id or the folder's name.
+        name: its hub id or the folder's name.
         facts: what its maps mean.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
 
@@ -45,7 +45,7 @@ class TransformersTeacher:
         UsageError: the device is not there.
     """
 
-    def __init__(self, folder: Path, name: str, facts: Facts, device: str = "auto") -> None:
+    def __init__(self, folder: Path, name: str, facts: NetworkFacts, device: str = "auto") -> None:
         torch, transformers = _libraries()
         self._torch = torch
         self._device = pick_device(device, "teacher")
@@ -71,7 +71,7 @@ class TransformersTeacher:
                     )
                 )
                 self._padded = kind == _ZOE_DEPTH and bool(self._processor.do_pad)
-            # The library only warns of weights that are missing, and makes some up.
+            # The library only warns of missing weights, and fills them with random ones.
             if loaded["missing_keys"]:
                 raise ValueError(f"no weights for {sorted(loaded['missing_keys'])[0]}")
         except ImportError as error:
@@ -80,7 +80,7 @@ class TransformersTeacher:
                 first_line(error),
                 "take another network",
             ) from None
-        except Exception as error:  # transformers raises nearly any type on what is no model.
+        except Exception as error:  # transformers raises nearly any type.
             raise TeacherError(
                 f"a depth network of the transformers library in {folder}",
                 first_line(error),
@@ -107,8 +107,8 @@ class TransformersTeacher:
             for start in range(0, len(numbers), _BATCH):
                 batch = numbers[start : start + _BATCH]
                 sizes = [pictures[number].shape[:2] for number in batch]
-                found = self._run(self._torch.cat([tensors[number] for number in batch]), sizes)
-                maps |= dict(zip(batch, found, strict=True))
+                made = self._run(self._torch.cat([tensors[number] for number in batch]), sizes)
+                maps |= dict(zip(batch, made, strict=True))
         return [maps[number] for number in range(len(pictures))]
 
     def _run(self, tensor: Any, sizes: Sequence[tuple[int, ...]]) -> list[NDArray[np.float32]]:
@@ -116,14 +116,14 @@ class TransformersTeacher:
             with self._torch.inference_mode():
                 outputs = self._model(pixel_values=tensor.to(self._device, self._dtype))
                 outputs["predicted_depth"] = outputs["predicted_depth"].float()
-                found = self._resized(outputs, [(int(h), int(w)) for h, w in sizes])
+                planes = self._resized(outputs, [(int(h), int(w)) for h, w in sizes])
         except Exception as error:  # torch's errors have no common base of their own.
             raise TeacherError(
                 f"{self.info.name} to take {len(sizes)} pictures",
                 first_line(error),
                 "free some memory, or take another network",
             ) from error
-        return [np.asarray(each.cpu().numpy(), np.float32) for each in found]
+        return [np.asarray(plane.cpu().numpy(), np.float32) for plane in planes]
 
     def _resized(self, outputs: Any, sizes: list[tuple[int, int]]) -> list[Any]:
         """The maps at the pictures' sizes, as the network's authors bring them there."""
@@ -134,21 +134,21 @@ class TransformersTeacher:
                     outputs["predicted_depth"], _angles(outputs, len(sizes)), sizes, strict=True
                 )
             ]
-        found = zip(outputs["predicted_depth"], sizes, strict=True)
-        return [self._grown(plane, size) for plane, size in found]
+        planes = zip(outputs["predicted_depth"], sizes, strict=True)
+        return [self._enlarge(plane, size) for plane, size in planes]
 
-    def _grown(self, plane: Any, size: tuple[int, int]) -> Any:
+    def _enlarge(self, plane: Any, size: tuple[int, int]) -> Any:
         """A map at its picture's size, without the margin that ZoeDepth's processor adds.
 
-        The library does the same, but for ZoeDepth only where torchvision is there.
+        The library does this too, but for ZoeDepth only with torchvision.
         """
         height, width = size
         above, beside = (int(np.sqrt(side / 2) * 3) if self._padded else 0 for side in size)
-        whole = (height + 2 * above, width + 2 * beside)
-        grown = self._torch.nn.functional.interpolate(
-            plane[None, None], size=whole, mode="bicubic", align_corners=False
+        padded = (height + 2 * above, width + 2 * beside)
+        enlarged = self._torch.nn.functional.interpolate(
+            plane[None, None], size=padded, mode="bicubic", align_corners=False
         )
-        return grown[0, 0, above : above + height, beside : beside + width]
+        return enlarged[0, 0, above : above + height, beside : beside + width]
 
     def _inverse_depth(self, plane: Any, angle: float | None, size: tuple[int, int]) -> Any:
         """1/metres of Depth Pro's canonical inverse depth C, at the picture's size.
@@ -158,49 +158,49 @@ class TransformersTeacher:
         """
         if angle is not None:
             plane = plane * (2 * float(np.tan(np.deg2rad(angle) / 2)))
-        grown = self._torch.nn.functional.interpolate(plane[None, None], size=size, mode="bilinear")
-        return grown[0, 0].clamp(min=0)
+        interpolate = self._torch.nn.functional.interpolate
+        return interpolate(plane[None, None], size=size, mode="bilinear")[0, 0].clamp(min=0)
 
     def _tensor(self, picture: NDArray[np.uint8]) -> Any:
         """A picture as the network wants it, (1, 3, h, w)."""
         if not self._depth_pro:
             made = self._processor(images=[picture], return_tensors="pt")
             return made["pixel_values"]
-        # The library's own processor for this network needs torchvision. This is what it does.
-        told = self._processor
-        mean, std = np.float32(told["image_mean"]), np.float32(told["image_std"])
+        # This is what the library's own processor does, which needs torchvision.
+        settings = self._processor
+        mean, std = np.float32(settings["image_mean"]), np.float32(settings["image_std"])
         values = (picture.astype(np.float32) / np.float32(255) - mean) / std
         tensor = self._torch.from_numpy(values.transpose(2, 0, 1)[None])
-        size = (told["size"]["height"], told["size"]["width"])
+        size = (settings["size"]["height"], settings["size"]["width"])
         return self._torch.nn.functional.interpolate(tensor, size=size, mode="bilinear")
 
     def _native_size(self) -> tuple[int, int] | None:
         """Height and width, where the processor has fixed ones."""
         if self._depth_pro:
-            told: Any = self._processor["size"]
+            size: Any = self._processor["size"]
         elif getattr(self._processor, "keep_aspect_ratio", False):
             return None
         else:
-            told = getattr(self._processor, "size", None)
+            size = getattr(self._processor, "size", None)
         try:
-            return int(told["height"]), int(told["width"])
+            return int(size["height"]), int(size["width"])
         except (KeyError, TypeError):
             return None
 
 
 def find_folder(hub_id: str, *, download: bool) -> Path:
-    """Where the files of a hub id lie.
+    """The folder of a hub id's files.
 
     Args:
-        download: get what the cache lacks; otherwise nothing is asked of the network.
+        download: get the files that the cache lacks; without it no connection is made.
 
     Raises:
         DependencyError: huggingface_hub is not installed.
-        TeacherError: it is not in the cache, and cannot or must not be downloaded.
+        TeacherError: files are not in the cache, and cannot or must not be downloaded.
     """
     try:
         import huggingface_hub
-        import huggingface_hub.constants  # not there before somebody has imported it
+        import huggingface_hub.constants  # no attribute of the package before this import
     except ModuleNotFoundError as error:
         raise DependencyError(error.name or "huggingface_hub", "teacher") from None
     offline = huggingface_hub.constants.HF_HUB_OFFLINE
@@ -213,15 +213,19 @@ def find_folder(hub_id: str, *, download: bool) -> Path:
     except Exception as error:  # of several libraries below, without a common base
         if offline or not download:
             remedy = "pass --download" if not offline else "unset HF_HUB_OFFLINE, pass --download"
+            got = "not all" + (", and HF_HUB_OFFLINE is set" if offline else "")
             raise TeacherError(
                 f"the files of {hub_id} in the Hugging Face cache",
-                "they are not all there" + (", and HF_HUB_OFFLINE is set" if offline else ""),
-                f"{remedy}, or name a folder that holds them",
+                got,
+                f"{remedy}, or name a folder that holds the files",
+                f"The files of {hub_id} are not all in the Hugging Face cache"
+                + (", and HF_HUB_OFFLINE is set." if offline else "."),
             ) from error
         got = first_line(error)
         raise TeacherError(
-            f"to download {hub_id}", got, "check the id and the connection"
-        ) from None
+            f"to download {hub_id}", got, "check the id and the connection",
+            f"{hub_id} cannot be downloaded: {got}.",
+        ) from None  # fmt: skip
 
 
 def _libraries() -> tuple[Any, Any]:
@@ -235,7 +239,7 @@ def _libraries() -> tuple[Any, Any]:
 
 @contextlib.contextmanager
 def _silent(logging: Any) -> Iterator[None]:
-    """Without the library's warnings and bars: what matters is raised."""
+    """Silence the library's warnings and bars for the block; errors are raised anyway."""
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -247,8 +251,8 @@ def _silent(logging: Any) -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _version(folder: Path, facts: Facts) -> str:
-    """Hash of the files that decide the output, and of what their maps are taken for."""
+def _version(folder: Path, facts: NetworkFacts) -> str:
+    """Hash of the files that decide the output, and of the kind and units of the maps."""
     weights = sorted(folder.glob("*.safetensors"))
     if not weights or not (folder / "config.json").is_file():
         raise TeacherError(
@@ -265,14 +269,14 @@ def _version(folder: Path, facts: Facts) -> str:
 
 
 def _load_settings(folder: Path) -> Any:
-    """The image processor's settings, of a processor that we cannot load."""
-    told = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
+    """The settings of an image processor that cannot be loaded without torchvision."""
+    settings = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
     half = [0.5, 0.5, 0.5]
     defaults = {"image_mean": half, "image_std": half, "size": {"height": 1536, "width": 1536}}
-    return {key: told.get(key, default) for key, default in defaults.items()}
+    return {key: settings.get(key, default) for key, default in defaults.items()}
 
 
 def _angles(outputs: Any, count: int) -> Any:
-    """Depth Pro's angle of view for each picture, degrees; None where it has none."""
-    found = getattr(outputs, "field_of_view", None)
-    return [None] * count if found is None else found.float().reshape(-1)
+    """Depth Pro's angle of view for each picture, degrees; None without one."""
+    angles = getattr(outputs, "field_of_view", None)
+    return [None] * count if angles is None else angles.float().reshape(-1)

@@ -1,13 +1,13 @@
 """Weights from Keras' HDF5 files, by the names of layers, without Keras or TensorFlow.
 
-Three layouts are read; in each a layer is known by its name, never by its place:
+Three layouts are read; in each a layer has its name, and its place means nothing:
 
-* a whole model (``model.save("x.h5")``): groups ``model_weights/<layer>/<layer>/kernel:0``;
+* a complete model (``model.save("x.h5")``): groups ``model_weights/<layer>/<layer>/kernel:0``;
 * weights alone (``save_weights`` of Keras 2): the same without ``model_weights``;
 * Keras 3's ``x.weights.h5``: groups ``layers/conv2d_12/vars/0`` with the layer's name as an
   attribute of ``vars``.
 
-Nothing in such a file is run: the model's description is JSON, and it is only looked at.
+Nothing in such a file is run: the model's description is JSON, and is only read.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.errors import DependencyError, TeacherError
+from maskdepth.records import Json
 
 if TYPE_CHECKING:
     import h5py
@@ -31,12 +32,12 @@ if TYPE_CHECKING:
 _REMEDY: Final = "take a file that Keras saved of this network, and check that it is complete"
 # Keras up to 2.2 named DenseNet's first two layers with a slash, which HDF5 reads as a group.
 _SLASHED: Final = re.compile(r"(^|/)conv1/(conv|bn)(?=/)")
-_NAMED: Final = 3  # names that an error lists of many
+_MAX_NAMES: Final = 3  # in an error
 
 
 @dataclass(frozen=True)
 class KerasFile:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
         weights: float32 arrays by layer and weight.
@@ -51,15 +52,15 @@ class KerasFile:
 def read_keras_file(
     path: str | os.PathLike[str], shapes: Mapping[str, Mapping[str, tuple[int, ...]]]
 ) -> KerasFile:
-    """All weights of a network whose layers are known.
+    """All weights of a network with the given layers.
 
     Args:
         path: an HDF5 file in one of the layouts above.
         shapes: the expected shapes by layer and weight, a layer's weights in Keras' order.
 
     Raises:
-        TeacherError: it is no such file, it is damaged, or the layers, shapes or values are not
-            those of the network.
+        TeacherError: the file is none of Keras, is damaged, or has other layers, shapes or values
+            than the network.
         DependencyError: h5py is not installed.
     """
     try:
@@ -68,46 +69,51 @@ def read_keras_file(
         raise DependencyError(error.name or "h5py", "teacher") from None
     place = Path(path)
     if not place.is_file():
-        raise TeacherError("a Keras .h5 file", f"no file at {place}", "check the path")
+        raise TeacherError(
+            "a Keras .h5 file", f"no file at {place}", "check the path", f"There is no {place}."
+        )
     try:
         with h5py.File(place, "r") as file:
-            found = _find(file, shapes, place)
-            _check_layers(found, shapes, place)
+            arrays = _find(file, shapes, place)
+            _check_layers(arrays, shapes, place)
             weights = {
-                layer: {name: _values(found[layer, name], place) for name in names}
+                layer: {name: _values(arrays[layer, name], place) for name in names}
                 for layer, names in shapes.items()
             }
             return KerasFile(weights, _description(file, place))
-    # What h5py raises where a file ends too early or its structure is broken depends on the part.
+    # A file that ends too early or is broken raises one of these, depending on the part.
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise TeacherError("a whole HDF5 file", f"{place}: {reason}", _REMEDY) from None
+        raise TeacherError(
+            "a complete HDF5 file", f"{place}: {reason}", _REMEDY,
+            f"{place} is no complete HDF5 file: {reason}.",
+        ) from None  # fmt: skip
 
 
 def _find(
     file: h5py.File, shapes: Mapping[str, Mapping[str, tuple[int, ...]]], place: Path
 ) -> dict[tuple[str, str], h5py.Dataset]:
-    """Every array of the file by layer and weight; layers of others are there too."""
+    """Every array of the file by layer and weight, also of layers that the network lacks."""
     import h5py
 
     root = file.get("model_weights", file)
     if not isinstance(root, h5py.Group):
         raise TeacherError("a group of weights", f"{place}: 'model_weights' is an array", _REMEDY)
-    found: dict[tuple[str, str], h5py.Dataset] = {}
+    arrays: dict[tuple[str, str], h5py.Dataset] = {}
 
     def visit(raw: str | bytes, item: h5py.Group | h5py.Dataset) -> None:
-        name = _text(raw)  # bytes where they are no UTF-8
+        name = _text(raw)  # h5py gives bytes where a name is not UTF-8
         if not isinstance(item, h5py.Dataset) or name.startswith("optimizer"):
             return
         address = _address(name, item, shapes)
-        if address in found:
+        if address in arrays:
             again = f"{place}: {'/'.join(address)} twice"
             raise TeacherError("every layer's weights once", again, _REMEDY)
-        found[address] = item
+        arrays[address] = item
 
-    # It follows no links, so no other file is opened.
+    # visititems follows no links, so no other file is opened.
     root.visititems(visit)
-    return found
+    return arrays
 
 
 def _address(
@@ -126,16 +132,16 @@ def _address(
 
 
 def _check_layers(
-    found: Mapping[tuple[str, str], h5py.Dataset],
+    arrays: Mapping[tuple[str, str], h5py.Dataset],
     shapes: Mapping[str, Mapping[str, tuple[int, ...]]],
     place: Path,
 ) -> None:
-    """That the file has exactly the network's layers, with exactly its shapes."""
+    """Check that the file has exactly the network's layers, with its shapes."""
     wanted = {(layer, name): shape for layer in shapes for name, shape in shapes[layer].items()}
-    missing = [address for address in wanted if address not in found]
-    others = [address for address in found if address not in wanted]
+    missing = [address for address in wanted if address not in arrays]
+    others = [address for address in arrays if address not in wanted]
     if missing or others:
-        parts = [f"{place}: {len(found)} arrays"]
+        parts = [f"{place}: {len(arrays)} arrays"]
         parts += [f"without {_list(missing)}"] if missing else []
         parts += [f"with {_list(others)} besides"] if others else []
         first, last = next(iter(shapes)), list(shapes)[-1]
@@ -143,7 +149,7 @@ def _check_layers(
             f"{len(wanted)} arrays of weights from {first} to {last}", ", ".join(parts), _REMEDY
         )
     for address, shape in wanted.items():
-        item = found[address]
+        item = arrays[address]
         if item.shape != shape or item.dtype.kind != "f":
             raise TeacherError(
                 f"{'/'.join(address)} as floats of shape {shape}",
@@ -162,18 +168,18 @@ def _values(item: h5py.Dataset, place: Path) -> NDArray[np.float32]:
 
 
 def _description(file: h5py.File, place: Path) -> Any:
-    """The model as JSON tells it; None where there is none."""
+    """The model's JSON description; None where there is none."""
     text = file.attrs.get("model_config")
     if text is None:
         return None
     try:
         return json.loads(_text(text))
     except (ValueError, RecursionError):
-        got = f"{place}: a 'model_config' that is none"
+        got = f"{place}: a 'model_config' that is no JSON"
         raise TeacherError("a model's description in JSON", got, _REMEDY) from None
 
 
-def described_layers(description: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+def described_layers(description: Any) -> Iterator[tuple[str, Json]]:
     """Class and settings of each layer in a model's description, of models within it too."""
     waiting = [description]
     while waiting:
@@ -192,6 +198,6 @@ def _text(value: Any) -> str:
 
 
 def _list(addresses: list[tuple[str, str]]) -> str:
-    named = ", ".join("/".join(address) for address in addresses[:_NAMED])
-    more = len(addresses) - _NAMED
+    named = ", ".join("/".join(address) for address in addresses[:_MAX_NAMES])
+    more = len(addresses) - _MAX_NAMES
     return f"{named} and {more} more" if more > 0 else named

@@ -1,4 +1,4 @@
-"""Any depth network as an ONNX file, with a small JSON beside it that says how to read it."""
+"""Any depth network as an ONNX file; a small JSON beside it says how it is fed and read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from maskdepth.files import open_file, read_bytes
 from maskdepth.images import resize
 from maskdepth.labelling.teachers.teacher import Kind, TeacherInfo, Units, within_range
 
-_BATCH: Final = 8  # pictures at once, where the network takes any number
+_BATCH: Final = 8  # pictures at once, if the network takes any number
 _VERSION_LENGTH: Final = 16
 # How protocol buffers write a tensor's `external_data` entry (onnx.proto): a key of 8 bytes, then
 # the length of the value in one byte or two, seven bits each, the lower ones first.
@@ -126,16 +126,16 @@ class OnnxTeacher:
             raise TeacherError(
                 f"{self.info.name} to take {len(pictures)} pictures of {self._input.size}",
                 first_line(error),
-                "mend the JSON beside it, or free some memory",
+                "correct the JSON beside it, or free some memory",
             ) from error
-        found = _planes(np.asarray(raw), self._layout, len(pictures))
-        if found is None:
+        planes = _planes(np.asarray(raw), self._layout, len(pictures))
+        if planes is None:
             raise TeacherError(
                 f"{len(pictures)} maps of one channel, as {self._facts.output!r} says",
                 f"shape {raw.shape}",
-                "mend 'output' in the JSON beside the ONNX file",
+                "correct 'output' in the JSON beside the ONNX file",
             )
-        values = found.astype(np.float32) * np.float32(self._facts.output_scale)
+        values = planes.astype(np.float32) * np.float32(self._facts.output_scale)
         values += np.float32(self._facts.output_offset)
         values = within_range(values, self.info)
         return [
@@ -168,9 +168,10 @@ def _load_facts(path: Path, beside: Path) -> tuple[_Facts, bytes]:
     except (OSError, ValueError, RecursionError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or first_line(error)
         raise TeacherError(
-            f"a JSON at {beside} that says how to read {path.name}",
+            f"a JSON at {beside} that describes {path.name}",
             reason,
             "write one, as the page on labelling describes",
+            f"{beside}, which describes {path.name}, cannot be read: {reason}.",
         ) from None
     except ConfigError as error:
         raise TeacherError(error.expected, error.got, error.remedy) from None
@@ -179,30 +180,36 @@ def _load_facts(path: Path, beside: Path) -> tuple[_Facts, bytes]:
             f"the description of {path.name} in {beside}",
             f"that of {facts.model}",
             "put the right JSON beside the ONNX file",
+            f"{beside} describes {facts.model}, not {path.name}.",
         )
     if 0 in (*facts.std, facts.output_scale):
         raise TeacherError(
             f"std and output_scale other than 0 in {beside}",
             f"std {facts.std}, output_scale {facts.output_scale}",
-            "mend these numbers",
+            "correct these numbers",
         )
     return facts, text
 
 
 def _open_session(path: Path, device: str) -> tuple[ort.InferenceSession, bytes]:
     options = ort.SessionOptions()
-    options.log_severity_level = 4  # what goes wrong is raised
+    options.log_severity_level = 4  # errors are raised instead
     providers = pick_providers(device)
     try:
         data = read_bytes(path)
-        # By its path, since weights may lie in a file of their own beside it.
+        # By its path: weights may lie in a file of their own beside it.
         return ort.InferenceSession(str(path), options, providers=providers), data
     except OSError as error:
         got = error.strerror or str(error)
-        raise TeacherError(f"an ONNX file at {path}", got, "check the path") from None
+        raise TeacherError(
+            f"an ONNX file at {path}", got, "check the path", f"{path} cannot be read: {got}."
+        ) from None
     except Exception as error:  # ONNX Runtime's errors have no common base of their own.
         got = first_line(error)
-        raise TeacherError(f"a usable ONNX file at {path}", got, "export it again") from error
+        raise TeacherError(
+            f"a usable ONNX file at {path}", got, "export it again",
+            f"{path} is no usable ONNX file: {got}.",
+        ) from error  # fmt: skip
 
 
 def _digest(path: Path, data: bytes, text: bytes) -> str:
@@ -212,35 +219,38 @@ def _digest(path: Path, data: bytes, text: bytes) -> str:
         TeacherError: one of these cannot be read.
     """
     digest, names = hashlib.sha256(data + text), set()
-    for found in _LOCATION.finditer(data):
-        length = int.from_bytes(found[1]) % 128 + (found[2][0] << (7 * len(found[1])))
-        names.add(os.fsdecode(data[found.end() : found.end() + length]))
+    for match in _LOCATION.finditer(data):
+        length = int.from_bytes(match[1]) % 128 + (match[2][0] << (7 * len(match[1])))
+        names.add(os.fsdecode(data[match.end() : match.end() + length]))
     for name in sorted(names):
         try:
             with open_file(path.parent / name) as file:
                 hashlib.file_digest(file, lambda: digest)
         except OSError as error:
             got = error.strerror or str(error)
-            raise TeacherError(f"a file {name} beside {path}", got, "copy it there") from None
+            raise TeacherError(
+                f"a file {name} beside {path}", got, "copy it there",
+                f"{path} has weights in {name} beside it, which cannot be read: {got}.",
+            ) from None  # fmt: skip
     return digest.hexdigest()
 
 
 def _fitting_input(session: ort.InferenceSession, facts: _Facts, beside: Path) -> _Input:
-    """What the JSON says of the input, where the network agrees."""
-    dtype, layout, order, low, high, told = _parsed(_INPUT, facts.input, "input", beside)
+    """The input as the JSON describes it, if the network agrees."""
+    dtype, layout, order, low, high, sides = _parsed(_INPUT, facts.input, "input", beside)
     inputs = session.get_inputs()
     if len(inputs) != 1:
         names = ", ".join(item.name for item in inputs)
         raise TeacherError("a network with one input, a picture", names, "export it so")
     shape = _shape(inputs[0].shape)
-    _check("input", inputs[0], dtype, told, beside)
+    _check("input", inputs[0], dtype, sides, beside)
     rows, columns = (shape[1], shape[2]) if layout == "NHWC" else (shape[2], shape[3])
     channels = shape[3] if layout == "NHWC" else shape[1]
     if channels not in (None, 3):
         raise TeacherError(
             f"3 channels where {layout} has them, as {beside} says of the input",
             f"shape {inputs[0].shape}",
-            "mend the layout",
+            "correct the layout",
         )
     asked = facts.size or (rows, columns)
     if None in asked or (rows not in (None, asked[0])) or (columns not in (None, asked[1])):
@@ -257,33 +267,33 @@ def _fitting_input(session: ort.InferenceSession, facts: _Facts, beside: Path) -
 
 
 def _check_output(session: ort.InferenceSession, facts: _Facts, beside: Path) -> None:
-    dtype, layout, told = _parsed(_OUTPUT, facts.output, "output", beside)
-    found = session.get_outputs()[0]
-    _check("output", found, dtype, told, beside)
-    if found.shape and len(found.shape) != len(layout):
+    dtype, layout, sides = _parsed(_OUTPUT, facts.output, "output", beside)
+    output = session.get_outputs()[0]
+    _check("output", output, dtype, sides, beside)
+    if output.shape and len(output.shape) != len(layout):
         raise TeacherError(
             f"an output of the layout {layout}, as {beside} says",
-            f"shape {found.shape}",
-            "mend 'output' in the JSON",
+            f"shape {output.shape}",
+            "correct 'output' in the JSON",
         )
 
 
-def _check(what: str, tensor: Any, dtype: str, told: str, beside: Path) -> None:
-    """Type and shape of a tensor against what the JSON says of it."""
+def _check(role: str, tensor: Any, dtype: str, sides: str, beside: Path) -> None:
+    """Compare a tensor's type and shape with the JSON; ``sides`` reads like 1x224x224x3."""
     actual = _TYPES.get(tensor.type, tensor.type)
     shape = _shape(tensor.shape)
     fits = actual == dtype
-    if told:
-        sides = [None if side == "?" else int(side) for side in told.split("x")]
-        fits &= not shape or len(sides) == len(shape)
-        fits &= all(a is None or b is None or a == b for a, b in zip(sides, shape, strict=False))
-    if what == "input":
+    if sides:
+        wanted = [None if side == "?" else int(side) for side in sides.split("x")]
+        fits &= not shape or len(wanted) == len(shape)
+        fits &= all(a is None or b is None or a == b for a, b in zip(wanted, shape, strict=False))
+    if role == "input":
         fits &= len(shape) == 4
     if not fits:
         raise TeacherError(
-            f"the {what} {tensor.name!r} as {beside} says: {dtype} {told}".rstrip(),
+            f"the {role} {tensor.name!r} as {beside} says: {dtype} {sides}".rstrip(),
             f"{actual} {'x'.join('?' if side is None else str(side) for side in shape)}",
-            "mend the JSON, or put the right one beside the ONNX file",
+            "correct the JSON, or put the right one beside the ONNX file",
         )
 
 
@@ -292,20 +302,20 @@ def _shape(shape: Sequence[Any]) -> list[int | None]:
 
 
 def _parsed(pattern: re.Pattern[str], text: str, key: str, beside: Path) -> tuple[str, ...]:
-    found = pattern.fullmatch(text.strip())
-    if found is None:
-        raise TeacherError(f"{key!r} in {beside} to read like {_EXAMPLE}", repr(text), "mend it")
-    return tuple(group or "" for group in found.groups())
+    match = pattern.fullmatch(text.strip())
+    if match is None:
+        raise TeacherError(f"{key!r} in {beside} to read like {_EXAMPLE}", repr(text), "correct it")
+    return tuple(group or "" for group in match.groups())
 
 
 def _range(facts: _Facts, beside: Path) -> tuple[float, float] | None:
     """Least and greatest value; of a text, the first ``low..high`` in it."""
     low_high = facts.range
     if isinstance(low_high, str):
-        found = _RANGE.search(low_high)
-        low_high = (float(found[1]), float(found[2])) if found else None
+        match = _RANGE.search(low_high)
+        low_high = (float(match[1]), float(match[2])) if match else None
     if low_high is not None and not low_high[0] < low_high[1]:
-        raise TeacherError(f"a range in {beside} that rises", str(low_high), "mend it")
+        raise TeacherError(f"a range in {beside} that rises", str(low_high), "correct it")
     return low_high
 
 

@@ -1,11 +1,11 @@
-"""Depth that lies beside pictures: a sensor's, or the exact one of drawn scenes."""
+"""Depth files beside pictures: a sensor's, or the exact depth of drawn scenes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from maskdepth.depth import decode_depth_mm, decode_depth_npy, decode_disparity
 from maskdepth.errors import PictureError
 from maskdepth.files import read_bytes, read_text
 from maskdepth.images import load_grey16
-from maskdepth.labelling.teachers.teacher import TeacherInfo
+from maskdepth.labelling.teachers.teacher import Kind, Teacher, TeacherInfo, Units
 from maskdepth.synthesis.checks import DISPARITY_SUFFIX, MILLIMETRES_SUFFIX
 from maskdepth.synthesis.label_facts import LABEL_FILE
 
@@ -28,12 +28,12 @@ class RecordedDepth(Protocol):
 
     @property
     def name(self) -> str:
-        """What its labels are called: "sensor", "exact"."""
+        """Name of the labels: "sensor", "exact"."""
         ...
 
     @property
     def files(self) -> str:
-        """What it looks for beside a picture, in words."""
+        """The files that may lie beside a picture, in words."""
         ...
 
     def find(self, picture: Path) -> Path | None:
@@ -41,7 +41,7 @@ class RecordedDepth(Protocol):
         ...
 
     def load(self, file: Path, height: int, width: int) -> tuple[NDArray[np.float32], TeacherInfo]:
-        """A file's map, float32 (H, W), of the picture's size, and what it is.
+        """A file's map, float32 (H, W), of the picture's size, and its kind and units.
 
         Raises:
             PictureError: unreadable, or of another size than its picture.
@@ -49,10 +49,19 @@ class RecordedDepth(Protocol):
         ...
 
 
+DepthSource = Teacher | RecordedDepth
+"""What labels pictures: a network, or depth files beside them."""
+
+
+def source_name(source: DepthSource) -> str:
+    """The name of a teacher, or "sensor" or "exact"."""
+    return source.name if isinstance(source, RecordedDepth) else source.info.name
+
+
 class SensorDepth:
     """``<stem>_depth_mm.png`` (16-bit millimetres, 0 invalid) or ``<stem>_depth.npy`` (metres).
 
-    In the latter NaN, 0 and negative values are invalid, and infinity is sky. Where both are
+    In metres NaN, 0 and negative values are invalid, and infinity is sky. Where both files are
     there the PNG is taken.
     """
 
@@ -107,8 +116,9 @@ def _read(file: Path) -> bytes:
         return read_bytes(file)
     except OSError as error:
         raise PictureError(
-            f"a readable file at {file}", error.strerror or str(error), "check it"
-        ) from None
+            f"a readable file at {file}", error.strerror or str(error), "check the file",
+            f"{file} cannot be read: {error.strerror or error}.",
+        ) from None  # fmt: skip
 
 
 def _check_size(file: Path, values: NDArray[np.float32], height: int, width: int) -> None:
@@ -117,9 +127,10 @@ def _check_size(file: Path, values: NDArray[np.float32], height: int, width: int
             f"depth of the picture's size {width}x{height} at {file}",
             f"{values.shape[1]}x{values.shape[0]}",
             "align the depth with its picture first",
+            f"{file} is {values.shape[1]}x{values.shape[0]}, but its picture is {width}x{height}.",
         )
 
 
-def _info(name: str, data: bytes, kind: Any, units: Any) -> TeacherInfo:
+def _info(name: str, data: bytes, kind: Kind, units: Units) -> TeacherInfo:
     version = hashlib.sha256(data).hexdigest()[:16]
     return TeacherInfo(name, version, kind, units, None, None, "the picture's own")

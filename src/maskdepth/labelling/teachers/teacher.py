@@ -1,4 +1,4 @@
-"""What a teacher says of itself, and the one place where its output becomes disparity."""
+"""What every teacher promises, and the one place where its maps become disparity."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UNITS: tuple[Units, ...] = get_args(Units)
 
 @dataclass(frozen=True)
 class TeacherInfo:
-    """What is known of a teacher; nothing downstream guesses.
+    """What a teacher's maps mean; no other module guesses.
 
     Attributes:
         name: short, for people and folders, e.g. ``"fastdepth_224_int8"``.
@@ -36,9 +36,8 @@ class TeacherInfo:
             large in the last two.
         units: ``metres`` (of inverse depth 1/metres), or ``relative``: up to an unknown scale.
             Disparity is always relative.
-        range: least and greatest value that the teacher can mean, in ``kind`` and ``units``; None
-            where unknown.
-        size: height and width, px, that the network itself works at; None where it takes any.
+        range: least and greatest valid value, in ``kind`` and ``units``; None where unknown.
+        size: the network's own height and width, px; None where it takes any.
         licence: SPDX where there is one, else in words; never empty.
     """
 
@@ -55,19 +54,22 @@ class TeacherInfo:
             raise TeacherError(
                 f"a kind of {', '.join(KINDS)} and units of {', '.join(UNITS)}",
                 f"{self.kind!r} and {self.units!r}",
-                "mend what describes the teacher",
+                "correct the teacher's description",
             )
         if self.kind == "disparity" and self.units == "metres":
             raise TeacherError(
                 "relative units for disparity, whose scale and shift are unknown",
                 "metres",
                 "say 'inverse depth' if the values are 1/metres, or 'relative'",
+                "Disparity has relative units, since its scale and shift are unknown, not metres.",
             )
         if not (self.name and self.version and self.licence):
             raise TeacherError(
                 "a name, a version and a licence",
                 f"{self.name!r}, {self.version!r} and {self.licence!r}",
                 "say 'unknown' for a licence that nobody knows",
+                "A teacher needs a name, a version and a licence; one of "
+                f"{self.name!r}, {self.version!r} and {self.licence!r} is empty.",
             )
 
     @property
@@ -77,11 +79,11 @@ class TeacherInfo:
 
 
 class Teacher(Protocol):
-    """Something that tells the depth of pictures."""
+    """A network that estimates the depth of pictures."""
 
     @property
     def info(self) -> TeacherInfo:
-        """What it is; known before anything is predicted."""
+        """What the maps mean, available before the first prediction."""
         ...
 
     def predict(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
@@ -95,7 +97,7 @@ class Teacher(Protocol):
             is sky; of the others, 0 is.
 
         Raises:
-            TeacherError: the network gave something else than its description says.
+            TeacherError: the network's output is not as its description says.
         """
         ...
 
@@ -105,9 +107,9 @@ class TeacherOpener:
     """A teacher that is opened where it is needed: in another process, or on another machine.
 
     Attributes:
-        info: what it says of itself.
-        device: that it is opened on: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
-        make: opens it; can be pickled.
+        info: of the teacher.
+        device: where the teacher is opened: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        make: opens the teacher; can be pickled.
     """
 
     info: TeacherInfo
@@ -118,7 +120,7 @@ class TeacherOpener:
         """The teacher, in this process.
 
         Raises:
-            TeacherError: another one is found here, or none.
+            TeacherError: the teacher that is found here is another one, or there is none.
         """
         teacher = self.make()
         if teacher.info != self.info:
@@ -126,15 +128,17 @@ class TeacherOpener:
                 f"the teacher {self.info.name} {self.info.version} wherever it is opened",
                 f"{teacher.info.name} {teacher.info.version}",
                 "put the same files under the same path on all machines",
+                f"Expected the teacher {self.info.name} {self.info.version}, but opened "
+                f"{teacher.info.name} {teacher.info.version}.",
             )
         return teacher
 
 
 def within_range(values: NDArray[np.float32], info: TeacherInfo) -> NDArray[np.float32]:
-    """The map with NaN where it is beyond what the teacher can mean, by a factor of two.
+    """The map with NaN where it leaves the teacher's range by more than a factor of two.
 
-    Networks give 0 where they have nothing to say, and one pixel of hardly any depth would take
-    all of disparity's range. To be done before a map is resized, or it spoils its neighbours.
+    Networks give 0 where they find no depth, and one pixel of hardly any depth would take all of
+    disparity's range. It is done before a map is resized, since such a pixel spoils its neighbours.
 
     Args:
         values: (..., H, W) in the kind and units of ``info``.
@@ -142,7 +146,7 @@ def within_range(values: NDArray[np.float32], info: TeacherInfo) -> NDArray[np.f
     if info.range is None or info.kind == "disparity":
         return values
     low, high = info.range
-    # A NaN is not inside; infinitely far is sky, and remains.
+    # Comparisons with NaN are false. Infinite depth is sky, and remains.
     inside = (values >= low / 2) & (values <= 2 * high)
     if info.kind == "depth":
         inside |= np.isposinf(values)
@@ -152,18 +156,18 @@ def within_range(values: NDArray[np.float32], info: TeacherInfo) -> NDArray[np.f
 def checked_maps(
     teacher: Teacher, pictures: Sequence[NDArray[np.uint8]]
 ) -> list[NDArray[np.float32]]:
-    """What a teacher predicts, held against what it promises: number, rank, sizes, type.
+    """A teacher's maps, after a check of their number, rank, sizes and type.
 
     Raises:
-        TeacherError: it breaks a promise.
+        TeacherError: the maps are not as ``Teacher.predict`` promises.
     """
     maps: Sequence[Any] = teacher.predict(pictures)
-    name, remedy = teacher.info.name, "mend the teacher or its description"
+    name, remedy = teacher.info.name, "correct the teacher or its description"
     if len(maps) != len(pictures):
         raise TeacherError(f"{len(pictures)} maps from {name}", str(len(maps)), remedy)
     checked = []
-    for picture, found in zip(pictures, maps, strict=True):
-        values = np.asarray(found)
+    for picture, predicted in zip(pictures, maps, strict=True):
+        values = np.asarray(predicted)
         if values.shape != picture.shape[:2] or values.dtype.kind != "f":
             raise TeacherError(
                 f"a float map of shape {picture.shape[:2]} from {name}",

@@ -1,7 +1,7 @@
-"""What is to be written, the worker that writes it item by item, and what an engine is.
+"""One process's share of the writing: plates, and shards of samples.
 
-An engine runs a worker's methods over many items, somewhere: see ``engines``. What there is to do,
-in which order, and what is done already is decided in ``writer``, once for all engines.
+An engine (see ``engines``) runs a worker's methods over many items, in this process or in others.
+``writer`` decides the items and their order, once for all engines.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 from maskdepth.datasets.shards.layout import (
     PLATE_FOLDER,
@@ -38,15 +37,13 @@ from maskdepth.images import encode_png
 from maskdepth.labelling.checks import judge_label
 from maskdepth.labelling.labels import describe_teacher
 from maskdepth.labelling.teachers.teacher import Teacher, checked_maps
-from maskdepth.locks import HeldLock
 from maskdepth.synthesis.label_facts import TeacherLabel
 from maskdepth.synthesis.recipes import sample_recipes
 from maskdepth.synthesis.renderer import Composite, render
 from maskdepth.synthesis.spec import DatasetSpec
 
-# Between two looks at whether to stop: a look may cost a round trip to a file server.
-_SAMPLES_UNASKED: Final = 16
-_SAMPLES_COMPARED: Final = 8
+_CHECK_EVERY: Final = 16  # samples; a check may cost a round trip to a file server
+_SAMPLES_COMPARED: Final = 8  # between machines
 _GROUP: Final = 8  # composites given to a teacher at once
 
 Task = Literal["write_plates", "write_shard"]
@@ -55,8 +52,8 @@ Work = Callable[[Task, Sequence[Any]], Iterator[Any]]
 
 
 @dataclass(frozen=True)
-class Job:
-    """What is to be written; the same for all workers."""
+class WriteJob:
+    """A dataset to write as shards; the same for all workers."""
 
     folder: Path
     spec: DatasetSpec
@@ -66,7 +63,7 @@ class Job:
     teacher: TeacherLabel | None = None
 
     def manifest(self, plates: Iterable[PlateFile] = ()) -> Manifest:
-        """The dataset's manifest, once its plates are known."""
+        """The dataset's manifest with these plates."""
         return Manifest(
             fingerprint=self.spec.fingerprint,
             size=self.spec.rules.size,
@@ -79,45 +76,26 @@ class Job:
         )
 
     def remove_parts(self) -> None:
-        """Remove what killed writers left unfinished; no one may be writing."""
-        for place in (self.folder, self.folder / SHARD_FOLDER, self.folder / PLATE_FOLDER):
-            remove_parts(place)
+        """Remove the unfinished files of killed writers; nobody may be writing."""
+        for folder in (self.folder, self.folder / SHARD_FOLDER, self.folder / PLATE_FOLDER):
+            remove_parts(folder)
 
 
-class Engine(Protocol):
-    """Makes workers for a job; they are gone when the block ends, and nothing is half-written."""
-
-    def __call__(
-        self, job: Job, lock: HeldLock, workers: int | None, notify: Callable[[str], None]
-    ) -> AbstractContextManager[Work]:
-        """A function that has the workers do something to many items.
-
-        Args:
-            lock: on the job's folder, held by this process.
-            workers: at most as many at a time; the engine's own choice if left out.
-            notify: receives a line where something deserves the user's attention.
-
-        Raises:
-            DependencyError: the engine needs a package that is not installed.
-            StorageError: workers were killed, or cannot see what they are to read and write.
-        """
-
-
-class Stopped(Exception):  # noqa: N818 - no error: another worker's was
+class Stopped(Exception):  # noqa: N818 - the error is another worker's
     """All workers were asked to stop."""
 
 
-class Worker:
+class ShardWorker:
     """One process's share of the work.
 
     Args:
-        check: called often; raises where the work is not to go on.
-        teacher: the job's, which looks at every composite.
+        check: called often; raises where the work has to stop.
+        teacher: labels every composite; None where the backgrounds have the labels.
     """
 
     def __init__(
         self,
-        job: Job,
+        job: WriteJob,
         check: Callable[[], None] = lambda: None,
         teacher: Teacher | None = None,
     ) -> None:
@@ -128,7 +106,7 @@ class Worker:
         self._catalogue = job.spec.catalogue(job.folder)
 
     def write_plates(self, background: str) -> list[PlateFile]:
-        """Store a background's working copies, or check those that are there."""
+        """Store a background's working copies, or check those of an earlier run."""
         self._check()
         asset = self._catalogue.background_asset(background)
         plates = []
@@ -141,53 +119,55 @@ class Worker:
                 write_bytes(path, data, durable=True)
             elif not check_plate(self._job.folder, plate):
                 raise DatasetError(
-                    f"{path} as it was written", "other content", "remove it, and run this again"
-                )
+                    f"{path} as it was written", "other content", "remove it, and run this again",
+                    f"{path} has other content than was written.",
+                )  # fmt: skip
             plates.append(plate)
         return plates
 
     def write_shard(self, shard: int) -> None:
-        """Write a shard and its record, or check those that are there."""
+        """Write a shard and its record, or check those of an earlier run."""
         self._check()
         job = self._job
         manifest = job.manifest()
         numbers = manifest.numbers(shard)
-        path, beside = shard_path(job.folder, shard), record_path(job.folder, shard)
+        path, record_file = shard_path(job.folder, shard), record_path(job.folder, shard)
         state = check_shard(job.folder, manifest, shard)
         if state == "damaged":
-            load_record(job.folder, shard)  # says why, where it is the record
+            load_record(job.folder, shard)  # raises with the reason if the record is damaged
             raise DatasetError(
                 f"{path} as it was written",
                 "other content",
-                f"remove it and {beside.name}, and run this again",
+                f"remove it and {record_file.name}, and run this again",
+                f"{path} has other content than was written.",
             )
         if state == "complete":
             return
-        # Not begun, not finished (it has no record), or finished when fewer samples were asked for.
-        whole, spans, offset, self._flagged = hashlib.sha256(), [], 0, 0
+        # Not begun, unfinished (without a record), or finished by a run for fewer samples.
+        checksum, spans, offset, self._flagged = hashlib.sha256(), [], 0, 0
         with open_atomic(path, durable=True) as file:
             for packed in self._samples(numbers):
                 digest = hashlib.sha256(packed).hexdigest()
                 spans.append(Span(offset=offset, bytes=len(packed), sha256=digest))
-                whole.update(packed)
+                checksum.update(packed)
                 file.write(packed)
                 offset += len(packed)
             end = tar_end(offset)
-            whole.update(end)
+            checksum.update(end)
             file.write(end)
-            self._check()  # a worker that is no longer wanted leaves no shard behind
+            self._check()  # a stopped worker leaves no shard behind
         record = ShardRecord(
             fingerprint=manifest.fingerprint,
             first=numbers.start,
             bytes=offset + len(end),
-            sha256=whole.hexdigest(),
+            sha256=checksum.hexdigest(),
             samples=tuple(spans),
             flagged=self._flagged,
         )
-        save_record(beside, record)
+        save_record(record_file, record)
 
     def fingerprint(self) -> str:
-        """Hash of the first samples: alike on machines that render the same bytes."""
+        """Hash of the first samples, to compare machines by."""
         first = range(min(_SAMPLES_COMPARED, self._job.count))
         return hashlib.sha256(b"".join(self._samples(first))).hexdigest()
 
@@ -196,7 +176,7 @@ class Worker:
         recipes = sample_recipes(spec.rules, spec.pool(), spec.seed, numbers.start, numbers.stop)
         rendered = (render(recipe, spec.rules.size, self._catalogue) for recipe in recipes)
         for number, (composite, teacher) in zip(numbers, self._labelled(rendered), strict=True):
-            if number % _SAMPLES_UNASKED == 0:
+            if number % _CHECK_EVERY == 0:
                 self._check()
             yield pack_members(
                 encode_sample(number, composite, self._catalogue, self._job.encoding, teacher)
@@ -205,7 +185,7 @@ class Worker:
     def _labelled(
         self, composites: Iterator[Composite]
     ) -> Iterator[tuple[Composite, TeacherLabel | None]]:
-        """Composites with their disparity, and whose that is where a teacher looks at each."""
+        """Composites with the teacher's disparity and its flags, where there is a teacher."""
         if self._teacher is None:
             yield from ((composite, None) for composite in composites)
             return
