@@ -275,7 +275,7 @@ def test_a_fresh_process_that_finds_no_network_says_so(tmp_path: Path) -> None:
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path
     )
-    assert "TeacherError: Expected the files of Intel/dpt-large" in done.stderr
+    assert "TeacherError: The files of Intel/dpt-large are not all" in done.stderr
 
 
 @pytest.mark.parametrize("missing", ["kind", "units", "licence"])
@@ -286,9 +286,9 @@ def test_an_unknown_network_must_be_described(missing: str) -> None:
 
 
 def test_what_is_known_is_not_contradicted() -> None:
-    with pytest.raises(UsageError, match="--kind 'disparity', which Intel/dpt-large gives"):
+    with pytest.raises(UsageError, match="Intel/dpt-large has the kind 'disparity', not 'depth'"):
         open_teacher("Intel/dpt-large", kind="depth")
-    with pytest.raises(UsageError, match=r"the licence 'CC-BY-NC-4\.0 \(non-commercial\)'"):
+    with pytest.raises(UsageError, match=r"has the licence 'CC-BY-NC-4\.0 \(non-commercial\)'"):
         open_teacher("depth-anything/Depth-Anything-V2-Large-hf", licence="Apache-2.0")
 
 

@@ -194,7 +194,7 @@ def test_another_version_is_another_label(dataset: Dataset) -> None:
     first = label_dataset(dataset, Leveller())
     labelled = open_dataset(dataset.folder)
     newer = Leveller(replace(Leveller().info, version="v1.1"))
-    with pytest.raises(StorageError, match="no labels of another teacher"):
+    with pytest.raises(StorageError, match="of another teacher"):
         label_dataset(labelled, newer)
     assert newer.seen == 0
     second = label_dataset(labelled, newer, replace=True)
@@ -210,14 +210,14 @@ def test_a_labelled_copy_leaves_the_dataset_as_it_is(dataset: Dataset, tmp_path:
     copy = open_dataset(tmp_path / "copy")
     assert copy.spec.fingerprint == run.fingerprint
     assert copy.spec.catalogue(copy.folder).disparity("photo_0") is not None
-    with pytest.raises(StorageError, match="no other dataset"):
+    with pytest.raises(StorageError, match="holds another dataset"):
         label_dataset(dataset, other(), output=tmp_path / "copy")
 
 
 def test_labels_under_shards_are_not_exchanged(dataset: Dataset, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     materialise(dataset, 2, workers=1)
-    with pytest.raises(StorageError, match="no shards in"):
+    with pytest.raises(StorageError, match="The shards in"):
         label_dataset(dataset, Leveller())
     assert label_dataset(dataset, Leveller(), output=tmp_path / "copy").fingerprint
 
@@ -411,7 +411,7 @@ def test_depth_of_another_size_than_its_picture_is_one_line(
     np.save(folders[1] / "photo_1_depth.npy", np.ones((HEIGHT, WIDTH + 1)))
     run = label_dataset(dataset, SensorDepth())
     assert list(run.failures) == ["photo_1"]
-    assert "depth of the picture's size 128x96" in run.failures["photo_1"]
+    assert "photo_1_depth.npy is 129x96, but its picture is 128x96" in run.failures["photo_1"]
     assert open_dataset(dataset.folder).spec.fingerprint == dataset.spec.fingerprint
 
 
@@ -451,17 +451,17 @@ def test_a_folder_is_labelled_for_compose_to_find(
 def test_labels_of_others_are_not_overwritten(folders: tuple[Path, Path], tmp_path: Path) -> None:
     output = tmp_path / "labels"
     label_folder(folders[1], Leveller(), output)
-    with pytest.raises(StorageError, match="no labels of another teacher"):
+    with pytest.raises(StorageError, match="of another teacher"):
         label_folder(folders[1], other(), output)
     label_folder(folders[1], other(), output, replace=True)
     assert json.loads((output / "label.json").read_text())["kind"] == "teacher other"
     foreign = tmp_path / "foreign"
     save_png(foreign / "photo_4_disparity.png", encode_disparity(np.ones((4, 4))))
-    with pytest.raises(StorageError, match="that another program made"):
+    with pytest.raises(StorageError, match="not overwritten"):
         label_folder(folders[1], Leveller(), foreign)
     (tmp_path / "told").mkdir()
     (tmp_path / "told" / "label.json").write_text('{"kind": "exact"}')
-    with pytest.raises(StorageError, match=r"no label\.json in"):
+    with pytest.raises(StorageError, match=r"label\.json is not one"):
         label_folder(folders[1], Leveller(), tmp_path / "told")
 
 
@@ -497,7 +497,7 @@ def test_a_folder_without_a_single_label_is_labelled_again(folders: tuple[Path, 
 def test_a_teacher_that_says_nothing_takes_no_label_away(folders: tuple[Path, Path]) -> None:
     label_folder(folders[1], Leveller(), folders[1])
     before = contents(folders[1])
-    with pytest.raises(TeacherError, match="nothing was labelled"):
+    with pytest.raises(TeacherError, match="labelled nothing"):
         label_folder(
             folders[1], other(lambda seen: np.ones(seen.shape[:2])), folders[1], replace=True
         )
@@ -514,7 +514,7 @@ def test_names_that_are_not_utf8_and_nested_records_are_no_tracebacks(
     run = label_folder(folders[1], Leveller(), tmp_path / "labels")
     assert list(run.failures.values()) == ["its name is not UTF-8: rename it"]
     (tmp_path / "labels" / "photo_0_disparity.json").write_text("[" * 200_000)
-    with pytest.raises(StorageError, match="another program"):
+    with pytest.raises(StorageError, match="not overwritten"):
         label_folder(folders[1], Leveller(), tmp_path / "labels")
     (folders[1] / "label.json").write_text("[" * 200_000)
     assert ExactDepth().find(folders[1] / "photo_0.jpg") is None
@@ -528,7 +528,7 @@ def test_an_unreadable_picture_is_named_and_the_rest_is_labelled(
     assert list(run.failures) == ["broken.jpg"]
     assert len(list((tmp_path / "labels").glob("*_disparity.png"))) == 6
     save_png(folders[1] / "photo_0.png", photo(0))
-    with pytest.raises(AssetError, match="differ in their stems"):
+    with pytest.raises(AssetError, match="would have the same label"):
         label_folder(folders[1], Leveller(), tmp_path / "more")
 
 
@@ -588,7 +588,7 @@ def test_composites_are_labelled_one_by_one(dataset: Dataset, tmp_path: Path) ->
     pytest.importorskip("pyarrow")
     materialise(dataset, 12, shard_size=5, workers=1)
     teacher = Leveller(look=some_flat)
-    with pytest.raises(StorageError, match="the teacher None of the shards"):
+    with pytest.raises(StorageError, match="with the teacher none, not leveller v1"):
         label_composites(dataset, teacher, 12, shard_size=5)
     label_composites(dataset, teacher, 12, output=tmp_path / "taught", shard_size=5)
     assert teacher.seen == 12
@@ -616,7 +616,7 @@ def test_composites_are_labelled_one_by_one(dataset: Dataset, tmp_path: Path) ->
     again = Leveller(look=some_flat)
     label_composites(dataset, again, 12, output=tmp_path / "taught", shard_size=5)
     assert (again.seen, contents(tmp_path / "taught")) == (5, before)
-    with pytest.raises(UsageError, match="a network to label composites"):
+    with pytest.raises(UsageError, match="Composites have no depth files"):
         label_composites(dataset, SensorDepth(), 2, output=tmp_path / "sensor")
 
 
@@ -690,7 +690,7 @@ def test_a_partial_failure_is_named_and_ends_with_code_1(
         np.save(folders[1] / f"photo_{seed}_depth.npy", depth_m)
     code, out, err = call("label", folders[1], "--teacher", "sensor", "-o", dataset.folder / "x")
     assert code == 1
-    assert "photo_5.jpg: Expected depth of the picture's size 128x96" in err
+    assert "photo_5_depth.npy is 123x96, but its picture is 128x96" in err
     assert (out, "Traceback" in err) == ("", False)
 
 
@@ -750,4 +750,4 @@ def test_a_run_goes_on_only_with_the_labels_it_began_with(
     code, _, err = call(*train, "--resume")
     assert (code, "the saved run's dataset" in err) == (1, True)
     code, _, err = call(*train[:3], tmp_path / "second", *train[4:], "--per-composite")
-    assert (code, "Expected shards in" in err) == (1, True)
+    assert (code, "There are no shards in" in err) == (1, True)

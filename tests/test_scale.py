@@ -158,7 +158,9 @@ class Run(threading.Thread):
 
 def test_nothing_to_do_needs_no_task() -> None:
     """As where every sample has a plate of its own, and no clean one is left to write."""
-    assert list(cluster._map_on_tasks(None, None, [], 2)) == []
+    with contextlib.ExitStack() as ending:
+        plan = plan_actors(None, 2, [{"CPU": 2}])
+        assert list(cluster._map_on_actors(None, plan, "write_plates", [], ending)) == []
 
 
 @pytest.mark.usefixtures("_ray")
@@ -246,9 +248,7 @@ def test_another_teacher_under_the_same_name_is_one_line(
     """As where nodes hold different files; nothing is written with it."""
     dataset = make("data")
     other = replace(teacher, info=replace(teacher.info, version="another"))
-    with pytest.raises(
-        TeacherError, match="the teacher net another wherever it is opened"
-    ) as caught:
+    with pytest.raises(TeacherError, match="the teacher net another, but opened net") as caught:
         materialise(dataset, 4, teacher=other, engine="ray")
     assert "\n" not in str(caught.value)
     assert not list(dataset.folder.glob("shards/*.tar"))
@@ -270,18 +270,20 @@ def test_another_teacher_under_the_same_name_is_one_line(
         ("auto", None, [{"CPU": 8}, {"CPU": 8}, {"memory": 1e9}], 2, {"num_cpus": 8}),
         ("auto", 3, [{"CPU": 8}, {"CPU": 8}], 3, {"num_cpus": 4}),
         ("cpu", 9, [{"CPU": 2}], 2, {"num_cpus": 1}),
+        (None, None, [{"CPU": 8, "GPU": 1}, {"CPU": 4}], 12, {"num_cpus": 1}),
+        (None, 3, [{"CPU": 8}], 3, {"num_cpus": 1}),
     ],
 )
 def test_actors_take_the_gpus_or_share_the_cores(
-    device: str, workers: int | None, nodes: list[Any], actors: int, takes: dict[str, int]
+    device: str | None, workers: int | None, nodes: list[Any], actors: int, takes: dict[str, int]
 ) -> None:
-    """A GPU each where the teacher may use one and there are any; never more than fit."""
+    """A core each without a teacher, a GPU where the teacher may use one; never more than fit."""
     plan = plan_actors(device, workers, nodes)
     assert (plan.actors, plan.takes) == (actors, takes)
 
 
 def test_a_gpu_that_is_not_there_is_one_line() -> None:
-    with pytest.raises(UsageError, match="a GPU that Ray knows of") as caught:
+    with pytest.raises(UsageError, match="Ray has no GPU") as caught:
         plan_actors("cuda", None, [{"CPU": 8}])
     assert "\n" not in str(caught.value)
 
@@ -289,7 +291,7 @@ def test_a_gpu_that_is_not_there_is_one_line() -> None:
 def test_a_teacher_that_is_open_here_cannot_work_on_ray(make: Make, teacher: TeacherOpener) -> None:
     """Said before anything is written."""
     dataset = make("data")
-    with pytest.raises(UsageError, match="can open in other processes"):
+    with pytest.raises(UsageError, match="opens the teacher in other processes"):
         materialise(dataset, 4, teacher=teacher.open(), engine="ray")
     assert not (dataset.folder / "shards").exists()
 

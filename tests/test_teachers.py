@@ -60,7 +60,7 @@ class MadeUp:
 
 
 def test_metres_of_disparity_are_refused() -> None:
-    with pytest.raises(TeacherError, match="relative units for disparity"):
+    with pytest.raises(TeacherError, match="Disparity has relative units"):
         TeacherInfo("n", "1", "disparity", "metres", None, None, "MIT")
 
 
@@ -228,7 +228,7 @@ def test_a_device_that_onnx_runtime_lacks_is_refused(tmp_path: Path) -> None:
         ({"kind": "distance"}, "for 'kind' in"),
         ({"units": "feet"}, "for 'units' in"),
         ({"licence": ""}, "for 'licence' in"),
-        ({"model": "other.onnx"}, "that of other.onnx"),
+        ({"model": "other.onnx"}, "describes other.onnx, not net.onnx"),
         ({"colour": "RGB"}, "unknown key 'colour'"),
         ({"std": [0.0, 1.0, 1.0]}, "std and output_scale other than 0"),
         ({"output_scale": float("nan")}, "a finite number for 'output_scale'"),
@@ -249,14 +249,14 @@ def test_a_missing_json_or_network_is_one_line(tmp_path: Path) -> None:
     path = write_network(tmp_path / "net.onnx")
     text = path.with_suffix(".json").read_text()
     path.with_suffix(".json").unlink()
-    with pytest.raises(TeacherError, match=r"a JSON at .*net\.json"):
+    with pytest.raises(TeacherError, match=r"net\.json, which describes"):
         open_teacher(str(path))
     path.with_suffix(".json").write_text(text)
     path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(TeacherError, match="a usable ONNX file"):
+    with pytest.raises(TeacherError, match="no usable ONNX file"):
         open_teacher(str(path))
     path.unlink()
-    with pytest.raises(TeacherError, match="an ONNX file at"):
+    with pytest.raises(TeacherError, match="net.onnx cannot be read"):
         open_teacher(str(path))
 
 
@@ -313,7 +313,7 @@ def test_a_sensors_array_is_taken_exactly(tmp_path: Path) -> None:
         (np.zeros((2, 3, 1)), r"numbers of shape \(H, W\)"),
         (np.array([["a"]]), r"numbers of shape \(H, W\)"),
         (np.array([[{}]], dtype=object), "a NumPy array"),
-        (np.ones((3, 2)), "depth of the picture's size 3x2"),
+        (np.ones((3, 2)), "is 2x3, but its picture is 3x2"),
     ],
     ids=["rank", "text", "pickle", "size"],
 )
@@ -354,13 +354,13 @@ def test_exact_depth_is_taken_from_a_sample_pack_alone(tmp_path: Path) -> None:
 def test_depth_files_have_names(tmp_path: Path) -> None:
     assert isinstance(open_teacher("sensor"), RecordedDepth)
     assert isinstance(open_teacher("exact"), RecordedDepth)
-    with pytest.raises(UsageError, match="no --kind, --units or --licence for sensor"):
+    with pytest.raises(UsageError, match="sensor takes no --kind"):
         open_teacher("sensor", kind="depth")
-    with pytest.raises(UsageError, match=r"no --kind.*net\.onnx"):
+    with pytest.raises(UsageError, match=r"net\.onnx takes no --kind"):
         open_teacher(str(write_network(tmp_path / "net.onnx")), licence="MIT")
 
 
 @pytest.mark.parametrize("name", ["fastdepth", "./none/there", "a/b/c"])
 def test_a_name_of_nothing_is_a_wrong_argument(name: str) -> None:
-    with pytest.raises(UsageError, match=r"sensor, exact, FILE\.onnx"):
+    with pytest.raises(UsageError, match=r"(?i)sensor, exact, FILE\.onnx"):
         open_teacher(name)

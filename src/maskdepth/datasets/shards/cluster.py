@@ -75,7 +75,11 @@ def ray_engine(
             write_bytes(permit, b"")
             here = ray.get_runtime_context().get_node_id()
             run = ray.put(_Run(job, permit, teacher, here, ShardWorker(job).fingerprint()))
-            yield lambda task, items: _map_on_actors(run, plan, task, items, ending)
+            plans: dict[Task, ActorPlan] = {
+                "write_plates": plan_actors(None, workers, nodes),
+                "write_shard": plan,
+            }
+            yield lambda task, items: _map_on_actors(run, plans[task], task, items, ending)
     finally:
         permit.unlink(missing_ok=True)
         job.remove_parts()  # of actors that were killed
@@ -187,7 +191,7 @@ class _Run:
     driver_node: str
     expected: str
 
-    def open_worker(self) -> ShardWorker:
+    def open_worker(self, task: Task) -> ShardWorker:
         """A worker, after a check that this node shares the folder and renders the same bytes.
 
         Raises:
@@ -203,8 +207,9 @@ class _Run:
                 "nodes that render the same bytes", f"other bytes on {socket.gethostname()}",
                 _REMEDY, f"The node {socket.gethostname()} renders other bytes.",
             )  # fmt: skip
-        teacher = None if self.teacher is None else self.teacher.open()
-        return ShardWorker(self.job, self.check, teacher)
+        if task == "write_plates" or self.teacher is None:
+            return ShardWorker(self.job, self.check)
+        return ShardWorker(self.job, self.check, self.teacher.open())
 
     def check(self) -> None:
         """Go on only where the permit is.
@@ -228,10 +233,10 @@ class _Actor:
     _worker: ShardWorker | None = None
 
     def work(self, run: _Run, task: Task, item: Any) -> Any:
-        """Do one item."""
+        """Do one item; the task is the same for all items of an actor."""
         if self._worker is None:  # the first item, or the first since a restart
             cv2.setNumThreads(1)
-            self._worker = run.open_worker()
+            self._worker = run.open_worker(task)
         return getattr(self._worker, task)(item)
 
 

@@ -25,6 +25,7 @@ from maskdepth.errors import StorageError
 from maskdepth.labelling.labels import describe_teacher
 from maskdepth.labelling.teachers.teacher import Teacher, TeacherOpener
 from maskdepth.locks import HeldLock
+from maskdepth.synthesis.label_facts import TeacherLabel
 from maskdepth.synthesis.recipes import sample_recipes
 from maskdepth.synthesis.spec import DatasetSpec
 
@@ -115,7 +116,8 @@ def _earlier(job: WriteJob) -> Manifest | None:
             word = name.replace("_", " ")
             raise StorageError(
                 f"the {word} {before} of the shards in {job.folder}", str(now), remedy,
-                f"The shards in {job.folder} have the {word} {before}, not {now}.",
+                f"The shards in {job.folder} were written with the {word} {_short(before)}, "
+                f"not {_short(now)}.",
             )  # fmt: skip
     if job.count < earlier.count:
         raise StorageError(
@@ -125,6 +127,12 @@ def _earlier(job: WriteJob) -> Manifest | None:
             f"{job.folder} was begun with {earlier.count} samples, not {job.count}.",
         )
     return earlier
+
+
+def _short(value: object) -> str:
+    if isinstance(value, TeacherLabel):
+        return f"{value.name} {value.version}"
+    return "none" if value is None else str(value)
 
 
 def _plate_backgrounds(job: WriteJob) -> list[str]:

@@ -167,7 +167,7 @@ def _complete(name: str, published: NetworkFacts | None, options: _Options) -> N
             if value != fixed.get(key, value):
                 raise UsageError(
                     f"--{key} {fixed[key]!r} for {name}", repr(value), f"leave --{key} out",
-                    f"The {key} of {name} is {fixed[key]!r}, not {value!r}.",
+                    f"{name} has the {key} {fixed[key]!r}, not {value!r}.",
                 )  # fmt: skip
         facts = replace(published, licence=options.licence or published.licence)
         missing = ["--licence"] if facts.licence == UNKNOWN else []
