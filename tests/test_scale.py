@@ -27,7 +27,7 @@ from maskdepth.labelling.teachers import Teacher, TeacherOpener, open_teacher, t
 from maskdepth.synthesis.rules import RecipeRules
 from maskdepth.synthesis.worlds import write_sample_pack
 
-pytest.importorskip("ray.data", reason="ray is not installed")
+pytest.importorskip("ray", reason="ray is not installed")
 
 SHARD_SIZE = 8
 LONG = 1600  # samples of a shard that takes long enough to be met in the middle

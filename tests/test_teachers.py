@@ -256,7 +256,7 @@ def test_a_missing_json_or_network_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(TeacherError, match="no usable ONNX file"):
         open_teacher(str(path))
     path.unlink()
-    with pytest.raises(TeacherError, match="net.onnx cannot be read"):
+    with pytest.raises(TeacherError, match=r"net\.onnx cannot be read"):
         open_teacher(str(path))
 
 
