@@ -622,13 +622,6 @@ def test_shrinking_a_cutout_brings_in_no_hidden_colour() -> None:
         assert np.abs(small[visible][:, :3].astype(int) - [200, 0, 0]).max() <= 1
 
 
-def test_importing_images_is_cheap() -> None:
-    """Neither torch nor scipy is loaded for reading a picture."""
-    code = "import sys, maskdepth.images; print({'torch', 'scipy'} & set(sys.modules))"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "set()"
-
-
 def test_a_grid_leaves_no_cell_out() -> None:
     cells = [np.full((2, 3, 3), number, np.uint8) for number in range(5)]
     found = images.grid(cells, 2)

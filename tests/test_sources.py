@@ -274,7 +274,7 @@ def test_each_picture_meets_its_own_plate(tmp_path: Path) -> None:
 def test_bytes_from_a_pipe_are_predicted(tmp_path: Path) -> None:
     data = picture(tmp_path / "a.png").read_bytes()
     summary = predict_all(PREDICTOR, find_jobs("-", stdin=data), tmp_path / "out")
-    assert summary.failures == []
+    assert summary.failures == ()
     assert tmp_path / "out" / "stdin_alpha.png" in summary.written
     assert json.loads((tmp_path / "out" / "stdin.json").read_text())["picture"] is None
 
@@ -287,7 +287,7 @@ def test_a_name_that_is_no_utf8_is_no_obstacle(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this file system takes only valid names")
     summary = predict_all(PREDICTOR, find_jobs(str(tmp_path)), tmp_path / "out")
-    assert summary.failures == []
+    assert summary.failures == ()
     record = json.loads((tmp_path / "out" / f"{stem}.json").read_text(encoding="utf-8"))
     assert record["picture"] == f"{stem}.png"
 

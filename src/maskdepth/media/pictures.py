@@ -6,7 +6,7 @@ import glob
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -52,7 +52,7 @@ class PredictionJob:
         return STDIN if isinstance(self.picture, bytes) else str(self.picture)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Summary:
     """The outcome of a run.
 
@@ -61,8 +61,8 @@ class Summary:
         failures: (picture, message) of each picture that was not predicted.
     """
 
-    written: list[Path] = field(default_factory=list)
-    failures: list[tuple[str, str]] = field(default_factory=list)
+    written: tuple[Path, ...]
+    failures: tuple[tuple[str, str], ...]
 
 
 def find_jobs(
@@ -132,7 +132,8 @@ def predict_all(
         path for job in jobs for path in (job.picture, job.plate) if isinstance(path, Path)
     )
     prepare = lru_cache(maxsize=1)(predictor.prepare)  # most runs have one plate for all pictures
-    summary = Summary()
+    written: list[Path] = []
+    failures: list[tuple[str, str]] = []
     for job in jobs:
         try:
             if job.problem is not None:
@@ -146,10 +147,10 @@ def predict_all(
             prediction = predictor.predict(picture, plate)
             if isinstance(job.picture, Path):
                 prediction = prediction.of_file(job.picture)
-            summary.written += prediction.save(output, job.stem, depth_format=depth_format)
+            written += prediction.save(output, job.stem, depth_format=depth_format)
         except MaskdepthError as error:
-            summary.failures.append((job.name, str(error)))
-    return summary
+            failures.append((job.name, str(error)))
+    return Summary(tuple(written), tuple(failures))
 
 
 class _Plates:
