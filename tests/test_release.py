@@ -242,7 +242,7 @@ def test_a_copy_replaces_a_copy_but_no_other_folder(
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(StorageError, match="thesis"):
         export_model(run, target)
-    with pytest.raises(StorageError, match="besides"):
+    with pytest.raises(StorageError, match="is the model itself"):
         export_model(run, run)
     assert sorted(tmp_path.rglob("*")) == before
 

@@ -14,11 +14,9 @@ from maskdepth.synthesis.rules import RecipeRules
 from maskdepth.synthesis.worlds import write_sample_pack
 
 if TYPE_CHECKING:
-    from maskdepth.learning.dataset import CompositeDataset
-    from maskdepth.learning.settings import TrainingConfig
     from maskdepth.learning.training import TrainingProgress
 
-WARM_UP_SECONDS = 5.0  # allocators, code generation, the cache of assets
+WARM_UP_SECONDS = 5.0  # for allocators, code generation and the cache of assets
 PACK_SIZE = 8  # scenes, and cutouts: enough that the cache of assets works as usual
 
 
@@ -30,7 +28,7 @@ def bench_train(
     seconds: float = 20.0,
     device: str = "auto",
 ) -> Json:
-    """Train for a while on composites rendered on the fly, and measure the loop itself.
+    """Train for a while on composites rendered on the fly, and measure the loop.
 
     Args:
         preset: of the network and its settings.
@@ -52,6 +50,7 @@ def bench_train(
     """
     try:
         from maskdepth.learning.arithmetic import count_training_flops, measure_peak_flops
+        from maskdepth.learning.dataset import training_samples
         from maskdepth.learning.settings import preset_config
         from maskdepth.learning.training import train
     except ModuleNotFoundError as error:
@@ -61,12 +60,15 @@ def bench_train(
     config = config.with_(batch_size=batch_size, save_every_seconds=1e9)
     marks: list[TrainingProgress] = []
     with tempfile.TemporaryDirectory(prefix="maskdepth-bench-") as name:
-        samples = _sample_pack_composites(Path(name), config, size)
-        run = Path(name) / "run"
+        folder = Path(name)
+        dataset = sample_dataset(folder, RecipeRules(size=size))
+        catalogue = dataset.spec.catalogue(dataset.folder)
+        samples = training_samples(dataset.spec, catalogue, config)
         result = train(
-            config, samples, None, run, device=device, quiet=True, on_progress=marks.append
-        )
-    rates = _rates(marks)
+            config, samples, None, folder / "run", device=device, quiet=True,
+            on_progress=marks.append,
+        )  # fmt: skip
+    rates = _measure_rates(marks)
     flops = count_training_flops(preset, size)
     environment = result.environment
     peak = measure_peak_flops(environment.device, environment.precision)
@@ -90,32 +92,14 @@ def sample_dataset(folder: Path, rules: RecipeRules) -> Dataset:
     )
 
 
-def _sample_pack_composites(folder: Path, config: TrainingConfig, size: int) -> CompositeDataset:
-    """Training composites of a freshly drawn sample pack."""
-    from maskdepth.learning.dataset import CompositeDataset
-
-    dataset = sample_dataset(folder, RecipeRules(size=size))
-    spec = dataset.spec
-    return CompositeDataset(
-        spec.rules,
-        spec.pool(),
-        spec.seed,
-        spec.catalogue(dataset.folder),
-        config.batch_size,  # a nominal length; samples beyond it are served too
-        drop_plate=config.drop_plate,
-        drop_plate_disparity=config.drop_plate_disparity,
-        mirror=config.mirror,
-    )
-
-
-def _rates(marks: list[TrainingProgress]) -> dict[str, float]:
+def _measure_rates(marks: list[TrainingProgress]) -> dict[str, float]:
     """Figures of the steps between the end of the warm-up and the last one."""
-    started = [mark for mark in marks if mark.seconds >= WARM_UP_SECONDS]
-    if len(started) < 2:
-        steps = f"{len(started)} after the warm-up"
+    measured = [mark for mark in marks if mark.seconds >= WARM_UP_SECONDS]
+    if len(measured) < 2:
+        steps = f"{len(measured)} after the warm-up"
         message = "There was no time for two steps."
         raise UsageError("time for two steps", steps, "raise --seconds", message)
-    first, last = started[0], started[-1]
+    first, last = measured[0], measured[-1]
     seconds = last.seconds - first.seconds
     return {
         "steps": last.step - first.step,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from maskdepth.cli.options import ModelFolder, say
+
+if TYPE_CHECKING:
+    from maskdepth.learning.quantisation import SliceCost
 
 
 def export(
@@ -64,20 +67,19 @@ def export(
     folder = output or model
     say(f"{folder / 'model.onnx'}: differs from the checkpoint by at most {release.difference:.1e}")
     if release.int8 is not None:
-        for name, cost in release.int8["slices"].items():
+        for name, cost in release.int8.slices.items():
             say(f"{folder / 'model.int8.onnx'}: {_cost(name, cost)}")
     if output is not None and not release.assets_complete:
         say(f"{output}: assets.csv lacks some training assets; name their datasets with --dataset")
 
 
-def _cost(name: str, cost: dict[str, Any]) -> str:
-    dice = cost["dice"]
+def _cost(name: str, cost: SliceCost) -> str:
+    dice, alpha, disparity = cost.dice, cost.alpha, cost.disparity
     dice_cost = f"mean Dice {dice['int8']:.4f}, fp32 {dice['fp32']:.4f}; " if dice else ""
-    alpha, disparity = cost["alpha"], cost["disparity"]
     return (
-        f"{name}, {cost['pictures']} composites of val: {dice_cost}alpha differs by "
-        f"{alpha['mean']:.1e} (at most {alpha['max']:.2f}), disparity by "
-        f"{disparity['mean']:.1e} (at most {disparity['max']:.2f})"
+        f"{name}, {cost.pictures} composites of val: {dice_cost}alpha differs by "
+        f"{alpha.mean:.1e} (at most {alpha.max:.2f}), disparity by "
+        f"{disparity.mean:.1e} (at most {disparity.max:.2f})"
     )
 
 

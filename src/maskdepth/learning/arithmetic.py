@@ -1,4 +1,4 @@
-"""How much arithmetic a training step is, and how much a device does at its best."""
+"""The arithmetic of a training step, and the fastest that a device can do."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16}
 def count_training_flops(preset: str, size: int) -> int:
     """Floating-point operations of forward and backward for one image.
 
-    Convolutions and matrix products only, a multiply-add counted as two, as torch counts them.
+    Only convolutions and matrix products count, and a multiply-add counts as two.
 
     Args:
         size: side of the image, px.
     """
     with torch.random.fork_rng(devices=[]):
         model = build_model(preset).train()
-    picture = torch.zeros(2, 3, size, size)  # batch norm needs more than one value where it is 1x1
+    picture = torch.zeros(2, 3, size, size)  # two: batch norm needs several values
     with FlopCounterMode(display=False) as counter:
         outputs = model(picture, picture, picture[:, :1], torch.ones(2, 2))
         sum(values.sum() for values in outputs.values()).backward()
@@ -34,12 +34,12 @@ def count_training_flops(preset: str, size: int) -> int:
 
 
 def measure_peak_flops(device: str, precision: str, seconds: float = 2.0) -> float:
-    """Floating-point operations a second of a large matrix product: what could be had at best.
+    """Floating-point operations a second of a large matrix product, the fastest of several.
 
     Args:
         device: "cpu", "cuda" or "mps".
         precision: "fp32" or "bf16".
-        seconds: to measure; the fastest product counts, since others share the machine.
+        seconds: time to measure.
     """
     side = _SIDE[device]
     a = torch.rand(side, side, device=device, dtype=_DTYPES[precision])
@@ -56,7 +56,7 @@ def measure_peak_flops(device: str, precision: str, seconds: float = 2.0) -> flo
 
 
 def _wait(device: str) -> None:
-    """Until the device has done what it was told."""
+    """Wait until the device has finished."""
     if device == "cuda":
         torch.cuda.synchronize()
     elif device == "mps":

@@ -1,4 +1,4 @@
-"""Prediction by torch, for where it is there anyway and for comparison."""
+"""Prediction by torch, to compare ONNX Runtime with."""
 
 from __future__ import annotations
 
@@ -37,6 +37,6 @@ class TorchBackend:
 
 
 def use_threads(threads: int | None) -> None:
-    """CPU threads of all that torch computes from now on; None leaves them as they are."""
+    """Set the number of torch's CPU threads; None leaves it as it is."""
     if threads is not None:
         torch.set_num_threads(threads)

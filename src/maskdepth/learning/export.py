@@ -1,4 +1,4 @@
-"""Networks to ONNX, and the proof that the file computes the same."""
+"""Export networks to ONNX, and check that the file computes the same."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = ["OPSET", "PredictForward", "check_parity", "export_onnx"]
 
 OPSET = 20
 
-_EXAMPLE_SIZE = (96, 128)  # height and width of the trace, where they are free
+_EXAMPLE_SIZE = (96, 128)  # height and width to trace a network of free size with
 _BATCH = 2
 
 
 class PredictForward(nn.Module):
-    """A network's forward with the outputs that users see."""
+    """A network with the outputs of prediction: alpha and disparity in [0, 1]."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -45,15 +45,15 @@ class PredictForward(nn.Module):
 
 
 def export_onnx(model: nn.Module, preset_name: str, path: Path) -> None:
-    """Write a network as one ONNX file, with batch, height and width free where the preset's are.
+    """Write a network as one ONNX file, with batch, height and width free where they may be.
 
     Inputs are named as in ``INPUTS``, outputs as in ``OUTPUTS``: alpha and disparity,
-    (B, 1, H, W) float32 in [0, 1]. The model itself is left as it is: mode, device, type.
+    (B, 1, H, W) float32 in [0, 1]. The model stays as it is: mode, device, type.
 
     Raises:
         ConfigError: there is no preset of that name.
         ModelError: the network cannot be traced.
-        StorageError: the file cannot be written; an older one is then left whole.
+        StorageError: the file cannot be written; an older one stays.
     """
     fixed = find_preset(preset_name).fixed_size
     height, width = _EXAMPLE_SIZE if fixed is None else (fixed, fixed)
@@ -76,6 +76,7 @@ def export_onnx(model: nn.Module, preset_name: str, path: Path) -> None:
             "a network that can be traced for ONNX",
             first_line(error),
             "keep Python control flow on tensor values out of its forward",
+            f"The network cannot be traced for ONNX: {first_line(error)}.",
         ) from error
     assert program is not None
     write_bytes(path, program.model_proto.SerializeToString())
@@ -91,14 +92,14 @@ def check_parity(
     """Compare an ONNX file with its network on random pictures.
 
     Args:
-        model: the network it was made from.
-        preset_name: its preset; where that has a fixed size, ``sizes`` gives way to it.
+        model: the network that the file was made from.
+        preset_name: its preset; a fixed size of the preset replaces ``sizes``.
         path: the file.
         sizes: heights and widths to compare at.
-        tolerance: the largest difference of alpha or disparity, of a range of 1, to let pass.
+        tolerance: the largest accepted difference of alpha or disparity, of a range of 1.
 
     Returns:
-        The largest difference met.
+        The largest difference.
 
     Raises:
         ConfigError: there is no preset of that name.
@@ -112,28 +113,30 @@ def check_parity(
         inputs = _example(height, width)
         with torch.no_grad():
             expected = prepared(*inputs)
-        met = backend.run(*(tensor.numpy() for tensor in inputs))
-        for name, ours, theirs in zip(OUTPUTS, expected, met, strict=True):
+        actual = backend.run(*(tensor.numpy() for tensor in inputs))
+        for name, ours, theirs in zip(OUTPUTS, expected, actual, strict=True):
             difference = float(np.abs(ours.numpy() - theirs).max())
             if not difference <= tolerance:  # NaN is a difference too
                 raise ModelError(
                     f"an ONNX file within {tolerance:g} of its network",
                     f"a difference of {difference:g} in {name} at {width} x {height}",
                     "export the model again",
+                    f"{path} differs from its network by {difference:g} in {name} at "
+                    f"{width} x {height}, which is more than {tolerance:g}.",
                 )
             largest = max(largest, difference)
     return largest
 
 
 def _prepared(model: nn.Module) -> PredictForward:
-    """A copy for the processor, in float32 and evaluation mode."""
+    """A copy on the CPU, in float32 and evaluation mode."""
     return PredictForward(copy.deepcopy(model)).to("cpu", torch.float32).eval()
 
 
 def _fold_norms(network: nn.Module) -> nn.Module:
-    """Put each batch norm into the convolution before it, in place.
+    """Fuse each batch norm into the convolution before it, in place.
 
-    The exporter comes to the same graph, and takes a quarter longer to take the norms apart.
+    The exporter would do the same, in a quarter more time.
     """
     for module in list(network.modules()):
         for (name, layer), (norm_name, norm) in pairwise(list(module.named_children())):
@@ -144,7 +147,7 @@ def _fold_norms(network: nn.Module) -> nn.Module:
 
 
 def _example(height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Random inputs, of which the second sample has neither plate nor plate disparity."""
+    """Random inputs; the second sample has neither plate nor plate disparity."""
     random = torch.Generator().manual_seed(0)
     return (
         torch.rand(_BATCH, 3, height, width, generator=random),
@@ -156,7 +159,7 @@ def _example(height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Keep the exporter's progress, log and warnings out of stdout and stderr."""
+    """Keep the exporter's progress, log and warnings off stdout and stderr."""
     nothing = io.StringIO()
     previous = logging.root.manager.disable
     logging.disable(logging.WARNING)

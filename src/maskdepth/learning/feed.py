@@ -1,8 +1,8 @@
-"""Batches for the training loop: which samples, in which order, rendered by whom.
+"""Batches for the training loop.
 
-The dataset counts: sample i is the same whenever and wherever it is rendered, and every index is
-an independent composite. So batches are consecutive indices, nothing is shuffled, and a run's
-position is its step.
+Sample i is the same whenever and wherever it is rendered, and every index is an independent
+composite. So batches are consecutive indices, nothing is shuffled, and the step alone says where a
+run is.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ __all__ = [
 ]
 
 Loader = DataLoader[dict[str, Tensor]]
-_MEMORY_SHARE = 0.3  # of what is available: the rest is the training's, and other programs'
-GRACE_SECONDS = 10  # that a worker lives on after the group of processes was told to end
+_MEMORY_SHARE = 0.3  # of the available memory: training and other programs need the rest
+GRACE_SECONDS = 10  # that a worker keeps running after SIGTERM
 
 
 class Samples(Protocol):
@@ -57,9 +57,9 @@ class CountedBatches(Sampler[list[int]]):
 
     Args:
         batch_size: samples a step, over all processes together.
-        first_step: where to start; every earlier batch is skipped without being rendered.
+        first_step: the step to start at; earlier batches are not rendered.
         recur_after: number of samples after which the same ones come again; None: never.
-        process, processes: which part is ours.
+        process, processes: this process's number, and how many there are.
 
     Raises:
         ConfigError: the batch cannot be divided among the processes.
@@ -78,6 +78,7 @@ class CountedBatches(Sampler[list[int]]):
                 f"a batch_size that is a multiple of the {processes} processes",
                 str(batch_size),
                 "set another batch_size or start another number of processes",
+                f"batch_size is {batch_size}, and not a multiple of the {processes} processes.",
             )
         self.batch_size = batch_size
         self.first_step = first_step
@@ -101,9 +102,9 @@ def in_order(length: int, batch_size: int) -> list[list[int]]:
 
 
 def count_workers(workers: int | Literal["auto"], device: torch.device | str) -> int:
-    """Rendering processes for a setting; "auto" leaves a CPU that also trains to the training.
+    """The number of rendering processes for a setting.
 
-    On two cores workers only compete with the step they are meant to hide behind.
+    "auto" is few where the CPU also trains: on two cores workers only slow the training down.
     """
     if workers != "auto":
         return workers
@@ -114,11 +115,11 @@ def count_workers(workers: int | Literal["auto"], device: torch.device | str) ->
 
 
 def training_catalogue(spec: DatasetSpec, folder: Path, workers: int) -> Catalogue:
-    """The assets of a dataset at ``folder``, for as many processes as will render them.
+    """The assets of a dataset at ``folder``, for a number of processes that render them.
 
-    Assets that do not fit into a process's memory are read from their files again and again,
-    which costs as much as the training step they are for. So they are read ahead where forked
-    processes can share them, and else each process may keep its part.
+    Assets that do not fit into memory are read from their files again and again, which takes as
+    long as a training step. So all are read at once where forked processes can share them, and
+    otherwise the processes divide the memory between them.
     """
     available = float(psutil.virtual_memory().available) / 2**20
     shared = max(MEMORY_MB, _MEMORY_SHARE * available)
@@ -132,7 +133,7 @@ def training_catalogue(spec: DatasetSpec, folder: Path, workers: int) -> Catalog
 def make_loader(
     dataset: Samples, batches: Iterable[list[int]], workers: int, device: torch.device
 ) -> Loader:
-    """A loader of given batches that leaves torch's global generator alone."""
+    """A loader of batches that leaves torch's global generator alone."""
     return DataLoader(
         cast(Dataset[dict[str, Tensor]], dataset),
         batch_sampler=batches,
@@ -145,11 +146,7 @@ def make_loader(
 
 
 class Feed:
-    """Batches on the device, with a clock for the time the loop has waited for them.
-
-    Attributes:
-        waited: seconds spent inside ``next``.
-    """
+    """Batches on the device; ``waited`` is the time spent in ``next``, in seconds."""
 
     def __init__(self, batches: Iterable[dict[str, Tensor]], device: torch.device) -> None:
         self._batches = iter(batches)
@@ -157,7 +154,7 @@ class Feed:
         self.waited = 0.0
 
     def next(self) -> dict[str, Tensor]:
-        """The next batch; the errors of whoever renders pass through."""
+        """The next batch."""
         started = time.perf_counter()
         batch = next(self._batches)
         moved = place(batch, self._device)
@@ -166,7 +163,7 @@ class Feed:
 
 
 def place(batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    """A batch on a device: float32 there, bytes as [0, 1]; whole numbers stay as they are."""
+    """A batch on a device, as float32, with bytes as 0..1; indices stay as they are."""
     return {name: _as_float(value.to(device, non_blocking=True)) for name, value in batch.items()}
 
 
@@ -177,10 +174,10 @@ def _as_float(value: Tensor) -> Tensor:
 
 
 def _prepare_worker(_: int) -> None:
-    """Signals go to the whole group of processes; only the parent decides when to stop.
+    """Leave it to the parent when to stop: signals go to the entire group of processes.
 
-    Ctrl-C is ignored. SIGTERM, which is also how the parent would end a stuck worker, leaves time
-    for the parent to finish its step.
+    Ctrl-C is ignored. SIGTERM, with which the parent also ends a stuck worker, takes effect later,
+    so that the parent can finish its step.
     """
     torch.set_flush_denormal(True)  # as in the parent, so that pixels do not depend on workers
     cv2.setNumThreads(1)  # the workers are the parallelism

@@ -9,12 +9,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from maskdepth.errors import DatasetError, ModelError, first_line
 from maskdepth.files import read_text, write_text
 from maskdepth.inference.model.card import NO_DEPTH, ModelCard
 from maskdepth.inference.model.folder import ASSETS_FILE, WEIGHTS_FILE, check_file, read_card
+from maskdepth.records import Json
+from maskdepth.synthesis.label_facts import TeacherLabel
 from maskdepth.synthesis.spec import SPEC_FILE, DatasetSpec, load_spec
 
 PARENT_FILE: Final = "parent.json"
@@ -41,11 +43,50 @@ class UsedAsset:
 
 
 @dataclass(frozen=True)
+class AssetCount:
+    """How many assets of one kind and licence there are, and their sources."""
+
+    kind: str
+    licence: str
+    count: int
+    sources: list[str]
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """A card's ``data``: what a model was trained on.
+
+    Licences, teachers and assets are those of all models that it descends from too, as their
+    weights live on; the counts and the fingerprint are of its own dataset.
+
+    Attributes:
+        cutouts, backgrounds: assets of the dataset.
+        trained_on: assets of its train split.
+        licences: of all assets.
+        assets: counts of all assets.
+        assets_complete: False where a parent did not say what it was trained on.
+        teachers: the teachers that labels were learned from.
+        flagged_labels: labels that were not learned from.
+        fingerprint: of the dataset.
+    """
+
+    cutouts: int
+    backgrounds: int
+    trained_on: int
+    licences: list[str]
+    assets: list[AssetCount]
+    assets_complete: bool
+    teachers: list[Json]
+    flagged_labels: int
+    fingerprint: str
+
+
+@dataclass(frozen=True)
 class Parent:
     """The model that a training starts from.
 
     Attributes:
-        model: what it is called: its folder's name, ``"shipped"`` or its hub id.
+        model: its name: that of its folder, ``"shipped"`` or its hub id.
         sha256: checksum of its weights.
         card: its card.
         assets: what it was trained on; None where its folder does not say.
@@ -57,8 +98,8 @@ class Parent:
     assets: tuple[UsedAsset, ...] | None
 
     @property
-    def record(self) -> dict[str, Any]:
-        """For ``training["from"]`` of a card: the parent's own descent is within its training."""
+    def record(self) -> Json:
+        """The ``training["from"]`` of a card, which holds the parent's own in its ``training``."""
         return {
             "model": self.model,
             "sha256": self.sha256,
@@ -70,10 +111,10 @@ class Parent:
 
 
 def load_parent(folder: Path, model: str) -> Parent:
-    """Read what a model folder says of itself, and check its weights.
+    """Read the card and the assets of a model folder, and check its weights.
 
     Args:
-        model: what to call it.
+        model: the name to give it.
 
     Raises:
         ModelError: no model folder, or its weights are missing or have changed.
@@ -94,20 +135,20 @@ def used_assets(spec: DatasetSpec) -> list[UsedAsset]:
 
 
 def join_assets(*lists: Iterable[UsedAsset]) -> list[UsedAsset]:
-    """Each file once, in the order of their first mention."""
-    found = {(asset.kind, asset.sha256): asset for each in reversed(lists) for asset in each}
+    """Each file once, as its first list has it, in the order of first mention."""
+    joined = {(asset.kind, asset.sha256): asset for each in reversed(lists) for asset in each}
     order = dict.fromkeys((asset.kind, asset.sha256) for each in lists for asset in each)
-    return [found[key] for key in order]
+    return [joined[key] for key in order]
 
 
-def count_assets(assets: Iterable[UsedAsset]) -> list[dict[str, Any]]:
-    """Counts by kind and licence, with the sources, for a card."""
+def count_assets(assets: Iterable[UsedAsset]) -> list[AssetCount]:
+    """Counts by kind and licence."""
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for asset in assets:
         groups[asset.kind, asset.licence].append(asset.source)
     return [
-        {"kind": kind, "licence": licence, "count": len(found), "sources": sorted(set(found))}
-        for (kind, licence), found in sorted(groups.items())
+        AssetCount(kind, licence, len(sources), sorted(set(sources)))
+        for (kind, licence), sources in sorted(groups.items())
     ]
 
 
@@ -130,11 +171,12 @@ def load_assets(path: Path) -> tuple[UsedAsset, ...]:
     Raises:
         ModelError: there is none, or it is another table.
     """
-    remedy = "copy the whole model folder again"
+    remedy = "copy the entire model folder again"
     try:
         rows = list(csv.reader(io.StringIO(read_text(path))))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ModelError(f"a readable {path}", first_line(error), remedy) from None
+        got = first_line(error)
+        raise ModelError(f"a readable {path}", got, remedy, f"{path}: {got}.") from None
     columns = [field.name for field in fields(UsedAsset)]
     if not rows or rows[0] != columns or any(len(row) != len(columns) for row in rows):
         raise ModelError(f"a table of {', '.join(columns)} in {path}", "another", remedy)
@@ -144,11 +186,11 @@ def load_assets(path: Path) -> tuple[UsedAsset, ...]:
 def find_assets(
     folder: Path, card: ModelCard, datasets: Sequence[Path] = ()
 ) -> tuple[UsedAsset, ...] | None:
-    """What a model was trained on: by its folder's list, or by the dataset's spec.
+    """What a model was trained on: by its folder's list, or by the spec of its dataset.
 
     Args:
-        datasets: dataset folders that may be the one it was trained on, besides the one that
-            ``fit`` leaves in the model folder; its fingerprint tells.
+        datasets: dataset folders that may be the one it was trained on, as their fingerprint
+            shows; ``fit`` leaves one in the model folder.
 
     Returns:
         None where neither is at hand.
@@ -159,19 +201,19 @@ def find_assets(
     if ASSETS_FILE in card.sha256:
         check_file(folder, ASSETS_FILE, card)
         return load_assets(folder / ASSETS_FILE)
-    return _assets_of(card.data, (folder / "dataset", *datasets))
+    return _find_in_datasets(card.data, (folder / "dataset", *datasets))
 
 
 def complete_assets(
     folder: Path, card: ModelCard, datasets: Sequence[Path] = ()
 ) -> tuple[list[UsedAsset], bool]:
-    """What a model and all it descends from were trained on, as far as it can be found out.
+    """What a model and all models that it descends from were trained on.
 
     Args:
-        datasets: dataset folders that the model or those before it may have been trained on.
+        datasets: dataset folders that any of these may have been trained on.
 
     Returns:
-        The assets, and whether they are all.
+        The assets that were found, and whether they are all.
 
     Raises:
         ModelError: the folder's list is damaged.
@@ -180,23 +222,23 @@ def complete_assets(
     lists = [own or ()]
     complete = own is not None
     data, training = card.data, card.training
-    # A list that is complete speaks for all that came before it.
+    # A complete list includes those of the models before it, and an incomplete one was passed on.
     while not data.get("assets_complete", False) and isinstance(training.get("from"), dict):
         data, training = training["from"]["data"], training["from"]["training"]
-        if "assets_complete" not in data:  # else its list was passed on
-            found = _assets_of(data, datasets)
+        if "assets_complete" not in data:
+            found = _find_in_datasets(data, datasets)
             lists.append(found or ())
             complete &= found is not None
     return join_assets(*lists), complete
 
 
-def _assets_of(data: dict[str, Any], datasets: Sequence[Path]) -> tuple[UsedAsset, ...] | None:
-    """The train split of the dataset whose fingerprint a card's ``data`` tells, if it is here."""
+def _find_in_datasets(data: Json, datasets: Sequence[Path]) -> tuple[UsedAsset, ...] | None:
+    """The train split of the dataset with the fingerprint of a card's ``data``, if it is here."""
     for dataset in datasets:
         if (dataset / SPEC_FILE).is_file():
             try:
                 spec = load_spec(dataset)
-            except DatasetError:  # of another version: it may be the one, and cannot tell
+            except DatasetError:  # of another version
                 continue
             if spec.fingerprint == data.get("fingerprint"):
                 return tuple(used_assets(spec))
@@ -204,7 +246,7 @@ def _assets_of(data: dict[str, Any], datasets: Sequence[Path]) -> tuple[UsedAsse
 
 
 def save_lineage(folder: Path, spec: DatasetSpec, parent: Parent | None) -> None:
-    """Leave in a run's folder what its card will need, so that a resumed run does not lose it.
+    """Write what the card will need into a run's folder, where a resumed run finds it.
 
     Raises:
         StorageError: the folder cannot be written.
@@ -213,14 +255,17 @@ def save_lineage(folder: Path, spec: DatasetSpec, parent: Parent | None) -> None
     inherited = () if parent is None else parent.assets or ()
     save_assets(folder / ASSETS_FILE, join_assets(used_assets(spec), inherited))
     if parent is not None:
-        known = parent.assets is not None
-        record = {"model": parent.model, "sha256": parent.sha256, "assets_known": known}
-        told = record | {"card": asdict(parent.card)}
-        write_text(folder / PARENT_FILE, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+        record = {
+            "model": parent.model,
+            "sha256": parent.sha256,
+            "assets_known": parent.assets is not None,
+            "card": asdict(parent.card),
+        }
+        write_text(folder / PARENT_FILE, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
 def load_lineage(folder: Path) -> Parent | None:
-    """The parent of the run in a folder, as ``save_lineage`` left it; None without one.
+    """The parent of the run in a folder, without its assets; None where there is none.
 
     Raises:
         ModelError: the record is damaged.
@@ -229,46 +274,42 @@ def load_lineage(folder: Path) -> Parent | None:
     if not path.exists():
         return None
     try:
-        told = json.loads(read_text(path))
-        card = ModelCard(**told["card"])
-        return Parent(told["model"], told["sha256"], card, () if told["assets_known"] else None)
+        record = json.loads(read_text(path))
+        assets = () if record["assets_known"] else None
+        return Parent(record["model"], record["sha256"], ModelCard(**record["card"]), assets)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ModelError(f"a readable {path}", first_line(error), "start the run anew") from None
+        got = first_line(error)
+        remedy, problem = "start the run again", f"{path} is damaged: {got}."
+        raise ModelError(f"a readable {path}", got, remedy, problem) from None
 
 
 def describe_data(
     spec: DatasetSpec,
-    teachers: Sequence[dict[str, Any]],
-    assets: Iterable[UsedAsset],
+    teachers: Sequence[TeacherLabel],
+    assets: Sequence[UsedAsset],
     parent: Parent | None,
-) -> dict[str, Any]:
-    """A card's ``data``.
-
-    Licences, teachers and assets are those of the parent too, as its weights live on; counts and
-    fingerprint are this dataset's. ``assets_complete`` is False where the parent did not say what
-    it was trained on.
+) -> DataRecord:
+    """The record of a training's data.
 
     Args:
         teachers: of this training.
         assets: of this training and the parent's.
     """
-    assets = list(assets)
     inherited = {} if parent is None else parent.card.data
-    licences = {asset.licence for asset in assets} | set(inherited.get("licences", []))
-    taught = list(teachers)
+    taught = [teacher.model_dump(mode="json") for teacher in teachers]
     taught += [teacher for teacher in inherited.get("teachers", []) if teacher not in taught]
-    return {
-        "cutouts": len(spec.cutouts),
-        "backgrounds": len(spec.backgrounds),
-        "trained_on": len(used_assets(spec)),
-        "licences": sorted(licences),
-        "assets": count_assets(assets),
-        "assets_complete": parent is None
+    return DataRecord(
+        cutouts=len(spec.cutouts),
+        backgrounds=len(spec.backgrounds),
+        trained_on=len(used_assets(spec)),
+        licences=sorted({each.licence for each in assets} | set(inherited.get("licences", []))),
+        assets=count_assets(assets),
+        assets_complete=parent is None
         or (parent.assets is not None and inherited.get("assets_complete", True)),
-        "teachers": taught,
-        "flagged_labels": len(spec.flagged),
-        "fingerprint": spec.fingerprint,
-    }
+        teachers=taught,
+        flagged_labels=len(spec.flagged),
+        fingerprint=spec.fingerprint,
+    )
 
 
 def depth_after(depth: str, parent: Parent | None) -> str:

@@ -18,13 +18,13 @@ __all__ = ["Learner", "make_optimisers", "update_average"]
 
 
 class Learner:
-    """A network with all that changes it.
+    """A network, its optimisers and its losses.
 
     Attributes:
-        network: the network itself, without what accelerate wraps around it.
+        network: the network, without Accelerate's wrapper.
         average: the running average of its weights and statistics, or None.
         optimisers: see ``make_optimisers``.
-        criterion: outputs and batch to named losses.
+        criterion: the losses.
     """
 
     def __init__(
@@ -43,11 +43,11 @@ class Learner:
 
     @property
     def kept_network(self) -> nn.Module:
-        """The network to validate and to keep: the average where there is one."""
+        """The network to validate and to keep: the average, if there is one."""
         return self.network if self.average is None else self.average
 
     def release(self) -> nn.Module:
-        """The best network, on its own again: nothing of accelerate's is left around it."""
+        """The network to keep, in evaluation mode and without Accelerate's wrapper."""
         self._accelerator.unwrap_model(self._wrapped, keep_fp32_wrapper=False)
         network = self.kept_network.eval()
         network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -61,8 +61,8 @@ class Learner:
             gradients are clipped.
 
         Raises:
-            NonFiniteLossError: a loss or the gradient is NaN or infinite; the weights are as they
-                were before.
+            NonFiniteLossError: a loss or the gradient is NaN or infinite; the weights stay as they
+                were.
         """
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
@@ -78,7 +78,7 @@ class Learner:
             figures["gradient_norm"] = nn.utils.clip_grad_norm_(
                 self.network.parameters(), self._config.clip_norm
             )
-        # All figures in one transfer: the only moment the CPU waits for the GPU.
+        # All figures in one transfer: only here does the CPU wait for the GPU.
         values = torch.stack([value.float() for value in figures.values()]).tolist()
         named = dict(zip(figures, values, strict=True))
         if not all(math.isfinite(value) for value in values):
@@ -91,22 +91,22 @@ class Learner:
 
 
 def make_optimisers(network: nn.Module, config: TrainingConfig) -> list[torch.optim.Optimizer]:
-    """Muon for what is normalised afterwards and AdamW for the rest; or one of these for all.
+    """Muon for weights that a norm follows and AdamW for the rest, or one optimiser for all.
 
-    What is normalised are layers without a bias: the size of their weights does not matter, only
-    the direction, and Muon's steps are of one length. AdamW is that of Loshchilov and Hutter 2019.
-    Weight decay leaves biases and norms alone: pulling a norm's scale towards 0 only fights the
-    learning rate.
+    A norm follows the layers without a bias. Only the direction of their weights matters, not the
+    length, and Muon's steps have a fixed length. AdamW is that of Loshchilov and Hutter 2019.
+    Biases and norms have no weight decay: pulling the scale of a norm towards 0 only works against
+    the learning rate.
     """
     parameters = [p for p in network.parameters() if p.requires_grad]
-    normalised = {
+    before_norms = {
         id(layer.weight)
         for layer in network.modules()
         if isinstance(layer, (nn.Conv2d, nn.Linear)) and layer.bias is None
     }
-    ours = normalised if config.optimiser == "muon" else set()
-    by_muon = [p for p in parameters if id(p) in ours]
-    others = [p for p in parameters if id(p) not in ours]
+    chosen = before_norms if config.optimiser == "muon" else set()
+    by_muon = [p for p in parameters if id(p) in chosen]
+    others = [p for p in parameters if id(p) not in chosen]
     rate, decay = config.learning_rate, config.weight_decay
     optimisers: list[torch.optim.Optimizer] = []
     if by_muon:
@@ -119,8 +119,7 @@ def make_optimisers(network: nn.Module, config: TrainingConfig) -> list[torch.op
         if config.optimiser == "sgd":
             optimisers.append(torch.optim.SGD(groups, lr=rate, momentum=config.momentum))
         else:
-            # One kernel for all weights: hundreds of small ones take a GPU longer than the
-            # arithmetic.
+            # One kernel for all weights: launching hundreds takes a GPU longer than computing.
             fused = all(p.device.type == "cuda" for p in others) or None
             optimisers.append(torch.optim.AdamW(groups, lr=rate, fused=fused))
     return optimisers
@@ -128,11 +127,10 @@ def make_optimisers(network: nn.Module, config: TrainingConfig) -> list[torch.op
 
 @torch.no_grad()
 def update_average(average: nn.Module, network: nn.Module, step: int, decay: float) -> None:
-    """Move a running average towards a network: weights, and statistics of batch norms too.
+    """Move a running average towards a network: its weights and the statistics of batch norms.
 
-    The decay starts low and grows to ``decay``, else the random initial weights would weigh on
-    the average for thousands of steps: min(decay, (1 + step) / (10 + step)), as in TensorFlow's
-    ExponentialMovingAverage.
+    The decay is min(decay, (1 + step) / (10 + step)), as in TensorFlow's ExponentialMovingAverage:
+    otherwise the random initial weights would count for thousands of steps.
 
     Args:
         step: of the network, counting from 0.

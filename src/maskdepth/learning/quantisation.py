@@ -1,19 +1,19 @@
-"""Networks in 8 bits: made from an ONNX file and real composites, and compared with it.
+"""Networks in 8 bits: made from an ONNX file and composites, and compared with that file.
 
 Static quantisation with the ranges of calibration samples, as pairs of QuantizeLinear and
 DequantizeLinear: activations unsigned, weights signed and scaled by channel. Signed activations
-are slower than float32 on x86. Whatever comes after the last convolution of alpha and of disparity,
-and that convolution itself, stays in float32: it costs 3 % of the time and wins back most of
-what 8 bits lose.
+are slower than float32 on x86. The last convolutions of alpha and disparity, and all that follows
+them, stay in float32: this takes 3 % more time and regains most of what 8 bits lose.
 """
 
 from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import onnx
@@ -35,10 +35,10 @@ from maskdepth.inference.model.backend import INPUTS, OUTPUTS, OnnxBackend
 from maskdepth.learning.feed import Samples, place
 from maskdepth.metrics import MASK_THRESHOLD, mask_metrics
 
-__all__ = ["compare_networks", "quantise_network"]
+__all__ = ["SliceCost", "compare_networks", "quantise_network"]
 
-# Elsewhere 8 bits save nothing; these are what a convolutional network spends its time on, and
-# what would otherwise change to float32 and back between them.
+# A convolutional network spends its time on some of these, and would convert to float32 and back
+# at the others. Elsewhere 8 bits save nothing.
 _QUANTISED: Final = [
     *("Conv", "Gemm", "MatMul", "Add", "Relu", "Resize", "Concat"),
     *("GlobalAveragePool", "ReduceMean"),
@@ -51,10 +51,9 @@ def quantise_network(network: Path, output: Path, samples: Samples) -> None:
     """Write a network again with 8-bit convolutions; batch, height and width stay free.
 
     Args:
-        network: an ONNX file of ours.
+        network: a file of ``export_onnx``.
         output: the file to write.
-        samples: to calibrate on, see ``dataset.CompositeDataset``; of every kind that the network
-            is to meet, with and without plate and plate disparity.
+        samples: to calibrate on; some with and some without plate and plate disparity.
 
     Raises:
         ModelError: the network cannot be quantised.
@@ -63,9 +62,9 @@ def quantise_network(network: Path, output: Path, samples: Samples) -> None:
     with tempfile.TemporaryDirectory(prefix="maskdepth-int8-") as name:
         prepared, draft = Path(name) / "prepared.onnx", Path(name) / "int8.onnx"
         before = logging.root.manager.disable
-        logging.disable(logging.WARNING)  # advice for those who call it by hand
+        logging.disable(logging.WARNING)  # advice that does not apply here
         try:
-            # Norms melt into convolutions first, else they would be rounded on their own.
+            # Fuses norms into convolutions, else they would be rounded on their own.
             quant_pre_process(str(network), str(prepared), skip_symbolic_shape=True)
             quantize_static(
                 str(prepared),
@@ -84,48 +83,64 @@ def quantise_network(network: Path, output: Path, samples: Samples) -> None:
                 f"a network in {network} that can be quantised",
                 first_line(error),
                 "use the fp32 network",
+                f"{network} cannot be quantised: {first_line(error)}.",
             ) from error
         finally:
             logging.disable(before)
         write_bytes(output, draft.read_bytes())
 
 
-def compare_networks(fp32: Path, int8: Path, slices: Mapping[str, Samples]) -> dict[str, Any]:
-    """What 8 bits cost, measured.
+@dataclass(frozen=True)
+class Difference:
+    """The absolute difference between two networks' maps, over all pixels."""
 
-    Args:
-        slices: samples to judge on, by name.
+    mean: float
+    max: float
 
-    Returns:
-        By slice: ``pictures``; ``dice`` of ``fp32`` and ``int8``, means over pictures with a
-        target; ``alpha`` and ``disparity``: ``mean`` and ``max`` of the absolute difference
-        between the two networks, over all pixels.
+
+@dataclass(frozen=True)
+class SliceCost:
+    """What 8 bits cost on some samples.
+
+    Attributes:
+        pictures: number of samples.
+        dice: means over pictures with a target, of ``"fp32"`` and ``"int8"``; empty without any.
+        alpha, disparity: differences between the two networks.
     """
+
+    pictures: int
+    dice: dict[str, float]
+    alpha: Difference
+    disparity: Difference
+
+
+def compare_networks(fp32: Path, int8: Path, samples: Samples) -> SliceCost:
+    """Measure what 8 bits cost."""
     backends = {"fp32": OnnxBackend(fp32), "int8": OnnxBackend(int8)}
-    return {name: _compare(backends, samples) for name, samples in slices.items()}
-
-
-def _compare(backends: Mapping[str, OnnxBackend], samples: Samples) -> dict[str, Any]:
     dice: dict[str, list[float]] = {name: [] for name in backends}
     means: dict[str, list[float]] = {name: [] for name in OUTPUTS}
     largest = dict.fromkeys(OUTPUTS, 0.0)
     for feed, alpha in _feeds(samples):
-        met = {
+        maps = {
             name: backend.run(*(feed[each] for each in INPUTS))
             for name, backend in backends.items()
         }
         if (alpha > MASK_THRESHOLD).any():
-            for name, (pred_alpha, _) in met.items():
+            for name, (pred_alpha, _) in maps.items():
                 dice[name].append(mask_metrics(pred_alpha[0, 0], alpha)["dice"])
-        for name, ours, theirs in zip(OUTPUTS, met["int8"], met["fp32"], strict=True):
+        for name, ours, theirs in zip(OUTPUTS, maps["int8"], maps["fp32"], strict=True):
             difference = np.abs(ours - theirs)
             means[name].append(float(difference.mean()))
             largest[name] = max(largest[name], float(difference.max()))
-    return {
-        "pictures": len(samples),
-        "dice": {name: float(np.mean(values)) for name, values in dice.items() if values},
-        **{name: {"mean": float(np.mean(means[name])), "max": largest[name]} for name in OUTPUTS},
-    }
+    alpha_difference, disparity_difference = (
+        Difference(float(np.mean(means[name])), largest[name]) for name in OUTPUTS
+    )
+    return SliceCost(
+        pictures=len(samples),
+        dice={name: float(np.mean(values)) for name, values in dice.items() if values},
+        alpha=alpha_difference,
+        disparity=disparity_difference,
+    )
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types

@@ -6,9 +6,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from torch import nn
 
@@ -28,7 +28,7 @@ from maskdepth.inference.model.folder import (
     save_card,
 )
 from maskdepth.learning.checkpoint import load_weights, save_weights
-from maskdepth.learning.dataset import CompositeDataset
+from maskdepth.learning.dataset import CompositeDataset, benchmark_samples
 from maskdepth.learning.export import check_parity, export_onnx
 from maskdepth.learning.lineage import (
     Parent,
@@ -40,10 +40,10 @@ from maskdepth.learning.lineage import (
     save_assets,
 )
 from maskdepth.learning.model import PRESETS, build_model, count_weights
-from maskdepth.learning.quantisation import compare_networks, quantise_network
-from maskdepth.records import check_no_other_files, check_ownership
+from maskdepth.learning.quantisation import SliceCost, compare_networks, quantise_network
+from maskdepth.records import Json, check_no_other_files, check_ownership
 from maskdepth.synthesis.label_facts import TeacherLabel
-from maskdepth.synthesis.rules import BENCHMARK_SEED, BENCHMARK_V1
+from maskdepth.synthesis.rules import BENCHMARK_V1
 from maskdepth.synthesis.spec import load_spec
 
 __all__ = ["Release", "draft_card", "release_model", "starting_network", "write_networks"]
@@ -60,39 +60,47 @@ _JUDGED_SLICES: Final = ("clean", "hard")
 
 
 @dataclass(frozen=True)
+class Int8Record:
+    """A card's ``metrics["int8"]``: the int8 network, and what 8 bits cost by benchmark slice."""
+
+    calibrated_on: dict[str, int | str]  # composites, dataset
+    bytes: int
+    slices: dict[str, SliceCost]
+
+
+@dataclass(frozen=True)
 class Release:
-    """What came of an export.
+    """The outcome of an export.
 
     Attributes:
         difference: the largest between the ONNX file and its weights, of alpha and disparity.
-        int8: what 8 bits cost, see ``quantisation.compare_networks``; None where not asked for.
-        assets_complete: whether the card says all that the network was trained on.
+        int8: what 8 bits cost; None without calibration.
+        assets_complete: whether the card lists all that the network was trained on.
     """
 
     difference: float
-    int8: dict[str, Any] | None
+    int8: Int8Record | None
     assets_complete: bool
 
 
 def draft_card(
     preset: str,
     dataset: Dataset,
-    training: dict[str, Any],
+    training: Json,
     teacher: TeacherLabel | None,
     parent: Parent | None,
     assets: Path,
 ) -> ModelCard:
-    """What is known of a model before its files: ``write_networks`` adds their checksums.
+    """A card without the checksums of files, which ``write_networks`` adds.
 
     Args:
-        teacher: who labelled each composite, if a teacher did.
-        parent: what the training started from.
+        teacher: the teacher that labelled each composite, if one did.
+        parent: the model that the training started from.
         assets: the list of all that the network has been trained on.
     """
     spec = dataset.spec
     teachers = spec.teachers + ([] if teacher is None else [teacher])
     depth = spec.depth_kind if teacher is None else per_composite_label(teacher)
-    told = [each.model_dump(mode="json") for each in teachers]
     return ModelCard(
         preset=preset,
         fixed_size=PRESETS[preset].fixed_size,
@@ -102,21 +110,21 @@ def draft_card(
         sha256={},
         weights=count_weights(build_model(preset)),
         training=training if parent is None else training | {"from": parent.record},
-        data=describe_data(spec, told, load_assets(assets), parent),
+        data=asdict(describe_data(spec, teachers, load_assets(assets), parent)),
     )
 
 
 def write_networks(
-    folder: Path, card: ModelCard, calibration: Dataset | None = None, *, anew: bool = True
+    folder: Path, card: ModelCard, calibration: Dataset | None = None, *, keep_onnx: bool = False
 ) -> Release:
     """Write a model folder's ONNX from its weights, check that both agree, and save the card.
 
     An int8 network that is there already stays as long as the weights are those of the card.
 
     Args:
-        anew: False leaves the ONNX that the card lists, and only checks it, where there is one.
         calibration: also write an int8 network, with the ranges of this dataset's train split,
             and measure on its val split what that costs.
+        keep_onnx: only check the ONNX that the card lists, where there is one.
 
     Raises:
         ModelError: the folder has no weights, or the networks differ.
@@ -124,15 +132,15 @@ def write_networks(
     """
     weights = folder / WEIGHTS_FILE
     model, _ = load_weights(weights)
-    known = card.sha256.get(WEIGHTS_FILE) == file_checksum(weights)
-    # A network that differs must not take the place of one that works.
+    same_weights = card.sha256.get(WEIGHTS_FILE) == file_checksum(weights)
+    # A network that differs from its weights must not replace one that works.
     draft, draft_int8 = folder / f".{NETWORK_FILE}.part", folder / f".{INT8_FILE}.part"
     cost = None
     try:
-        if anew or not (known and _is_whole(folder, NETWORK_FILE, card)):
-            export_onnx(model, card.preset, draft)
-        else:
+        if keep_onnx and same_weights and _is_unchanged(folder, NETWORK_FILE, card):
             shutil.copyfile(folder / NETWORK_FILE, draft)
+        else:
+            export_onnx(model, card.preset, draft)
         difference = check_parity(model, card.preset, draft)
         if calibration is not None:
             cost = _quantise(draft, draft_int8, calibration)
@@ -144,8 +152,8 @@ def write_networks(
     metrics = dict(card.metrics)
     names = [WEIGHTS_FILE, NETWORK_FILE]
     if cost is not None:
-        metrics["int8"] = cost
-    if cost is not None or (known and _is_whole(folder, INT8_FILE, card)):
+        metrics["int8"] = asdict(cost)
+    if cost is not None or (same_weights and _is_unchanged(folder, INT8_FILE, card)):
         names.append(INT8_FILE)
     else:
         metrics.pop("int8", None)
@@ -168,45 +176,48 @@ def release_model(
 ) -> Release:
     """Write a clean copy of a model folder: card, networks, weights and assets, and nothing else.
 
-    The network is the one that the card's figures are of, once it agrees with the weights; or, with
-    ``half``, one made of the rounded weights. ``output`` appears whole or not at all; a model
-    folder that is there is replaced.
+    The ONNX network is the one that the card's figures are of, after a check that it agrees with
+    the weights; with ``half`` it is made of the rounded weights. A model folder at ``output`` is
+    replaced, unless anything fails.
 
     Args:
         folder: the model; it stays as it is.
-        calibration: see ``write_networks``; also looked at as one of ``datasets``.
-        datasets: where a model without a list of assets, or one that it started from, was trained.
-        licence: of the weights; what the card says already if left out.
-        limits: what the model does badly; likewise.
-        half: round the weights' kernels to half precision: half the bytes.
+        calibration: see ``write_networks``; also one of ``datasets``.
+        datasets: of models without a list of assets: this one, or one that it descends from.
+        licence: of the weights; by default the one in the card.
+        limits: what the model does badly; by default the card's.
+        half: round the weights' kernels to half precision, for half the bytes.
 
     Raises:
         ModelError: the folder lacks its weights, or its files have changed.
         DatasetError: one of ``datasets`` is none.
-        UsageError: one of ``datasets`` says nothing that is not known without it.
+        UsageError: one of ``datasets`` adds nothing to the list of assets.
         StorageError: ``output`` holds something else, or cannot be written.
     """
     _check_replaceable(output, folder)
     card = read_card(folder)
-    # Its figures and its assets are those of the weights that it lists.
+    # The card's figures and assets are those of the weights that it lists.
     check_file(folder, WEIGHTS_FILE, card)
-    known = [*datasets, *([] if calibration is None else [calibration.folder])]
-    assets, complete = complete_assets(folder, card, known)
+    folders = [*datasets, *([] if calibration is None else [calibration.folder])]
+    assets, complete = complete_assets(folder, card, folders)
     for each in datasets:
-        load_spec(each)  # what is no dataset is told so
-        others = [one for one in known if one != each]
+        load_spec(each)  # raises where there is no dataset
+        others = [one for one in folders if one != each]
         if complete_assets(folder, card, others) == (assets, complete):
             raise UsageError(
                 f"as --dataset what {folder} was trained on and does not list itself",
                 f"{each}, which adds nothing",
-                "leave it out",
+                "leave --dataset out",
+                f"{each} adds no assets to those that {folder} lists.",
             )
     about = card.about | {"training_data": TRAINING_DATA}
     about |= {} if licence is None else {"licence": licence}
     about |= {"limits": list(limits)} if limits else {}
-    counted = {"assets": count_assets(assets), "assets_complete": complete}
-    card = replace(card, about=about, data=card.data | counted)
-    output = Path(os.path.realpath(output))  # "." and links have no name to take
+    counts = [asdict(count) for count in count_assets(assets)]
+    card = replace(
+        card, about=about, data=card.data | {"assets": counts, "assets_complete": complete}
+    )
+    output = Path(os.path.realpath(output))  # "." has no name, and a link stays one
     make_folder(output.parent)
     part = Path(tempfile.mkdtemp(prefix=f".{output.name}-", suffix=".part", dir=output.parent))
     try:
@@ -218,38 +229,40 @@ def release_model(
         if half:
             model, metadata = load_weights(part / WEIGHTS_FILE)
             save_weights(part / WEIGHTS_FILE, model, metadata, half=True)
-        result = write_networks(part, card, calibration, anew=half)
+        result = write_networks(part, card, calibration, keep_onnx=not half)
         if INT8_FILE not in read_card(part).sha256:
             (part / INT8_FILE).unlink(missing_ok=True)
         part.chmod(0o755)  # temporary folders are their owner's alone
-        _take_place(part, output)
+        _replace_folder(output, part)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return result
 
 
-def _take_place(folder: Path, place: Path) -> None:
-    """Rename a folder to where an older one may lie, which stays there if that fails."""
-    older = folder.with_suffix(".old")
-    if place.exists():
-        place.rename(older)
+def _replace_folder(folder: Path, new: Path) -> None:
+    """Rename ``new`` to ``folder``, whose older content is restored if that fails."""
+    older = new.with_suffix(".old")
+    if folder.exists():
+        folder.rename(older)
     try:
-        folder.rename(place)
+        new.rename(folder)
     except BaseException:
         if older.exists():
-            older.rename(place)
+            older.rename(folder)
         raise
     shutil.rmtree(older, ignore_errors=True)
 
 
 def _check_replaceable(output: Path, folder: Path) -> None:
-    """A folder of ours may be replaced; anything else is somebody's."""
+    """Raise unless ``output`` is free or a clean model folder."""
     if output.resolve() == folder.resolve():
-        raise StorageError("a folder besides the model", str(output), "choose another folder")
+        problem = f"{output} is the model itself, besides which a copy needs another folder."
+        raise StorageError("a folder besides the model", str(output), "", problem)
     if not output.exists():
         return
     if not output.is_dir():
-        raise StorageError(f"a folder at {output}", "a file", "choose another folder")
+        remedy, problem = "choose another folder", f"{output} is a file."
+        raise StorageError(f"a folder at {output}", "a file", remedy, problem)
     check_no_other_files(output, {CARD_FILE, *_FILES}, "a model")
     check_ownership(sorted(output.iterdir()), ours=_has_card(output))
 
@@ -262,46 +275,28 @@ def _has_card(folder: Path) -> bool:
     return True
 
 
-def _is_whole(folder: Path, name: str, card: ModelCard) -> bool:
+def _is_unchanged(folder: Path, name: str, card: ModelCard) -> bool:
     path = folder / name
     return path.is_file() and card.sha256.get(name) == file_checksum(path)
 
 
-def _quantise(network: Path, output: Path, dataset: Dataset) -> dict[str, Any]:
-    """An int8 network, and what it costs on composites of the val split."""
+def _quantise(network: Path, output: Path, dataset: Dataset) -> Int8Record:
+    """Write an int8 network, and measure its cost on composites of the val split."""
     spec = dataset.spec
     catalogue = spec.catalogue(dataset.folder)
-    quantise_network(
-        network,
-        output,
-        CompositeDataset(
-            spec.rules,
-            spec.pool(),
-            spec.seed,
-            catalogue,
-            _CALIBRATION_COUNT,
-            drop_plate=0.2,
-            drop_plate_disparity=0.5,
-        ),
+    calibration = CompositeDataset(
+        spec.rules, spec.pool(), spec.seed, catalogue, _CALIBRATION_COUNT, drop_plate=0.2
     )
-    slices = {
-        name: CompositeDataset(
-            BENCHMARK_V1[name].at_size(spec.rules.size),
-            spec.pool("val", "val"),
-            BENCHMARK_SEED,
-            catalogue,
-            _JUDGED_COUNT,
-            drop_plate=0.0,
-            drop_plate_disparity=1.0,
-        )
-        for name in _JUDGED_SLICES
+    quantise_network(network, output, calibration)
+    slices = {}
+    for name in _JUDGED_SLICES:
+        samples = benchmark_samples(spec, catalogue, BENCHMARK_V1[name], _JUDGED_COUNT)
+        slices[name] = compare_networks(network, output, samples)
+    calibrated_on: dict[str, int | str] = {
+        "composites": _CALIBRATION_COUNT,
+        "dataset": spec.fingerprint,
     }
-    cost = compare_networks(network, output, slices)
-    return {
-        "calibrated_on": {"composites": _CALIBRATION_COUNT, "dataset": spec.fingerprint},
-        "bytes": output.stat().st_size,
-        "slices": cost,
-    }
+    return Int8Record(calibrated_on, output.stat().st_size, slices)
 
 
 def starting_network(folder: Path, parent: Parent, preset: str) -> nn.Module:
@@ -315,5 +310,6 @@ def starting_network(folder: Path, parent: Parent, preset: str) -> nn.Module:
             f"a model of preset {preset} to start from",
             f"{parent.model} of preset {parent.card.preset}",
             f"pass --preset {parent.card.preset}, or start from another model",
+            f"{parent.model} is of preset {parent.card.preset}, not {preset}.",
         )
     return load_weights(folder / WEIGHTS_FILE)[0]

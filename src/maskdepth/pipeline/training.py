@@ -22,7 +22,7 @@ from maskdepth.inference.model.folder import (
 )
 from maskdepth.inference.model.locate import SHIPPED, find_model
 from maskdepth.synthesis.label_facts import TeacherLabel
-from maskdepth.synthesis.rules import BENCHMARK_SEED, BENCHMARK_V1
+from maskdepth.synthesis.rules import BENCHMARK_V1
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 # Enough to follow a run, few enough to cost a second.
 _VALIDATION_COUNT = 64
-_ENDLESS = 2**40  # composites: a counter-based dataset has no last sample
 
 
 @dataclass(frozen=True)
@@ -139,33 +138,17 @@ def _training_samples(
     dataset: Dataset, config: TrainingConfig, device: str, labels: StoredDisparity | None
 ) -> tuple[CompositeDataset, CompositeDataset]:
     """The composites to train on, and those to validate on."""
-    from maskdepth.learning.dataset import CompositeDataset
+    from maskdepth.learning.dataset import benchmark_samples, training_samples
     from maskdepth.learning.feed import count_workers, training_catalogue
 
     spec = dataset.spec
     workers = count_workers(config.workers, pick_device(device))
     catalogue = training_catalogue(spec, dataset.folder, workers)
-    samples = CompositeDataset(
-        spec.rules,
-        spec.pool(),
-        spec.seed,
-        catalogue,
-        _ENDLESS,
-        drop_plate=config.drop_plate,
-        drop_plate_disparity=config.drop_plate_disparity,
-        mirror=config.mirror,
-        labels=labels,
+    rules = BENCHMARK_V1["clean"].with_(labelled_share=0.5)
+    return (
+        training_samples(spec, catalogue, config, labels),
+        benchmark_samples(spec, catalogue, rules, _VALIDATION_COUNT),
     )
-    validation = CompositeDataset(
-        BENCHMARK_V1["clean"].at_size(spec.rules.size).with_(labelled_share=0.5),
-        spec.pool("val", "val"),
-        BENCHMARK_SEED,
-        catalogue,
-        _VALIDATION_COUNT,
-        drop_plate=0.0,
-        drop_plate_disparity=1.0,
-    )
-    return samples, validation
 
 
 def _load_labels(dataset: Dataset) -> tuple[StoredDisparity, TeacherLabel]:
