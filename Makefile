@@ -29,7 +29,7 @@ INSTALL := $(PIP) install --quiet $(INDEX) -c constraints.txt
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.installed  ## fit a network on drawn scenes and predict with it (a few minutes)
+demo: $(VENV)/.train-installed  ## fit a network on drawn scenes and predict with it (a few minutes)
 	$(BIN)/maskdepth demo
 
 # A process a core, each with one thread: small networks gain little from more.
@@ -79,8 +79,13 @@ $(BIN)/python:
 	    "name it: make PYTHON=/path/to/python3.11" >&2; exit 1
 
 # The stamps are renewed when the dependencies change. The package itself is installed as a link to
-# src, so a change of the code needs no new installation.
-$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+# src, so a change of the code needs no new installation. `make demo` installs what a user needs to
+# train, and no more; the tests and tools add their own packages to the same environment.
+$(VENV)/.train-installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[train]'
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.train-installed
 	$(INSTALL) -e '.[train,dev]'
 	@touch $@
 

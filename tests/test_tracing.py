@@ -90,7 +90,7 @@ def test_the_compiled_loop_meets_what_numpy_meets(
     seed: int, parallel: bool, double: bool, holed: float, count: int
 ) -> None:
     """All forms and holes, some shapes thrice at one place, few rays or many to a shape."""
-    pytest.importorskip("numba", reason="the compiled loop needs numba, of [train]")
+    pytest.importorskip("numba", reason="the compiled loop needs numba, of [worlds]")
     rng = np.random.default_rng(seed)
     shapes = sample_shapes(rng, count, holed)
     shapes += shapes[:3]
@@ -109,7 +109,7 @@ def test_the_compiled_loop_meets_what_numpy_meets(
 
 def test_scenes_are_the_same_without_the_compiled_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Picture and depth, bit for bit; and numba's absence is all that it takes."""
-    pytest.importorskip("numba", reason="the compiled loop needs numba, of [train]")
+    pytest.importorskip("numba", reason="the compiled loop needs numba, of [worlds]")
     assert raycast.compiled_loop() is not None
     with_it = {family: render_scene(family, 5, 64, SIDE) for family in SCENES}
     raycast.compiled_loop.cache_clear()

@@ -21,6 +21,7 @@ from maskdepth.cli.options import (
     open_source,
     prepare_source,
     print_json,
+    report_failures,
     say,
 )
 from maskdepth.errors import UsageError
@@ -129,8 +130,7 @@ def label(
     else:
         assert output is not None
         run = label_folder(source, chosen, output, replace=replace, force=force, notify=say)
-    for name, reason in run.failures.items():
-        typer.echo(f"{name}: {reason}", err=True)
+    report_failures(run.failures.items())
     for line in run.describe():
         say(line)
     say(f"labels -> {run.folder}")

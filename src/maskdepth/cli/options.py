@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -179,6 +179,12 @@ def say(message: str) -> None:
     """One line for the user on stderr, unless --quiet."""
     if not is_quiet():
         typer.echo(message, err=True)
+
+
+def report_failures(failures: Iterable[tuple[str, str]]) -> None:
+    """A line on stderr for each file that failed, with its name where the message lacks that."""
+    for name, message in failures:
+        typer.echo(message if message.startswith(name) else f"{name}: {message}", err=True)
 
 
 def is_quiet() -> bool:

@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from maskdepth.cli.options import AsJson, Device, Download, Output, Threads, print_json, say
+from maskdepth.cli.options import (
+    AsJson,
+    Device,
+    Download,
+    Output,
+    Threads,
+    print_json,
+    report_failures,
+    say,
+)
 from maskdepth.errors import UsageError
 
 
@@ -86,8 +95,7 @@ def predict(
         download=download,
     )
     summary = predict_all(predictor, jobs, output, depth_format=depth_format)
-    for name, message in summary.failures:
-        typer.echo(f"{name}: {message}", err=True)
+    report_failures(summary.failures)
     say(f"{len(jobs) - len(summary.failures)} of {len(jobs)} pictures -> {output}")
     if as_json:
         written = [str(path) for path in summary.written]
