@@ -15,17 +15,24 @@ from maskdepth.synthesis.worlds import objects
 from maskdepth.synthesis.worlds.figures import limb
 from maskdepth.synthesis.worlds.furniture import sample_cloth, small_thing
 from maskdepth.synthesis.worlds.prints import labels, lettering, screen, sheet
-from maskdepth.synthesis.worlds.props import Rng, at, block, foliage, plain, rod, sample_leaves
+from maskdepth.synthesis.worlds.props import (
+    Rng,
+    at,
+    block,
+    ellipsoid,
+    foliage,
+    plain,
+    rod,
+    sample_leaves,
+    tapered,
+)
 from maskdepth.synthesis.worlds.shapes import (
     Box,
     Cut,
-    Ellipsoid,
     Frustum,
-    Polyhedron,
     Quad,
     Shape,
     moved,
-    taper,
 )
 from maskdepth.synthesis.worlds.textures import (
     Array,
@@ -74,9 +81,8 @@ def monitor(rng: Rng) -> list[Shape]:
         rod(at(0, 0, 0.05), at(0, 0.02, 0.05), (0.12, 0.1), case, gloss=0.4),
     ]
     if rng.random() < 0.25:  # a tube behind it
-        faces, reach = taper((half[0], half[1]), (half[0] * 0.5, half[1] * 0.6), 0.33)
         back = np.stack([at(1, 0, 0), -out, np.cross(at(1, 0, 0), -out)])
-        shapes.append(Polyhedron(centre=centre, axes=back, faces=faces, reach=reach, paint=case))
+        shapes.append(tapered(centre, half, (half[0] * 0.5, half[1] * 0.6), 0.33, case, axes=back))
     return shapes
 
 
@@ -122,7 +128,7 @@ def keyboard(rng: Rng) -> list[Shape]:
     size = (long * 0.94, 0.01, 0.018)
     shapes += [block(at(0, 0.024, z), size, keys, _STRAIGHT) for z in np.linspace(-0.055, 0.055, 5)]
     mouse = at(long / 2 + rng.uniform(0.06, 0.15), 0.015, rng.uniform(-0.06, 0.06))
-    shapes.append(Ellipsoid(centre=mouse, radii=(0.03, 0.02, 0.05), paint=case, gloss=0.5))
+    shapes.append(ellipsoid(mouse, (0.03, 0.02, 0.05), case, gloss=0.5))
     return shapes
 
 
@@ -197,14 +203,12 @@ def _ring(wide: float) -> Cut:
 def telephone(rng: Rng) -> list[Shape]:
     """A desk telephone: a wedge with keys and a receiver."""
     case = plain(case_colour(rng))
-    faces, reach = taper((0.09, 0.1), (0.085, 0.06), 0.06, (0.0, 0.03))
-    shapes: list[Shape] = [Polyhedron(centre=at(0, 0, 0), faces=faces, reach=reach, paint=case)]
+    wedge = tapered(at(0, 0, 0), (0.09, 0.1), (0.085, 0.06), 0.06, case, (0.0, 0.03))
+    shapes: list[Shape] = [wedge]
     ear = [at(-0.055, 0.075, z) for z in (-0.06, 0.09)]
     shapes += limb(ear[0], ear[1], (0.017, 0.017), case)
     for end in ear:
-        shapes.append(
-            Ellipsoid(centre=end - at(0, 0.012, 0), radii=(0.028, 0.022, 0.03), paint=case)
-        )
+        shapes.append(ellipsoid(end - at(0, 0.012, 0), (0.028, 0.022, 0.03), case))
     pad = labels(rng, 0.02, 0.02)
     shapes.append(block(at(0.035, 0.055, -0.01), (0.07, 0.02, 0.08), pad, _STRAIGHT))
     return shapes
@@ -247,7 +251,7 @@ def toy(rng: Rng) -> list[Shape]:
         place = at(x, y, z) * size
         shapes.extend(foliage(rng, place, radii, fur, _STRAIGHT)[:2])
         core = (radii[0] * 0.88, radii[1] * 0.88, radii[2] * 0.88)
-        shapes.append(Ellipsoid(centre=place, radii=core, paint=fur.paint, rough=0.7, grain=0.02))
+        shapes.append(ellipsoid(place, core, fur.paint, rough=0.7, grain=0.02))
 
     ball(0, 0.7, 0, 0.7, 1.1)
     ball(0, 1.75, -0.05, 0.55)
@@ -257,9 +261,9 @@ def toy(rng: Rng) -> list[Shape]:
         ball(side * 0.7, 0.9, -0.25, 0.25, 1.6)
         ball(side * 0.45, 0.25, -0.7, 0.3)
         eye = at(side * 0.2, 1.85, -0.58) * size
-        shapes.append(Ellipsoid(centre=eye, radii=(0.07 * size,) * 3, paint=dark, gloss=0.9))
+        shapes.append(ellipsoid(eye, 0.07 * size, dark, gloss=0.9))
     nose = at(0, 1.62, -0.62) * size
-    shapes.append(Ellipsoid(centre=nose, radii=(0.12 * size, 0.09 * size, 0.08 * size), paint=dark))
+    shapes.append(ellipsoid(nose, (0.12 * size, 0.09 * size, 0.08 * size), dark))
     return shapes
 
 
@@ -267,13 +271,9 @@ def bag(rng: Rng) -> list[Shape]:
     """A rucksack or shopping bag that stands."""
     cloth = sample_cloth(rng)
     half, deep, tall = rng.uniform(0.13, 0.2), rng.uniform(0.06, 0.13), rng.uniform(0.3, 0.45)
-    faces, reach = taper((half, deep), (half * 0.85, deep * rng.uniform(0.4, 0.9)), tall)
-    body = Polyhedron(
-        centre=at(0, 0, 0), faces=faces, reach=reach, paint=cloth, rough=0.25, grain=0.15
-    )
-    pocket = Ellipsoid(
-        centre=at(0, tall * 0.3, -deep * 0.85), radii=(half * 0.7, tall * 0.25, 0.05), paint=cloth
-    )
+    top = (half * 0.85, deep * rng.uniform(0.4, 0.9))
+    body = tapered(at(0, 0, 0), (half, deep), top, tall, cloth, rough=0.25, grain=0.15)
+    pocket = ellipsoid(at(0, tall * 0.3, -deep * 0.85), (half * 0.7, tall * 0.25, 0.05), cloth)
     shapes: list[Shape] = [body, pocket]
     line = [
         at(half * 0.4 * c, tall + 0.06 * s, 0) for c, s in ((-1, 0), (-0.6, 1), (0.6, 1), (1, 0))
@@ -290,10 +290,10 @@ def paper_bin(rng: Rng) -> list[Shape]:
     tube = Frustum(
         centre=at(0, 0, 0), height=tall, radii=(wide, wide * 1.25), caps=(True, False), paint=paint
     )
-    fill = Ellipsoid(
-        centre=at(0, tall * 0.7, 0),
-        radii=(wide, 0.06, wide),
-        paint=mottled(rng, np.array([0.7] * 3), 0.05, 0.4),
+    fill = ellipsoid(
+        at(0, tall * 0.7, 0),
+        (wide, 0.06, wide),
+        mottled(rng, np.array([0.7] * 3), 0.05, 0.4),
         rough=0.7,
         grain=0.04,
     )

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.synthesis.worlds.furniture import sample_cloth
-from maskdepth.synthesis.worlds.props import Rng, at, block, plain, rod, sample_leaves
-from maskdepth.synthesis.worlds.shapes import Ellipsoid, Shape
+from maskdepth.synthesis.worlds.props import Rng, at, block, ellipsoid, plain, rod, sample_leaves
+from maskdepth.synthesis.worlds.shapes import Shape
 from maskdepth.synthesis.worlds.textures import (
     Array,
     Paint,
@@ -25,10 +25,7 @@ _POSES = ("stand", "walk")
 
 def limb(start: Array, end: Array, radii: tuple[float, float], paint: Paint) -> list[Shape]:
     """A bar with rounded ends."""
-    ends = [
-        Ellipsoid(centre=point, radii=(r, r, r), paint=paint)
-        for point, r in ((start, radii[0]), (end, radii[1]))
-    ]
+    ends = [ellipsoid(point, (r, r, r), paint) for point, r in ((start, radii[0]), (end, radii[1]))]
     return [rod(start, end, radii, paint, rough=0.06, grain=0.05), *ends]
 
 
@@ -59,10 +56,10 @@ def _hair(rng: Rng, centre: Array, radii: Array) -> list[Shape]:
         return []
     if kind < 0.28:
         cloth = sample_cloth(rng)
-        crown = Ellipsoid(
-            centre=centre + at(0, radii[1] * 0.45, 0),
-            radii=(radii[0] * 1.12, radii[1] * 0.75, radii[2] * 1.12),
-            paint=cloth,
+        crown = ellipsoid(
+            centre + at(0, radii[1] * 0.45, 0),
+            (radii[0] * 1.12, radii[1] * 0.75, radii[2] * 1.12),
+            cloth,
         )
         level = centre + at(0, radii[1] * 0.42, 0)
         wide = radii[2] * rng.uniform(1.15, 2.0)
@@ -83,14 +80,14 @@ def _hair(rng: Rng, centre: Array, radii: Array) -> list[Shape]:
 
         share = (1.3, 1.2, 1.12)[cut_leaves]
         return [
-            Ellipsoid(
-                centre=centre + at(0, radii[1] * (0.12 - 0.4 * long * low), radii[2] * 0.14),
-                radii=(
+            ellipsoid(
+                centre + at(0, radii[1] * (0.12 - 0.4 * long * low), radii[2] * 0.14),
+                (
                     radii[0] * share,
                     radii[1] * (share - 0.1 + 0.3 * low * long),
                     radii[2] * share,
                 ),
-                paint=locks.paint,
+                locks.paint,
                 rough=0.5,
                 grain=0.02,
                 cut=cut,
@@ -120,9 +117,7 @@ def _lower_body(
         shapes += limb(joint, knee, (thick * 1.45, thick), trousers)
         shapes += limb(knee, ankle, (thick, thick * 0.72), bare)
         toe = at(ankle[0], max(ankle[1] - 0.03 * tall, 0.02 * tall), ankle[2] - 0.045 * tall)
-        shapes.append(
-            Ellipsoid(centre=toe, radii=(0.028 * tall, 0.024 * tall, 0.075 * tall), paint=shoe)
-        )
+        shapes.append(ellipsoid(toe, (0.028 * tall, 0.024 * tall, 0.075 * tall), shoe))
     return shapes
 
 
@@ -140,9 +135,7 @@ def _arms(
         hand = elbow + at(-side * 0.1, -np.cos(bend), -np.sin(bend)) * (0.155 * tall)
         shapes += limb(joint, elbow, (0.034 * tall, 0.027 * tall), top)
         shapes += limb(elbow, hand, (0.026 * tall, 0.018 * tall), sleeve)
-        shapes.append(
-            Ellipsoid(centre=hand, radii=(0.018 * tall, 0.035 * tall, 0.022 * tall), paint=bare)
-        )
+        shapes.append(ellipsoid(hand, (0.018 * tall, 0.035 * tall, 0.022 * tall), bare))
     return shapes
 
 
@@ -160,7 +153,7 @@ def person(rng: Rng) -> list[Shape]:
     def soft(x: float, y: float, z: float, radii: tuple[float, float, float], own: Paint) -> None:
         size = (radii[0] * tall, radii[1] * tall, radii[2] * tall)
         place = at(x * tall, hip + y * tall, z * tall)
-        shapes.append(Ellipsoid(centre=place, radii=size, paint=own, rough=0.12, grain=0.08))
+        shapes.append(ellipsoid(place, size, own, rough=0.12, grain=0.08))
 
     soft(0, 0.02, 0, (0.1 * wide, 0.075, 0.075 * wide), trousers)
     soft(0, 0.11, 0, (0.092 * wide, 0.12, 0.066 * wide), top)
@@ -183,14 +176,7 @@ def person(rng: Rng) -> list[Shape]:
     shapes.append(rod(neck, head, (0.033 * tall, 0.027 * tall), bare))
     radii = np.array([0.046, 0.066, 0.054]) * (0.35 * tall + 1.13)
     look = turn_y(rng.normal(0, 0.4))
-    shapes.append(
-        Ellipsoid(
-            centre=head,
-            axes=look,
-            radii=(radii[0], radii[1], radii[2]),
-            paint=_face(skin, radii[1]),
-        )
-    )
+    shapes.append(ellipsoid(head, (radii[0], radii[1], radii[2]), _face(skin, radii[1]), axes=look))
     shapes += _hair(rng, head, radii)
     if rng.random() < 0.2:
         bag = at(0, hip + 0.2 * tall, 0.1 * tall)
@@ -215,7 +201,7 @@ def creature(rng: Rng, tallest: float = 1.0) -> list[Shape]:
 
     def soft(place: Array, radii: tuple[float, float, float], axes: Array | None = None) -> Shape:
         frame = np.eye(3) if axes is None else axes
-        return Ellipsoid(centre=place, axes=frame, radii=radii, paint=coat, rough=0.2, grain=0.03)
+        return ellipsoid(place, radii, coat, axes=frame, rough=0.2, grain=0.03)
 
     shapes = [
         soft(at(0, level, 0), (thick * 0.85, thick, long * 0.52)),
@@ -239,9 +225,7 @@ def creature(rng: Rng, tallest: float = 1.0) -> list[Shape]:
     muzzle = head + axes[1] * size * rng.uniform(0.8, 1.4)
     shapes += limb(head, muzzle, (size * 0.7, size * 0.42), coat)
     dark = plain(np.array([0.01, 0.01, 0.01]))
-    shapes.append(
-        Ellipsoid(centre=muzzle + axes[1] * size * 0.4, radii=(size * 0.17,) * 3, paint=dark)
-    )
+    shapes.append(ellipsoid(muzzle + axes[1] * size * 0.4, size * 0.17, dark))
     ear = rng.uniform(0.4, 1.1) * size
     for side in (-1.0, 1.0):
         root = head + at(side * size * 0.6, size * 0.6, 0)

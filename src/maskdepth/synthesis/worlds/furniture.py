@@ -5,8 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from maskdepth.synthesis.worlds.prints import grained, ornament
-from maskdepth.synthesis.worlds.props import Rng, at, block, foliage, plain, rod, sample_leaves
-from maskdepth.synthesis.worlds.shapes import Box, Ellipsoid, Frustum, Quad, Shape
+from maskdepth.synthesis.worlds.props import (
+    Rng,
+    at,
+    block,
+    ellipsoid,
+    foliage,
+    plain,
+    rod,
+    sample_leaves,
+)
+from maskdepth.synthesis.worlds.shapes import Box, Frustum, Quad, Shape
 from maskdepth.synthesis.worlds.textures import (
     Array,
     Paint,
@@ -81,10 +90,10 @@ def small_thing(rng: Rng, base: Array) -> list[Shape]:
         bowl = rod(base, base + at(0, size, 0), (size * 0.6, size * 1.8), paint, gloss=0.6)
         fruit = plain(sample_colour(rng, (0.0, 0.3), (0.6, 0.95), (0.5, 0.95)))
         tops: list[Shape] = [
-            Ellipsoid(
-                centre=base + at(np.cos(a) * size * 0.8, size * 1.2, np.sin(a) * size * 0.8),
-                radii=(size * 0.6,) * 3,
-                paint=fruit,
+            ellipsoid(
+                base + at(np.cos(a) * size * 0.8, size * 1.2, np.sin(a) * size * 0.8),
+                size * 0.6,
+                fruit,
                 gloss=0.4,
             )
             for a in (0.3, 2.4, 4.5)
@@ -168,7 +177,7 @@ def sofa(rng: Rng, base: Array, turn: Array) -> list[Shape]:
 
     def soft(x: float, y: float, z: float, radii: tuple[float, float, float], own: Paint) -> Shape:
         place = base + turn[0] * x + at(0, y, 0) + turn[2] * z
-        return Ellipsoid(centre=place, axes=turn, radii=radii, paint=own, rough=0.15, grain=0.2)
+        return ellipsoid(place, radii, own, axes=turn, rough=0.15, grain=0.2)
 
     shapes = [
         part(0, 0.22, 0, (wide, 0.24, deep)),
@@ -238,7 +247,7 @@ def cupboard(rng: Rng, base: Array, turn: Array) -> list[Shape]:
             spot = base + turn[0] * x + at(0, y, 0) - turn[2] * (deep / 2)
             shapes.append(block(spot, size, front, turn, gloss=0.2))
             pull = spot - turn[2] * 0.03
-            shapes.append(Ellipsoid(centre=pull, radii=(0.018,) * 3, paint=knob, gloss=0.8))
+            shapes.append(ellipsoid(pull, 0.018, knob, gloss=0.8))
     if tall < 1.5:
         shapes += small_thing(rng, base + at(0, tall, 0) + turn[0] * rng.uniform(-0.3, 0.3) * wide)
     return shapes
@@ -264,7 +273,7 @@ def bed(rng: Rng, base: Array, turn: Array) -> list[Shape]:
     ]
     for x in (-0.25, 0.25) if wide > 1 else (0.0,):
         place = base + at(0, 0.52, 0) + turn[2] * (long / 2 - 0.3) + turn[0] * (x * wide)
-        shapes.append(Ellipsoid(centre=place, axes=turn, radii=(0.3, 0.1, 0.2), paint=sheet))
+        shapes.append(ellipsoid(place, (0.3, 0.1, 0.2), sheet, axes=turn))
     return shapes
 
 
@@ -289,11 +298,7 @@ def plant(rng: Rng, base: Array, height: float) -> list[Shape]:
             size = height * rng.uniform(0.1, 0.17)
             radii = (size * 0.45, size, size * 0.06)
             shapes.append(rod(rim, tip, (0.008, 0.004), stem))
-            shapes.append(
-                Ellipsoid(
-                    centre=tip, axes=axes, radii=radii, paint=own, rough=0.1, leafy=0.5, gloss=0.3
-                )
-            )
+            shapes.append(ellipsoid(tip, radii, own, axes=axes, rough=0.1, leafy=0.5, gloss=0.3))
         return shapes
     wide = height * rng.uniform(0.12, 0.2)
     middle = rim + at(0, height * 0.42, 0)

@@ -15,9 +15,9 @@ from maskdepth.synthesis.worlds.interior import (
 )
 from maskdepth.synthesis.worlds.lighting import Lamp
 from maskdepth.synthesis.worlds.prints import labels
-from maskdepth.synthesis.worlds.props import Rng, at, block, plain, rod
+from maskdepth.synthesis.worlds.props import Rng, at, block, ellipsoid, plain, rod
 from maskdepth.synthesis.worlds.raycast import Camera
-from maskdepth.synthesis.worlds.shapes import Ellipsoid, Quad, Shape, moved
+from maskdepth.synthesis.worlds.shapes import Quad, Shape, moved
 from maskdepth.synthesis.worlds.textures import Array, sample_colour
 from maskdepth.synthesis.worlds.vectors import turn_y
 from maskdepth.synthesis.worlds.world import World
@@ -47,9 +47,7 @@ def ceiling_lamps(rng: Rng, inside: Interior, every: float) -> tuple[list[Shape]
                     )
                 )
             else:
-                shapes.append(
-                    Ellipsoid(centre=at(x, level, z), radii=(0.2, 0.08, 0.2), paint=glass, glow=3.0)
-                )
+                shapes.append(ellipsoid(at(x, level, z), (0.2, 0.08, 0.2), glass, glow=3.0))
             if number % max(1, round(3.0 / every)) == 0 and len(lamps) < 8:
                 lamps.append(Lamp(at(x, level - 0.15, z), warm * rng.uniform(1.2, 2.2)))
     return shapes, lamps
@@ -191,7 +189,7 @@ def crates(rng: Rng) -> list[Shape]:
             size = rng.uniform(0.035, 0.07)
             for place in rng.uniform([-0.27, -0.15], [0.27, 0.15], (10, 2)):
                 ball = base + at(x + place[0], 0.07 + size * 0.6, place[1])
-                shapes.append(Ellipsoid(centre=ball, radii=(size,) * 3, paint=colour, gloss=0.4))
+                shapes.append(ellipsoid(ball, size, colour, gloss=0.4))
         leg = (1.3, float(base[1]), 0.3)
         shapes.append(block(base - at(0, base[1] / 2 + 0.05, 0), leg, wood, _STRAIGHT))
     return shapes

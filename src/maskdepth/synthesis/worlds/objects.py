@@ -9,8 +9,8 @@ from itertools import pairwise
 import numpy as np
 
 from maskdepth.synthesis.worlds import furniture, props, vehicles
-from maskdepth.synthesis.worlds.props import Rng, at, block, plain, rod
-from maskdepth.synthesis.worlds.shapes import Ellipsoid, Frustum, Shape
+from maskdepth.synthesis.worlds.props import Rng, at, block, ellipsoid, plain, rod
+from maskdepth.synthesis.worlds.shapes import Frustum, Shape
 from maskdepth.synthesis.worlds.textures import (
     Array,
     Paint,
@@ -97,7 +97,7 @@ def ball(rng: Rng) -> list[Shape]:
 
     shine = rng.uniform(0.0, 0.8)
     centre = at(0, radius, 0)
-    return [Ellipsoid(centre=centre, axes=axes, radii=(radius,) * 3, paint=paint, gloss=shine)]
+    return [ellipsoid(centre, radius, paint, axes=axes, gloss=shine)]
 
 
 def bottle(rng: Rng) -> list[Shape]:
@@ -151,7 +151,7 @@ def mug(rng: Rng) -> list[Shape]:
     thick = wide * rng.uniform(0.1, 0.17)
     for start, end in pairwise(points):
         shapes.append(rod(start, end, (thick, thick), paint, gloss=0.7))
-        shapes.append(Ellipsoid(centre=end, radii=(thick,) * 3, paint=paint, gloss=0.7))
+        shapes.append(ellipsoid(end, thick, paint, gloss=0.7))
     return shapes
 
 
@@ -211,7 +211,7 @@ def marker(rng: Rng) -> list[Shape]:
         paints = [first, second, first, second, first]
         levels = np.linspace(0, 0.9, 6)
         post = turned_on_lathe(base, [(float(y), 0.09) for y in levels], paints, 0.2)
-        return [*post, Ellipsoid(centre=at(0, 0.9, 0), radii=(0.09, 0.05, 0.09), paint=first)]
+        return [*post, ellipsoid(at(0, 0.9, 0), (0.09, 0.05, 0.09), first)]
     if kind == 2:
         paint = sample_paint(rng, 0.4)
         hoop = plain(sample_colour(rng, (0, 1), (0, 0.3), (0.1, 0.6)))

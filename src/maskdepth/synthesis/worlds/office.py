@@ -6,8 +6,8 @@ import numpy as np
 
 from maskdepth.synthesis.worlds.clutter import DESK_THINGS, case_colour, keyboard, monitor, scatter
 from maskdepth.synthesis.worlds.furniture import sample_cloth, sample_wood
-from maskdepth.synthesis.worlds.props import Rng, at, block, plain, rod
-from maskdepth.synthesis.worlds.shapes import Ellipsoid, Polyhedron, Shape, moved, taper
+from maskdepth.synthesis.worlds.props import Rng, at, block, ellipsoid, plain, rod, tapered
+from maskdepth.synthesis.worlds.shapes import Shape, moved
 from maskdepth.synthesis.worlds.vectors import turn_y
 
 _STRAIGHT = turn_y(0.0)
@@ -21,16 +21,14 @@ def office_chair(rng: Rng) -> list[Shape]:
     for angle in np.arange(5) * 2 * np.pi / 5 + rng.uniform(0, 1):
         foot = at(np.cos(angle) * 0.3, 0.06, np.sin(angle) * 0.3)
         shapes.append(rod(at(0, 0.12, 0), foot, (0.025, 0.018), steel))
-        shapes.append(Ellipsoid(centre=foot - at(0, 0.025, 0), radii=(0.03,) * 3, paint=steel))
+        shapes.append(ellipsoid(foot - at(0, 0.025, 0), 0.03, steel))
     shapes.append(block(at(0, seat + 0.03, 0), (0.46, 0.06, 0.44), cloth, _STRAIGHT, rough=0.1))
-    shapes.append(
-        Ellipsoid(centre=at(0, seat + 0.06, 0), radii=(0.24, 0.04, 0.23), paint=cloth, rough=0.1)
-    )
+    shapes.append(ellipsoid(at(0, seat + 0.06, 0), (0.24, 0.04, 0.23), cloth, rough=0.1))
     tall = rng.uniform(0.2, 0.36)
-    faces, reach = taper((0.22, 0.03), (0.19, 0.025), 2 * tall, (0.0, 0.06))
     back = at(0, seat + 0.16, 0.23)
     shapes.append(rod(at(0, seat, 0.1), back + at(0, 0.15, 0.02), (0.025, 0.02), steel))
-    shapes.append(Polyhedron(centre=back, faces=faces, reach=reach, paint=cloth, rough=0.12))
+    wide, narrow = (0.22, 0.03), (0.19, 0.025)
+    shapes.append(tapered(back, wide, narrow, 2 * tall, cloth, (0.0, 0.06), rough=0.12))
     if rng.random() < 0.6:
         for x in (-0.27, 0.27):
             arm = at(x, seat + 0.22, 0)

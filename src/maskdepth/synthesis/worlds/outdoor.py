@@ -7,8 +7,8 @@ import numpy as np
 from maskdepth.synthesis.worlds import figures, props, vehicles
 from maskdepth.synthesis.worlds.cameras import clear_of, sample_camera
 from maskdepth.synthesis.worlds.lighting import Light
-from maskdepth.synthesis.worlds.props import GROUND_AXES, Rng, at
-from maskdepth.synthesis.worlds.shapes import Ellipsoid, Quad, Shape, moved
+from maskdepth.synthesis.worlds.props import GROUND_AXES, Rng, at, ellipsoid
+from maskdepth.synthesis.worlds.shapes import Quad, Shape, moved
 from maskdepth.synthesis.worlds.textures import (
     Array,
     Paint,
@@ -132,10 +132,10 @@ def hills(rng: Rng) -> list[Shape]:
         colour = sample_colour(rng, (0.13, 0.34), (0.15, 0.5), (0.22, 0.5))
         high = far * rng.uniform(0.05, 0.2)
         shapes.append(
-            Ellipsoid(
-                centre=at(side, -high * 0.2, far),
-                radii=(far * rng.uniform(0.4, 1.0), high * 1.2, far * 0.35),
-                paint=mottled(rng, colour, far * 0.08, 0.35),
+            ellipsoid(
+                at(side, -high * 0.2, far),
+                (far * rng.uniform(0.4, 1.0), high * 1.2, far * 0.35),
+                mottled(rng, colour, far * 0.08, 0.35),
                 rough=0.6,
                 grain=far * 0.04,
                 casts=False,

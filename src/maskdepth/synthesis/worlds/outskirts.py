@@ -15,8 +15,17 @@ from maskdepth.synthesis.worlds.outdoor import (
     scatter_figures,
 )
 from maskdepth.synthesis.worlds.prints import chequered
-from maskdepth.synthesis.worlds.props import GROUND_AXES, Rng, at, block, plain, rod, sample_wall
-from maskdepth.synthesis.worlds.shapes import Polyhedron, Quad, Shape, moved, taper
+from maskdepth.synthesis.worlds.props import (
+    GROUND_AXES,
+    Rng,
+    at,
+    block,
+    plain,
+    rod,
+    sample_wall,
+    tapered,
+)
+from maskdepth.synthesis.worlds.shapes import Quad, Shape, moved
 from maskdepth.synthesis.worlds.textures import (
     Array,
     Paint,
@@ -56,12 +65,11 @@ def wheelie_bin(rng: Rng) -> list[Shape]:
     paint = plain(sample_colour(rng, (0.0, 1.0), (0.0, 0.8), (0.08, 0.6)))
     lid = plain(sample_colour(rng, (0.0, 1.0), (0.0, 0.9), (0.08, 0.8)))
     wide, tall = rng.uniform(0.24, 0.5), rng.uniform(0.85, 1.15)
-    faces, reach = taper((wide * 0.8, 0.24), (wide, 0.33), tall - 0.1, (0.0, 0.03))
+    foot, rim = (wide * 0.8, 0.24), (wide, 0.33)
     shapes: list[Shape] = [
-        Polyhedron(centre=at(0, 0.06, 0), faces=faces, reach=reach, paint=paint, gloss=0.2)
+        tapered(at(0, 0.06, 0), foot, rim, tall - 0.1, paint, (0.0, 0.03), gloss=0.2),
+        tapered(at(0, tall - 0.04, 0.03), (wide * 1.05, 0.37), (wide * 0.9, 0.28), 0.08, lid),
     ]
-    faces, reach = taper((wide * 1.05, 0.37), (wide * 0.9, 0.28), 0.08)
-    shapes.append(Polyhedron(centre=at(0, tall - 0.04, 0.03), faces=faces, reach=reach, paint=lid))
     black = plain(np.array([0.01] * 3))
     for x in (-wide, wide):
         wheel = at(x * 0.8, 0.1, 0.24)

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.synthesis.worlds.shapes import Box, Cut, Ellipsoid, Frustum, Polyhedron, Quad, Shape
+from maskdepth.synthesis.worlds.shapes import (
+    Box,
+    Cut,
+    Ellipsoid,
+    Frustum,
+    Polyhedron,
+    Quad,
+    Shape,
+    taper,
+)
 from maskdepth.synthesis.worlds.textures import (
     Array,
     Paint,
@@ -42,6 +52,28 @@ def rod(
         paint=paint,
         **how,  # type: ignore[arg-type]
     )
+
+
+def ellipsoid(
+    centre: Array, radii: float | tuple[float, float, float], paint: Paint, **how: Any
+) -> Ellipsoid:
+    """A ball of one radius, or an ellipsoid of three, around a world point."""
+    sizes = radii if isinstance(radii, tuple) else (radii,) * 3
+    return Ellipsoid(centre=centre, radii=sizes, paint=paint, **how)
+
+
+def tapered(
+    centre: Array,
+    bottom: tuple[float, float],
+    top: tuple[float, float],
+    height: float,
+    paint: Paint,
+    lean: tuple[float, float] = (0.0, 0.0),
+    **how: Any,
+) -> Polyhedron:
+    """A solid that narrows or widens upwards; see ``shapes.taper``."""
+    faces, reach = taper(bottom, top, height, lean)
+    return Polyhedron(centre=centre, faces=faces, reach=reach, paint=paint, **how)
 
 
 def leaf_cut(rng: Rng, wavelength: float, level: float) -> Cut:
@@ -98,11 +130,11 @@ def foliage(
     shade = float(np.exp(rng.normal(-0.1, 0.16)))
     offset = rng.uniform(-9.0, 9.0, 3)
     return [
-        Ellipsoid(
-            centre=centre,
+        ellipsoid(
+            centre,
+            (radii[0] * share, radii[1] * share, radii[2] * share),
+            leaves.paint,
             axes=turned,
-            radii=(radii[0] * share, radii[1] * share, radii[2] * share),
-            paint=leaves.paint,
             rough=0.7,
             grain=leaves.size * 1.3,
             leafy=0.5,
@@ -254,7 +286,7 @@ def lamp_post(rng: Rng, base: Array) -> list[Shape]:
     return [
         rod(base, top, (0.07, 0.045), paint, gloss=0.3),
         rod(base, base + at(0, 0.5, 0), (0.13, 0.1), paint, gloss=0.3),
-        Ellipsoid(centre=top + at(0, radius, 0), radii=(radius,) * 3, paint=glass, gloss=0.5),
+        ellipsoid(top + at(0, radius, 0), radius, glass, gloss=0.5),
         rod(top + at(0, radius * 1.7, 0), top + at(0, radius * 2.2, 0), (radius, 0.02), paint),
     ]
 

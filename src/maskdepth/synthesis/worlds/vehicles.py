@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskdepth.synthesis.worlds.props import Rng, at, block, plain, rod
+from maskdepth.synthesis.worlds.props import Rng, at, block, plain, rod, tapered
 from maskdepth.synthesis.worlds.shapes import Frustum, Polyhedron, Shape, taper
 from maskdepth.synthesis.worlds.textures import (
     Array,
@@ -83,12 +83,12 @@ def car(rng: Rng) -> list[Shape]:
     back = rng.uniform(0.6, 0.95)
     middle = half * (0.05 - 0.5 * (back - 0.75))
     low, top = half * (0.55 + 0.3 * (back - 0.6)), half * (0.32 + 0.35 * (back - 0.6))
-    faces, reach = taper((low, wide * 0.93), (top, wide * 0.74), roof - belt, (-0.05, 0.0))
     high = roof - belt - 0.07
     pillars = np.array([-0.35, 0.35]) * low if back < 0.8 else np.array([-0.5, 0.0, 0.5]) * low
     glazed = _glazed(colour, 0.03, high, pillars, low)
     cabin = at(-abs(middle), belt, 0)
-    shapes.append(Polyhedron(centre=cabin, faces=faces, reach=reach, paint=glazed, gloss=0.9))
+    sill, rim = (low, wide * 0.93), (top, wide * 0.74)
+    shapes.append(tapered(cabin, sill, rim, roof - belt, glazed, (-0.05, 0.0), gloss=0.9))
     axle = half * 0.62
     shapes += _wheels([(x, z) for x in (-axle, axle) for z in (-wide, wide)], radius)
     lamp, red = plain(np.array([0.85, 0.85, 0.8])), plain(np.array([0.5, 0.01, 0.01]))
@@ -120,16 +120,10 @@ def van(rng: Rng) -> list[Shape]:
             front = step(surface.points[:, 0], half * 0.5, 0.02)
             return mix(solid(surface), paint(surface), front)
 
-    faces, reach = taper((half, wide), (half * 0.9, wide * 0.93), tall - 0.25)
-    body = Polyhedron(
-        centre=at(0, 0.25, 0),
-        faces=faces,
-        reach=reach,
-        paint=paint if windows else partly,
-        gloss=0.7,
-    )
+    foot, roof = (half, wide), (half * 0.9, wide * 0.93)
+    coat = paint if windows else partly
+    shapes: list[Shape] = [tapered(at(0, 0.25, 0), foot, roof, tall - 0.25, coat, gloss=0.7)]
     axle = half * 0.62
-    shapes: list[Shape] = [body]
     shapes += _wheels([(x, z) for x in (-axle, axle) for z in (-wide, wide)], 0.34)
     shapes.append(block(at(0, 0.55, 0), (half * 1.99, 0.12, wide * 2.01), band, _STRAIGHT))
     return shapes
