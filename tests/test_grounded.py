@@ -24,7 +24,7 @@ SIZE = 224
 class OneOfEach:
     """A catalogue of one background and one cutout."""
 
-    made: standing.Standing
+    made: standing.StandingScene
     relief: NDArray[np.float32]
     scene_disparity: NDArray[np.float32]
 
@@ -44,7 +44,7 @@ class OneOfEach:
 
 def ground_pixel(family: str, seed: int, across: float) -> tuple[int, int]:
     """A pixel that shows ground a third of the way up it, at a share of its width there."""
-    ground = np.isfinite(standing.find_ground(family, seed, SIZE, SIZE))
+    ground = np.isfinite(standing.ground_depth(family, seed, SIZE, SIZE))
     rows = np.flatnonzero(ground.sum(axis=1) > SIZE // 8)
     row = int(rows[-1 - len(rows) // 3])
     columns = np.flatnonzero(ground[row])
@@ -63,7 +63,9 @@ SCENES = [
 ]
 
 
-def upright_relief(made: standing.Standing, contact: Standing, top: int) -> NDArray[np.float32]:
+def upright_relief(
+    made: standing.StandingScene, contact: Standing, top: int
+) -> NDArray[np.float32]:
     """The object's relief over an upright plane, as cutouts bring it: long sides, mean 0.
 
     The rig's own is along the axis of a camera that looks down, which tilts it once already.

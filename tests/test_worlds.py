@@ -42,7 +42,7 @@ from maskdepth.synthesis.worlds.shapes import (
     moved,
     taper,
 )
-from maskdepth.synthesis.worlds.standing import STANDING, find_ground, render_standing
+from maskdepth.synthesis.worlds.standing import STANDING, ground_depth, render_standing
 from maskdepth.synthesis.worlds.textures import Surface
 
 SMALL = (48, 64)
@@ -317,7 +317,7 @@ def test_standing_object_touches_the_ground_and_hides_what_is_behind(number: int
     seed, ground = next(
         (seed, ground)
         for seed in range(number, number + 30)
-        if (ground := np.isfinite(find_ground(family, seed, height, width)))[30:60, 20:76].sum()
+        if (ground := np.isfinite(ground_depth(family, seed, height, width)))[30:60, 20:76].sum()
         > 60
     )
     rows, columns = np.nonzero(ground[30:60, 20:76])
@@ -482,7 +482,7 @@ def test_wrong_requests_name_what_is_expected(tmp_path: Path) -> None:
         render_scene("indoor", 0, 8, 64)
     with pytest.raises(UsageError, match="16 px"):
         render_cutout("object", 0, 4)
-    with pytest.raises(UsageError, match="families of outdoor"):
+    with pytest.raises(UsageError, match=r"not families of scenes.* outdoor"):
         write_sample_pack(tmp_path, scenes=1, cutouts=0, families=["moon"])
     with pytest.raises(UsageError, match="scenes=-1"):
         write_sample_pack(tmp_path, scenes=-1, cutouts=0)

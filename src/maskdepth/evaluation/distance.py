@@ -21,8 +21,8 @@ from maskdepth.labelling.teachers import Teacher
 from maskdepth.synthesis.worlds import (
     SCENES,
     STANDING,
-    Standing,
-    find_ground,
+    StandingScene,
+    ground_depth,
     render_standing,
 )
 
@@ -86,7 +86,7 @@ class DistanceResult:
 @dataclass(frozen=True)
 class _Case:
     family: str
-    scene: Standing
+    scene: StandingScene
     rng: np.random.Generator
 
 
@@ -171,12 +171,12 @@ def _cases(count: int, families: Sequence[str], seed: int) -> Iterator[_Case]:
         yield _Case(family, _sample_standing(family, rng), rng)
 
 
-def _sample_standing(family: str, rng: np.random.Generator) -> Standing:
+def _sample_standing(family: str, rng: np.random.Generator) -> StandingScene:
     height, width = SIZE
     for _ in range(_ATTEMPTS):
         scene = _FIRST_SEED + int(rng.integers(1 << 32))
         kind = str(rng.choice(list(STANDING)))
-        depth_m = find_ground(family, scene, height, width)
+        depth_m = ground_depth(family, scene, height, width)
         rows, columns = np.nonzero((depth_m > _DISTANCES_M[0]) & (depth_m < _DISTANCES_M[1]))
         if not len(rows):
             continue

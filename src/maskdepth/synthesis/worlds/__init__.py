@@ -1,7 +1,7 @@
-"""The built-in sample pack: procedural scenes and cutouts with exact geometry.
+"""The sample pack: scenes and cutouts that are drawn, with exact geometry.
 
-A new family of scenes is one function in ``scenes.SCENES``, a new kind of cutout one in
-``cutouts.CUTOUTS``; the names, the pack and its tests follow.
+A function in ``scenes.SCENES`` is a family of scenes, a function in ``cutouts.CUTOUTS`` a kind of
+cutout. A new entry there is all that a new family or kind needs.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from maskdepth.synthesis.worlds.scenes import (
 )
 from maskdepth.synthesis.worlds.standing import (
     STANDING,
-    Standing,
-    find_ground,
+    StandingScene,
+    ground_depth,
     render_standing,
 )
 
@@ -39,10 +39,10 @@ __all__ = [
     "CutoutPicture",
     "SamplePack",
     "Scene",
-    "Standing",
+    "StandingScene",
     "decode_relief",
     "encode_relief",
-    "find_ground",
+    "ground_depth",
     "render_cutout",
     "render_scene",
     "render_standing",

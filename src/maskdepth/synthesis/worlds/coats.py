@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.synthesis.worlds.film import develop
+from maskdepth.synthesis.worlds.film import develop, spread
 from maskdepth.synthesis.worlds.textures import Array, mix, sample_colour, sample_field, step
 from maskdepth.synthesis.worlds.vectors import turn_y
 
@@ -332,27 +331,16 @@ def draw_animal(
     exposure = rng.uniform(0.75, 1.3)
     canvas = np.zeros((height, width, 3), np.uint8)
     canvas[inside] = np.clip(develop(lit[inside], rng, exposure) * 255.0, 0, 255)
-    canvas = _spread(canvas, inside)
-    seen = inside.astype(np.uint8) * np.uint8(255)
+    canvas = np.ascontiguousarray(spread(canvas, inside))  # hair beyond the edge lies on it
+    opaque = inside.astype(np.uint8) * np.uint8(255)
     flow = _smooth(relief.flow, inside, 0.03 * scale)
     hairy = _Relief(relief.height, relief.tag, flow)
-    _strands(rng, canvas, seen, hairy, inside, fur * scale)
+    _strands(rng, canvas, opaque, hairy, inside, fur * scale)
     eyes = [(project(eye), marks.eye_radius * scale, "eye") for eye in marks.eyes]
     nose = (project(marks.nose), marks.nose_radius * scale, "nose")
     _draw_marks(rng, canvas, relief, [*eyes, nose])
-    alpha = cv2.GaussianBlur(seen.astype(np.float32) / 255.0, (0, 0), rng.uniform(0.8, 1.3))
+    alpha = cv2.GaussianBlur(opaque.astype(np.float32) / 255.0, (0, 0), rng.uniform(0.8, 1.3))
     grain = rng.standard_normal(canvas.shape, dtype=np.float32) * np.float32(0.008)
     noisy = canvas * np.float32(1 / 255) + grain
     towards = np.where(inside, relief.height, np.nan)
     return np.clip(noisy, 0, 1), np.asarray(alpha), towards
-
-
-def _spread(canvas: NDArray[np.uint8], inside: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The body's colours carried outwards, so that hair beyond its edge lies on them."""
-    empty = np.where(inside, 0, 255).astype(np.uint8)
-    _, labels = cv2.distanceTransformWithLabels(
-        empty, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    table: NDArray[Any] = np.zeros((int(labels.max()) + 1, 3), np.uint8)
-    table[labels[inside]] = canvas[inside]
-    return np.ascontiguousarray(table[labels])

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from maskdepth.errors import UsageError
 from maskdepth.synthesis.worlds.animals import quadruped
 from maskdepth.synthesis.worlds.figures import person
-from maskdepth.synthesis.worlds.film import line_kernel
+from maskdepth.synthesis.worlds.film import line_kernel, spread
 from maskdepth.synthesis.worlds.objects import THINGS
 from maskdepth.synthesis.worlds.scenes import generator
 from maskdepth.synthesis.worlds.studio import portray
 from maskdepth.synthesis.worlds.textures import Array
 
-_EMPTY = 0.02  # less alpha than this is none
+_EMPTY = 0.02  # less alpha than this counts as 0
 
 
 def thing(rng: np.random.Generator, size: int) -> tuple[Array, Array, Array]:
@@ -36,8 +36,9 @@ CUTOUTS: dict[str, Callable[[np.random.Generator, int], tuple[Array, Array, Arra
     "object": thing,
     "person": human,
 }
-"""A kind draws, for a generator and a size in pixels, straight sRGB (H, W, 3) in [0, 1], alpha
-(H, W) in [0, 1] and height towards the camera (H, W) in pixels, NaN where there is none."""
+"""The kinds: functions that draw with a generator and a size in pixels. They return straight sRGB
+(H, W, 3) in [0, 1], alpha (H, W) in [0, 1], and the height towards the camera (H, W) in pixels, NaN
+where there is none."""
 
 CUTOUT_KINDS: tuple[str, ...] = tuple(CUTOUTS)
 
@@ -57,15 +58,25 @@ class CutoutPicture:
 
 
 def render_cutout(kind: str, seed: int, size: int) -> CutoutPicture:
-    """One cutout whose long side is ``size`` pixels; a pure function of its arguments.
+    """Render a cutout whose long side is ``size`` px; a pure function of its arguments.
 
     Raises:
         UsageError: an unknown kind, a bad seed, or a size under 16 pixels.
     """
     if kind not in CUTOUTS:
-        raise UsageError(f"a kind of {', '.join(CUTOUT_KINDS)}", repr(kind), "name one of them")
+        raise UsageError(
+            f"a kind of {', '.join(CUTOUT_KINDS)}",
+            repr(kind),
+            f"name one of {', '.join(CUTOUT_KINDS)}",
+            f"There is no kind {kind!r} of cutouts.",
+        )
     if size < 16:
-        raise UsageError("a size of at least 16 px", str(size), "ask for a larger cutout")
+        raise UsageError(
+            "a size of at least 16 px",
+            str(size),
+            "ask for a larger cutout",
+            f"A cutout of {size} px is too small: it must have at least 16 px.",
+        )
     rng = generator(kind, seed)
     colour, alpha, height = CUTOUTS[kind](rng, size)
     if rng.random() < 0.12:
@@ -75,35 +86,35 @@ def render_cutout(kind: str, seed: int, size: int) -> CutoutPicture:
 
 
 def extent(alpha: Array) -> tuple[slice, slice]:
-    """The rows and columns that hold all of an alpha."""
+    """The rows and columns around all of an alpha."""
     rows = np.flatnonzero((alpha > _EMPTY).any(axis=1))
     columns = np.flatnonzero((alpha > _EMPTY).any(axis=0))
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def trimmed_cutout(colour: Array, alpha: Array, height: Array, size: int) -> CutoutPicture:
-    """A cutout whose long side is ``size`` from what ``CUTOUTS`` draw, cut to its alpha."""
+    """A drawn cutout, see ``CUTOUTS``, with a long side of ``size`` px."""
     long = max(alpha.shape)
     side, across = (max(1, round(length * size / long)) for length in alpha.shape)
-    known = np.isfinite(height) & (alpha > 0.0)
-    filled = _fill(np.where(known, height, 0.0), known) / long
+    valid = np.isfinite(height) & (alpha > 0.0)
+    filled = spread(np.where(valid, height, 0.0), valid) / long
     solid = alpha > 0.5
-    relief = filled - float(np.mean(filled[solid if solid.any() else known]))
+    relief = filled - float(np.mean(filled[solid if solid.any() else valid]))
     straight = np.clip(_shrink(_premultiplied(colour, alpha), across, side), 0.0, 1.0)
     alpha = np.clip(_shrink(alpha, across, side), 0.0, 1.0)
     rgb = straight / np.maximum(alpha, 1e-3)[..., None]
     bare = alpha < _EMPTY
     rgb[bare] = _shrink(colour, across, side)[bare]
     rgba = np.clip(np.dstack([rgb, alpha]) * 255.0 + 0.5, 0, 255).astype(np.uint8)
-    seen = rgba[..., 3] > 0
-    relief = np.where(seen, np.clip(_shrink(relief, across, side), -0.5, 0.5), 0.0)
+    visible = rgba[..., 3] > 0
+    relief = np.where(visible, np.clip(_shrink(relief, across, side), -0.5, 0.5), 0.0)
     return CutoutPicture(rgba, relief.astype(np.float32))
 
 
 def _moved(
     rng: np.random.Generator, colour: Array, alpha: Array, height: Array
 ) -> tuple[Array, Array, Array]:
-    """Blur along a line, as of something that moves: in the alpha as in the colour."""
+    """Motion blur along a line, in alpha and colour alike."""
     reach = max(3, round(max(alpha.shape) * rng.uniform(0.01, 0.04)))
     edge = [(reach, reach), (reach, reach)]
     alpha, height = np.pad(alpha, edge), np.pad(height, edge, constant_values=np.nan)
@@ -126,14 +137,3 @@ def _shrink(values: Array, width: int, height: int) -> Array:
     fine = values.shape[0] > height
     how = cv2.INTER_AREA if fine else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(values.astype(np.float32), (width, height), interpolation=how))
-
-
-def _fill(values: Array, known: NDArray[np.bool_]) -> Array:
-    """Values spread from where they are known to their nearest neighbours."""
-    empty = np.where(known, 0, 255).astype(np.uint8)
-    _, labels = cv2.distanceTransformWithLabels(
-        empty, cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    table = np.zeros(int(labels.max()) + 1, values.dtype)
-    table[labels[known]] = values[known]
-    return np.asarray(table[labels])

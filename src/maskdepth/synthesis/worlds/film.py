@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +62,16 @@ def line_kernel(reach: int, angle: float) -> NDArray[np.float32]:
     ends = [(round(middle + s * across), round(middle + s * along)) for s in (-1, 1)]
     cv2.line(kernel, ends[0], ends[1], 1.0, 1)
     return np.asarray(kernel / kernel.sum(), np.float32)
+
+
+def spread(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
+    """Values (H, W) or (H, W, C), each invalid one replaced by its nearest valid neighbour."""
+    _, labels = cv2.distanceTransformWithLabels(
+        np.where(valid, 0, 255).astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    table = np.zeros((int(labels.max()) + 1, *values.shape[2:]), values.dtype)
+    table[labels[valid]] = values[valid]
+    return np.asarray(table[labels])
 
 
 def _shaken(picture: Array, rng: np.random.Generator) -> Array:

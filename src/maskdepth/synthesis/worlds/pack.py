@@ -1,4 +1,4 @@
-"""The sample pack: scenes and cutouts written as the assets a user would bring."""
+"""The sample pack: drawn scenes and cutouts, written like the assets of a user."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -30,7 +31,7 @@ LICENCE = "CC0-1.0"
 _LICENCES = "licences.csv"
 _TABLES = (_LICENCES, "label.json")
 _ROW_END = f",{SAMPLE_PACK},{LICENCE}"
-SEEDS = 1 << 40  # of packs
+SEEDS = 1 << 40  # a pack's seed is below this
 _SEEDS_A_PACK = 1 << 20
 
 
@@ -43,7 +44,7 @@ class SamplePack:
 
 
 def encode_relief(relief: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Relief in [-0.5, 0.5] as grey: ``round(128 + 254 * relief)``, so 128 is level."""
+    """Relief in [-0.5, 0.5] as grey levels ``round(128 + 254 * relief)``; 128 is level."""
     return np.asarray(np.rint(128.0 + 254.0 * np.clip(relief, -0.5, 0.5)), np.uint8)
 
 
@@ -52,54 +53,56 @@ def decode_relief(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
     return ((grey.astype(np.float32) - 128.0) / 254.0).astype(np.float32)
 
 
-def _write_scene(folder: Path, name: str, family: str, seed: int) -> float:
-    """Write picture and disparity; give the focal length as a share of the long side."""
-    scene = render_scene(family, seed, *SCENE_SIZE)
-    save_png(folder / f"{name}.png", scene.image)
-    disparity = encode_disparity(disparity_from_depth(scene.depth_m))
-    save_png(folder / f"{name}_disparity.png", disparity)
-    return scene.focal
+class _Item(NamedTuple):
+    """One picture to draw: a scene of a family or a cutout of a kind."""
+
+    folder: Path
+    name: str
+    family: str | None
+    kind: str | None
+    seed: int
 
 
-def _write_cutout(folder: Path, name: str, kind: str, seed: int) -> None:
-    cutout = render_cutout(kind, seed, CUTOUT_SIZE)
-    save_png(folder / f"{name}.png", cutout.image)
-    save_png(folder / f"{name}_relief.png", encode_relief(cutout.relief))
-
-
-def _write_item(job: tuple[str, Path, str, str, int]) -> tuple[str, float | None]:
-    """Write one item; at module level so that a spawned process finds it.
-
-    Returns:
-        Its name, and a scene's focal length as a share of the long side.
-    """
-    what, folder, name, sort, seed = job
-    if what == "scene":
-        return name, _write_scene(folder, name, sort, seed)
-    _write_cutout(folder, name, sort, seed)
-    return name, None
+def _write_item(item: _Item) -> float | None:
+    """Draw and write one item; returns a scene's focal length as a share of the long side."""
+    path = item.folder / f"{item.name}.png"
+    if item.family is not None:
+        scene = render_scene(item.family, item.seed, *SCENE_SIZE)
+        save_png(path, scene.image)
+        disparity = encode_disparity(disparity_from_depth(scene.depth_m))
+        save_png(item.folder / f"{item.name}_disparity.png", disparity)
+        return scene.focal
+    cutout = render_cutout(str(item.kind), item.seed, CUTOUT_SIZE)
+    save_png(path, cutout.image)
+    save_png(item.folder / f"{item.name}_relief.png", encode_relief(cutout.relief))
+    return None
 
 
 def _prepare_process() -> None:
-    """Processes are the parallelism, without threads."""
+    """Prepare a drawing process, which has a core to itself."""
     ignore_ctrl_c()
     cv2.setNumThreads(1)
 
 
 def scene_pool(processes: int = 2) -> WorkerPool:
-    """Processes that draw."""
+    """A pool of processes that draw."""
     return WorkerPool(processes, _prepare_process)
 
 
-def _jobs(
-    what: str, folder: Path, sorts: tuple[str, ...], count: int, seed: int
-) -> list[tuple[str, Path, str, str, int]]:
-    """Families or kinds in turn, numbered each by itself."""
-    jobs = []
-    for number in range(count):
-        sort, own = sorts[number % len(sorts)], number // len(sorts)
-        jobs.append((what, folder, f"{sort}_{own:03d}", sort, seed * _SEEDS_A_PACK + own))
-    return jobs
+def _items(
+    pack: SamplePack, families: Sequence[str], scenes: int, cutouts: int, seed: int
+) -> list[_Item]:
+    """All pictures of a pack: families and kinds in turn, each numbered from 0."""
+    items = []
+    for number in range(scenes):
+        own, which = divmod(number, len(families))
+        name, own_seed = f"{families[which]}_{own:03d}", seed * _SEEDS_A_PACK + own
+        items.append(_Item(pack.backgrounds, name, families[which], None, own_seed))
+    for number in range(cutouts):
+        own, which = divmod(number, len(CUTOUT_KINDS))
+        name, own_seed = f"{CUTOUT_KINDS[which]}_{own:03d}", seed * _SEEDS_A_PACK + own
+        items.append(_Item(pack.cutouts, name, None, CUTOUT_KINDS[which], own_seed))
+    return items
 
 
 def write_sample_pack(
@@ -111,51 +114,57 @@ def write_sample_pack(
     families: Sequence[str] = FAMILIES,
     processes: int = 2,
 ) -> SamplePack:
-    """Write ``scenes`` backgrounds with exact disparity and ``cutouts`` with relief.
+    """Write a sample pack: scenes with exact disparity, and cutouts with relief.
 
-    ``backgrounds/<family>_<nnn>.png`` with ``_disparity.png`` (16-bit) and ``label.json``: the
-    label's kind, and for each scene the focal length as a share of the picture's long side;
-    ``cutouts/<kind>_<nnn>.png`` with ``_relief.png`` (8-bit, see ``encode_relief``); a
-    ``licences.csv`` in each.
+    The folder ``backgrounds`` gets ``<family>_<nnn>.png``, ``<family>_<nnn>_disparity.png``
+    (16-bit) and a ``label.json`` with the focal lengths. The folder ``cutouts`` gets
+    ``<kind>_<nnn>.png`` and ``<kind>_<nnn>_relief.png`` (8-bit, see ``encode_relief``). Each gets a
+    ``licences.csv``.
 
     Args:
-        families: of the scenes, in turn; the withheld one only if it is named here.
-        processes: at most; few items are drawn by this one alone.
+        folder: where the two folders are made.
+        scenes, cutouts: how many to draw.
+        seed: 0 or more; another seed gives other pictures.
+        families: families of the scenes, in turn; the withheld one only if it is named.
+        processes: how many draw side by side. This process draws a few items alone.
 
     Raises:
-        UsageError: a negative count or seed, an unknown family, one twice, or none.
-        StorageError: a file cannot be written, or the folders hold something else than the drawn
-            pictures of these names, or those of another seed.
+        UsageError: a negative count or seed, an unknown family, a family twice, or none.
+        StorageError: a file cannot be written, or the folders hold anything but these pictures.
     """
     if min(scenes, cutouts, seed) < 0 or seed >= SEEDS:
         raise UsageError(
             "counts of at least 0 and a seed from 0 to 2**40 - 1",
             f"scenes={scenes}, cutouts={cutouts}, seed={seed}",
-            "mend that value",
+            "correct that value",
         )
     if not families or not set(families) <= set(SCENES) or len(set(families)) < len(families):
         raise UsageError(
             f"families of {', '.join(SCENES)}, each once",
             repr(", ".join(families)),
-            "name some of them",
+            f"name some of {', '.join(SCENES)}, each once",
+            f"{', '.join(families) or 'None'}: these are not families of scenes, each once.",
         )
     pack = SamplePack(folder / "cutouts", folder / "backgrounds")
-    jobs = _jobs("scene", pack.backgrounds, tuple(families), scenes, seed)
-    jobs += _jobs("cutout", pack.cutouts, CUTOUT_KINDS, cutouts, seed)
+    items = _items(pack, families, scenes, cutouts, seed)
     names_in = {
-        place: [name for _, where, name, _, _ in jobs if where == place]
-        for place, count in ((pack.cutouts, cutouts), (pack.backgrounds, scenes))
-        if count or not place.exists()  # else what is there stays
+        path: [item.name for item in items if item.folder == path]
+        for path, count in ((pack.cutouts, cutouts), (pack.backgrounds, scenes))
+        if count or not path.exists()  # an existing folder stays if nothing is drawn for it
     }
-    for place, names in names_in.items():
-        _check_folder(place, names)
+    for path, names in names_in.items():
+        _check_folder(path, names)
     _check_seed(pack.backgrounds, seed)
-    for place, names in names_in.items():
+    for path, names in names_in.items():
         lines = [f"{name}.png{_ROW_END}\n" for name in names]
-        write_text(place / _LICENCES, "file,source,licence\n" + "".join(lines))
-    told = _write_items(jobs, processes)
+        write_text(path / _LICENCES, "file,source,licence\n" + "".join(lines))
+    shares = _write_items(items, processes)
     if pack.backgrounds in names_in:
-        focal = {name: round(share, 6) for name, share in told if share is not None}
+        focal = {
+            item.name: round(share, 6)
+            for item, share in zip(items, shares, strict=True)
+            if share is not None
+        }
         label = {"kind": "exact", "seed": seed, "focal": focal}
         write_text(pack.backgrounds / LABEL_FILE, json.dumps(label, indent=1) + "\n")
     return pack
@@ -197,12 +206,12 @@ def _check_seed(backgrounds: Path, seed: int) -> None:
         )
 
 
-def _drawn_in(place: Path) -> set[str] | None:
+def _drawn_in(folder: Path) -> set[str] | None:
     """The names of the drawn pictures in a folder's table; None if the table has any other row.
 
     A pack writes its table first, and a table with another row would be lost.
     """
-    table = place / _LICENCES
+    table = folder / _LICENCES
     rows = table.read_bytes().splitlines()[1:] if table.is_file() else [b""]
     end = f".png{_ROW_END}".encode()
     if not all(row.endswith(end) for row in rows):
@@ -210,16 +219,17 @@ def _drawn_in(place: Path) -> set[str] | None:
     return {os.fsdecode(row.removesuffix(end)) for row in rows}
 
 
-def _write_items(
-    jobs: Sequence[tuple[str, Path, str, str, int]], processes: int
-) -> list[tuple[str, float | None]]:
-    """What ``_write_item`` gives for every job, in order."""
-    if len(jobs) < 8 or processes == 1:  # a process costs more than it saves
-        return [_write_item(job) for job in jobs]
+def _write_items(items: Sequence[_Item], processes: int) -> list[float | None]:
+    """The results of ``_write_item``, in order."""
+    if len(items) < 8 or processes == 1:  # to start processes would take longer
+        return list(map(_write_item, items))
     try:
         with scene_pool(processes) as pool:
-            return list(pool.map(_write_item, jobs))
+            return list(pool.map(_write_item, items))
     except BrokenProcessPool:
         raise StorageError(
-            "drawing processes that live", "one that died", "free some memory and start again"
+            "drawing processes that live",
+            "one that died",
+            "free some memory and start again",
+            "A drawing process died.",
         ) from None

@@ -29,14 +29,14 @@ SCENES: dict[str, Callable[[np.random.Generator, int, int], World]] = {
     "yard": yard,
     "field": field,
 }
-"""A family composes a world from a generator and the picture's height and width."""
+"""The families: functions that compose a world from a generator and the picture's size."""
 
 WITHHELD_FAMILY = "shop"
-"""The family that no training set holds unless asked for by name: its scenes judge how a network
-copes with a kind of place that it has never seen."""
+"""The family that is in no training set unless it is named. Its scenes show how a network copes
+with a new kind of place."""
 
 FAMILIES: tuple[str, ...] = tuple(name for name in SCENES if name != WITHHELD_FAMILY)
-"""The families of a sample pack, unless others are named."""
+"""The families of a sample pack by default."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,12 @@ def generator(name: str, seed: int) -> np.random.Generator:
         UsageError: the seed is negative or beyond 64 bits.
     """
     if not 0 <= seed < 2**64:
-        raise UsageError("a seed from 0 to 2**64 - 1", str(seed), "choose another seed")
+        raise UsageError(
+            "a seed from 0 to 2**64 - 1",
+            str(seed),
+            "choose another seed",
+            f"The seed {seed} is not from 0 to 2**64 - 1.",
+        )
     key = np.array([seed, zlib.crc32(name.encode())], np.uint64)
     return np.random.Generator(np.random.Philox(key=key))
 
@@ -84,16 +89,26 @@ def compose_world(family: str, seed: int, height: int, width: int) -> World:
         UsageError: an unknown family, or a side shorter than 16 pixels.
     """
     if family not in SCENES:
-        raise UsageError(f"a family of {', '.join(SCENES)}", repr(family), "name one of them")
+        raise UsageError(
+            f"a family of {', '.join(SCENES)}",
+            repr(family),
+            f"name one of {', '.join(SCENES)}",
+            f"There is no family {family!r} of scenes.",
+        )
     if min(height, width) < 16:
-        raise UsageError("sides of at least 16 px", f"{width}x{height}", "ask for a larger picture")
+        raise UsageError(
+            "sides of at least 16 px",
+            f"{width}x{height}",
+            "ask for a larger picture",
+            f"A scene of {width}x{height} is too small: its sides must be at least 16 px.",
+        )
     return SCENES[family](generator(family, seed), height, width)
 
 
 def render_scene(family: str, seed: int, height: int, width: int) -> Scene:
-    """One scene; a pure function of its arguments.
+    """Render a scene; a pure function of its arguments.
 
-    Colour is the mean of several rays a pixel; depth is that of the ray through its centre.
+    Colour is the mean of several rays in a pixel, depth that of the ray through its centre.
 
     Raises:
         UsageError: an unknown family, a bad seed, or a side shorter than 16 pixels.
@@ -103,7 +118,7 @@ def render_scene(family: str, seed: int, height: int, width: int) -> Scene:
 
 
 def render_world(world: World, family: str, seed: int, height: int, width: int) -> Scene:
-    """The scene that a world gives, with the sensor that belongs to a family and seed."""
+    """Render a world with the camera that belongs to a family and a seed."""
     colour, _ = render_linear(world.shapes, world.light, world.camera, height, width)
     columns, rows = np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64)
     depth, _ = trace(world.camera, world.shapes, columns, rows)

@@ -1,7 +1,7 @@
-"""A rig that shows what compositing ought to give: an object that truly stands in a scene.
+"""Objects that stand in a scene, to check composites against exact pictures.
 
-The same object is ray-cast as solid geometry on the scene's ground, and drawn alone as a cutout by
-the same camera. Pasting the cutout onto the plate can then be held against the exact picture.
+An object is ray-cast as solid geometry on the ground of a scene, and drawn alone as a cutout by the
+same camera. A composite of the cutout and the plate can then be compared with the exact picture.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ STANDING: dict[str, Callable[[np.random.Generator], list[Shape]]] = {
     "bag": clutter.bag,
     "chair": lambda rng: furniture.chair(rng, at(0, 0, 0), turn_y(0.0)),
 }
-"""What can stand: each builds an object at the origin from shapes of the ray caster."""
+"""Objects that can stand; each function builds one at the origin."""
 
 _NEAREST_M = 0.1
-_FLAT = 0.99  # least upward part of the normal of what counts as ground
+_FLAT = 0.99  # the upward part of the normal of ground is at least this
 
 
 @dataclass(frozen=True)
-class Standing:
-    """An object in a scene, exactly, and the parts from which compositing would make it.
+class StandingScene:
+    """An object in a scene, and the parts of a composite of it.
 
     Attributes:
         plate: the scene without the object.
         picture: the scene with the object as solid geometry; its depth is exact.
-        mask: bool (H, W), where the object is what ``picture`` shows at a pixel's centre.
-        cutout: the object alone, seen by the same camera; a pixel is a pixel of the picture.
-        cutout_depth_m: float32, depth of the object at the cutout's pixels; inf beside it.
+        mask: bool (H, W), the pixels at whose centre ``picture`` shows the object.
+        cutout: the object alone, by the same camera, on the pixel grid of the picture.
+        cutout_depth_m: float32, depth of the object at the cutout's pixels; inf around it.
         corner: row and column of the cutout's first pixel in the picture; may lie outside.
         contact: row and column in the cutout of the ground point that the object stands on: the
             point below its middle, not always its lowest opaque pixel.
@@ -67,10 +67,8 @@ class Standing:
     contact_depth_m: float
 
 
-def find_ground(family: str, seed: int, height: int, width: int) -> NDArray[np.float32]:
-    """Depth of a scene's level ground or floor, where things can stand: float32 (H, W) in metres.
-
-    It is what ``render_scene`` gives there, and NaN where a pixel shows anything else.
+def ground_depth(family: str, seed: int, height: int, width: int) -> NDArray[np.float32]:
+    """Depth of a scene's level ground or floor, float32 (H, W) in metres; NaN elsewhere.
 
     Raises:
         UsageError: as ``render_scene``.
@@ -99,24 +97,35 @@ def render_standing(
     *,
     height: int = 384,
     width: int = 512,
-) -> Standing:
-    """An object on the ground that a pixel of a scene shows; a pure function of its arguments.
+) -> StandingScene:
+    """Put an object on the ground at a pixel of a scene; a pure function of its arguments.
 
     Args:
         family, seed: the scene, as for ``render_scene``.
         kind: one of ``STANDING``; ``object_seed`` draws and turns it.
-        pixel: row and column, on the level ground of the plate (see ``find_ground``).
+        pixel: row and column, on the level ground of the plate (see ``ground_depth``).
 
     Raises:
         UsageError: an unknown family or kind, a bad seed, a pixel that shows no ground, or one
             so near that the object would reach the camera.
     """
     if kind not in STANDING:
-        raise UsageError(f"an object of {', '.join(STANDING)}", repr(kind), "name one of them")
-    ground = find_ground(family, seed, height, width)
+        names = ", ".join(STANDING)
+        raise UsageError(
+            f"an object of {names}",
+            repr(kind),
+            f"name one of {names}",
+            f"There is no object {kind!r}.",
+        )
+    ground = ground_depth(family, seed, height, width)
     row, column = pixel
     if not (0 <= row < height and 0 <= column < width and ground[row, column] > 0):
-        raise UsageError("a pixel on level ground", str(pixel), "choose one that find_ground gives")
+        raise UsageError(
+            "a pixel on level ground",
+            str(pixel),
+            "choose one where ground_depth has a value",
+            f"The pixel {pixel} shows no level ground.",
+        )
     world = compose_world(family, seed, height, width)
     plate = render_world(world, family, seed, height, width)
     depth = float(plate.depth_m[row, column])
@@ -129,13 +138,14 @@ def render_standing(
             f"an object at least {_NEAREST_M} m away",
             f"{kind} at {pixel}",
             "choose a farther pixel",
+            f"The {kind} at {pixel} would be nearer than {_NEAREST_M} m.",
         )
     full = replace(world, shapes=[*world.shapes, *shapes])
     picture = render_world(full, family, seed, height, width)
     steps = np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64)
     _, index = trace(world.camera, full.shapes, *steps)
     cutout, alone, corner = _cut_out(rng, world, shapes)
-    return Standing(
+    return StandingScene(
         plate=plate,
         picture=picture,
         mask=index >= len(world.shapes),
