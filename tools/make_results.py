@@ -24,12 +24,18 @@ from results_goals import PLACEMENTS, figure_text, goals, interval_text, limits,
 
 from maskdepth.evaluation import read_evaluation
 from maskdepth.evaluation.columns import Column
-from maskdepth.evaluation.composite_depth import DepthTable, Regions
+from maskdepth.evaluation.composite_depth import DepthTable
 from maskdepth.evaluation.frames import FrameResult
-from maskdepth.evaluation.masks import MaskTable
-from maskdepth.evaluation.measured_depth import DepthGroup
 from maskdepth.evaluation.results import Evaluation, ModelFacts
-from maskdepth.evaluation.robustness import NoRobustness, PointColumns, Robustness
+from maskdepth.evaluation.robustness import NoRobustness, Robustness
+from maskdepth.report.rows import (
+    depth_rows,
+    frame_rows,
+    mask_rows,
+    measured_depth_rows,
+    no_plate_rows,
+    point_rows,
+)
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs"
 PAGE, FIGURES = FOLDER / "results.md", FOLDER / "results.json"
@@ -156,20 +162,7 @@ def _masks(evaluation: Evaluation) -> Iterator[str]:
     )
     for name, table in evaluation.masks.items():
         heads = [f"slice `{name}`", "pictures", "Dice", "IoU", "boundary F", "SAD", "MSE"]
-        yield _table(heads, [_mask_row(*row) for row in _mask_rows(table)])
-
-
-def _mask_rows(table: MaskTable) -> Iterator[tuple[str, Column]]:
-    yield "**this model**", table.cells.unseen_unseen
-    yield "this model, no plate", table.no_plate
-    yield "threshold on \\|picture - plate\\|", table.difference
-    yield "the same after registration", table.difference_registered
-    yield "a disc in the middle", table.centred_disc
-    yield "the empty mask", table.empty
-    yield from table.others.items()
-    yield "this model, unseen cutouts, seen backgrounds", table.cells.unseen_seen
-    yield "this model, seen cutouts, unseen backgrounds", table.cells.seen_unseen
-    yield "this model, seen cutouts, seen backgrounds", table.cells.seen_seen
+        yield _table(heads, [_mask_row(*row) for row in mask_rows(table)])
 
 
 def _mask_row(text: str, column: Column) -> tuple[str, ...]:
@@ -196,7 +189,7 @@ def _robustness(result: Robustness | NoRobustness | None) -> Iterator[str]:
         "knows the size of the disturbance, which no user does.\n"
     )
     for curve in result.curves.values():
-        points = [dict(_point_rows(point.columns)) for point in curve.points]
+        points = [dict(point_rows(point.columns)) for point in curve.points]
         models = [point.columns.model for point in curve.points]
         rows = [(text, *(mean_text(point[text], "dice") for point in points)) for text in points[0]]
         rows[1:1] = [
@@ -205,34 +198,16 @@ def _robustness(result: Robustness | NoRobustness | None) -> Iterator[str]:
         ]
         yield f"**{curve.title}**: {curve.how}.\n"
         yield _table([curve.unit, *(f"{point.value:g}" for point in curve.points)], rows)
-    none = result.no_plate.columns
     yield "**Wrong plate** (another background's) and **no plate**, clean pictures:\n"
-    columns = {
-        f"wrong plate: {text}": column
-        for text, column in _point_rows(result.wrong_plate.columns, others=False)
-    } | {
-        "no plate: **this model**": none.model,
-        "no plate: a disc in the middle": none.centred_disc,
-        "no plate: the empty mask": none.empty,
-    }
-    yield _table(
-        ["", "Dice", "boundary F"],
-        [
-            (text, figure_text(column, "dice"), figure_text(column, "boundary_f"))
-            for text, column in columns.items()
-        ],
-    )
-
-
-def _point_rows(point: PointColumns, *, others: bool = True) -> Iterator[tuple[str, Column]]:
-    yield "**this model**", point.model
-    yield "threshold, tuned on clean", point.difference
-    yield "threshold, tuned at each point", point.difference_tuned_here
-    yield "threshold after registration, tuned on clean", point.difference_registered
-    here = point.difference_registered_tuned_here
-    yield "threshold after registration, tuned at each point", here
-    if others:
-        yield from point.others.items()
+    rows = [
+        (f"{plate} plate: {text}", figure_text(column, "dice"), figure_text(column, "boundary_f"))
+        for plate, named in (
+            ("wrong", point_rows(result.wrong_plate.columns)),
+            ("no", no_plate_rows(result.no_plate.columns)),
+        )
+        for text, column in named
+    ]
+    yield _table(["", "Dice", "boundary F"], rows)
 
 
 def _frames(folders: Mapping[str, FrameResult] | None) -> Iterator[str]:
@@ -240,14 +215,6 @@ def _frames(folders: Mapping[str, FrameResult] | None) -> Iterator[str]:
         return
     yield "## Real frames\n"
     for name, result in folders.items():
-        rows = {
-            "**this model**": result.model,
-            "this model, no plate": result.no_plate,
-            "threshold on \\|frame - plate\\|": result.difference,
-            "the same after registration": result.difference_registered,
-            "MOG2": result.mog2,
-            **result.others,
-        }
         yield (
             f"`{name}`: {result.frames} frames, all pixels together; the "
             f"{result.difference.tuned.on} frames before them tuned the thresholds.\n"
@@ -256,7 +223,7 @@ def _frames(folders: Mapping[str, FrameResult] | None) -> Iterator[str]:
             ["", "F1", "precision", "recall"],
             [
                 (text, f"{each.f1:.3f}", f"{each.precision:.3f}", f"{each.recall:.3f}")
-                for text, each in rows.items()
+                for text, each in frame_rows(result)
             ],
         )
 
@@ -279,42 +246,24 @@ def _depth(evaluation: Evaluation) -> Iterator[str]:
                 ["", "AbsRel whole", "delta1 whole", "AbsRel in-mask", "delta1 in-mask"],
                 [
                     (
-                        text,
+                        ", ".join(filter(None, (text, inputs))),
                         *(
                             figure_text(column, figure)
                             for column in (regions.whole, regions.inside_mask)
                             for figure in ("abs_rel", "delta1")
                         ),
                     )
-                    for text, regions in _depth_rows(depth)
+                    for text, inputs, regions in depth_rows(depth)
                 ],
             )
     for name, groups in (evaluation.sensor_depth or {}).items():
         for group, each in groups.items():
             yield f"**Measured depth**, `{name}`, {group}; pictures: {each.pictures}, no plate:\n"
-            yield _table(["", "AbsRel", "delta1", "order"], _measured_rows(each))
-
-
-def _depth_rows(depth: DepthTable) -> Iterator[tuple[str, Regions]]:
-    columns, baselines = depth.columns, depth.baselines
-    yield "**this model**, picture alone", columns.picture
-    yield "**this model**, with plate", columns.plate
-    yield "**this model**, with plate and its disparity", columns.plate_and_disparity
-    yield "vertical gradient", baselines.vertical_gradient
-    yield "the plate's disparity, no object", baselines.plate_disparity
-    if baselines.teacher:
-        yield "the teacher, picture alone", baselines.teacher
-    for name, other in depth.others.items():
-        yield f"{name}, picture alone", other.picture
-        yield f"{name}, with plate", other.plate
-
-
-def _measured_rows(group: DepthGroup) -> Iterator[tuple[str, ...]]:
-    rows = {"**this model**": group.model, "vertical gradient": group.vertical_gradient}
-    if group.teacher:
-        rows["the teacher"] = group.teacher
-    for text, row in (rows | dict(group.others)).items():
-        yield text, f"{row.abs_rel:.3f}", f"{row.delta1:.3f}", f"{row.ordinal_accuracy:.3f}"
+            rows = [
+                (text, f"{row.abs_rel:.3f}", f"{row.delta1:.3f}", f"{row.ordinal_accuracy:.3f}")
+                for text, row in measured_depth_rows(each)
+            ]
+            yield _table(["", "AbsRel", "delta1", "order"], rows)
 
 
 def _latency(bench: Mapping[str, Any] | None) -> Iterator[str]:
@@ -346,7 +295,8 @@ def _latency(bench: Mapping[str, Any] | None) -> Iterator[str]:
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in escaped) + "\n"
 
 
 def figures_text(results: Mapping[str, Any]) -> str:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from html import escape
+from itertools import chain, cycle
 from typing import Final
 
 from maskdepth.evaluation.columns import Column
 from maskdepth.evaluation.composite_depth import DepthTable
 from maskdepth.evaluation.frames import FrameResult
-from maskdepth.evaluation.measured_depth import DepthGroup, DepthScores
+from maskdepth.evaluation.measured_depth import DepthGroup
 from maskdepth.evaluation.results import Evaluation
 from maskdepth.evaluation.robustness import CurveResult, NoRobustness, PointColumns, Robustness
 from maskdepth.evaluation.withheld import Withheld
 from maskdepth.report.charts import Series, legend, line_chart
+from maskdepth.report.rows import frame_rows, measured_depth_rows, no_plate_rows, point_rows
 from maskdepth.report.tables import depth_tables, number, plain_table
 
+# of the lines of `point_rows`; other models take the last four in turn
+_STYLES: Final = ("first", "second", "second dashed", "third", "third dashed")
 _OTHER_STYLES: Final = ("fourth", "fourth dashed", "fifth", "fifth dashed")
 _NO_PLATE: Final = ("flat dashed", "this model without a plate, on clean pictures")
 _DICE_TICKS: Final = [(level, f"{level:g}") for level in (0.0, 0.25, 0.5, 0.75, 1.0)]
@@ -41,41 +45,23 @@ def extra_sections(evaluation: Evaluation) -> Iterator[str]:
         yield _withheld(evaluation.withheld)
 
 
-def _named_columns(point: PointColumns) -> Iterator[tuple[str, str, Column]]:
-    """Style of its line, name and figures of every column of a point; the first is drawn last."""
-    yield "first", "this model", point.model
-    difference = "|picture − plate|"
-    yield "second", f"{difference}, tuned anew at every point", point.difference_tuned_here
-    yield "second dashed", f"{difference}, tuned once on clean pictures", point.difference
-    difference += " after registration"
-    here = point.difference_registered_tuned_here
-    yield "third", f"{difference}, tuned anew at every point", here
-    yield "third dashed", f"{difference}, tuned once", point.difference_registered
-    for number_, (name, column) in enumerate(point.others.items()):
-        yield _OTHER_STYLES[number_ % len(_OTHER_STYLES)], f"other: {name}", column
-
-
 def _robustness(result: Robustness | NoRobustness) -> str:
     title = "<section><h2>Robustness</h2>"
     if isinstance(result, NoRobustness):
         return f'{title}<p class="soft">Not judged: {escape(result.reason)}.</p></section>'
     no_plate = result.no_plate.columns
     charts = "".join(_chart(curve, no_plate.model) for curve in result.curves.values())
-    entries = [(style, name) for style, name, _ in _named_columns(result.clean.columns)]
+    entries = [(style, name) for style, (name, _) in _styled_rows(result.clean.columns)]
     details = "".join(_curve_table(curve) for curve in result.curves.values())
     wrong = plain_table(
         "The plate of another background: what was said of the plate is wrong everywhere.",
         ["", "Dice ↑", "Bound. F ↑"],
-        [[name, *_figures(each)] for _, name, each in _named_columns(result.wrong_plate.columns)],
+        [[name, *_figures(each)] for name, each in point_rows(result.wrong_plate.columns)],
     )
     guesses = plain_table(
         "No plate, clean pictures, beside guesses that do not look.",
         ["", "Dice ↑", "Bound. F ↑"],
-        [
-            ["this model, of the picture alone", *_figures(no_plate.model)],
-            ["a disc in the middle, its radius tuned on val", *_figures(no_plate.centred_disc)],
-            ["the empty mask", *_figures(no_plate.empty)],
-        ],
+        [[name, *_figures(each)] for name, each in no_plate_rows(no_plate)],
     )
     return (
         f"{title}<p>The first {result.count} composites of the clean slice (unseen cutouts on "
@@ -91,7 +77,7 @@ def _robustness(result: Robustness | NoRobustness) -> str:
 def _chart(curve: CurveResult, no_plate: Column) -> str:
     lines: dict[str, Series] = {}
     for point in curve.points:
-        for style, name, column in _named_columns(point.columns):
+        for style, (name, column) in _styled_rows(point.columns):
             dice, span = column.figure("dice"), column.span("dice")
             if dice is None:
                 continue
@@ -112,12 +98,16 @@ def _chart(curve: CurveResult, no_plate: Column) -> str:
     )
 
 
+def _styled_rows(point: PointColumns) -> Iterator[tuple[str, tuple[str, Column]]]:
+    return zip(chain(_STYLES, cycle(_OTHER_STYLES)), point_rows(point), strict=False)
+
+
 def _curve_table(curve: CurveResult) -> str:
-    names = [name for _, name, _ in _named_columns(curve.points[0].columns)]
+    names = [name for name, _ in point_rows(curve.points[0].columns)]
     rows = [
         [
             f"{point.value:g}",
-            *(text for *_, column in _named_columns(point.columns) for text in _figures(column)),
+            *(text for _, column in point_rows(point.columns) for text in _figures(column)),
         ]
         for point in curve.points
     ]
@@ -135,14 +125,6 @@ def _figures(column: Column) -> list[str]:
 
 
 def _frames(name: str, result: FrameResult) -> str:
-    rows = {
-        "this model": result.model,
-        "this model, without the plate": result.no_plate,
-        "baseline: |frame − plate|": result.difference,
-        "baseline: |frame − plate| after registration": result.difference_registered,
-        "baseline: MOG2, which learns the background from all frames before": result.mog2,
-        **{f"other: {other}": each for other, each in result.others.items()},
-    }
     tuned = result.difference.tuned
     caption = (
         f"“{name}”: {result.frames} frames; the {tuned.on} before them tuned the thresholds "
@@ -154,7 +136,7 @@ def _frames(name: str, result: FrameResult) -> str:
         ["", "F1 ↑", "Precision ↑", "Recall ↑"],
         [
             [text, number(each.f1), number(each.precision), number(each.recall)]
-            for text, each in rows.items()
+            for text, each in frame_rows(result)
         ],
     )
 
@@ -166,20 +148,11 @@ def _depth(name: str, groups: Mapping[str, DepthGroup]) -> str:
             ["", "AbsRel ↓", "δ1 ↑", "Order ↑"],
             [
                 [text, number(row.abs_rel), number(row.delta1), number(row.ordinal_accuracy)]
-                for text, row in _depth_rows(each)
+                for text, row in measured_depth_rows(each)
             ],
         )
         for group, each in groups.items()
     )
-
-
-def _depth_rows(group: DepthGroup) -> Iterator[tuple[str, DepthScores]]:
-    yield "this model", group.model
-    yield "baseline: vertical gradient", group.vertical_gradient
-    if group.teacher is not None:
-        yield "the teacher", group.teacher
-    for name, scores in group.others.items():
-        yield f"other: {name}", scores
 
 
 def _withheld(result: Withheld) -> str:

@@ -10,6 +10,7 @@ from maskdepth.evaluation.columns import Column
 from maskdepth.evaluation.composite_depth import DepthTable
 from maskdepth.evaluation.masks import MaskTable
 from maskdepth.report.figures import whisker
+from maskdepth.report.rows import depth_rows, mask_rows
 
 # name in the evaluation: name in the report, arrow to the better side
 MASK_FIGURES: Final = {
@@ -41,21 +42,16 @@ Row = tuple[str, str, str, Column]  # class, name, remark, figures
 
 def mask_table(name: str, table: MaskTable) -> str:
     """One slice: the four cells, then the baselines and other models."""
-    cells = table.cells
-    rows: list[Row] = [
-        ("main", "unseen cutouts, unseen backgrounds", "", cells.unseen_unseen),
-        ("", "unseen cutouts, seen backgrounds", "", cells.unseen_seen),
-        ("", "seen cutouts, unseen backgrounds", "", cells.seen_unseen),
-        ("", "seen cutouts, seen backgrounds", "", cells.seen_seen),
-        ("break", "without plate", "unseen, unseen", table.no_plate),
-        _threshold_row("baseline: |picture − plate|", table.difference),
-        _threshold_row(
-            "baseline: |picture − plate| after registration", table.difference_registered
-        ),
-        ("", "baseline: a disc in the middle", "does not look", table.centred_disc),
-        ("", "baseline: the empty mask", "does not look", table.empty),
-    ]
-    rows += [("", f"other: {other}", "", column) for other, column in table.others.items()]
+    remarks = {"without plate": "unseen, unseen"}
+    remarks |= dict.fromkeys(
+        ("baseline: a disc in the middle", "baseline: the empty mask"), "does not look"
+    )
+    rows: list[Row] = []
+    for text, column in mask_rows(table):
+        style = {"unseen cutouts, unseen backgrounds": "main", "without plate": "break"}.get(text)
+        tuned = column.tuned if column is not table.centred_disc else None
+        settings = f"over {tuned.threshold}/255, median {tuned.median_px} px" if tuned else ""
+        rows.append((style or "", text, settings or remarks.get(text, ""), column))
     caption = (
         f"Slice “{name}”. Dice with its 95 % interval over assets; SAD, Grad(ient) and "
         "Conn(ectivity) errors in thousands; without plate, baseline and other models on unseen "
@@ -64,36 +60,17 @@ def mask_table(name: str, table: MaskTable) -> str:
     return _table(caption, "dice", "Dice ↑", MASK_FIGURES, rows, (0.0, 1.0))
 
 
-def _threshold_row(text: str, column: Column) -> Row:
-    tuned = column.tuned
-    remark = f"over {tuned.threshold}/255, median {tuned.median_px} px" if tuned else ""
-    return "", text, remark, column
-
-
 def depth_tables(depth: DepthTable) -> Iterator[str]:
     """The whole picture and inside the mask; the model's columns come before the baselines."""
-    columns, baselines = depth.columns, depth.baselines
-    named = [
-        ("", "picture alone", "", columns.picture),
-        ("main", "with plate", "", columns.plate),
-        ("", "with plate and plate disparity", "", columns.plate_and_disparity),
-        ("break", "baseline: vertical gradient", "", baselines.vertical_gradient),
-        ("", "baseline: the plate's disparity, no object", "", baselines.plate_disparity),
-    ]
-    if baselines.teacher is not None:
-        named.append(("", "the teacher, picture alone", "", baselines.teacher))
-    for name, other in depth.others.items():
-        named.append(("", f"other: {name}", "picture alone", other.picture))
-        named.append(("", f"other: {name}", "with plate", other.plate))
     for title in ("Whole picture", "Inside the mask"):
         rows: list[Row] = [
             (
-                style,
-                name,
+                {"with plate": "main", "baseline: vertical gradient": "break"}.get(text, ""),
+                text,
                 remark,
                 regions.whole if title == "Whole picture" else regions.inside_mask,
             )
-            for style, name, remark, regions in named
+            for text, remark, regions in depth_rows(depth)
         ]
         errors = [column.mean["abs_rel"] for *_, column in rows if column.mean]
         caption = f"{title}. AbsRel with its 95 % interval over assets; more in the JSON."
