@@ -24,7 +24,7 @@ from maskdepth.synthesis.worlds import write_sample_pack
 COUNT = 24
 
 Floats = NDArray[np.float32]
-Look = Callable[[Composite, np.random.Generator], Floats]
+LabelMaker = Callable[[Composite, np.random.Generator], Floats]
 
 
 @pytest.fixture(scope="module")
@@ -46,19 +46,19 @@ def composites(dataset: Dataset) -> list[Composite]:
 
 
 class Rememberer:
-    """A teacher that knows the exact plates, and of each composite what it is told to see."""
+    """A teacher that knows the exact plates, and of each composite the map it is given."""
 
     info = TeacherInfo("rememberer", "v1", "inverse depth", "relative", None, None, "CC0-1.0")
 
-    def __init__(self, composites: Sequence[Composite], look: Look) -> None:
+    def __init__(self, composites: Sequence[Composite], label: LabelMaker) -> None:
         rng = np.random.default_rng(5)
-        self._known: dict[bytes, Floats] = {}
+        self._maps: dict[bytes, Floats] = {}
         for each in composites:
-            self._known[each.plate.tobytes()] = np.nan_to_num(_plate(each))
-            self._known[each.image.tobytes()] = np.nan_to_num(look(each, rng))
+            self._maps[each.plate.tobytes()] = np.nan_to_num(_plate(each))
+            self._maps[each.image.tobytes()] = np.nan_to_num(label(each, rng))
 
     def predict(self, pictures: Sequence[NDArray[np.uint8]]) -> list[Floats]:
-        return [self._known[picture.tobytes()] for picture in pictures]
+        return [self._maps[picture.tobytes()] for picture in pictures]
 
 
 def _plate(composite: Composite) -> Floats:
@@ -83,8 +83,8 @@ def behind(composite: Composite, _: np.random.Generator) -> Floats:
     return _plate(composite) - np.float32(0.5) * (composite.alpha > 0.5)
 
 
-def judged(dataset: Dataset, composites: Sequence[Composite], look: Look) -> LabelComparison:
-    return evaluate_labels(Rememberer(composites, look), dataset.spec, dataset.folder, count=COUNT)
+def judged(dataset: Dataset, composites: Sequence[Composite], label: LabelMaker) -> LabelComparison:
+    return evaluate_labels(Rememberer(composites, label), dataset.spec, dataset.folder, count=COUNT)
 
 
 def test_a_teacher_that_sees_everything_misses_nothing(

@@ -1,4 +1,4 @@
-"""The evaluation judges honestly: known predictors get the figures they must get."""
+"""The evaluation judges honestly: predictors of known quality get the figures they must get."""
 
 from __future__ import annotations
 
@@ -164,26 +164,26 @@ def test_other_models_are_judged_on_the_same_recipes(dataset):
 
 
 def test_a_model_is_told_with_the_trainings_that_it_started_from(dataset):
-    """A fine-tuned model has seen more than its last training, and the evaluation says so."""
+    """The earlier trainings of a fine-tuned model are in the evaluation too."""
     first = {"steps": 9, "images": 144, "seconds": 3.0, "config": {}}
     second = {"steps": 2, "images": 32, "seconds": 1.0, "from": {"model": "a", "training": first}}
     tuned = Fake(everywhere)
     tuned.card = replace(tuned.card, training=second)
-    told = judge(tuned, dataset)["model"]
-    assert told["training"] == {"steps": 2, "images": 32, "seconds": 1.0}
-    assert told["earlier"] == [{"steps": 9, "images": 144, "seconds": 3.0}]
+    model = judge(tuned, dataset)["model"]
+    assert model["training"] == {"steps": 2, "images": 32, "seconds": 1.0}
+    assert model["earlier"] == [{"steps": 9, "images": 144, "seconds": 3.0}]
 
 
 def test_depth_columns_get_the_inputs_they_name(dataset):
     """Plate and plate disparity arrive in their columns and nowhere else."""
-    seen = set()
+    inputs = set()
 
     def remember(image, plate, plate_disparity):
-        seen.add((plate is not None, plate_disparity is not None))
+        inputs.add((plate is not None, plate_disparity is not None))
         return everywhere(image)
 
     result = judge(Fake(nowhere, remember), dataset)
-    assert seen == {(False, False), (True, False), (True, True)}
+    assert inputs == {(False, False), (True, False), (True, True)}
     third = result["depth"]["columns"]["plate_and_disparity"]
     assert third["whole"]["mean"] is None
     assert "input" in third["whole"]["reason"]

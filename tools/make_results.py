@@ -158,7 +158,7 @@ def _masks(evaluation: Evaluation) -> Iterator[str]:
     yield (
         "A mask is alpha above 1/2. Two figures judge alpha itself: SAD is the sum of its absolute "
         "errors over a picture of 224x224, in thousands; MSE is the mean of their squares, in "
-        "thousandths.\n"
+        "thousandths. The first five rows are of this model.\n"
     )
     for name, table in evaluation.masks.items():
         heads = [f"slice `{name}`", "pictures", "Dice", "IoU", "boundary F", "SAD", "MSE"]

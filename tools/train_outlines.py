@@ -50,7 +50,7 @@ Floats = NDArray[np.float32]
 
 _SEED = 991  # of the composites; no training uses it
 _CHUNK = 500  # composites at a time
-_MOST_PIXELS = 700  # of a composite: most have more, and neighbours tell the same
+_MAX_PIXELS = 700  # of a composite: most have more, and neighbours hardly differ
 _HIDDEN = (96, 48)
 _BATCH = 4096
 _RATE = 3e-3
@@ -104,8 +104,8 @@ def gather(pool: WorkerPool, options: argparse.Namespace, first: Perceptron | No
         (options.dataset, options.models, first, start, min(start + _CHUNK, options.count))
         for start in range(0, options.count, _CHUNK)
     ]
-    told = list(pool.map(collect, *zip(*jobs, strict=True)))
-    pixels = Pixels(*(np.concatenate(each) for each in zip(*told, strict=True)))
+    chunks = pool.map(collect, *zip(*jobs, strict=True))
+    pixels = Pixels(*(np.concatenate(each) for each in zip(*chunks, strict=True)))
     print(f"{len(pixels.alpha)} pixels of {options.count} composites", flush=True)
     return pixels
 
@@ -115,7 +115,7 @@ def open_models(folders: list[Path]) -> list[Predictor]:
     return [Predictor.from_pretrained(each, refine=False, threads=1) for each in folders]
 
 
-def known_of(composite: Composite, predictor: Predictor) -> Evidence:
+def measure_composite(composite: Composite, predictor: Predictor) -> Evidence:
     """What prediction knows of a composite when it comes to the outlines."""
     prediction = predictor.predict(composite.image, composite.plate)
     assert prediction.plate is not None
@@ -135,20 +135,22 @@ def collect(
     rows = []
     for recipe, predictor in zip(recipes, itertools.cycle(open_models(models))):
         composite = render(recipe, spec.rules.size, catalogue)
-        known = known_of(composite, predictor)
-        outline = find_outline(known.alpha, 1)
+        evidence = measure_composite(composite, predictor)
+        outline = find_outline(evidence.alpha, 1)
         places = np.argwhere(outline)
-        taken = random.permutation(places)[:_MOST_PIXELS]
+        taken = random.permutation(places)[:_MAX_PIXELS]
         if not len(taken):
             continue
         place = taken[:, 0], taken[:, 1]
-        features = describe_outline(known, place)
-        corrected = known.averaged[place]
+        features = describe_outline(evidence, place)
+        corrected = evidence.averaged[place]
         if first is not None:
-            said, every = known.alpha.copy(), np.nonzero(outline)
-            said[every] = first.correct(known.averaged[every], describe_outline(known, every))
-            corrected = said[place]
-            more = describe_samples(known, said, outline, place)
+            alpha, every = evidence.alpha.copy(), np.nonzero(outline)
+            alpha[every] = first.correct(
+                evidence.averaged[every], describe_outline(evidence, every)
+            )
+            corrected = alpha[place]
+            more = describe_samples(evidence, alpha, outline, place)
             features = np.concatenate([features, more], axis=1)
         # A Dice counts errors by the object's size.
         share = len(places) / len(taken) / ((composite.alpha > 0.5).sum() + 300)
@@ -232,10 +234,10 @@ def judge(dataset: Dataset, predictor: Predictor, reader: OutlineNetwork, count:
     for name, rules in BENCHMARK_V1.items():
         figures = []
         for composite in render_benchmark(rules, pool, catalogue, count):
-            known = known_of(composite, predictor)
-            outline = find_outline(known.alpha, 1)
-            averaged = np.where(outline, known.averaged, known.alpha)
-            for alpha in (known.alpha, averaged, reader.correct(known, outline)):
+            evidence = measure_composite(composite, predictor)
+            outline = find_outline(evidence.alpha, 1)
+            averaged = np.where(outline, evidence.averaged, evidence.alpha)
+            for alpha in (evidence.alpha, averaged, reader.correct(evidence, outline)):
                 got = mask_metrics(alpha, composite.alpha)
                 figures.append((got["dice"], got["boundary_f"]))
         dice, boundary = np.reshape(figures, (-1, 3, 2)).mean(axis=0).T

@@ -5,7 +5,7 @@ evaluate_frames(predictor, folder)   # real frames with hand-made masks
 evaluate_depth(predictor, folder)   # pictures with measured depth
 evaluate_distance(predictor)   # objects in drawn scenes, before a plate that four points calibrate
 evaluate_labels(teacher, spec, folder)   # a teacher's labels of composites, beside layers
-panels = select_panels(predictor, spec, folder, evaluation)   # examples to look at
+panels = select_panels(predictor, spec, folder, evaluation)   # examples for people
 to_json(evaluation)   # plain values
 """
 

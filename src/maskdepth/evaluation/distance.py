@@ -31,7 +31,7 @@ POINT_ERROR: Final = 0.02
 NOISE: Final = 0.05
 FARTHEST_M: Final = 40.0
 
-# No sample pack reaches these seeds, so whatever was trained on packs has not seen these scenes.
+# No sample pack reaches these seeds, so no model that was trained on packs has met these scenes.
 _FIRST_SEED: Final = 1 << 62
 _SHARE: Final = (0.005, 0.4)  # of the picture that an object covers
 _DISTANCES_M: Final = (0.8, 25.0)  # of the ground it stands on

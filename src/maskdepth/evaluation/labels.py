@@ -80,7 +80,7 @@ class _Regions:
         around = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
         grown = np.asarray(cv2.dilate(mask.astype(np.uint8), around), np.bool_)
         core = np.asarray(cv2.erode(mask.astype(np.uint8), around), np.bool_)
-        # An object too thin to have a core is judged as a whole.
+        # An object too thin to have a core has all of its pixels judged.
         return cls(core if core.sum() >= _MIN_PIXELS else mask, grown & ~core, ~grown)
 
     def named(self) -> dict[str, Mask]:

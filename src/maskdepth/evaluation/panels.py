@@ -1,4 +1,4 @@
-"""Examples to look at: the worst, the middle and the best of an evaluation, rendered again."""
+"""Examples for people: the worst, the middle and the best of an evaluation, rendered again."""
 
 from __future__ import annotations
 

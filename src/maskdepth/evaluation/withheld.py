@@ -19,13 +19,13 @@ PLACEMENTS: Final = {
     "standing": BENCHMARK_V1["clean"].with_(name="standing", ground=GroundRules(share=1.0)),
     "anywhere": BENCHMARK_V1["clean"],
 }
-"""Rules of the two placements: on the ground, where the distance can be seen, and as in the clean
-slice, where the distance is drawn by lot."""
+"""Rules of the two placements: on the ground, where the distance is visible, and as in the clean
+slice, where the distance is random."""
 
 
 @dataclass(frozen=True)
 class Placements:
-    """Objects on the ground, whose distance can be seen, and objects anywhere."""
+    """Objects on the ground, whose distance is visible, and objects anywhere."""
 
     standing: DepthTable | NoDepthTable
     anywhere: DepthTable | NoDepthTable

@@ -54,19 +54,19 @@ def _robustness(result: Robustness | NoRobustness) -> str:
     entries = [(style, name) for style, (name, _) in _styled_rows(result.clean.columns)]
     details = "".join(_curve_table(curve) for curve in result.curves.values())
     wrong = plain_table(
-        "The plate of another background: what was said of the plate is wrong everywhere.",
+        "The plate of another background, which is wrong everywhere.",
         ["", "Dice ↑", "Bound. F ↑"],
         [[name, *_figures(each)] for name, each in point_rows(result.wrong_plate.columns)],
     )
     guesses = plain_table(
-        "No plate, clean pictures, beside guesses that do not look.",
+        "No plate, clean pictures, beside guesses that use no pixel.",
         ["", "Dice ↑", "Bound. F ↑"],
         [[name, *_figures(each)] for name, each in no_plate_rows(no_plate)],
     )
     return (
         f"{title}<p>The first {result.count} composites of the clean slice (unseen cutouts on "
         "unseen backgrounds) again and again, with one thing changed at a time. Mask Dice; the "
-        "band is the model’s 95 % interval over assets. A threshold that is tuned anew at every "
+        "band is the model’s 95 % interval over assets. A threshold that is tuned at every "
         "point knows how large the disturbance is, which no user does.</p>"
         f'{legend([*entries, _NO_PLATE])}<div class="curves">{charts}</div>'
         f"{wrong}{guesses}<details><summary>All figures of the curves</summary>{details}</details>"
@@ -157,7 +157,7 @@ def _depth(name: str, groups: Mapping[str, DepthGroup]) -> str:
 
 def _withheld(result: Withheld) -> str:
     placements = {
-        "Objects that stand on the ground: their distance can be seen": result.placements.standing,
+        "Objects that stand on the ground: their distance is visible": result.placements.standing,
         "Objects anywhere, as in the clean slice: their distance is drawn by lot": (
             result.placements.anywhere
         ),

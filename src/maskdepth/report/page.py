@@ -181,7 +181,7 @@ def _limits(evaluation: Evaluation) -> str:
             "try the model on your own pairs before you rely on it."
         ),
         (
-            f"The intervals ({confidence}) come from drawing cutouts and backgrounds anew, "
+            f"The intervals ({confidence}) come from resampling cutouts and backgrounds, "
             f"near-duplicates together. With {unseen} that masks are judged on they are themselves "
             "rough, and too narrow when there are only a few."
         ),

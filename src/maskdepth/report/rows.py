@@ -44,10 +44,10 @@ def depth_rows(depth: DepthTable) -> Iterator[tuple[str, str, Regions]]:
 def point_rows(point: PointColumns) -> Iterator[tuple[str, Column]]:
     """A point of the robustness curves."""
     yield "this model", point.model
-    yield "|picture − plate|, tuned anew at every point", point.difference_tuned_here
+    yield "|picture − plate|, tuned at every point", point.difference_tuned_here
     yield "|picture − plate|, tuned once on clean pictures", point.difference
     registered = "|picture − plate| after registration"
-    yield f"{registered}, tuned anew at every point", point.difference_registered_tuned_here
+    yield f"{registered}, tuned at every point", point.difference_registered_tuned_here
     yield f"{registered}, tuned once", point.difference_registered
     for name, column in point.others.items():
         yield f"other: {name}", column

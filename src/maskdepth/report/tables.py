@@ -44,7 +44,7 @@ def mask_table(name: str, table: MaskTable) -> str:
     """One slice: the four cells, then the baselines and other models."""
     remarks = {"without plate": "unseen, unseen"}
     remarks |= dict.fromkeys(
-        ("baseline: a disc in the middle", "baseline: the empty mask"), "does not look"
+        ("baseline: a disc in the middle", "baseline: the empty mask"), "uses no pixel"
     )
     rows: list[Row] = []
     for text, column in mask_rows(table):
@@ -79,7 +79,7 @@ def depth_tables(depth: DepthTable) -> Iterator[str]:
 
 
 def plain_table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Texts in rows, the first of each a name; nothing is expected to be escaped."""
+    """Texts in rows, the first of each a name; this function escapes them."""
     head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
     body = "".join(
         f'<tr><th scope="row">{escape(name)}</th>'
