@@ -19,7 +19,12 @@ from maskdepth.synthesis.recipes import sample_recipe
 from maskdepth.synthesis.renderer import render
 from maskdepth.synthesis.rules import RecipeRules
 from maskdepth.synthesis.spec import DatasetSpec, load_spec
-from maskdepth.synthesis.worlds import write_sample_pack
+from maskdepth.synthesis.worlds import pack, write_sample_pack
+
+
+@pytest.fixture(autouse=True)
+def _small_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pack, "SCENE_SIZE", (96, 128))
 
 
 @pytest.fixture

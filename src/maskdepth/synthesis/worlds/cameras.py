@@ -62,3 +62,8 @@ def clear_of(shapes: Sequence[Shape], position: Array, margin: float) -> bool:
     corners = np.concatenate([shape.corners for shape in shapes])
     low, high = corners.min(axis=0) - margin, corners.max(axis=0) + margin
     return bool(((position < low) | (position > high)).any())
+
+
+def keep_clear(pieces: Sequence[list[Shape]], position: Array, margin: float) -> list[Shape]:
+    """The shapes of all pieces that are clear of the camera; see ``clear_of``."""
+    return [shape for piece in pieces if clear_of(piece, position, margin) for shape in piece]

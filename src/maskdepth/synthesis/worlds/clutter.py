@@ -44,10 +44,9 @@ from maskdepth.synthesis.worlds.textures import (
     plane_of,
     sample_colour,
 )
-from maskdepth.synthesis.worlds.vectors import frame_along, turn_y
+from maskdepth.synthesis.worlds.vectors import STRAIGHT, frame_along, turn_y
 
 Maker = Callable[[Rng], list[Shape]]
-_STRAIGHT = turn_y(0.0)
 _FLAT = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]])  # a page lying face up
 
 
@@ -102,8 +101,8 @@ def laptop(rng: Rng) -> list[Shape]:
         glow=float(rng.choice([0.0, 0.5])),
     )
     return [
-        block(at(0, 0.009, 0), (2 * half, 0.018, 2 * deep), case, _STRAIGHT, gloss=0.3),
-        block(at(0, 0.019, deep * 0.25), (1.8 * half, 0.003, deep), keys, _STRAIGHT),
+        block(at(0, 0.009, 0), (2 * half, 0.018, 2 * deep), case, gloss=0.3),
+        block(at(0, 0.019, deep * 0.25), (1.8 * half, 0.003, deep), keys),
         Box(centre=centre, axes=axes, size=(half, deep, 0.005), paint=case),
         front,
     ]
@@ -123,10 +122,10 @@ def keyboard(rng: Rng) -> list[Shape]:
     """A keyboard with rows of keys, and a mouse at its side."""
     case = plain(case_colour(rng))
     long = rng.uniform(0.36, 0.46)
-    shapes: list[Shape] = [block(at(0, 0.01, 0), (long, 0.02, 0.15), case, _STRAIGHT)]
+    shapes: list[Shape] = [block(at(0, 0.01, 0), (long, 0.02, 0.15), case)]
     keys = _keys(case_colour(rng), case_colour(rng))
     size = (long * 0.94, 0.01, 0.018)
-    shapes += [block(at(0, 0.024, z), size, keys, _STRAIGHT) for z in np.linspace(-0.055, 0.055, 5)]
+    shapes += [block(at(0, 0.024, z), size, keys) for z in np.linspace(-0.055, 0.055, 5)]
     mouse = at(long / 2 + rng.uniform(0.06, 0.15), 0.015, rng.uniform(-0.06, 0.06))
     shapes.append(ellipsoid(mouse, (0.03, 0.02, 0.05), case, gloss=0.5))
     return shapes
@@ -160,7 +159,7 @@ def books(rng: Rng) -> list[Shape]:
         thick, high = rng.uniform(0.015, 0.07), rng.uniform(0.18, 0.31)
         cover = labels(rng, thick, high) if rng.random() < 0.6 else plain(sample_colour(rng))
         place = at(x + thick / 2 - 0.15, high / 2, 0)
-        shapes.append(block(place, (thick * 0.96, high, deep), cover, _STRAIGHT))
+        shapes.append(block(place, (thick * 0.96, high, deep), cover))
         x += thick
     return shapes
 
@@ -210,7 +209,7 @@ def telephone(rng: Rng) -> list[Shape]:
     for end in ear:
         shapes.append(ellipsoid(end - at(0, 0.012, 0), (0.028, 0.022, 0.03), case))
     pad = labels(rng, 0.02, 0.02)
-    shapes.append(block(at(0.035, 0.055, -0.01), (0.07, 0.02, 0.08), pad, _STRAIGHT))
+    shapes.append(block(at(0.035, 0.055, -0.01), (0.07, 0.02, 0.08), pad))
     return shapes
 
 
@@ -249,7 +248,7 @@ def toy(rng: Rng) -> list[Shape]:
     def ball(x: float, y: float, z: float, r: float, stretch: float = 1.0) -> None:
         radii = (r * size, r * size * stretch, r * size)
         place = at(x, y, z) * size
-        shapes.extend(foliage(rng, place, radii, fur, _STRAIGHT)[:2])
+        shapes.extend(foliage(rng, place, radii, fur, STRAIGHT)[:2])
         core = (radii[0] * 0.88, radii[1] * 0.88, radii[2] * 0.88)
         shapes.append(ellipsoid(place, core, fur.paint, rough=0.7, grain=0.02))
 
@@ -305,7 +304,7 @@ def small_box(rng: Rng) -> list[Shape]:
     size = rng.uniform([0.06, 0.03, 0.05], [0.3, 0.2, 0.22])
     print_ = labels(rng, size[0], size[1])
     place = at(0, size[1] / 2, 0)
-    return [block(place, (size[0], size[1], size[2]), print_, _STRAIGHT, gloss=0.2)]
+    return [block(place, (size[0], size[1], size[2]), print_, gloss=0.2)]
 
 
 DESK_THINGS: tuple[Maker, ...] = (
@@ -323,7 +322,7 @@ DESK_THINGS: tuple[Maker, ...] = (
     objects.bottle,
     objects.mug,
     objects.mug,
-    lambda rng: small_thing(rng, at(0, 0, 0)),
+    small_thing,
     small_box,
 )
 FLOOR_THINGS: tuple[Maker, ...] = (

@@ -181,7 +181,7 @@ def person(rng: Rng) -> list[Shape]:
     if rng.random() < 0.2:
         bag = at(0, hip + 0.2 * tall, 0.1 * tall)
         size = (0.17 * tall, 0.26 * tall, 0.09 * tall)
-        shapes.append(block(bag, size, sample_cloth(rng), turn_y(0.0), rough=0.2))
+        shapes.append(block(bag, size, sample_cloth(rng), rough=0.2))
     return shapes
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from maskdepth.synthesis.worlds.prints import grained, ornament
 from maskdepth.synthesis.worlds.props import (
+    ORIGIN,
     Rng,
     at,
     block,
@@ -25,7 +26,7 @@ from maskdepth.synthesis.worlds.textures import (
     sample_colour,
     striped,
 )
-from maskdepth.synthesis.worlds.vectors import turn_y
+from maskdepth.synthesis.worlds.vectors import STRAIGHT, turn_y
 
 
 def sample_wood(rng: Rng) -> Paint:
@@ -50,7 +51,7 @@ def sample_cloth(rng: Rng) -> Paint:
     return striped(rng, first, second, rng.uniform(0.05, 0.2))
 
 
-def table(rng: Rng, base: Array, turn: Array, low: bool = False) -> list[Shape]:
+def table(rng: Rng, base: Array = ORIGIN, turn: Array = STRAIGHT, low: bool = False) -> list[Shape]:
     """A table with four legs, and something on it."""
     wood = sample_wood(rng)
     wide, deep = rng.uniform(0.7, 1.6), rng.uniform(0.5, 0.9)
@@ -71,7 +72,7 @@ def table(rng: Rng, base: Array, turn: Array, low: bool = False) -> list[Shape]:
     return shapes
 
 
-def small_thing(rng: Rng, base: Array) -> list[Shape]:
+def small_thing(rng: Rng, base: Array = ORIGIN) -> list[Shape]:
     """A vase, a cup, a bowl, a stack of books, or a lamp."""
     paint = plain(sample_colour(rng, (0.0, 1.0), (0.0, 0.85), (0.15, 0.97)))
     kind = int(rng.integers(5))
@@ -134,7 +135,7 @@ def lamp(rng: Rng, base: Array, height: float) -> list[Shape]:
     ]
 
 
-def chair(rng: Rng, base: Array, turn: Array) -> list[Shape]:
+def chair(rng: Rng, base: Array = ORIGIN, turn: Array = STRAIGHT) -> list[Shape]:
     """A kitchen chair; its back is on the side of turn[2]."""
     wood = sample_wood(rng)
     seat = sample_cloth(rng) if rng.random() < 0.4 else wood
@@ -163,7 +164,7 @@ def chair(rng: Rng, base: Array, turn: Array) -> list[Shape]:
     return shapes
 
 
-def sofa(rng: Rng, base: Array, turn: Array) -> list[Shape]:
+def sofa(rng: Rng, base: Array = ORIGIN, turn: Array = STRAIGHT) -> list[Shape]:
     """A sofa or armchair with cushions; its back is on the side of turn[2]."""
     cloth = sample_cloth(rng)
     wide = rng.choice([0.85, 1.5, 1.9])
@@ -200,7 +201,7 @@ def sofa(rng: Rng, base: Array, turn: Array) -> list[Shape]:
     return shapes
 
 
-def shelf(rng: Rng, base: Array, turn: Array) -> list[Shape]:
+def shelf(rng: Rng, base: Array = ORIGIN, turn: Array = STRAIGHT) -> list[Shape]:
     """A bookcase with books and things."""
     wood = sample_wood(rng)
     wide, tall, deep = rng.uniform(0.6, 1.2), rng.uniform(1.0, 2.1), 0.3
@@ -230,7 +231,7 @@ def shelf(rng: Rng, base: Array, turn: Array) -> list[Shape]:
     return shapes
 
 
-def cupboard(rng: Rng, base: Array, turn: Array) -> list[Shape]:
+def cupboard(rng: Rng, base: Array = ORIGIN, turn: Array = STRAIGHT) -> list[Shape]:
     """A cupboard, chest of drawers or wardrobe; its front is on the side of -turn[2]."""
     wood, front = sample_wood(rng), sample_wood(rng)
     knob = plain(sample_colour(rng, (0.05, 0.15), (0.0, 0.6), (0.1, 0.9)))
@@ -253,7 +254,7 @@ def cupboard(rng: Rng, base: Array, turn: Array) -> list[Shape]:
     return shapes
 
 
-def bed(rng: Rng, base: Array, turn: Array) -> list[Shape]:
+def bed(rng: Rng, base: Array = ORIGIN, turn: Array = STRAIGHT) -> list[Shape]:
     """A bed with pillows; its head is on the side of turn[2]."""
     wood, sheet, cover = sample_wood(rng), sample_cloth(rng), sample_cloth(rng)
     wide, long = rng.choice([0.9, 1.4]), 2.0
@@ -321,7 +322,7 @@ def frame_for_leaf(rng: Rng, along: Array) -> Array:
     return np.stack([x, y, np.cross(x, y)])
 
 
-def rug(rng: Rng, base: Array, turn: Array) -> list[Shape]:
+def rug(rng: Rng, base: Array = ORIGIN, turn: Array = STRAIGHT) -> list[Shape]:
     """A rug, round or square, a centimetre thick."""
     cloth = sample_cloth(rng)
     wide = rng.uniform(1.2, 2.4)

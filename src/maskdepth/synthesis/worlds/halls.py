@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from maskdepth.synthesis.worlds import clutter, figures, furniture
-from maskdepth.synthesis.worlds.cameras import aim_camera, clear_of, sample_focal, sample_roll
+from maskdepth.synthesis.worlds.cameras import aim_camera, keep_clear, sample_focal, sample_roll
 from maskdepth.synthesis.worlds.interior import (
     Interior,
     build_interior,
@@ -19,10 +19,8 @@ from maskdepth.synthesis.worlds.props import Rng, at, block, ellipsoid, plain, r
 from maskdepth.synthesis.worlds.raycast import Camera
 from maskdepth.synthesis.worlds.shapes import Quad, Shape, moved
 from maskdepth.synthesis.worlds.textures import Array, sample_colour
-from maskdepth.synthesis.worlds.vectors import turn_y
+from maskdepth.synthesis.worlds.vectors import STRAIGHT, turn_y
 from maskdepth.synthesis.worlds.world import World
-
-_STRAIGHT = turn_y(0.0)
 
 
 def ceiling_lamps(rng: Rng, inside: Interior, every: float) -> tuple[list[Shape], list[Lamp]]:
@@ -42,9 +40,7 @@ def ceiling_lamps(rng: Rng, inside: Interior, every: float) -> tuple[list[Shape]
                 continue
             if tube:
                 shapes.append(
-                    block(
-                        at(x, level, z), (0.2, 0.07, 1.2), glass, _STRAIGHT, glow=3.0, casts=False
-                    )
+                    block(at(x, level, z), (0.2, 0.07, 1.2), glass, glow=3.0, casts=False)
                 )
             else:
                 shapes.append(ellipsoid(at(x, level, z), (0.2, 0.08, 0.2), glass, glow=3.0))
@@ -68,15 +64,13 @@ def _corridor_things(rng: Rng, inside: Interior) -> list[list[Shape]]:
                 pieces.append(door(rng, wall, along))
             elif kind < 0.62:
                 seat = furniture.sample_wood(rng)
-                low = block(at(0, 0.44, 0), (1.2, 0.04, 0.35), seat, _STRAIGHT)
-                legs = [
-                    block(at(x, 0.22, 0), (0.05, 0.44, 0.3), metal, _STRAIGHT) for x in (-0.5, 0.5)
-                ]
+                low = block(at(0, 0.44, 0), (1.2, 0.04, 0.35), seat)
+                legs = [block(at(x, 0.22, 0), (0.05, 0.44, 0.3), metal) for x in (-0.5, 0.5)]
                 pieces.append(moved([low, *legs], foot + inward * 0.2, frame))
             elif kind < 0.72:
-                body = [block(at(0, 0.5, -0.06), (1.0, 0.55, 0.08), metal, _STRAIGHT)]
+                body = [block(at(0, 0.5, -0.06), (1.0, 0.55, 0.08), metal)]
                 body += [
-                    block(at(x, 0.5, -0.06), (0.03, 0.57, 0.1), metal, _STRAIGHT, shade=0.6)
+                    block(at(x, 0.5, -0.06), (0.03, 0.57, 0.1), metal, shade=0.6)
                     for x in np.linspace(-0.45, 0.45, 10)
                 ]
                 pieces.append(moved(body, foot, frame))
@@ -118,9 +112,8 @@ def corridor(rng: Rng, height: int, width: int) -> World:
             break
         for x in (low[0] + 0.12, low[0] + wide - 0.12):  # pilasters
             pillar = at(x, tall / 2, float(beam))
-            shapes.append(block(pillar, (0.25, tall, 0.3), inside.walls[0].paint, _STRAIGHT))
-    for piece in _corridor_things(rng, inside):
-        shapes += piece if clear_of(piece, position, 0.25) else []
+            shapes.append(block(pillar, (0.25, tall, 0.3), inside.walls[0].paint))
+    shapes += keep_clear(_corridor_things(rng, inside), position, 0.25)
     return World(shapes, light_interior(rng, inside, lamps, at(0, 0, 3.5)), camera)
 
 
@@ -139,7 +132,7 @@ def _goods(rng: Rng, long: float, deep: float, room: float) -> list[Shape]:
         if kind < 0.08:
             pass  # sold out
         elif kind < 0.62:
-            shapes.append(block(middle, (run * 0.97, tall, deep - back), print_, _STRAIGHT))
+            shapes.append(block(middle, (run * 0.97, tall, deep - back), print_))
         else:
             radius = min(wide * 0.48, 0.06)
             for n in range(max(1, int(run / (2.1 * radius)))):
@@ -161,19 +154,19 @@ def shelving(rng: Rng, long: float) -> list[Shape]:
     strip = labels(rng, rng.uniform(0.2, 0.5), 0.04)
     tall, deep = rng.uniform(1.3, 2.2), rng.uniform(0.35, 0.5)
     boards = int(rng.integers(3, 6))
-    shapes: list[Shape] = [block(at(0, tall / 2, deep / 2), (long, tall, 0.03), metal, _STRAIGHT)]
+    shapes: list[Shape] = [block(at(0, tall / 2, deep / 2), (long, tall, 0.03), metal)]
     shapes += [
-        block(at(x, tall / 2, 0.02), (0.03, tall, deep), metal, _STRAIGHT)
+        block(at(x, tall / 2, 0.02), (0.03, tall, deep), metal)
         for x in np.linspace(-long / 2, long / 2, max(2, round(long / 1.2) + 1))
     ]
     gap = (tall - 0.15) / boards
     for number in range(boards):
         level = 0.12 + number * gap
-        shapes.append(block(at(0, level, 0), (long, 0.03, deep), metal, _STRAIGHT))
+        shapes.append(block(at(0, level, 0), (long, 0.03, deep), metal))
         front = at(0, level, -deep / 2 - 0.005)
-        shapes.append(block(front, (long, 0.045, 0.012), strip, _STRAIGHT, casts=False))
+        shapes.append(block(front, (long, 0.045, 0.012), strip, casts=False))
         goods = _goods(rng, long, deep * 0.9, gap - 0.05)
-        shapes += moved(goods, at(0, level + 0.015, 0), _STRAIGHT)
+        shapes += moved(goods, at(0, level + 0.015, 0), STRAIGHT)
     return shapes
 
 
@@ -184,14 +177,14 @@ def crates(rng: Rng) -> list[Shape]:
     for row in range(int(rng.integers(1, 4))):
         base = at(0, 0.45 + 0.22 * row, 0.35 * row)
         for x in (-0.35, 0.35):
-            shapes.append(block(base + at(x, 0, 0), (0.62, 0.14, 0.38), wood, _STRAIGHT))
+            shapes.append(block(base + at(x, 0, 0), (0.62, 0.14, 0.38), wood))
             colour = plain(sample_colour(rng, (0.0, 0.36), (0.5, 0.95), (0.4, 0.95)))
             size = rng.uniform(0.035, 0.07)
             for place in rng.uniform([-0.27, -0.15], [0.27, 0.15], (10, 2)):
                 ball = base + at(x + place[0], 0.07 + size * 0.6, place[1])
                 shapes.append(ellipsoid(ball, size, colour, gloss=0.4))
         leg = (1.3, float(base[1]), 0.3)
-        shapes.append(block(base - at(0, base[1] / 2 + 0.05, 0), leg, wood, _STRAIGHT))
+        shapes.append(block(base - at(0, base[1] / 2 + 0.05, 0), leg, wood))
     return shapes
 
 
@@ -236,7 +229,7 @@ def shop(rng: Rng, height: int, width: int) -> World:
                         )
                     z += unit_ + (0.0 if rng.random() < 0.85 else 1.2)
     wall: Quad = inside.walls[2]
-    pieces.append(moved(shelving(rng, 2.4), wall.centre * at(0, 0, 1) + at(0, 0, -0.3), _STRAIGHT))
+    pieces.append(moved(shelving(rng, 2.4), wall.centre * at(0, 0, 1) + at(0, 0, -0.3), STRAIGHT))
     for _ in range(int(rng.integers(0, 3))):
         stand = at(rng.normal(0, aisle * 0.2), 0, rng.uniform(2.5, long - 1))
         maker = crates if rng.random() < 0.5 else clutter.FLOOR_THINGS[0]
@@ -244,9 +237,7 @@ def shop(rng: Rng, height: int, width: int) -> World:
     for _ in range(int(rng.integers(0, 4))):
         spot = at(rng.uniform(-0.4, 0.4) * aisle, 0, rng.uniform(1.5, long - 1))
         pieces.append(moved(figures.person(rng), spot, turn_y(rng.uniform(0, 6.3))))
-    shapes = inside.shapes + lights
-    for piece in pieces:
-        shapes += piece if clear_of(piece, camera.position, 0.2) else []
+    shapes = inside.shapes + lights + keep_clear(pieces, camera.position, 0.2)
     return World(shapes, light_interior(rng, inside, lamps, at(0, 0, 3.0)), camera)
 
 

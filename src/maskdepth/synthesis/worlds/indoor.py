@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from maskdepth.synthesis.worlds import clutter, figures, furniture, office
-from maskdepth.synthesis.worlds.cameras import aim_camera, clear_of, sample_focal, sample_roll
+from maskdepth.synthesis.worlds.cameras import (
+    aim_camera,
+    clear_of,
+    keep_clear,
+    sample_focal,
+    sample_roll,
+)
 from maskdepth.synthesis.worlds.interior import (
     Interior,
     build_interior,
@@ -24,20 +28,16 @@ from maskdepth.synthesis.worlds.world import World
 Piece = list[Shape]
 
 
-def _origin(maker: Callable[[Rng, Array, Array], list[Shape]]) -> clutter.Maker:
-    return lambda rng: maker(rng, at(0, 0, 0), turn_y(0.0))
-
-
 # along a wall: maker, its depth from the wall to its origin, and its width, metres
 _WALL_PIECES: tuple[tuple[clutter.Maker, float, float], ...] = (
-    (_origin(furniture.shelf), 0.18, 1.2),
-    (_origin(furniture.cupboard), 0.3, 1.3),
-    (_origin(furniture.cupboard), 0.3, 1.3),
-    (_origin(furniture.sofa), 0.52, 2.1),
-    (_origin(furniture.bed), 1.08, 1.7),
+    (furniture.shelf, 0.18, 1.2),
+    (furniture.cupboard, 0.3, 1.3),
+    (furniture.cupboard, 0.3, 1.3),
+    (furniture.sofa, 0.52, 2.1),
+    (furniture.bed, 1.08, 1.7),
     (office.desk, 0.5, 2.0),
     (office.desk, 0.5, 2.0),
-    (_origin(furniture.chair), 0.3, 0.6),
+    (furniture.chair, 0.3, 0.6),
     (lambda rng: furniture.plant(rng, at(0, 0, 0), rng.uniform(0.6, 1.6)), 0.35, 0.6),
     (lambda rng: furniture.lamp(rng, at(0, 0, 0), rng.uniform(1.2, 1.7)), 0.3, 0.6),
     (
@@ -74,7 +74,7 @@ def _group(rng: Rng) -> Piece:
     kind = rng.random()
     shapes: list[Shape] = []
     if kind < 0.4:
-        shapes += furniture.table(rng, at(0, 0, 0), turn_y(0.0))
+        shapes += furniture.table(rng)
         count = int(rng.integers(1, 7))
         for number in range(count):
             angle = number * 2 * np.pi / count + rng.normal(0, 0.2)
@@ -86,13 +86,13 @@ def _group(rng: Rng) -> Piece:
         if rng.random() < 0.7:
             seat = at(rng.normal(0, 0.3), 0, -rng.uniform(0.45, 0.9))
             turn = turn_y(np.pi + rng.normal(0, 0.5))
-            maker = office.office_chair if rng.random() < 0.7 else _origin(furniture.chair)
+            maker = office.office_chair if rng.random() < 0.7 else furniture.chair
             shapes += moved(maker(rng), seat, turn)
     else:
-        shapes += furniture.sofa(rng, at(0, 0, 0.9), turn_y(0.0))
-        shapes += furniture.table(rng, at(0, 0, -0.1), turn_y(0.0), low=True)
+        shapes += furniture.sofa(rng, at(0, 0, 0.9))
+        shapes += furniture.table(rng, at(0, 0, -0.1), low=True)
     if rng.random() < 0.35:
-        shapes += furniture.rug(rng, at(0, 0, 0), turn_y(0.0))
+        shapes += furniture.rug(rng)
     return shapes
 
 
@@ -125,10 +125,6 @@ def look_at(
     fall = float(np.arctan2(-away[1], np.hypot(away[0], away[2]))) + rng.normal(0, 0.08)
     lean = float(np.clip(fall, *pitch))
     return aim_camera(size, position, yaw, lean, sample_roll(rng), sample_focal(rng))
-
-
-def _kept(pieces: list[Piece], position: Array, margin: float) -> list[Shape]:
-    return [s for piece in pieces if clear_of(piece, position, margin) for s in piece]
 
 
 def _stand(rng: Rng, inside: Interior, pieces: list[Piece], eye: float) -> tuple[Array, Array]:
@@ -172,7 +168,7 @@ def room(rng: Rng, height: int, width: int) -> World:
     camera = look_at(rng, (height, width), position, target, (-0.175, 0.785))
     focus = position + camera.axes[2] * 2.0
     shapes = inside.shapes + wall_things(rng, inside, int(rng.integers(2, 9)))
-    shapes += _kept(pieces, position, 0.25)
+    shapes += keep_clear(pieces, position, 0.25)
     return World(shapes, light_interior(rng, inside, [], focus), camera)
 
 
@@ -204,6 +200,6 @@ def desk(rng: Rng, height: int, width: int) -> World:
     camera = look_at(rng, (height, width), position, aim, (0.05, 0.95))
     pieces = [piece for piece in pieces if clear_of(piece, aim, 0.1)]
     shapes = inside.shapes + wall_things(rng, inside, int(rng.integers(2, 9)))
-    shapes += _kept(pieces, position, 0.2)
-    shapes += [shape for shape in own if clear_of([shape], position, 0.15)]
+    shapes += keep_clear(pieces, position, 0.2)
+    shapes += keep_clear([[shape] for shape in own], position, 0.15)
     return World(shapes, light_interior(rng, inside, [], aim), camera)

@@ -8,9 +8,7 @@ from maskdepth.synthesis.worlds.clutter import DESK_THINGS, case_colour, keyboar
 from maskdepth.synthesis.worlds.furniture import sample_cloth, sample_wood
 from maskdepth.synthesis.worlds.props import Rng, at, block, ellipsoid, plain, rod, tapered
 from maskdepth.synthesis.worlds.shapes import Shape, moved
-from maskdepth.synthesis.worlds.vectors import turn_y
-
-_STRAIGHT = turn_y(0.0)
+from maskdepth.synthesis.worlds.vectors import STRAIGHT, turn_y
 
 
 def office_chair(rng: Rng) -> list[Shape]:
@@ -22,7 +20,7 @@ def office_chair(rng: Rng) -> list[Shape]:
         foot = at(np.cos(angle) * 0.3, 0.06, np.sin(angle) * 0.3)
         shapes.append(rod(at(0, 0.12, 0), foot, (0.025, 0.018), steel))
         shapes.append(ellipsoid(foot - at(0, 0.025, 0), 0.03, steel))
-    shapes.append(block(at(0, seat + 0.03, 0), (0.46, 0.06, 0.44), cloth, _STRAIGHT, rough=0.1))
+    shapes.append(block(at(0, seat + 0.03, 0), (0.46, 0.06, 0.44), cloth, rough=0.1))
     shapes.append(ellipsoid(at(0, seat + 0.06, 0), (0.24, 0.04, 0.23), cloth, rough=0.1))
     tall = rng.uniform(0.2, 0.36)
     back = at(0, seat + 0.16, 0.23)
@@ -33,7 +31,7 @@ def office_chair(rng: Rng) -> list[Shape]:
         for x in (-0.27, 0.27):
             arm = at(x, seat + 0.22, 0)
             shapes.append(rod(at(x, seat, 0.02), arm, (0.015, 0.015), steel))
-            shapes.append(block(arm, (0.06, 0.03, 0.26), steel, _STRAIGHT))
+            shapes.append(block(arm, (0.06, 0.03, 0.26), steel))
     return shapes
 
 
@@ -48,7 +46,6 @@ def desk(rng: Rng) -> list[Shape]:
             at(0, tall - thick / 2, 0),
             (long, thick, deep),
             wood,
-            _STRAIGHT,
             gloss=rng.uniform(0, 0.6),
         )
     ]
@@ -61,16 +58,14 @@ def desk(rng: Rng) -> list[Shape]:
     else:
         for x in (-0.48, 0.48):
             side = (0.03, tall - thick, deep * 0.9)
-            shapes.append(block(at(x * long, (tall - thick) / 2, 0), side, wood, _STRAIGHT))
+            shapes.append(block(at(x * long, (tall - thick) / 2, 0), side, wood))
         if rng.random() < 0.6:
-            shapes.append(
-                block(at(0, tall * 0.6, deep * 0.4), (long, tall * 0.5, 0.02), wood, _STRAIGHT)
-            )
+            shapes.append(block(at(0, tall * 0.6, deep * 0.4), (long, tall * 0.5, 0.02), wood))
     if rng.random() < 0.5:
         end = float(rng.choice([-1.0, 1.0])) * (long / 2 - 0.25)
         for row in range(3):
             drawer = at(end, tall * (0.2 + 0.27 * row), 0)
-            shapes.append(block(drawer, (0.4, tall * 0.25, deep * 0.85), wood, _STRAIGHT))
+            shapes.append(block(drawer, (0.4, tall * 0.25, deep * 0.85), wood))
     top = at(0, tall, 0)
     for _ in range(int(rng.integers(0, 1 + max(1, int(long / 0.7)) + 1))):
         turn = turn_y(rng.normal(0, 0.35))
@@ -79,4 +74,4 @@ def desk(rng: Rng) -> list[Shape]:
         if rng.random() < 0.8:
             shapes += moved(keyboard(rng), place - at(0, 0, deep * 0.4), turn)
     count = int(rng.integers(2, 4 + int(5 * long)))
-    return shapes + scatter(rng, DESK_THINGS, count, top, _STRAIGHT, (long * 0.46, deep * 0.42))
+    return shapes + scatter(rng, DESK_THINGS, count, top, STRAIGHT, (long * 0.46, deep * 0.42))

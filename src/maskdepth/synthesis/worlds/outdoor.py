@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from maskdepth.synthesis.worlds import figures, props, vehicles
-from maskdepth.synthesis.worlds.cameras import clear_of, sample_camera
+from maskdepth.synthesis.worlds.cameras import keep_clear, sample_camera
 from maskdepth.synthesis.worlds.lighting import Light
 from maskdepth.synthesis.worlds.props import GROUND_AXES, Rng, at, ellipsoid
 from maskdepth.synthesis.worlds.shapes import Quad, Shape, moved
@@ -109,6 +109,11 @@ def path_over(
     return paint
 
 
+def ground_plane(paint: Paint, axes: Array = GROUND_AXES) -> Quad:
+    """Endless ground through the origin."""
+    return Quad(centre=at(0, 0, 0), axes=axes, size=(np.inf, np.inf), paint=paint, casts=False)
+
+
 def sample_way(rng: Rng) -> Paint:
     """Gravel, soil, asphalt or slabs."""
     kind = rng.random()
@@ -181,16 +186,7 @@ def park(rng: Rng, height: int, width: int) -> World:
             rng.normal(0, 1.5),
             rng.normal(0, 0.3),
         )
-    shapes: list[Shape] = [
-        Quad(
-            centre=at(0, 0, 0),
-            axes=GROUND_AXES,
-            size=(np.inf, np.inf),
-            paint=ground,
-            casts=False,
-        )
-    ]
-    shapes += hills(rng)
+    shapes = [ground_plane(ground), *hills(rng)]
     evergreen = float(rng.choice([0.0, 0.2, 0.8]))
     for _ in range(int(rng.integers(2, 6))):
         z = rng.uniform(6.0, 24.0)
@@ -255,20 +251,12 @@ def street(rng: Rng, height: int, width: int) -> World:
     walk = rng.uniform(1.5, 2.6)
     slab = sample_colour(rng, (0.0, 0.15), (0.0, 0.2), (0.5, 0.75))
     pavement = courses(rng, slab, slab * 0.5, 0.6, 0.4, gap=0.012, spread=0.08)
-    shapes: list[Shape] = [
-        Quad(
-            centre=at(0, 0, 0),
-            axes=GROUND_AXES,
-            size=(np.inf, np.inf),
-            paint=_marked_road(rng, road, sample_grass(rng), shift, half + walk),
-            casts=False,
-        )
-    ]
+    paint = _marked_road(rng, road, sample_grass(rng), shift, half + walk)
+    shapes: list[Shape] = [ground_plane(paint)]
     kerb = 0.12
-    straight = turn_y(0.0)
     for sign in (-1.0, 1.0):
         middle = at(shift + sign * (half + walk / 2), kerb / 2, 60.0)
-        shapes.append(props.block(middle, (walk, kerb, 150.0), pavement, straight))
+        shapes.append(props.block(middle, (walk, kerb, 150.0), pavement))
         z = rng.uniform(6.0, 12.0)
         setback = half + walk + rng.uniform(4.0, 8.0)
         while z < 75.0:
@@ -289,8 +277,7 @@ def street(rng: Rng, height: int, width: int) -> World:
                 shapes += props.bush(rng, spot + at(sign * 1.5, -kerb, 0), rng.uniform(0.6, 1.3))
             z += rng.uniform(5.0, 9.0)
     shapes += hills(rng)
-    for piece in _traffic(rng, shift, half, walk):
-        shapes += piece if clear_of(piece, camera.position, 0.4) else []
+    shapes += keep_clear(_traffic(rng, shift, half, walk), camera.position, 0.4)
     return World(shapes, light, camera)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from maskdepth.synthesis.worlds import clutter, furniture, objects, props, vehicles
-from maskdepth.synthesis.worlds.cameras import clear_of, sample_camera
+from maskdepth.synthesis.worlds.cameras import keep_clear, sample_camera
 from maskdepth.synthesis.worlds.outdoor import (
+    ground_plane,
     hills,
     path_over,
     sample_grass,
@@ -41,8 +42,6 @@ from maskdepth.synthesis.worlds.textures import (
 )
 from maskdepth.synthesis.worlds.vectors import turn_y
 from maskdepth.synthesis.worlds.world import World
-
-_STRAIGHT = turn_y(0.0)
 
 
 def _sample_paving(rng: Rng) -> Paint:
@@ -89,7 +88,7 @@ def steps(rng: Rng) -> list[Shape]:
         deep = (count - number) * tread + long
         size = (wide, rise, deep)
         place = at(0, (number + 0.5) * rise, front + deep / 2)
-        shapes.append(block(place, size, stone, _STRAIGHT))
+        shapes.append(block(place, size, stone))
     if rng.random() < 0.6:
         metal = plain(sample_colour(rng, (0, 1), (0, 0.3), (0.05, 0.7)))
         x = wide / 2 - 0.05
@@ -119,8 +118,8 @@ def _stack(rng: Rng) -> list[Shape]:
         wood = furniture.sample_wood(rng)
         high = rng.uniform(0.3, 1.1)
         return [
-            block(at(0, 0.07, 0), (1.1, 0.12, 0.9), wood, _STRAIGHT),
-            block(at(0, 0.13 + high / 2, 0), (1.0, high, 0.8), brick, _STRAIGHT),
+            block(at(0, 0.07, 0), (1.1, 0.12, 0.9), wood),
+            block(at(0, 0.13 + high / 2, 0), (1.0, high, 0.8), brick),
         ]
     return objects.carton(rng)
 
@@ -167,8 +166,7 @@ def yard(rng: Rng, height: int, width: int) -> World:
     pieces: list[list[Shape]] = [[shape] for shape in _walls(rng, far)]
     makers = [wheelie_bin, wheelie_bin, _stack, clutter.bag, objects.marker, objects.carton]
     makers += [lambda rng: furniture.plant(rng, at(0, 0, 0), rng.uniform(0.5, 1.4))]
-    makers += [lambda rng: furniture.chair(rng, at(0, 0, 0), _STRAIGHT), vehicles.bicycle]
-    makers += [lambda rng: props.bench(rng, at(0, 0, 0), 0.0), objects.ball]
+    makers += [furniture.chair, vehicles.bicycle, props.bench, objects.ball]
     for _ in range(int(rng.integers(3, 11))):
         z = rng.uniform(1.2, far - 0.5)
         spot = at(rng.uniform(-0.55, 0.55) * (z + 1.5), 0, z)
@@ -185,8 +183,7 @@ def yard(rng: Rng, height: int, width: int) -> World:
         pieces.append(props.broadleaf(rng, spot, rng.uniform(3.0, 6.0)))
     pieces += scatter_figures(rng, int(rng.choice([0, 1, 1, 2])), (1.5, far))
     shapes: list[Shape] = [ground]
-    for piece in pieces:
-        shapes += piece if clear_of(piece, camera.position, 0.2) else []
+    shapes += keep_clear(pieces, camera.position, 0.2)
     return World(shapes, light, camera)
 
 
@@ -287,10 +284,7 @@ def field(rng: Rng, height: int, width: int) -> World:
     across = at(1.0, slope[0], 0.0) / np.hypot(1.0, slope[0])
     normal = normal / np.linalg.norm(normal)
     axes = np.stack([across, np.cross(across, normal), -normal])
-    shapes: list[Shape] = [
-        Quad(centre=at(0, 0, 0), axes=axes, size=(np.inf, np.inf), paint=ground, casts=False)
-    ]
-    shapes += hills(rng)
+    shapes = [ground_plane(ground, axes), *hills(rng)]
     pieces: list[list[Shape]] = [_posts(rng, slope)] if rng.random() < 0.6 else []
     pieces += [
         props.rock(rng, _spot(rng, slope, 1.5, 16.0), rng.uniform(0.1, 0.7))
@@ -312,8 +306,7 @@ def field(rng: Rng, height: int, width: int) -> World:
     for piece in scatter_figures(rng, int(rng.choice([0, 1, 2, 4])), (2.0, 15.0), 0.75):
         spot = piece[0].centre
         pieces.append(moved(piece, at(0, float(spot[[0, 2]] @ slope), 0), np.eye(3)))
-    for piece in pieces:
-        shapes += piece if clear_of(piece, camera.position, 0.25) else []
+    shapes += keep_clear(pieces, camera.position, 0.25)
     return World(shapes, light, camera)
 
 

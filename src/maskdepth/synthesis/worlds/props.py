@@ -27,7 +27,7 @@ from maskdepth.synthesis.worlds.textures import (
     sample_colour,
     sample_field,
 )
-from maskdepth.synthesis.worlds.vectors import frame_along, turn_y
+from maskdepth.synthesis.worlds.vectors import STRAIGHT, frame_along, turn_y
 
 Rng = np.random.Generator
 GROUND_AXES = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
@@ -37,6 +37,9 @@ _FAR_M = 13.0  # farther trees are made of fewer shapes
 def at(x: float, y: float, z: float) -> Array:
     """A world point (3,)."""
     return np.array([x, y, z], np.float64)
+
+
+ORIGIN = at(0, 0, 0)
 
 
 def rod(
@@ -239,7 +242,11 @@ def rock(rng: Rng, base: Array, size: float) -> list[Shape]:
 
 
 def block(
-    centre: Array, size: tuple[float, float, float], paint: Paint, turn: Array, **how: float
+    centre: Array,
+    size: tuple[float, float, float],
+    paint: Paint,
+    turn: Array = STRAIGHT,
+    **how: float,
 ) -> Box:
     """A box by its centre and full sizes (width, height, length), turned about the vertical."""
     half = (size[0] / 2, size[1] / 2, size[2] / 2)
@@ -291,7 +298,7 @@ def lamp_post(rng: Rng, base: Array) -> list[Shape]:
     ]
 
 
-def bench(rng: Rng, base: Array, angle: float) -> list[Shape]:
+def bench(rng: Rng, base: Array = ORIGIN, angle: float = 0.0) -> list[Shape]:
     """A park bench of slats."""
     wood = mottled(rng, sample_colour(rng, (0.03, 0.12), (0.2, 0.65), (0.25, 0.75)), 0.2, 0.25)
     iron = plain(sample_colour(rng, (0.3, 0.6), (0.0, 0.3), (0.08, 0.3)))

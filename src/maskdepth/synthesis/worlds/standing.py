@@ -33,7 +33,7 @@ STANDING: dict[str, Callable[[np.random.Generator], list[Shape]]] = {
     "ball": objects.ball,
     "marker": objects.marker,
     "bag": clutter.bag,
-    "chair": lambda rng: furniture.chair(rng, at(0, 0, 0), turn_y(0.0)),
+    "chair": furniture.chair,
 }
 """Objects that can stand; each function builds one at the origin."""
 

@@ -45,6 +45,10 @@ def turn_y(angle: float) -> Array:
     return np.array([[c, 0.0, -s], [0.0, 1.0, 0.0], [s, 0.0, c]])
 
 
+STRAIGHT = turn_y(0.0)
+"""The frame of the world."""
+
+
 def frame_along(direction: Array) -> Array:
     """Rows: axes whose second (y) is ``direction``."""
     # written out: for one vector NumPy's cross product costs twenty times as much

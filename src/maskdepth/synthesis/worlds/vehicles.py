@@ -15,9 +15,7 @@ from maskdepth.synthesis.worlds.textures import (
     sample_field,
     step,
 )
-from maskdepth.synthesis.worlds.vectors import frame_along, turn_y
-
-_STRAIGHT = turn_y(0.0)
+from maskdepth.synthesis.worlds.vectors import frame_along
 
 
 def _sample_lacquer(rng: Rng) -> Array:
@@ -95,13 +93,13 @@ def car(rng: Rng) -> list[Shape]:
     plate, dark = plain(np.array([0.8, 0.8, 0.7])), plain(np.array([0.03] * 3))
     for z in (-0.68, 0.68):
         front = at(half * 0.97, belt - 0.28, z * wide)
-        shapes.append(block(front, (0.12, 0.13, 0.34), lamp, _STRAIGHT, gloss=1.0))
+        shapes.append(block(front, (0.12, 0.13, 0.34), lamp, gloss=1.0))
         rear = at(-half * 0.97, belt - 0.2, z * wide * 1.15)
-        shapes.append(block(rear, (0.12, 0.2, 0.2), red, _STRAIGHT, gloss=0.8))
+        shapes.append(block(rear, (0.12, 0.2, 0.2), red, gloss=0.8))
     for x in (-1.0, 1.0):
-        shapes.append(block(at(x * half, 0.42, 0), (0.04, 0.11, 0.5), plate, _STRAIGHT))
+        shapes.append(block(at(x * half, 0.42, 0), (0.04, 0.11, 0.5), plate))
         bumper = at(x * half * 0.985, 0.33, 0)
-        shapes.append(block(bumper, (0.1, 0.16, wide * 1.9), dark, _STRAIGHT))
+        shapes.append(block(bumper, (0.1, 0.16, wide * 1.9), dark))
     return shapes
 
 
@@ -125,7 +123,7 @@ def van(rng: Rng) -> list[Shape]:
     shapes: list[Shape] = [tapered(at(0, 0.25, 0), foot, roof, tall - 0.25, coat, gloss=0.7)]
     axle = half * 0.62
     shapes += _wheels([(x, z) for x in (-axle, axle) for z in (-wide, wide)], 0.34)
-    shapes.append(block(at(0, 0.55, 0), (half * 1.99, 0.12, wide * 2.01), band, _STRAIGHT))
+    shapes.append(block(at(0, 0.55, 0), (half * 1.99, 0.12, wide * 2.01), band))
     return shapes
 
 
@@ -157,7 +155,7 @@ def bicycle(rng: Rng) -> list[Shape]:
     tubes += [(rear, crank), (rear, seat - at(0, 0.12, 0)), (head + at(-0.03, 0.12, 0), front)]
     shapes += [rod(start, end, (0.017, 0.017), paint, gloss=0.6) for start, end in tubes]
     saddle = seat + at(0, 0.06, 0)
-    shapes.append(block(saddle, (0.26, 0.05, 0.13), black, _STRAIGHT))
+    shapes.append(block(saddle, (0.26, 0.05, 0.13), black))
     bar = head + at(-0.03, 0.14, 0)
     shapes.append(rod(bar - at(0, 0, 0.27), bar + at(0, 0, 0.27), (0.013, 0.013), black))
     return shapes
