@@ -461,7 +461,7 @@ def test_labels_of_others_are_not_overwritten(folders: tuple[Path, Path], tmp_pa
         label_folder(folders[1], Leveller(), foreign)
     (tmp_path / "told").mkdir()
     (tmp_path / "told" / "label.json").write_text('{"kind": "exact"}')
-    with pytest.raises(StorageError, match=r"label\.json is not one"):
+    with pytest.raises(StorageError, match=r"label\.json is not overwritten"):
         label_folder(folders[1], Leveller(), tmp_path / "told")
 
 

@@ -236,7 +236,7 @@ def test_a_copy_replaces_a_copy_but_no_other_folder(
     inventory = tmp_path / "mine" / "assets.csv"
     inventory.parent.mkdir()
     inventory.write_text("my,inventory")
-    with pytest.raises(StorageError, match=r"assets\.csv was not written by maskdepth"):
+    with pytest.raises(StorageError, match=r"assets\.csv is not overwritten"):
         export_model(run, inventory.parent)
     (target / "thesis.tex").touch()
     before = sorted(tmp_path.rglob("*"))

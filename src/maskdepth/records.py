@@ -84,7 +84,7 @@ def check_ownership(outputs: Iterable[Path], *, ours: bool) -> None:
                 f"a file of maskdepth's own at {path}, or none",
                 "another",
                 "choose another output, or move that file away",
-                f"{path} was not written by maskdepth, and would be overwritten.",
+                f"{path} is not overwritten, since nothing shows that maskdepth wrote it.",
             )
 
 

@@ -32,7 +32,7 @@ from maskdepth.labelling.labels import (
 )
 from maskdepth.labelling.teachers.recorded import DepthSource, RecordedDepth, source_name
 from maskdepth.locks import writer_lock
-from maskdepth.records import Json
+from maskdepth.records import Json, check_ownership
 from maskdepth.synthesis.assets import list_pictures
 from maskdepth.synthesis.checks import DISPARITY_SUFFIX
 from maskdepth.synthesis.label_facts import LABEL_FILE, LABEL_SHEET, TeacherLabel, load_label_facts
@@ -180,8 +180,7 @@ def label_folder(
     jobs = [_job(path, top, output) for path in paths]
     _check_stems(jobs)
     with writer_lock(output):
-        if (output / LABEL_SHEET).exists() and not _any_ours(jobs):
-            raise _in_the_way(LABEL_SHEET, output)
+        check_ownership([output / LABEL_SHEET], ours=_any_ours(jobs))
         for folder in sorted({job.label.parent for job in jobs}):
             remove_parts(folder)
             inside = [job for job in jobs if job.label.parent == folder]
@@ -204,15 +203,6 @@ def _job(picture: Path, top: Path, output: Path) -> LabelJob:
 
 def _any_ours(jobs: Sequence[LabelJob]) -> bool:
     return any(load_label_record(job.record) for job in jobs)
-
-
-def _in_the_way(name: str, folder: Path) -> StorageError:
-    return StorageError(
-        f"no {name} in {folder} that another program made",
-        "one",
-        "choose another -o folder",
-        f"{folder / name} is not one of these labels' files, and is not overwritten.",
-    )
 
 
 def _check_stems(jobs: Sequence[LabelJob]) -> None:
@@ -242,9 +232,7 @@ def _check_replaceable(
     for label in sorted({*ours, *folder.glob(f"*{DISPARITY_SUFFIX}")}):
         record = load_label_record(record_path(label))
         if record is None:
-            for path in (label, record_path(label)):
-                if path.exists():
-                    raise _in_the_way(path.name, folder)
+            check_ownership([label, record_path(label)], ours=False)
             continue
         theirs = {record.teacher.version, record.teacher.name}
         if mine not in theirs and not (replace and label in ours):
@@ -256,11 +244,10 @@ def _check_replaceable(
                 + ("pass --replace" if label in ours else f"remove {label.name}"),
                 f"{folder} holds a label of another teacher: {by}.",
             )
-    if (folder / LABEL_FILE).exists() and not _any_ours(jobs):
+    if not _any_ours(jobs):
         facts = load_label_facts(folder, [])
         teacher = facts.teacher.version if facts and facts.teacher else facts and facts.kind
-        if teacher != mine:
-            raise _in_the_way(LABEL_FILE, folder)
+        check_ownership([folder / LABEL_FILE], ours=teacher == mine)
 
 
 def _write_facts(source: DepthSource, results: Sequence[LabelResult]) -> None:
