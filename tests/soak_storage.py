@@ -28,6 +28,7 @@ from typing import Any
 
 import cv2
 
+from folders import contents
 from maskdepth import cli
 from maskdepth.datasets import build  # noqa: F401 - here once, rather than in every child
 from maskdepth.datasets.shards import index
@@ -89,15 +90,6 @@ class Operations:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.report is not None:
             self.report.write_text(str(self.seen), encoding="utf-8")
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """All files below a folder."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
 
 
 class Soak:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from maskdepth.datasets.shards import Encoding, Manifest, write_dataset
+from maskdepth.datasets.shards import Encoding, Manifest, WriteJob, write_shards
 from maskdepth.errors import DatasetError, StorageError, UsageError
 from maskdepth.files import file_checksum, read_bytes, remove_parts, write_bytes
 from maskdepth.images import encode_jpeg
+from maskdepth.labelling.labels import describe_teacher
 from maskdepth.labelling.teachers.teacher import Teacher, TeacherOpener
 from maskdepth.locks import writer_lock
 from maskdepth.records import check_no_other_files
@@ -250,28 +251,30 @@ def materialise(
         encoding: of the members; small and fast if left out.
         workers: processes; as many as there are cores if left out.
         engine: ``local`` for processes of this machine, ``ray`` for Ray.
-        teacher: labels each composite, see ``write_dataset``.
+        teacher: labels each composite; its disparity is then the teacher's, and unknown where the
+            map is flagged. The engine ``ray`` needs a ``TeacherOpener``.
         notify: receives a line on the progress now and then.
 
     Raises:
-        UsageError: ``count`` is beyond the planned grid, or there is no engine of that name.
-        DependencyError: pyarrow or deflate is not installed, or ray where that is the engine.
+        UsageError: ``count`` is beyond the planned grid, no engine has that name, or the engine
+            cannot open this teacher.
+        DependencyError: pyarrow, deflate or the engine's package is not installed.
         DatasetError: a finished shard or a plate was damaged, or an asset changed.
-        StorageError: other samples are there already, another run writes there, a full disk.
+        StorageError: other samples are there already, another run writes there, the disk is full,
+            or workers were killed.
     """
     _check_count(dataset, count)
+    job = WriteJob(
+        dataset.folder.resolve(),
+        dataset.spec,
+        count,
+        shard_size,
+        encoding or Encoding(),
+        None if teacher is None else describe_teacher(teacher.info),
+    )
     with writer_lock(dataset.folder) as lock:
-        return write_dataset(
-            dataset.folder,
-            dataset.spec,
-            count,
-            lock=lock,
-            shard_size=shard_size,
-            encoding=encoding,
-            workers=workers,
-            engine=engine,
-            teacher=teacher,
-            notify=notify,
+        return write_shards(
+            job, lock, engine=engine, workers=workers, teacher=teacher, notify=notify
         )
 
 

@@ -22,7 +22,8 @@ from maskdepth.datasets.shards.reader import (
     StoredSample,
 )
 from maskdepth.datasets.shards.samples import per_composite_label
-from maskdepth.datasets.shards.writer import write_dataset
+from maskdepth.datasets.shards.shard_worker import WriteJob
+from maskdepth.datasets.shards.writer import write_shards
 
 __all__ = [
     "INDEX_FILE",
@@ -34,6 +35,7 @@ __all__ = [
     "ShardReader",
     "StoredDisparity",
     "StoredSample",
+    "WriteJob",
     "check_plate",
     "check_shard",
     "is_materialised",
@@ -41,5 +43,5 @@ __all__ = [
     "load_record",
     "per_composite_label",
     "shard_path",
-    "write_dataset",
+    "write_shards",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from maskdepth.datasets.shards.engines import find_engine
@@ -12,7 +11,6 @@ from maskdepth.datasets.shards.index import require_pyarrow, write_index
 from maskdepth.datasets.shards.layout import (
     INDEX_FILE,
     SHARD_FOLDER,
-    Encoding,
     Manifest,
     is_materialised,
     load_manifest,
@@ -22,57 +20,35 @@ from maskdepth.datasets.shards.layout import (
 from maskdepth.datasets.shards.png import require_encoder
 from maskdepth.datasets.shards.shard_worker import WriteJob
 from maskdepth.errors import StorageError
-from maskdepth.labelling.labels import describe_teacher
 from maskdepth.labelling.teachers.teacher import Teacher, TeacherOpener
 from maskdepth.locks import HeldLock
 from maskdepth.synthesis.label_facts import TeacherLabel
 from maskdepth.synthesis.recipes import sample_recipes
-from maskdepth.synthesis.spec import DatasetSpec
 
 _PROGRESS_SECONDS: Final = 10.0
 
 
-def write_dataset(
-    folder: Path,
-    spec: DatasetSpec,
-    count: int,
-    *,
+def write_shards(
+    job: WriteJob,
     lock: HeldLock,
-    shard_size: int = 1000,
-    encoding: Encoding | None = None,
-    workers: int | None = None,
-    engine: str = "local",
-    teacher: Teacher | TeacherOpener | None = None,
-    notify: Callable[[str], None] = lambda _: None,
+    *,
+    engine: str,
+    workers: int | None,
+    teacher: Teacher | TeacherOpener | None,
+    notify: Callable[[str], None],
 ) -> Manifest:
-    """Write those of the first ``count`` training samples that are not in shards yet.
+    """Write the samples of a job that are not in shards yet, and the index.
 
     Finished shards are compared with their checksums and kept. The bytes depend neither on the
     engine and the number of workers, nor on how often the writing was interrupted.
 
     Args:
-        folder: of the dataset.
-        count: at least as many as are there already.
-        lock: from ``writer_lock`` on this folder.
-        shard_size: samples a shard.
-        workers: processes; as many as there are cores if left out.
-        engine: ``local`` or ``ray``, see ``engines``.
-        teacher: labels each composite; its disparity is then the teacher's, and unknown where the
-            map is flagged. The engine ``ray`` needs a ``TeacherOpener``.
-        notify: receives a line on the progress now and then.
-
-    Raises:
-        UsageError: no engine has that name, or the engine cannot open this teacher.
-        DependencyError: pyarrow, deflate or the engine's package is not installed.
-        DatasetError: a finished shard or a plate was damaged, or an asset changed.
-        StorageError: other samples are there already, the disk is full, or workers were killed.
+        lock: from ``writer_lock`` on the job's folder.
+        engine, workers, teacher, notify: see ``build.materialise``, also for the errors.
     """
     run = find_engine(engine, teacher)
     require_pyarrow()
-    encoding = encoding or Encoding()
     require_encoder()
-    label = None if teacher is None else describe_teacher(teacher.info)
-    job = WriteJob(folder.resolve(), spec, count, shard_size, encoding, label)
     earlier = _earlier(job)
     job.remove_parts()
     shards = job.manifest().shards
@@ -89,7 +65,7 @@ def write_dataset(
             if time.monotonic() - notified > _PROGRESS_SECONDS:
                 notify(f"{done} of {shards} shards")
                 notified = time.monotonic()
-    write_index(job.folder, spec, manifest)
+    write_index(job.folder, job.spec, manifest)
     return manifest
 
 
