@@ -60,6 +60,7 @@ def test_pillow_renders_the_same_composites(dataset: Dataset) -> None:
 def few_assets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing a pack takes longer than what is measured here."""
     monkeypatch.setattr("maskdepth.bench.train.PACK_SIZE", 4)
+    monkeypatch.setattr("maskdepth.bench.predict.WARM_UP_RUNS", 1)
 
 
 @pytest.fixture

@@ -26,7 +26,9 @@ from maskdepth import cli
 from maskdepth.cli.train import load_settings, stop_interrupted
 from maskdepth.errors import ConfigError, first_line
 from maskdepth.images import load_picture, save_png
+from maskdepth.learning.model import PRESETS, Preset
 from maskdepth.learning.settings import TrainingConfig
+from tiny_network import TinyNetwork
 
 FAST = ["--small", "--size", "64", "--depth-scenes", "3", "--count", "3"]
 
@@ -80,18 +82,36 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder as `fit` leaves it, after a few steps."""
+    """A model folder as `fit` leaves it: stopped by SIGTERM, and resumed as its message says."""
     folder = tmp_path_factory.mktemp("fit") / "model"
-    call = command("fit", pack / "cutouts", pack / "backgrounds", "-o", folder, "--steps", "6")
-    done = subprocess.run([*call, *FAST], capture_output=True, text=True, check=False)
+    settings = folder.parent / "settings.yaml"
+    settings.write_text("steps: 30\nlog_every_steps: 1\nbatch_size: 2\n")
+    call = command("fit", pack / "cutouts", pack / "backgrounds", "-o", folder, *FAST)
+    process = subprocess.Popen(
+        [*call, "--config", str(settings)], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and process.poll() is None:
+        log = folder / "log.jsonl"
+        if log.exists() and log.stat().st_size > 0:
+            process.send_signal(signal.SIGTERM)
+            break
+        time.sleep(0.05)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "synthetic only" in err
+    assert "--resume" in err
+    assert (folder / "state.safetensors").exists()
+    assert not (folder / "model.onnx").exists()
+    again = shlex.split(err.rpartition("go on with: maskdepth ")[2])
+    done = subprocess.run(command(*again), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "synthetic only" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     return folder
 
 
-def test_fit_leaves_a_whole_model_folder(model: Path) -> None:
+def test_a_fit_that_was_stopped_leaves_a_model_folder(model: Path) -> None:
     """Network, weights, card, log, previews, dataset, report and figures, and nothing half-made."""
     names = {path.name for path in model.iterdir()}
     assert {
@@ -100,7 +120,8 @@ def test_fit_leaves_a_whole_model_folder(model: Path) -> None:
     } == names  # fmt: skip
     card = json.loads((model / "model.json").read_text())
     assert card["depth"] == "synthetic only"
-    assert card["training"]["steps"] == 6
+    assert card["training"]["steps"] == 30
+    assert card["metrics"]["clean"]["pictures"] == 3
     report = json.loads((model / "report.json").read_text())
     assert set(report["masks"]) == {"clean", "jpeg", "hard"}
 
@@ -390,19 +411,22 @@ def test_a_run_goes_on_with_the_rules_it_began_with(model: Path, pack: Path, run
     assert contents(model) == before
 
 
-def test_export_makes_the_network_anew_from_its_weights(
-    model: Path, tmp_path: Path, run: Run, pack: Path
+def test_export_makes_the_network_again_from_its_weights(
+    model: Path, tmp_path: Path, run: Run, pack: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A lost ONNX file comes back, and the folder predicts again."""
-    network = (model / "model.onnx").read_bytes()
+    """A lost ONNX file comes back, and the folder predicts again; a tiny network is exported."""
+    monkeypatch.setitem(PRESETS, "small", Preset(TinyNetwork, None, "tiny"))
+    tiny = tmp_path / "tiny"
+    assert run("train", model / "dataset", "-o", tiny, "--steps", "1").code == 0
+    network = (tiny / "model.onnx").read_bytes()
     picture = next((pack / "backgrounds").glob("*.png"))
-    (model / "model.onnx").unlink()
-    lost = run("predict", picture, "-m", model, "-o", tmp_path / "a")
+    (tiny / "model.onnx").unlink()
+    lost = run("predict", picture, "-m", tiny, "-o", tmp_path / "a")
     assert lost.code == 1
     assert "model.onnx" in lost.err
-    assert run("export", model).code == 0
-    assert abs(len((model / "model.onnx").read_bytes()) - len(network)) < 1000
-    assert run("predict", picture, "-m", model, "-o", tmp_path / "b").code == 0
+    assert run("export", tiny).code == 0
+    assert abs(len((tiny / "model.onnx").read_bytes()) - len(network)) < 1000
+    assert run("predict", picture, "-m", tiny, "-o", tmp_path / "b").code == 0
 
 
 def test_compose_writes_the_prior_works_folders(pack: Path, tmp_path: Path, run: Run) -> None:
@@ -442,35 +466,6 @@ def test_strict_stops_at_the_first_bad_asset(pack: Path, tmp_path: Path, run: Ru
     assert strict.code == 1
     assert "torn.png" in strict.err
     assert not (tmp_path / "b").exists()
-
-
-def test_a_stopped_fit_says_how_to_go_on_and_does(pack: Path, tmp_path: Path) -> None:
-    """SIGTERM saves and exits with 130; the same call with --resume ends in a model."""
-    folder = tmp_path / "model"
-    call = [*command("fit", pack / "cutouts", pack / "backgrounds", "-o", folder), *FAST]
-    settings = tmp_path / "settings.yaml"
-    settings.write_text("steps: 30\nlog_every_steps: 1\nbatch_size: 2\n")
-    call += ["--config", str(settings)]
-    process = subprocess.Popen(call, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline and process.poll() is None:
-        log = folder / "log.jsonl"
-        if log.exists() and log.stat().st_size > 0:
-            process.send_signal(signal.SIGTERM)
-            break
-        time.sleep(0.05)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert "--resume" in err
-    assert (folder / "state.safetensors").exists()
-    assert not (folder / "model.onnx").exists()
-    again = shlex.split(err.rpartition("go on with: maskdepth ")[2])
-    done = subprocess.run(command(*again), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert (folder / "model.onnx").exists()
-    card = json.loads((folder / "model.json").read_text())
-    assert card["training"]["steps"] == 30
-    assert card["metrics"]["clean"]["pictures"] == 3
 
 
 def test_quiet_says_nothing_but_errors(pack: Path, tmp_path: Path, run: Run) -> None:
@@ -555,7 +550,7 @@ def test_worlds_draws_the_families_it_is_told(tmp_path: Path, run: Run) -> None:
     for families in ("shop,moon", "shop,shop"):
         wrong = run("worlds", "-o", tmp_path / "other", "--families", families)
         assert wrong.code != 0
-        assert "families of outdoor" in wrong.err
+        assert "families of scenes" in wrong.err
     assert not (tmp_path / "other").exists()
 
 
