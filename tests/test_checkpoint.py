@@ -167,7 +167,7 @@ ODD_HEADERS = {
     "a number": "NaN",
     "nothing": "null",
     "deep": "[" * 100_000,
-    "deep and whole": '{"format":' * 400 + "1" + "}" * 400,
+    "deep and complete": '{"format":' * 400 + "1" + "}" * 400,
     "long": json.dumps({"format": "x" * 10_000, "version": 1, "facts": {}}),
     "lines": json.dumps({"format": "a\nb", "version": 1, "facts": {}}),
     "a true version": '{"format": "maskdepth-KIND", "version": true, "facts": {}}',
@@ -194,10 +194,10 @@ def test_an_odd_header_is_refused_in_one_line(
     with pytest.raises(TrainingError) as of_state:
         load_state(state)
     for caught, path in ((of_weights, weights), (of_state, state)):
-        told = str(caught.value)
-        assert str(path) in told
-        assert "\n" not in told
-        assert len(told) < 600
+        message = str(caught.value)
+        assert str(path) in message
+        assert "\n" not in message
+        assert len(message) < 600
 
 
 LEFT_OUT = object()
@@ -268,10 +268,10 @@ def test_weights_that_are_not_finite_are_neither_written_nor_read(
     before = weights.read_bytes()
     broken = build_model("small")
     name, weight = next(iter(broken.named_parameters()))
-    for half, value, told in ((False, math.nan, "nan"), (True, 1e5, "inf")):
+    for half, value, name_of_value in ((False, math.nan, "nan"), (True, 1e5, "inf")):
         with torch.no_grad():
             weight.view(-1)[3] = value
-        with pytest.raises(ModelError, match=f"{told} in '{name}'"):
+        with pytest.raises(ModelError, match=f"{name_of_value} in '{name}'"):
             save_weights(weights, broken, FACTS, half=half)
         assert weights.read_bytes() == before
     edit(weights, **{name: torch.full_like(weight.detach(), math.inf)})

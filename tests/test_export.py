@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from maskdepth.errors import ConfigError, ModelError, StorageError
+from maskdepth.errors import ModelError, StorageError
 from maskdepth.inference.model.backend import INPUTS, OUTPUTS
 from maskdepth.learning.export import check_parity, export_onnx
 from maskdepth.learning.model import build_model
@@ -129,11 +129,6 @@ def test_a_damaged_or_missing_file_is_an_error_that_names_it(
     path.write_bytes(b"no network")
     with pytest.raises(ModelError, match=re.escape(str(path))):
         check_parity(small, "small", path)
-
-
-def test_an_unknown_preset_is_refused_before_any_work(small: nn.Module, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="seed, small"):
-        export_onnx(small, "large", tmp_path / "model.onnx")
 
 
 def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None:

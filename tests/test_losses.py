@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from maskdepth.depth import fit_scale_shift
 from maskdepth.errors import ConfigError
-from maskdepth.learning.losses import DEFAULT, PRIOR_WORK, Criterion, LossWeights
+from maskdepth.learning.losses import Criterion, LossWeights
 
 NAMES = [name for name in LossWeights.model_fields if name != "ssim_window"]
 DISPARITY = [name for name in NAMES if name.startswith("disparity_")]
@@ -63,29 +62,23 @@ def arrays(
     )
 
 
-def test_alpha_losses_are_their_formulas() -> None:
+def test_plain_losses_are_their_formulas() -> None:
     outputs, batch = make_batch()
-    p, t, _, _ = arrays(outputs, batch)
+    p, t, pred, target = arrays(outputs, batch)
     axes = (1, 2, 3)
     dice = 1 - (2 * (p * t).sum(axes) + 1) / ((p**2 + t**2).sum(axes) + 1)
+    error = np.abs(pred - target)
     expected = {
         "alpha_bce": -(t * np.log(p) + (1 - t) * np.log(1 - p)).mean(),
         "alpha_dice": dice.mean(),
         "alpha_l1": np.abs(p - t).mean(),
         "alpha_mse": ((p - t) ** 2).mean(),
+        "disparity_l1": error.mean(),
+        "disparity_mse": (error**2).mean(),
+        "disparity_smooth_l1": np.where(error < 0.1, error**2 / 0.2, error - 0.05).mean(),
     }
     for name, value in expected.items():
         assert value_of(name, outputs, batch) == pytest.approx(value, rel=1e-5)
-
-
-def test_plain_disparity_losses_are_their_formulas() -> None:
-    outputs, batch = make_batch()
-    _, _, p, t = arrays(outputs, batch)
-    error = np.abs(p - t)
-    smooth = np.where(error < 0.1, error**2 / 0.2, error - 0.05)
-    assert value_of("disparity_l1", outputs, batch) == pytest.approx(error.mean(), rel=1e-5)
-    assert value_of("disparity_mse", outputs, batch) == pytest.approx((error**2).mean(), rel=1e-5)
-    assert value_of("disparity_smooth_l1", outputs, batch) == pytest.approx(smooth.mean(), rel=1e-5)
 
 
 @pytest.mark.parametrize("window", [3, 7])
@@ -316,19 +309,6 @@ def test_half_precision_outputs_are_judged_in_full() -> None:
     for name, value in Criterion(ALL)(full, batch).items():
         assert met[name].dtype == torch.float32
         assert met[name].item() == pytest.approx(value.item(), rel=1e-5)
-
-
-def test_prior_work_is_a_tenth_cross_entropy_and_nine_tenths_dissimilarity() -> None:
-    outputs, batch = make_batch()
-    losses = Criterion(PRIOR_WORK)(outputs, batch)
-    assert set(losses) == {"alpha_bce", "disparity_ssim", "total"}
-    assert PRIOR_WORK.ssim_window == 3
-    expected = 0.1 * losses["alpha_bce"].item() + 0.9 * losses["disparity_ssim"].item()
-    assert math.isclose(losses["total"].item(), expected, rel_tol=1e-6)
-
-
-def test_default_weights_are_those_of_settings_left_empty() -> None:
-    assert LossWeights.parse({}, "test") == DEFAULT
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from maskdepth.errors import ConfigError, ModelError
 from maskdepth.learning.model import PRESETS, build_model, count_weights
+from maskdepth.learning.settings import preset_config
 from maskdepth.learning.small import visible_differences
 
 
@@ -60,9 +63,10 @@ def test_frozen_weights_are_not_counted() -> None:
     assert count_weights(layer) == 6
 
 
-def test_an_unknown_preset_is_an_error_that_names_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="seed, small"):
-        build_model("large")
+@pytest.mark.parametrize("use", [build_model, preset_config])
+def test_an_unknown_preset_is_an_error_that_lists_the_presets(use: Callable[[str], object]) -> None:
+    with pytest.raises(ConfigError, match=r"There is no preset 'large'\. .*: seed, small"):
+        use("large")
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))

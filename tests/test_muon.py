@@ -46,11 +46,6 @@ def test_the_gradients_size_does_not_count(rows: int, columns: int, factor: floa
     )
 
 
-def test_the_transposed_has_the_transposed_direction() -> None:
-    matrix = draw(7, 30)
-    torch.testing.assert_close(orthogonalised(matrix.T), orthogonalised(matrix).T)
-
-
 def test_steps_are_those_of_torchs_muon_but_for_its_bfloat16() -> None:
     start = draw(12, 20)
     ours, muon = make(start, momentum=0.95, decay=0.1)

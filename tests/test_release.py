@@ -55,8 +55,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def make_dataset(folder: Path, *, seed: int, licence: str) -> Dataset:
-    """Six drawn scenes and six cutouts, under a licence of our choice."""
-    pack = write_sample_pack(folder / "pack", scenes=6, cutouts=6, seed=seed)
+    """Four drawn scenes and four cutouts, under a licence of our choice."""
+    pack = write_sample_pack(folder / "pack", scenes=4, cutouts=4, seed=seed)
     for table in (folder / "pack").rglob("licences.csv"):
         table.write_text(table.read_text().replace("CC0-1.0", licence))
     return compose_dataset(
@@ -174,10 +174,10 @@ def test_int8_is_unsigned_times_signed_with_scales_by_channel(released: Path) ->
 
 
 def test_the_card_says_what_int8_costs(released: Path) -> None:
-    told = read_card(released).metrics["int8"]
-    assert told["bytes"] == (released / "model.int8.onnx").stat().st_size
-    assert set(told["slices"]) == {"clean", "hard"}
-    for cost in told["slices"].values():
+    record = read_card(released).metrics["int8"]
+    assert record["bytes"] == (released / "model.int8.onnx").stat().st_size
+    assert set(record["slices"]) == {"clean", "hard"}
+    for cost in record["slices"].values():
         assert cost["pictures"] > 0
         assert 0 <= cost["alpha"]["mean"] <= cost["alpha"]["max"] < 1
         assert 0 < cost["disparity"]["mean"] < 0.05
@@ -276,8 +276,8 @@ def test_a_copy_in_half_precision_is_half_as_large_and_agrees_with_itself(
     """Kernels are rounded; the ONNX is made of what was rounded, and hardly differs."""
     release = export_model(run, tmp_path / "half", half=True)
     assert release.difference < 1e-4
-    small, whole = tmp_path / "half" / "model.safetensors", run / "model.safetensors"
-    assert small.stat().st_size < 0.55 * whole.stat().st_size
+    small, full = tmp_path / "half" / "model.safetensors", run / "model.safetensors"
+    assert small.stat().st_size < 0.55 * full.stat().st_size
     picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     ours, theirs = (
         Predictor.from_pretrained(folder).predict(picture) for folder in (tmp_path / "half", run)
@@ -293,7 +293,7 @@ def test_what_is_for_the_copys_card_needs_a_copy(run: Path) -> None:
         export_model(run, licence="Apache-2.0")
 
 
-CHILD = preset_config("small").with_duration(steps=40)
+CHILD = preset_config("small").with_duration(steps=20)
 CHILD = CHILD.with_(learning_rate=1e-9, batch_size=2, log_every_steps=1)
 
 
@@ -335,11 +335,11 @@ def test_a_child_names_its_parent_and_keeps_its_licences_and_assets(
     released: Path, child: tuple[Path, Dataset]
 ) -> None:
     parent, card = read_card(released), read_card(child[0])
-    told = card.training["from"]
-    assert told["model"] == "model"
-    assert told["sha256"] == parent.sha256["model.safetensors"]
-    assert told["training"]["steps"] == 4
-    assert told["data"]["licences"] == ["CC0-1.0"]
+    origin = card.training["from"]
+    assert origin["model"] == "model"
+    assert origin["sha256"] == parent.sha256["model.safetensors"]
+    assert origin["training"]["steps"] == 4
+    assert origin["data"]["licences"] == ["CC0-1.0"]
     assert card.data["licences"] == ["CC0-1.0", "GPL-2"]
     assert card.data["assets_complete"]
     inherited, own = find_assets(released, parent), find_assets(child[0], card)
@@ -362,7 +362,7 @@ def make_old(folder: Path) -> None:
 def test_a_model_without_a_list_gets_it_from_its_dataset(
     released: Path, dataset: Dataset, tmp_path: Path
 ) -> None:
-    """By fingerprint; a model of which nothing is known says so."""
+    """By fingerprint; a model without a dataset is marked as incomplete."""
     old = tmp_path / "old"
     shutil.copytree(released, old)
     make_old(old)
@@ -375,7 +375,7 @@ def test_a_model_without_a_list_gets_it_from_its_dataset(
 def test_a_dataset_that_adds_nothing_to_the_list_is_refused(
     released: Path, dataset: Dataset, child: tuple[Path, Dataset], tmp_path: Path
 ) -> None:
-    """One that is not there, one that is not needed, one that the model has never seen."""
+    """One that is not there, one that is not needed, one that the model was not trained on."""
     old = tmp_path / "old"
     shutil.copytree(released, old)
     make_old(old)
@@ -394,7 +394,7 @@ def test_what_a_parent_did_not_say_is_found_in_its_dataset(
 ) -> None:
     """A child of a model without a list is incomplete until the parent's dataset is named."""
     folder, other = child
-    whole, complete = complete_assets(folder, read_card(folder))
+    assets, complete = complete_assets(folder, read_card(folder))
     assert complete
     card = json.loads((folder / "model.json").read_text())
     del card["sha256"]["assets.csv"]
@@ -405,12 +405,12 @@ def test_what_a_parent_did_not_say_is_found_in_its_dataset(
     for datasets, expected in (
         ([], ([], False)),
         ([other.folder], (used_assets(other.spec), False)),
-        ([other.folder, dataset.folder], (whole, True)),
+        ([other.folder, dataset.folder], (assets, True)),
     ):
         assert complete_assets(folder, torn, datasets) == expected
     # A grandchild of a complete child needs nothing of what came before it.
-    told = {"from": {"data": read_card(folder).data, "training": card["training"]}}
-    grandchild = replace(torn, training=told)
+    training = {"from": {"data": read_card(folder).data, "training": card["training"]}}
+    grandchild = replace(torn, training=training)
     assert complete_assets(folder, grandchild, [other.folder]) == (used_assets(other.spec), True)
 
 

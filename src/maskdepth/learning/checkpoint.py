@@ -129,7 +129,7 @@ def save_weights(
     """Write a network's weights and statistics, atomically.
 
     Args:
-        metadata: must name the ``preset``, which says what ``load_weights`` builds.
+        metadata: must name the ``preset`` that ``load_weights`` builds.
         half: round kernels to half precision, for half the bytes. Tensors of one dimension, such as
             variances of a hundred-thousandth, stay as they are.
 

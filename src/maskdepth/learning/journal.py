@@ -35,7 +35,7 @@ class TrainingProgress:
 
     Attributes:
         step: steps done.
-        total_steps: steps of the whole run; None where the clock ends it.
+        total_steps: steps of the run; None where the clock ends it.
         images: images learned from.
         seconds: time spent, with earlier parts of a resumed run.
         waited_seconds: time this process has waited for its loader, without earlier parts.

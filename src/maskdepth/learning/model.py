@@ -60,7 +60,7 @@ PRESETS: dict[str, Preset] = {
 
 
 def find_preset(name: str) -> Preset:
-    """Look a preset up.
+    """The preset of a name.
 
     Raises:
         ConfigError: there is none of that name.

@@ -92,7 +92,7 @@ class TrainingConfig(Settings):
 
     @property
     def total_steps(self) -> int | None:
-        """Steps of the whole run, or None where the clock ends it."""
+        """Steps of the run, or None where the clock ends it."""
         if self.steps is not None:
             return self.steps
         if self.epochs is not None and self.epoch_size is not None:

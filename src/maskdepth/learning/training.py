@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -134,16 +134,7 @@ def train(
     state = find_state(run_folder / STATE_FILE, config, fingerprint, resume)
     accelerator = _make_accelerator(config, device)
     with ExitStack() as stack:
-        stack.enter_context(keep_freed_memory())
-        torch.set_flush_denormal(True)  # without it, CPU training falls to a quarter of its speed
-        stack.callback(torch.set_flush_denormal, False)  # else the caller's tiny numbers are 0
-        # A fork leaves OpenCV's threads behind, and a worker would wait for them for ever.
-        stack.callback(cv2.setNumThreads, cv2.getNumThreads())
-        cv2.setNumThreads(1)
-        # All batches have one size, so that it pays to time several ways of computing them.
-        stack.callback(setattr, torch.backends.cudnn, "benchmark", torch.backends.cudnn.benchmark)
-        torch.backends.cudnn.benchmark = True
-        stack.enter_context(torch.random.fork_rng(devices=[]))  # leaves the caller's draws alone
+        stack.enter_context(_process_settings())
         torch.manual_seed(config.seed)
         network = build_model(config.preset) if model is None else model
         learner = Learner(network, config, accelerator)
@@ -333,6 +324,23 @@ class _Run:
                     f"resumed with {name} {value} instead of {before!r}: the last bits of the "
                     "weights will not be those of an uninterrupted run"
                 )
+
+
+@contextmanager
+def _process_settings() -> Iterator[None]:
+    """Settings of this process that training needs, until it ends."""
+    with ExitStack() as stack:
+        stack.enter_context(keep_freed_memory())
+        torch.set_flush_denormal(True)  # without it, CPU training falls to a quarter of its speed
+        stack.callback(torch.set_flush_denormal, False)  # else the caller's tiny numbers are 0
+        # A fork leaves OpenCV's threads behind, and a worker would wait for them for ever.
+        stack.callback(cv2.setNumThreads, cv2.getNumThreads())
+        cv2.setNumThreads(1)
+        # All batches have one size, so that it pays to time several ways of computing them.
+        stack.callback(setattr, torch.backends.cudnn, "benchmark", torch.backends.cudnn.benchmark)
+        torch.backends.cudnn.benchmark = True
+        stack.enter_context(torch.random.fork_rng(devices=[]))  # leaves the caller's draws alone
+        yield
 
 
 def _describe_environment(accelerator: Accelerator) -> Environment:
