@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -12,28 +11,26 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from judged import Fake
 from maskdepth.depth import disparity_from_depth, encode_depth_mm, encode_disparity
 from maskdepth.errors import AssetError, ModelError, PictureError
 from maskdepth.evaluation import evaluate_depth, evaluate_frames
 from maskdepth.evaluation.baselines import MEDIAN_SIDES, ThresholdSearch
 from maskdepth.evaluation.frames import LeftOut, PixelScores
 from maskdepth.images import save_png
-from maskdepth.inference.prediction import Prediction
 
 HEIGHT, WIDTH = 40, 50
 
 
-class Fake:
-    """A predictor that answers with a function of picture and plate."""
+def fake(answer: Any, depth: str = "exact") -> Any:
+    """A predictor that answers alpha and disparity with one function of picture and plate."""
+    return Fake(lambda image, plate, _: answer(image, plate), depth=depth)
 
-    card = SimpleNamespace(depth="exact")
 
-    def __init__(self, answer: Any) -> None:
-        self.answer = answer
-
-    def predict(self, image: NDArray[np.uint8], plate: Any = None) -> Prediction:
-        values = np.asarray(self.answer(image, plate), np.float32)
-        return Prediction(image=image, alpha=values, disparity=values)
+def write_pair(folder: Path, stem: str, depth_m: NDArray[np.float32]) -> None:
+    """A grey picture with measured depth."""
+    save_png(folder / f"{stem}.png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
+    save_png(folder / f"{stem}_depth_mm.png", encode_depth_mm(depth_m)[0])
 
 
 @pytest.fixture
@@ -60,11 +57,11 @@ def bright(image: NDArray[np.uint8], _: Any) -> NDArray[np.bool_]:
 
 def test_a_perfect_mask_has_f1_one_whatever_it_says_where_nobody_looked(frames: Path) -> None:
     """Pixels that are neither foreground, background nor shadow do not count."""
-    perfect = evaluate_frames(Fake(bright), frames, tune=2)
+    perfect = evaluate_frames(fake(bright), frames, tune=2)
     assert perfect.model == PixelScores(f1=1.0, precision=1.0, recall=1.0)
     assert perfect.frames == 4
     also_below = evaluate_frames(
-        Fake(lambda image, plate: bright(image, plate) | (np.arange(HEIGHT) >= 30)[:, None]),
+        fake(lambda image, plate: bright(image, plate) | (np.arange(HEIGHT) >= 30)[:, None]),
         frames,
         tune=2,
     )
@@ -74,7 +71,7 @@ def test_a_perfect_mask_has_f1_one_whatever_it_says_where_nobody_looked(frames: 
 def test_shadow_counts_as_background_and_f1_is_pooled(frames: Path) -> None:
     """100 pixels a frame, and 200 of shadow claimed besides: 2 * 100 / (300 + 100)."""
     darker = evaluate_frames(
-        Fake(lambda image, plate: bright(image, plate) | (np.arange(HEIGHT) // 4 == 5)[:, None]),
+        fake(lambda image, plate: bright(image, plate) | (np.arange(HEIGHT) // 4 == 5)[:, None]),
         frames,
         tune=2,
     ).model
@@ -85,7 +82,7 @@ def test_shadow_counts_as_background_and_f1_is_pooled(frames: Path) -> None:
 
 def test_the_difference_is_tuned_on_the_first_frames(frames: Path) -> None:
     """A threshold between the shadow's difference and the square's is found."""
-    difference = evaluate_frames(Fake(bright), frames, tune=2).difference
+    difference = evaluate_frames(fake(bright), frames, tune=2).difference
     assert difference.f1 > 0.97
     assert 40 < difference.tuned.threshold < 170
 
@@ -93,25 +90,25 @@ def test_the_difference_is_tuned_on_the_first_frames(frames: Path) -> None:
 def test_frames_that_cannot_be_judged_are_named(frames: Path) -> None:
     """Too few, a missing picture, another size: one line each."""
     with pytest.raises(AssetError, match="more than the 6 frames"):
-        evaluate_frames(Fake(bright), frames, tune=6)
+        evaluate_frames(fake(bright), frames, tune=6)
     save_png(frames / "gt000005.png", np.zeros((9, 9), np.uint8))
     with pytest.raises(PictureError, match="one size"):
-        evaluate_frames(Fake(bright), frames, tune=2)
+        evaluate_frames(fake(bright), frames, tune=2)
     (frames / "in000000.png").unlink()
     with pytest.raises(AssetError, match="in000000"):
-        evaluate_frames(Fake(bright), frames, tune=2)
+        evaluate_frames(fake(bright), frames, tune=2)
 
 
 def test_frames_that_take_no_part_are_counted(frames: Path) -> None:
     """Those without ground truth and those of which nothing is judged, and the first of each."""
-    before = evaluate_frames(Fake(bright), frames, tune=2)
+    before = evaluate_frames(fake(bright), frames, tune=2)
     assert before.left_out == []
     for number in (7, 8):
         save_png(frames / f"in{number:06d}.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     save_png(frames / "in000009.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
     save_png(frames / "gt000009.png", np.full((HEIGHT, WIDTH), 85, np.uint8))
     (frames / "index.png").write_bytes(b"")
-    after = evaluate_frames(Fake(bright), frames, tune=2)
+    after = evaluate_frames(fake(bright), frames, tune=2)
     assert after.left_out == [
         LeftOut(2, "in000007.png", "no ground truth"),
         LeftOut(1, "gt000009.png", "no judged pixel in the ground truth"),
@@ -123,16 +120,16 @@ def test_ground_truth_that_judges_nothing_is_refused(frames: Path) -> None:
     """Nothing within the region, or no foreground to be found, gives no score."""
     save_png(frames / "gt000000.png", np.zeros((HEIGHT, WIDTH), np.uint8))
     with pytest.raises(AssetError, match="tuned on"):
-        evaluate_frames(Fake(bright), frames, tune=1)
+        evaluate_frames(fake(bright), frames, tune=1)
     for number in range(1, 6):
         save_png(frames / f"gt{number:06d}.png", np.zeros((HEIGHT, WIDTH), np.uint8))
     save_png(frames / "gt000000.png", np.full((HEIGHT, WIDTH), 255, np.uint8))
     with pytest.raises(AssetError, match="judged, but got none in the 5"):
-        evaluate_frames(Fake(bright), frames, tune=1)
+        evaluate_frames(fake(bright), frames, tune=1)
     for number in range(6):
         save_png(frames / f"gt{number:06d}.png", np.full((HEIGHT, WIDTH), 85, np.uint8))
     with pytest.raises(AssetError, match=r"got 0; 6 frames left out: no judged pixel .* gt000000"):
-        evaluate_frames(Fake(bright), frames, tune=1)
+        evaluate_frames(fake(bright), frames, tune=1)
 
 
 def test_pooled_tuning_finds_the_best_of_all_settings() -> None:
@@ -165,10 +162,9 @@ def test_measured_depth_judges_order_and_distance(tmp_path: Path) -> None:
     _, columns = np.mgrid[:HEIGHT, :WIDTH]
     depth_m = (1.0 + columns / 25).astype(np.float32)  # farther to the right, level in the rows
     depth_m[:5] = np.nan
-    save_png(tmp_path / "room_1.png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
-    save_png(tmp_path / "room_1_depth_mm.png", encode_depth_mm(depth_m)[0])
+    write_pair(tmp_path, "room_1", depth_m)
     truth = np.nan_to_num(disparity_from_depth(depth_m))
-    result = evaluate_depth(Fake(lambda *_: 0.3 * truth + 0.1), tmp_path)
+    result = evaluate_depth(fake(lambda *_: 0.3 * truth + 0.1), tmp_path)
     assert set(result) == {"all", "room"}
     assert result["room"].pictures == 1
     assert result["room"].model.abs_rel < 1e-3
@@ -184,7 +180,7 @@ def test_drawn_scenes_are_judged_by_their_disparity(tmp_path: Path) -> None:
     disparity[:6], disparity[6:8] = 0, np.nan
     save_png(tmp_path / "shop_000.png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
     save_png(tmp_path / "shop_000_disparity.png", encode_disparity(disparity))
-    result = evaluate_depth(Fake(lambda *_: 1 - np.nan_to_num(disparity)), tmp_path)
+    result = evaluate_depth(fake(lambda *_: 1 - np.nan_to_num(disparity)), tmp_path)
     assert result["shop"].vertical_gradient.abs_rel < 1e-3
     assert result["shop"].vertical_gradient.ordinal_accuracy > 0.99
     assert result["shop"].model.ordinal_accuracy < 0.01
@@ -196,7 +192,7 @@ def test_a_nearly_flat_wall_has_no_order_to_judge(tmp_path: Path) -> None:
     codes[:, WIDTH // 2 :] = 2010
     save_png(tmp_path / "wall_1.png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
     save_png(tmp_path / "wall_1_depth_mm.png", codes)
-    result = evaluate_depth(Fake(bright), tmp_path)
+    result = evaluate_depth(fake(bright), tmp_path)
     assert result["wall"].model.abs_rel < 0.01
     assert result["all"].model.ordinal_accuracy is None
 
@@ -207,7 +203,7 @@ def test_depth_that_says_nothing_is_named(codes: int, got: str, tmp_path: Path) 
     save_png(tmp_path / "wall_1.png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
     save_png(tmp_path / "wall_1_depth_mm.png", np.full((HEIGHT, WIDTH), codes, np.uint16))
     with pytest.raises(AssetError, match=f"wall_1_depth_mm.png .* got {got}"):
-        evaluate_depth(Fake(bright), tmp_path)
+        evaluate_depth(fake(bright), tmp_path)
 
 
 def test_pictures_are_found_and_grouped_by_whatever_name(tmp_path: Path) -> None:
@@ -217,29 +213,29 @@ def test_pictures_are_found_and_grouped_by_whatever_name(tmp_path: Path) -> None
         cv2.imwrite(str(tmp_path / f"{stem}{suffix}"), np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
         save_png(tmp_path / f"{stem}_depth_mm.png", encode_depth_mm(depth_m)[0])
     truth = disparity_from_depth(depth_m)
-    found = evaluate_depth(Fake(lambda *_: truth), tmp_path)
+    found = evaluate_depth(fake(lambda *_: truth), tmp_path)
     assert {group: row.pictures for group, row in found.items()} == {"all": 2, "all_": 1, "x": 1}
     with pytest.raises(ModelError, match="masks alone"):
-        evaluate_depth(FakeWithCard(lambda *_: truth, "none"), tmp_path)
+        evaluate_depth(fake(lambda *_: truth, "none"), tmp_path)
 
 
 def test_frames_come_in_the_order_of_their_numbers(frames: Path) -> None:
     """With as many digits or not, the first ones are those that are tuned on."""
-    padded = evaluate_frames(Fake(bright), frames, tune=2)
+    padded = evaluate_frames(fake(bright), frames, tune=2)
     for number in range(6):
         for kind in ("in", "gt"):
             name = frames / f"{kind}{number:06d}.png"
             name.rename(frames / f"{kind}{number + 7}.png")
-    assert evaluate_frames(Fake(bright), frames, tune=2) == padded
+    assert evaluate_frames(fake(bright), frames, tune=2) == padded
 
 
 def test_what_is_no_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for name, got in (("missing", "nothing there"), ("file", "a file")):
         with pytest.raises(AssetError, match=rf"a folder of pictures at .*{name}, but got {got}"):
-            evaluate_frames(Fake(bright), tmp_path / name)
+            evaluate_frames(fake(bright), tmp_path / name)
         with pytest.raises(AssetError, match=rf"a folder of pictures at .*{name}, but got {got}"):
-            evaluate_depth(Fake(bright), tmp_path / name)
+            evaluate_depth(fake(bright), tmp_path / name)
 
 
 def test_two_pictures_of_one_name_are_refused(frames: Path, tmp_path: Path) -> None:
@@ -248,24 +244,23 @@ def test_two_pictures_of_one_name_are_refused(frames: Path, tmp_path: Path) -> N
         twin = frames / f"{name}.bmp"
         twin.write_bytes(b"")
         with pytest.raises(AssetError, match=rf"one picture called {name} .* {name}\.bmp, {name}"):
-            evaluate_frames(Fake(bright), frames, tune=3)
+            evaluate_frames(fake(bright), frames, tune=3)
         twin.unlink()
     depth_m = np.tile(np.linspace(1, 3, WIDTH, dtype=np.float32), (HEIGHT, 1))
     save_png(tmp_path / "a_1_depth_mm.png", encode_depth_mm(depth_m)[0])
     for name in ("a_1.png", "a_1.bmp"):
         save_png(tmp_path / name, np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
     with pytest.raises(AssetError, match=r"a_1\.bmp, a_1\.png"):
-        evaluate_depth(Fake(bright), tmp_path)
+        evaluate_depth(fake(bright), tmp_path)
 
 
 def test_a_picture_with_both_kinds_of_label_is_judged_once(tmp_path: Path) -> None:
     """By what was measured."""
     depth_m = np.tile(np.linspace(1, 3, WIDTH, dtype=np.float32), (HEIGHT, 1))
-    save_png(tmp_path / "a_1.png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
-    save_png(tmp_path / "a_1_depth_mm.png", encode_depth_mm(depth_m)[0])
+    write_pair(tmp_path, "a_1", depth_m)
     save_png(tmp_path / "a_1_disparity.png", encode_disparity(depth_m / 3))
     truth = disparity_from_depth(depth_m)
-    result = evaluate_depth(Fake(lambda *_: truth), tmp_path)
+    result = evaluate_depth(fake(lambda *_: truth), tmp_path)
     assert result["all"].pictures == 1
     assert result["all"].model.ordinal_accuracy > 0.99
 
@@ -273,27 +268,19 @@ def test_a_picture_with_both_kinds_of_label_is_judged_once(tmp_path: Path) -> No
 def test_a_folder_without_depth_is_refused(tmp_path: Path) -> None:
     """There is nothing to judge without measured depth, or without its picture."""
     with pytest.raises(AssetError, match="_depth_mm"):
-        evaluate_depth(Fake(bright), tmp_path)
+        evaluate_depth(fake(bright), tmp_path)
     save_png(tmp_path / "a_depth_mm.png", np.ones((4, 4), np.uint16))
     with pytest.raises(AssetError, match="one picture called a"):
-        evaluate_depth(Fake(bright), tmp_path)
-
-
-class FakeWithCard(Fake):
-    """A predictor that also says whether it ever learned depth."""
-
-    def __init__(self, answer: Any, depth: str) -> None:
-        super().__init__(answer)
-        self.card = SimpleNamespace(depth=depth)
+        evaluate_depth(fake(bright), tmp_path)
 
 
 def test_other_models_are_judged_on_the_same_frames(frames: Path) -> None:
     """Under their own names, beside the model without its plate."""
     result = evaluate_frames(
-        Fake(lambda image, plate: bright(image, plate) & (plate is not None)),
+        fake(lambda image, plate: bright(image, plate) & (plate is not None)),
         frames,
         tune=2,
-        others={"all": Fake(lambda image, _: np.ones(image.shape[:2]))},
+        others={"all": fake(lambda image, _: np.ones(image.shape[:2]))},
     )
     assert result.model.f1 == 1
     assert result.no_plate.f1 == 0
@@ -304,14 +291,13 @@ def test_other_models_are_judged_on_the_same_frames(frames: Path) -> None:
 def test_models_without_depth_are_left_out_of_measured_depth(tmp_path: Path) -> None:
     """Others have their rows, but for those that never learned depth."""
     depth_m = np.tile(np.linspace(5, 1, HEIGHT, dtype=np.float32)[:, None], (1, WIDTH))
-    save_png(tmp_path / "room_1.png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
-    save_png(tmp_path / "room_1_depth_mm.png", encode_depth_mm(depth_m)[0])
+    write_pair(tmp_path, "room_1", depth_m)
     truth = disparity_from_depth(depth_m)
     others = {
-        "right": FakeWithCard(lambda *_: truth, "exact"),
-        "blind": FakeWithCard(lambda *_: np.nan * truth, "none"),
+        "right": fake(lambda *_: truth, "exact"),
+        "blind": fake(lambda *_: np.nan * truth, "none"),
     }
-    found = evaluate_depth(Fake(lambda *_: 1 - truth), tmp_path, others=others)["all"]
+    found = evaluate_depth(fake(lambda *_: 1 - truth), tmp_path, others=others)["all"]
     assert set(found.others) == {"right"}
     assert found.others["right"].ordinal_accuracy > 0.99
     assert found.model.ordinal_accuracy < 0.01

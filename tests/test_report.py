@@ -17,27 +17,22 @@ from maskdepth.images import decode_jpeg
 from maskdepth.report import score_table, write_report
 
 MASK = {
-    "dice": 0.91,
-    "iou": 0.84,
-    "boundary_f": 0.8,
-    "sad": 1.2,
-    "mse": 0.01,
-    "gradient": 2.0,
-    "connectivity": 1.1,
-}
+    "dice": 0.91, "iou": 0.84, "boundary_f": 0.8,
+    "sad": 1.2, "mse": 0.01, "gradient": 2.0, "connectivity": 1.1,
+}  # fmt: skip
 DEPTH = {"abs_rel": 0.21, "rmse": 3.0, "delta1": 0.7, "ssim": 0.8}
 EMPTY = {"pictures": 0, "mean": None, "interval": None, "reason": "there are 0 cutouts"}
 
 
-def column(mean, spread=0.02):
+def column(mean, spread=0.02, **more):
     """A column of the evaluation."""
-    return {
-        "pictures": 20,
-        "cutouts": 4,
-        "backgrounds": 3,
-        "mean": dict(mean),
-        "interval": {name: [value - spread, value + spread] for name, value in mean.items()},
-    }
+    interval = {name: [value - spread, value + spread] for name, value in mean.items()}
+    counts = {"pictures": 20, "cutouts": 4, "backgrounds": 3}
+    return {**counts, "mean": dict(mean), "interval": interval, **more}
+
+
+def mask_column(dice, **more):
+    return column({**MASK, "dice": dice}, **more)
 
 
 def table(dice=0.91, baseline=0.8):
@@ -46,23 +41,24 @@ def table(dice=0.91, baseline=0.8):
     tuned = {"on": "val", "threshold": 12, "median_px": 5, "val_dice": 0.9}
     return {
         "backgrounds_of": "user",
-        "cells": {name: column({**MASK, "dice": dice}) for name in cells},
-        "no_plate": column({**MASK, "dice": 0.5}),
-        "difference": {**column({**MASK, "dice": baseline}), "tuned": tuned},
-        "difference_registered": {**column({**MASK, "dice": baseline}), "tuned": tuned},
-        "centred_disc": column({**MASK, "dice": 0.3}),
-        "empty": column({**MASK, "dice": 0.0}),
+        "cells": {name: mask_column(dice) for name in cells},
+        "no_plate": mask_column(0.5),
+        "difference": mask_column(baseline, tuned=tuned),
+        "difference_registered": mask_column(baseline, tuned=tuned),
+        "centred_disc": mask_column(0.3),
+        "empty": mask_column(0.0),
         "others": {},
-        "dice_by_index": {"0": dice},
     }
 
 
 @pytest.fixture
 def evaluation():
-    """What an evaluation returns, with figures made up."""
+    """The JSON of an evaluation, with figures made up."""
     regions = {"whole": column(DEPTH), "inside_mask": column(DEPTH)}
-    dice = {"score": 0.52, "perfect": 0.5, "all_white": 0.54, "maximum": 0.64}
+    inside = {**regions, "whole": EMPTY}
+    asked = ("robustness", "frames", "sensor_depth", "withheld", "teacher")
     return {
+        **dict.fromkeys(asked),
         "format": "maskdepth-evaluation",
         "version": 1,
         "maskdepth": "0.1.0",
@@ -71,10 +67,7 @@ def evaluation():
         "benchmark": {"version": 1, "seed": 2026, "count": 20, "size": 224, "slices": ["clean"]},
         "interval": {"confidence": 0.95, "resampled": "groups", "seed": 2026},
         "model": {
-            "preset": "small",
-            "weights": 412345,
-            "depth": "exact",
-            "maskdepth": "0.1.0",
+            "preset": "small", "weights": 412345, "depth": "exact", "maskdepth": "0.1.0",
             "sha256": "ab" * 32,
         },
         "others": {},
@@ -86,51 +79,47 @@ def evaluation():
             "silog_lambda": 0.85,
             "labels": ["exact"],
             "backgrounds_of": ["sample"],
-            "columns": {
-                "picture": regions,
-                "plate": regions,
-                "plate_and_disparity": {**regions, "whole": EMPTY},
-            },
-            "baselines": {
-                "vertical_gradient": regions,
-                "plate_disparity": {**regions, "whole": EMPTY},
-            },
+            "columns": {"picture": regions, "plate": regions, "plate_and_disparity": inside},
+            "baselines": {"vertical_gradient": regions, "plate_disparity": inside},
             "teacher": None,
             "others": {},
-            "depth_dice": column(dice),
-            "abs_rel_by_index": {},
+            "depth_dice": column(
+                {"score": 0.52, "perfect": 0.5, "all_white": 0.54, "maximum": 0.64}
+            ),
         },
-        "robustness": None,
-        "frames": None,
-        "sensor_depth": None,
-        "withheld": None,
-        "teacher": None,
-    }
+    }  # fmt: skip
 
 
-def make_evidence(evaluation, name="rig", reason="no plate"):
+def make_extras(evaluation, name="rig", reason="no plate"):
     """What evaluations have beside the slices, with figures made up."""
 
     def columns(dice):
-        three = {"dice": dice, "iou": dice, "boundary_f": dice}
         return {
-            "model": column(three),
-            "difference": column({**three, "dice": dice / 2}),
+            "model": mask_column(dice),
+            "difference": mask_column(dice / 2),
             "difference_tuned_here": {**EMPTY, "reason": reason},
-            "difference_registered": column({**three, "dice": dice / 3}),
-            "difference_registered_tuned_here": column({**three, "dice": dice / 4}),
-            "others": {name: column(three)},
+            "difference_registered": mask_column(dice / 3),
+            "difference_registered_tuned_here": mask_column(dice / 4),
+            "others": {name: mask_column(dice)},
         }
 
     points = [{"value": value, "columns": columns(0.9 - value / 10)} for value in (0, 1, 4)]
     curve = {"title": name, "unit": "px", "how": name, "neutral": 0, "points": points}
-    pooled = {"f1": 0.871, "precision": 0.8, "recall": 0.9}
-    tuned = {"threshold": 44, "median_px": 9, "on": 20}
+    guesses = dict.fromkeys(("model", "centred_disc", "empty"), column(MASK))
+    scores = {"f1": 0.871, "precision": 0.8, "recall": 0.9}
+    threshold = {**scores, "tuned": {"threshold": 44, "median_px": 9, "on": 20}}
+    frames = {
+        **dict.fromkeys(("model", "no_plate", "mog2"), scores),
+        **dict.fromkeys(("difference", "difference_registered"), threshold),
+        "others": {name: scores},
+        "frames": 20,
+        "left_out": [{"frames": 7, "first": "in000003.jpg", "why": "no ground truth"}],
+    }
     figures = {"abs_rel": 0.234, "delta1": 0.6, "ordinal_accuracy": 0.7}
+    measured = dict.fromkeys(("model", "vertical_gradient", "teacher"), figures)
     depth = {**evaluation["depth"], "teacher": name}
-    depth["baselines"] = {**depth["baselines"], "teacher": depth["baselines"]["vertical_gradient"]}
-    inputs = ("picture", "plate")
-    depth["others"] = {name: {key: depth["columns"][key] for key in inputs}}
+    depth["baselines"] = {**depth["baselines"], "teacher": depth["columns"]["plate"]}
+    depth["others"] = {name: {key: depth["columns"][key] for key in ("picture", "plate")}}
     return {
         "robustness": {
             "slice": "clean",
@@ -139,33 +128,10 @@ def make_evidence(evaluation, name="rig", reason="no plate"):
             "clean": {"columns": columns(0.9)},
             "curves": {"plate_shift": curve, "exposure": curve},
             "wrong_plate": {"columns": columns(0.2)},
-            "no_plate": {
-                "columns": {key: column(MASK) for key in ("model", "centred_disc", "empty")}
-            },
+            "no_plate": {"columns": guesses},
         },
-        "frames": {
-            name: {
-                "model": pooled,
-                "no_plate": pooled,
-                "difference": {**pooled, "tuned": tuned},
-                "difference_registered": {**pooled, "tuned": tuned},
-                "mog2": pooled,
-                "others": {name: pooled},
-                "frames": 20,
-                "left_out": [{"frames": 7, "first": "in000003.jpg", "why": "no ground truth"}],
-            }
-        },
-        "sensor_depth": {
-            name: {
-                name: {
-                    "pictures": 5,
-                    "model": figures,
-                    "vertical_gradient": figures,
-                    "teacher": figures,
-                    "others": {name: figures},
-                }
-            }
-        },
+        "frames": {name: frames},
+        "sensor_depth": {name: {name: {"pictures": 5, **measured, "others": {name: figures}}}},
         "withheld": {"scenes": 40, "placements": {"standing": depth, "anywhere": depth}},
     }
 
@@ -318,7 +284,7 @@ def test_limits_follow_the_evaluation(tmp_path, evaluation):
     evaluation["model"]["depth"] = "synthetic only"
     assert "drawn scenes only" in read(tmp_path, evaluation)
     assert "nothing says how good it is on photographs" in read(tmp_path, evaluation)
-    evaluation |= make_evidence(evaluation)
+    evaluation |= make_extras(evaluation)
     assert "only “Measured depth” says how good it is" in read(tmp_path, evaluation)
 
 
@@ -336,12 +302,12 @@ def test_curves_come_from_the_log(tmp_path, evaluation):
         assert "<h2>Training" not in read(tmp_path, evaluation, log=log)
 
 
-def test_evidence_has_a_section_each(tmp_path, evaluation):
+def test_extras_have_a_section_each(tmp_path, evaluation):
     """Curves, frames, measured depth and the withheld world, and none of them unasked for."""
     titles = ("Robustness", "Real frames", "Measured depth", "A withheld world")
     bare = read(tmp_path, evaluation)
     assert not [title for title in titles if f"<h2>{title}" in bare]
-    text = read(tmp_path, evaluation | make_evidence(evaluation))
+    text = read(tmp_path, evaluation | make_extras(evaluation))
     assert [title for title in titles if f"<h2>{title}" in text] == list(titles)
     words = Reader(text).text
     for fact in (
@@ -358,7 +324,7 @@ def test_evidence_has_a_section_each(tmp_path, evaluation):
 
 def test_robustness_curves_are_drawn_to_scale(tmp_path, evaluation):
     """One chart a curve, from 0 to 1: the model and its band, its rivals, the flat line."""
-    text = read(tmp_path, evaluation | make_evidence(evaluation))
+    text = read(tmp_path, evaluation | make_extras(evaluation))
     charts = re.findall(r'<svg viewBox="0 0 480 240".*?</svg>', text)
     assert len(charts) == 2
     lines = dict(re.findall(r'<polyline class="([\w ]+)" points="([^"]+)"', charts[0]))
@@ -379,10 +345,10 @@ def test_robustness_curves_are_drawn_to_scale(tmp_path, evaluation):
     assert charts[0].count('<polygon class="band"') == 1
 
 
-def test_texts_of_the_evidence_are_escaped(tmp_path, evaluation):
+def test_texts_of_the_extras_are_escaped(tmp_path, evaluation):
     """Folders, models and reasons may be called anything."""
     evil = '<script>alert("x")</script><img src=//host/x onerror=a>'
-    page = Reader(read(tmp_path, evaluation | make_evidence(evaluation, evil, evil)))
+    page = Reader(read(tmp_path, evaluation | make_extras(evaluation, evil, evil)))
     assert not {"script", "img"} & set(page.tags)
     assert f"other: {evil}" in page.text
 
@@ -395,7 +361,7 @@ def test_curves_without_unseen_assets_say_why(tmp_path, evaluation):
 
 def test_terminals_see_the_model_between_its_baselines(evaluation):
     """One line each: the model, without plate, thresholds before and after registration."""
-    evaluation["masks"]["clean"]["difference_registered"] = column({**MASK, "dice": 0.777})
+    evaluation["masks"]["clean"]["difference_registered"] = mask_column(0.777)
     lines = score_table(read_evaluation(evaluation)).splitlines()
     (registered,) = [line for line in lines if "after registration" in line]
     assert "0.7770" in registered
@@ -404,7 +370,7 @@ def test_terminals_see_the_model_between_its_baselines(evaluation):
 
 
 def test_a_model_of_whatever_name_leaves_the_other_lines_alone(evaluation):
-    evaluation["masks"]["clean"]["others"] = {"this model": column({**MASK, "dice": 0.1})}
+    evaluation["masks"]["clean"]["others"] = {"this model": mask_column(0.1)}
     lines = [
         line
         for line in score_table(read_evaluation(evaluation)).splitlines()
