@@ -54,22 +54,22 @@ def bright(image, plate, _):
 def run(dataset):
     """The robustness of a threshold on two composites a point, and all that it was given."""
     spec, folder = dataset
-    given = []
+    run = SimpleNamespace(given=[], done=[])
 
     def remember(image, plate, _):
-        given.append((image, plate))
+        run.given.append((image, plate))
         return bright(image, plate, None)
 
-    others = {"twin": Fake(bright)}
-    result = evaluate_robustness(
-        Fake(remember), spec, partial(spec.catalogue, folder), 2, others=others
-    )
-    return result, given
+    run.result = evaluate_robustness(
+        Fake(remember), spec, partial(spec.catalogue, folder), 2,
+        others={"twin": Fake(bright)}, advance=run.done.append,
+    )  # fmt: skip
+    return run
 
 
 @pytest.fixture(scope="module")
 def curves(run):
-    return run[0]
+    return run.result
 
 
 def flat_recipe(recipe):
@@ -143,10 +143,10 @@ def test_registration_alone_makes_up_for_light(curves):
 def test_larger_pictures_show_the_same_scenes(run):
     """Made small again, they are the clean composites, but for what resizing makes of outlines."""
     by_size = {
-        size: [image for image, plate in run[1] if plate is not None and len(image) == size]
+        size: [image for image, plate in run.given if plate is not None and len(image) == size]
         for size in SIZES
     }
-    assert sum(map(len, by_size.values())) == len(run[1]) - 2
+    assert sum(map(len, by_size.values())) == len(run.given) - 2
     for size in SIZES[1:]:
         assert len(by_size[size]) == 2
         for large, clean in zip(by_size[size], by_size[SIZES[0]], strict=False):
@@ -174,7 +174,7 @@ def test_wrong_plates_are_plates_of_other_backgrounds(dataset, run):
     catalogue = spec.catalogue(folder, CLEAN.size)
     pool = spec.pool("test", "test", origin="user")
     clean = list(render_benchmark(CLEAN, pool, catalogue, 2))
-    *_, first, second, no_plate, _ = run[1]
+    *_, first, second, no_plate, _ = run.given
     assert no_plate[1] is None
     np.testing.assert_array_equal(no_plate[0], clean[0].image)
     ids = [asset.id for asset in pool.backgrounds]
@@ -185,17 +185,21 @@ def test_wrong_plates_are_plates_of_other_backgrounds(dataset, run):
         np.testing.assert_array_equal(plate, render(bare, CLEAN.size, catalogue).plate)
 
 
-def test_progress_counts_every_pass(dataset):
-    """What is announced is what is done, also where nothing can be."""
+def test_progress_counts_every_pass(run):
+    """As many composites as announced are done with."""
+    assert sum(run.done) == 2 * PASSES
+
+
+def test_curves_need_unseen_assets(dataset):
+    """Without them the reason takes the curves' place, and progress ends at its total too."""
     spec, folder = dataset
-    catalogue_of = partial(spec.catalogue, folder)
-    done = []
-    evaluate_robustness(Fake(nowhere), spec, catalogue_of, 1, advance=done.append)
-    assert sum(done) == PASSES
     seen_only = tuple(asset for asset in spec.cutouts if asset.split == "train")
     empty = spec.model_copy(update={"cutouts": seen_only})
-    result = evaluate_robustness(Fake(nowhere), empty, catalogue_of, 1, advance=done.append)
-    assert sum(done) == 2 * PASSES
+    done = []
+    result = evaluate_robustness(
+        Fake(nowhere), empty, partial(spec.catalogue, folder), 1, advance=done.append
+    )
+    assert sum(done) == PASSES
     assert isinstance(result, NoRobustness)
     assert "0 cutouts" in result.reason
 
@@ -274,7 +278,7 @@ def write_frames(folder):
     return folder
 
 
-def test_one_call_judges_all_evidence(dataset, scenes, tmp_path):
+def test_one_call_evaluates_all_extras(dataset, scenes, tmp_path):
     """Everything lands in one result of plain values, under the folders' names."""
     spec, folder = dataset
     sensor = tmp_path / "rooms"
@@ -324,7 +328,7 @@ def test_folders_of_one_name_are_refused(dataset, tmp_path):
 
 
 def test_what_nobody_asked_for_is_null(dataset):
-    """No evidence leaves null, not an empty table."""
+    """What is left out is null, not an empty table."""
     spec, folder = dataset
     result = evaluate_composites(Fake(nowhere), spec, folder, count=1, slices=("clean",))
     for name in ("robustness", "frames", "sensor_depth", "withheld", "teacher"):

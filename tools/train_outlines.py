@@ -2,10 +2,10 @@
 
     python tools/train_outlines.py DATASET MODEL... -o src/maskdepth/inference/matting/outlines.npz
 
-Composites of the dataset's train split are shown to the models in turn, just as prediction would
-show them; what is known of their outlines' pixels is learned from against the exact alpha. They
-are shown again for the second function, which has what the first one's alpha shows. Val composites
-of the benchmark tell what it is worth, beside the average that the first one starts from.
+The models take turns to predict composites of the dataset's train split. The first function learns
+from the features of pixels at outlines, against the exact alpha. The second function learns on the
+same composites, and has the first one's alpha besides. Both are judged on val composites of the
+benchmark, beside the average that the first one starts from.
 """
 
 from __future__ import annotations
@@ -111,12 +111,12 @@ def gather(pool: WorkerPool, options: argparse.Namespace, first: Perceptron | No
 
 
 def open_models(folders: list[Path]) -> list[Predictor]:
-    """What predicts as the package does, but for outlines."""
+    """Predictors that leave outlines as the network has them."""
     return [Predictor.from_pretrained(each, refine=False, threads=1) for each in folders]
 
 
 def measure_composite(composite: Composite, predictor: Predictor) -> Evidence:
-    """What prediction knows of a composite when it comes to the outlines."""
+    """The evidence that prediction has when it comes to the outlines."""
     prediction = predictor.predict(composite.image, composite.plate)
     assert prediction.plate is not None
     return measure_evidence(prediction.image, prediction.plate, prediction.alpha)
