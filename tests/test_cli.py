@@ -215,8 +215,8 @@ def test_a_report_replaces_none_but_reports(
 ) -> None:
     """What lies under its name, or its JSON's, and is no evaluation is somebody's."""
     (tmp_path / name).write_text('{"mine": 1}')
-    told = ("--report", tmp_path / "mine.html", "--count", "1")
-    done = run("evaluate", "composites", model, model / "dataset", *told)
+    call = ("--report", tmp_path / "mine.html", "--count", "1")
+    done = run("evaluate", "composites", model, model / "dataset", *call)
     assert done.code == 1
     assert name in done.err
     assert [path.name for path in tmp_path.iterdir()] == [name]
@@ -372,7 +372,7 @@ def test_a_file_that_names_a_renderer_is_read_with_one_line(
 
 
 def test_an_alias_bomb_is_one_line(tmp_path: Path) -> None:
-    """What is refused is shown in short, and never built whole."""
+    """What is refused is shown in short, and never built."""
     path = tmp_path / "settings.yaml"
     lines = ["a0: &a0 [1, 1]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 40)]
@@ -405,8 +405,8 @@ def test_fit_does_not_touch_a_model_without_weights(
 def test_a_run_goes_on_with_the_rules_it_began_with(model: Path, pack: Path, run: Run) -> None:
     """Another size or plan is not passed over in silence."""
     before = contents(model)
-    told = ("fit", pack / "cutouts", pack / "backgrounds", "-o", model, "--resume")
-    done = run(*told, "--plan", "field")
+    call = ("fit", pack / "cutouts", pack / "backgrounds", "-o", model, "--resume")
+    done = run(*call, "--plan", "field")
     assert (done.code, "The run began" in done.err) == (2, True)
     assert contents(model) == before
 

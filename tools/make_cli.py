@@ -29,7 +29,7 @@ standard error. Exit codes: 0 done, 1 failed wholly or in part, 2 wrong usage, 1
 
 
 def document(app: typer.Typer) -> str:
-    """The whole page as Markdown: one section a command, in the order of ``--help``."""
+    """The page as Markdown: one section a command, in the order of ``--help``."""
     return "\n".join([HEADER, *_sections(typer.main.get_command(app), "maskdepth")])
 
 

@@ -6,17 +6,18 @@ from typing import Annotated
 
 import typer
 
-from maskdepth.cli.options import Device, Preset, Threads, print_json
+from maskdepth.cli import options as opt
+from maskdepth.cli.options import print_json
 
 bench_app = typer.Typer(help="Measure speed here, on this machine.", no_args_is_help=True)
 
 
 @bench_app.command("train")
 def bench_training(
-    preset: Preset = None,
+    preset: opt.Preset = None,
     seconds: Annotated[float, typer.Option(help="Seconds to measure for, after a warm-up.")] = 20.0,
     batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = 16,
-    device: Device = "auto",
+    device: opt.Device = "auto",
 ) -> None:
     """Images per second of the training loop, the loader's share, and the share of peak FLOP/s."""
     from maskdepth.bench import bench_train
@@ -35,7 +36,7 @@ def bench_prediction(
     runs: Annotated[
         int, typer.Option(min=1, help="Timed runs of each method; slow methods have fewer.")
     ] = 50,
-    threads: Threads = None,
+    threads: opt.Threads = None,
     memory: Annotated[
         bool,
         typer.Option(
@@ -44,7 +45,7 @@ def bench_prediction(
         ),
     ] = True,
 ) -> None:
-    """Latency and memory of networks and whole predictions, on all engines there are, in turn."""
+    """Latency and memory of networks and of predictions, on all engines there are, in turn."""
     from maskdepth.bench import bench_predict
 
     print_json(bench_predict(model or [], runs=runs, threads=threads, memory=memory))

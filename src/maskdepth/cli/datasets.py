@@ -7,39 +7,20 @@ from typing import Annotated
 
 import typer
 
-from maskdepth.cli.options import (
-    AsJson,
-    Backgrounds,
-    Cutouts,
-    DatasetFolder,
-    DepthScenes,
-    Engine,
-    Output,
-    PackSeed,
-    Plan,
-    Rules,
-    Seed,
-    ShardSize,
-    Size,
-    Small,
-    Strict,
-    Workers,
-    check_idle,
-    print_json,
-    say,
-)
+from maskdepth.cli import options as opt
+from maskdepth.cli.options import check_idle, print_json, say
 from maskdepth.errors import UsageError
 
 
 def worlds(
-    output: Output,
+    output: opt.Output,
     scenes: Annotated[
         int, typer.Option(min=0, help="Number of backgrounds, which have exact disparity.")
     ] = 40,
     cutouts: Annotated[
         int, typer.Option(min=0, help="Number of cutouts: animals and objects.")
     ] = 40,
-    seed: PackSeed = 0,
+    seed: opt.PackSeed = 0,
     families: Annotated[
         str | None,
         typer.Option(help="Families of scenes, with commas. Default: all but the withheld one."),
@@ -61,16 +42,16 @@ def worlds(
 
 
 def compose(
-    cutouts: Cutouts,
-    backgrounds: Backgrounds,
-    output: Output,
-    size: Size = None,
-    seed: Seed = 0,
-    plan: Plan = None,
-    rules: Rules = None,
-    small: Small = False,
-    strict: Strict = False,
-    depth_scenes: DepthScenes = 60,
+    cutouts: opt.Cutouts,
+    backgrounds: opt.Backgrounds,
+    output: opt.Output,
+    size: opt.Size = None,
+    seed: opt.Seed = 0,
+    plan: opt.Plan = None,
+    rules: opt.Rules = None,
+    small: opt.Small = False,
+    strict: opt.Strict = False,
+    depth_scenes: opt.DepthScenes = 60,
     layout: Annotated[
         str | None, typer.Option(help="folders: also write files as the prior work did.")
     ] = None,
@@ -85,13 +66,13 @@ def compose(
             help="Write N training samples as tar shards, or continue to write them.",
         ),
     ] = None,
-    shard_size: ShardSize = None,
+    shard_size: opt.ShardSize = None,
     lossless: Annotated[
         bool, typer.Option("--lossless", help="Store pictures as PNG rather than JPEG in shards.")
     ] = False,
-    workers: Workers = None,
-    engine: Engine = "local",
-    as_json: AsJson = False,
+    workers: opt.Workers = None,
+    engine: opt.Engine = "local",
+    as_json: opt.AsJson = False,
 ) -> None:
     """Check, split and freeze two folders of assets as a dataset."""
     from maskdepth.datasets.build import SHARD_SIZE, compose_dataset, write_folders
@@ -149,14 +130,14 @@ def compose(
 
 
 def inspect(
-    dataset: DatasetFolder,
+    dataset: opt.DatasetFolder,
     sheet: Annotated[
         Path | None,
         typer.Option(
             "--output", "-o", help="Also write a contact sheet of some samples (.png, .jpg)."
         ),
     ] = None,
-    as_json: AsJson = False,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Say what a dataset holds, and check its shards against their checksums."""
     from maskdepth.datasets.build import open_dataset

@@ -9,19 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from maskdepth.cli import options as opt
 from maskdepth.cli.options import (
     TEACHERS,
-    AsJson,
-    Count,
-    DatasetFolder,
-    Device,
-    Download,
-    Kind,
-    Licence,
-    ModelFolder,
-    Seed,
     TeacherOptions,
-    Units,
     notify_every,
     open_network,
     print_json,
@@ -71,8 +62,8 @@ def show_scores(evaluation: Evaluation, report: Path) -> None:
 
 @evaluate_app.command("composites")
 def evaluate_composites(
-    model: ModelFolder,
-    dataset: DatasetFolder,
+    model: opt.ModelFolder,
+    dataset: opt.DatasetFolder,
     report: Annotated[
         Path | None,
         typer.Option(
@@ -83,7 +74,7 @@ def evaluate_composites(
     against: Annotated[
         list[Path] | None, typer.Option(help="Judge another model folder in the same table.")
     ] = None,
-    count: Count = 500,
+    count: opt.Count = 500,
     robustness: Annotated[
         int,
         typer.Option(
@@ -111,7 +102,7 @@ def evaluate_composites(
         str | None,
         typer.Option(help="Judge a depth network beside the model, named as in `label`."),
     ] = None,
-    as_json: AsJson = False,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Judge a model on the frozen benchmark and more, with baselines and error bars."""
     from maskdepth.datasets.build import open_dataset
@@ -141,7 +132,7 @@ def evaluate_composites(
 
 @evaluate_app.command("frames")
 def evaluate_frames(
-    model: ModelFolder,
+    model: opt.ModelFolder,
     frames: Annotated[
         Path, typer.Argument(help="Folder of in*.jpg, gt*.png and plate.png, as in CDnet.")
     ],
@@ -164,7 +155,7 @@ def evaluate_frames(
 
 @evaluate_app.command("depth")
 def evaluate_depth(
-    model: ModelFolder,
+    model: opt.ModelFolder,
     pictures: Annotated[
         Path,
         typer.Argument(help="Folder of pictures with <stem>_depth_mm.png or <stem>_disparity.png."),
@@ -180,7 +171,7 @@ def evaluate_depth(
 
 @evaluate_app.command("distance")
 def evaluate_distance(
-    model: ModelFolder,
+    model: opt.ModelFolder,
     count: Annotated[
         int, typer.Option(min=1, help="Number of scenes, over all families in turn.")
     ] = 48,
@@ -194,10 +185,10 @@ def evaluate_distance(
             "noise."
         ),
     ] = None,
-    kind: Kind = None,
-    units: Units = None,
-    licence: Licence = None,
-    seed: Seed = 0,
+    kind: opt.Kind = None,
+    units: opt.Units = None,
+    licence: opt.Licence = None,
+    seed: opt.Seed = 0,
 ) -> None:
     """Judge distances in metres: objects in unseen drawn scenes, plates that points calibrate."""
     from maskdepth import evaluation
@@ -220,14 +211,14 @@ def evaluate_distance(
 
 @evaluate_app.command("labels")
 def evaluate_labels(
-    dataset: DatasetFolder,
+    dataset: opt.DatasetFolder,
     teacher: Annotated[str, typer.Option(help=f"Teacher to judge: {TEACHERS}.")],
     count: Annotated[int, typer.Option(min=1, help="Number of training composites.")] = 500,
-    kind: Kind = None,
-    units: Units = None,
-    licence: Licence = None,
-    download: Download = False,
-    device: Device = "auto",
+    kind: opt.Kind = None,
+    units: opt.Units = None,
+    licence: opt.Licence = None,
+    download: opt.Download = False,
+    device: opt.Device = "auto",
 ) -> None:
     """Say which pasted objects a teacher misses, and where its labels differ from layers."""
     from maskdepth import evaluation

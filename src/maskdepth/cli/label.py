@@ -7,16 +7,10 @@ from typing import Annotated
 
 import typer
 
+from maskdepth.cli import options as opt
 from maskdepth.cli.options import (
     TEACHERS,
-    AsJson,
-    Device,
-    Download,
-    Kind,
-    Licence,
-    ShardSize,
     TeacherOptions,
-    Units,
     check_idle,
     open_source,
     prepare_source,
@@ -53,7 +47,7 @@ def label(
             min=1, metavar="N", help="Write N composites as shards, each labelled by itself."
         ),
     ] = None,
-    shard_size: ShardSize = None,
+    shard_size: opt.ShardSize = None,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Processes of --engine ray. Default: one a GPU or a node."),
@@ -75,12 +69,12 @@ def label(
     force: Annotated[
         bool, typer.Option("--force", help="Make labels again that are there already.")
     ] = False,
-    kind: Kind = None,
-    units: Units = None,
-    licence: Licence = None,
-    download: Download = False,
-    device: Device = "auto",
-    as_json: AsJson = False,
+    kind: opt.Kind = None,
+    units: opt.Units = None,
+    licence: opt.Licence = None,
+    download: opt.Download = False,
+    device: opt.Device = "auto",
+    as_json: opt.AsJson = False,
 ) -> None:
     """Label each background's depth once, by a teacher, a sensor's files or exact geometry."""
     from maskdepth.datasets.build import SHARD_SIZE, open_dataset

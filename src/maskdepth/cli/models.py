@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from maskdepth.cli.options import ModelFolder, say
+from maskdepth.cli import options as opt
+from maskdepth.cli.options import say
 
 if TYPE_CHECKING:
     from maskdepth.learning.quantisation import SliceCost
 
 
 def export(
-    model: ModelFolder,
+    model: opt.ModelFolder,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -84,7 +85,7 @@ def _cost(name: str, cost: SliceCost) -> str:
 
 
 def push(
-    model: ModelFolder,
+    model: opt.ModelFolder,
     hub_id: Annotated[
         str, typer.Argument(metavar="OWNER/NAME", help="Name on the Hugging Face hub.")
     ],

@@ -7,20 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from maskdepth.cli.options import (
-    TEACHERS,
-    AsJson,
-    Device,
-    Download,
-    Kind,
-    Licence,
-    TeacherOptions,
-    Units,
-    check_idle,
-    open_source,
-    print_json,
-    say,
-)
+from maskdepth.cli import options as opt
+from maskdepth.cli.options import TEACHERS, TeacherOptions, check_idle, open_source, print_json, say
 from maskdepth.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,12 +46,12 @@ def plate(
             "wrong one is left out.",
         ),
     ] = None,
-    kind: Kind = None,
-    units: Units = None,
-    licence: Licence = None,
-    download: Download = False,
-    device: Device = "auto",
-    as_json: AsJson = False,
+    kind: opt.Kind = None,
+    units: opt.Units = None,
+    licence: opt.Licence = None,
+    download: opt.Download = False,
+    device: opt.Device = "auto",
+    as_json: opt.AsJson = False,
 ) -> None:
     """Make a plate profile: a plate with its depth, in metres once it is calibrated."""
     from maskdepth.images import load_picture

@@ -8,16 +8,8 @@ from typing import Annotated
 
 import typer
 
-from maskdepth.cli.options import (
-    AsJson,
-    Device,
-    Download,
-    Output,
-    Threads,
-    print_json,
-    report_failures,
-    say,
-)
+from maskdepth.cli import options as opt
+from maskdepth.cli.options import print_json, report_failures, say
 from maskdepth.errors import UsageError
 
 
@@ -38,7 +30,7 @@ def predict(
             help="Clean plate or SCENE.plate for all pictures, or a folder of them by stem."
         ),
     ] = None,
-    output: Output = Path("maskdepth-output"),
+    output: opt.Output = Path("maskdepth-output"),
     depth_format: Annotated[
         str,
         typer.Option(
@@ -70,10 +62,10 @@ def predict(
     precision: Annotated[
         str, typer.Option(help="fp32, or int8 where the model has such a network: faster.")
     ] = "fp32",
-    device: Device = "auto",
-    threads: Threads = None,
-    download: Download = False,
-    as_json: AsJson = False,
+    device: opt.Device = "auto",
+    threads: opt.Threads = None,
+    download: opt.Download = False,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Predict alpha, disparity and cutout of pictures, given their clean plates."""
     from maskdepth.inference.predictor import Predictor

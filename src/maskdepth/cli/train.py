@@ -9,36 +9,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from maskdepth.cli import options as opt
 from maskdepth.cli.evaluate import show_scores
-from maskdepth.cli.options import (
-    INTERRUPTED,
-    AsJson,
-    Backgrounds,
-    Config,
-    Count,
-    Cutouts,
-    DatasetFolder,
-    DepthScenes,
-    Device,
-    Epochs,
-    Minutes,
-    Output,
-    PackSeed,
-    Plan,
-    Preset,
-    Resume,
-    Rules,
-    RunSeed,
-    Size,
-    Small,
-    Start,
-    Steps,
-    Strict,
-    TensorBoard,
-    is_quiet,
-    print_json,
-    say,
-)
+from maskdepth.cli.options import INTERRUPTED, is_quiet, print_json, say
 from maskdepth.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,24 +19,24 @@ if TYPE_CHECKING:
 
 
 def train(
-    dataset: DatasetFolder,
-    output: Output,
-    preset: Preset = None,
-    steps: Steps = None,
-    epochs: Epochs = None,
-    minutes: Minutes = None,
-    config: Config = None,
-    seed: RunSeed = None,
+    dataset: opt.DatasetFolder,
+    output: opt.Output,
+    preset: opt.Preset = None,
+    steps: opt.Steps = None,
+    epochs: opt.Epochs = None,
+    minutes: opt.Minutes = None,
+    config: opt.Config = None,
+    seed: opt.RunSeed = None,
     per_composite: Annotated[
         bool,
         typer.Option(
             "--per-composite", help="Learn depth from shards that `label --per-composite` wrote."
         ),
     ] = False,
-    start: Start = None,
-    resume: Resume = False,
-    device: Device = "auto",
-    tensorboard: TensorBoard = False,
+    start: opt.Start = None,
+    resume: opt.Resume = False,
+    device: opt.Device = "auto",
+    tensorboard: opt.TensorBoard = False,
 ) -> None:
     """Train a network on a dataset and export it: the output is a model folder."""
     from maskdepth.datasets.build import open_dataset
@@ -77,27 +50,27 @@ def train(
 
 
 def fit(
-    cutouts: Cutouts,
-    backgrounds: Backgrounds,
-    output: Output,
-    preset: Preset = None,
-    steps: Steps = None,
-    epochs: Epochs = None,
-    minutes: Minutes = None,
-    config: Config = None,
-    seed: RunSeed = None,
-    size: Size = None,
-    plan: Plan = None,
-    rules: Rules = None,
-    small: Small = False,
-    strict: Strict = False,
-    depth_scenes: DepthScenes = 60,
-    count: Count = 500,
-    start: Start = None,
-    resume: Resume = False,
-    device: Device = "auto",
-    tensorboard: TensorBoard = False,
-    as_json: AsJson = False,
+    cutouts: opt.Cutouts,
+    backgrounds: opt.Backgrounds,
+    output: opt.Output,
+    preset: opt.Preset = None,
+    steps: opt.Steps = None,
+    epochs: opt.Epochs = None,
+    minutes: opt.Minutes = None,
+    config: opt.Config = None,
+    seed: opt.RunSeed = None,
+    size: opt.Size = None,
+    plan: opt.Plan = None,
+    rules: opt.Rules = None,
+    small: opt.Small = False,
+    strict: opt.Strict = False,
+    depth_scenes: opt.DepthScenes = 60,
+    count: opt.Count = 500,
+    start: opt.Start = None,
+    resume: opt.Resume = False,
+    device: opt.Device = "auto",
+    tensorboard: opt.TensorBoard = False,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Compose, train, export and evaluate in one: two folders in, a model folder out."""
     from maskdepth import pipeline
@@ -123,11 +96,11 @@ def fit(
 
 
 def demo(
-    output: Output = Path("demo"),
-    minutes: Minutes = 4.0,
-    seed: PackSeed = 0,
+    output: opt.Output = Path("demo"),
+    minutes: opt.Minutes = 4.0,
+    seed: opt.PackSeed = 0,
 ) -> None:
-    """Draw a sample pack, fit a network on it, and predict on pairs it has never seen."""
+    """Draw a sample pack, fit a network on it, and predict on pairs of held-out assets."""
     from maskdepth import pipeline
 
     settings = load_settings("small", minutes=minutes, seed=seed)
