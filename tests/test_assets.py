@@ -190,12 +190,12 @@ def test_a_file_without_permission_is_unreadable(cutouts: Path, monkeypatch: Any
     secret = cutouts / "cutout_2.png"
     real = open
 
-    def refuse(path: Any, *more: Any, **named: Any) -> Any:
+    def fail(path: Any, *more: Any, **named: Any) -> Any:
         if path == secret:
             raise PermissionError(13, "Permission denied")
         return real(path, *more, **named)
 
-    monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr("builtins.open", fail)
     assets, findings = scan_cutouts(cutouts)
     assert len(assets) == 4
     assert str(findings[0]) == f"{secret}: unreadable (Permission denied), dropped"
@@ -224,7 +224,7 @@ def test_other_files_are_not_assets(backgrounds: Path) -> None:
 
 
 def test_folders_below_are_scanned_and_ids_stay_unique(cutouts: Path) -> None:
-    """Files that share a stem are told apart by their path, and only they."""
+    """Files that share a stem differ by their path, and only they."""
     (cutouts / "more").mkdir()
     save_png(cutouts / "more" / "cutout_0.png", drawn_cutout(10))
     save_png(cutouts / "more" / "cutout_9.png", drawn_cutout(11))
@@ -259,12 +259,12 @@ def test_a_folder_that_may_not_be_read_is_an_error(cutouts: Path, monkeypatch: A
     """No permission to list a folder is an AssetError, not an empty result."""
     scandir = os.scandir
 
-    def refuse(path: Any) -> Any:
+    def fail(path: Any) -> Any:
         if Path(path) == cutouts:
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 
-    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(os, "scandir", fail)
     with pytest.raises(AssetError, match="Permission denied"):
         scan_cutouts(cutouts)
 

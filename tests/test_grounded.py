@@ -75,8 +75,10 @@ def upright_relief(
     foot_m = float(made.plate.depth_m.min()) / contact.disparity
     upright_m = foot_m / (1 + contact.tilt * (contact.row - rows))
     relief = (upright_m - depth_m) / (contact.bulge * foot_m)
-    known = np.isfinite(depth_m)
-    return np.where(known, np.clip(relief - relief[known].mean(), -0.5, 0.5), 0).astype(np.float32)
+    finite = np.isfinite(depth_m)
+    return np.where(finite, np.clip(relief - relief[finite].mean(), -0.5, 0.5), 0).astype(
+        np.float32
+    )
 
 
 @pytest.mark.parametrize(("family", "seed", "kind", "across"), SCENES)

@@ -445,7 +445,7 @@ def test_plain_samples_among_others_have_no_effects_at_all() -> None:
 
 
 def test_a_registered_plate_keeps_a_small_part_of_its_motion_and_light() -> None:
-    """What remains is the same share of shift, turn and light, and is not drawn anew."""
+    """What remains is the same share of shift, turn and light, and is not drawn again."""
     pool = make_pool(9, 6, labelled=3)
     moved = FIELD.with_(registered=RegisteredRules(), plain=PlainRules())
     mended = moved.with_(registered=RegisteredRules(probability=1.0, remains=(0.1, 0.1)))
@@ -485,7 +485,7 @@ def test_objects_stand_on_the_ground_of_labelled_backgrounds_alone() -> None:
 
 
 def test_the_size_of_what_stands_follows_its_distance_below_the_horizon() -> None:
-    """Where a camera height is seen as u rows, an object half as tall is u / 2 rows tall."""
+    """Where a camera height takes up u rows, an object half as tall is u / 2 rows tall."""
     rules = RULES.with_(
         ground={"share": 1.0, "height": (0.5, 0.5)},
         labelled_share=1.0,

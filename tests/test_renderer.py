@@ -474,7 +474,7 @@ def test_another_tone_is_that_of_picture_and_plate_alike() -> None:
 
 
 def test_a_second_object_lies_over_the_first() -> None:
-    """Alpha is that of both together; where they overlap, the later one is seen."""
+    """Alpha is that of both together; where they overlap, the later one is visible."""
     card = InMemory(np.full((40, 40, 4), 255, np.uint8), plain(0))
     first = dataclasses.replace(OBJECT, x=5, y=5, width=20, height=20)
     second = dataclasses.replace(OBJECT, x=15, y=15, width=20, height=20)
@@ -528,8 +528,8 @@ def test_an_object_of_which_only_the_top_is_seen_still_has_a_disparity() -> None
     recipe = with_object(width=50, height=60, x=-10, y=0, standing=standing)
     relief, scene = np.zeros((100, 100), np.float32), np.full((SIZE, SIZE), 0.2, np.float32)
     composite = render(recipe, SIZE, InMemory(rgba, plain(0), scene, relief))
-    seen = composite.alpha > 0.5
-    assert seen.any()
-    assert not seen[3:].any()
+    visible = composite.alpha > 0.5
+    assert visible.any()
+    assert not visible[3:].any()
     assert composite.disparity is not None
-    assert np.allclose(composite.disparity[seen], 0.5)
+    assert np.allclose(composite.disparity[visible], 0.5)

@@ -288,7 +288,7 @@ def test_a_split_left_empty_names_its_remedy(folders: tuple[Path, Path], tmp_pat
 def test_labels_of_drawn_scenes_are_called_synthetic_wherever_they_lie(
     labels: list[str], kind: str, folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """A scene is told by its source, and only its own exact label is synthetic."""
+    """A scene is recognised by its source, and only its own exact label is synthetic."""
     drawn = {"source": "maskdepth sample pack", "label": "exact", "disparity": "label.png"}
     changes = {
         "drawn": drawn,
@@ -301,10 +301,10 @@ def test_labels_of_drawn_scenes_are_called_synthetic_wherever_they_lie(
     bare = [
         asset.model_copy(update={"disparity": None, "label": None}) for asset in spec.backgrounds
     ]
-    told = [
+    labelled = [
         asset.model_copy(update=changes[label]) for asset, label in zip(bare, labels, strict=False)
     ]
-    backgrounds = (*told, *bare[len(told) :])
+    backgrounds = (*labelled, *bare[len(labelled) :])
     assert spec.model_copy(update={"backgrounds": backgrounds}).depth_kind == kind
 
 

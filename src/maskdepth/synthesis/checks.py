@@ -37,7 +37,7 @@ Problem = Literal[
 DISPARITY_SUFFIX: Final = "_disparity.png"
 MILLIMETRES_SUFFIX: Final = "_depth_mm.png"
 RELIEF_SUFFIX: Final = "_relief.png"
-# Phones write these formats, which we cannot read; the user is told instead of missing them.
+# Phones write these formats, which we cannot read; so the user gets a remark on them.
 FOREIGN_SUFFIXES: Final = frozenset({".heic", ".heif", ".avif"})
 
 _MIN_CUTOUT_SIDE_PX: Final = 16

@@ -23,7 +23,7 @@ SIDE: Final = 16
 # things lie at 0.66 (cutouts) and 0.44 (sides of one panorama).
 MAX_DISTANCE: Final = 0.4
 MAX_LOG_ASPECT: Final = 0.1
-# Grey levels. Below this spread a picture is flat, and its noise must not look like content.
+# Grey levels. Below this spread a picture is flat, and its noise must not count as content.
 _MIN_SPREAD: Final = 8.0
 _MID_GREY: Final = 128.0
 _ROWS_AT_ONCE: Final = 256

@@ -29,7 +29,7 @@ _LONG = 0.86  # hip to shoulder
 
 
 def chain(points: list[Array], radii: list[float], tag: int, flatten: float = 1.0) -> Chain:
-    """Balls along a smooth curve through ``points`` (3,), densely enough to look like one body."""
+    """Balls along a smooth curve through ``points`` (3,), dense enough for a smooth body."""
     knots = np.stack(points)
     length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(knots, axis=0), axis=1))])
     count = int(np.clip(6 + 9 * length[-1] / max(np.mean(radii), 0.01), 8, 60))

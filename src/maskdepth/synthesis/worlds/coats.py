@@ -49,7 +49,7 @@ class Marks:
 
 @dataclass(frozen=True)
 class _Relief:
-    """The body seen by parallel rays, at the fine size.
+    """The body in parallel projection, at the fine size.
 
     Attributes:
         height: (H, W) towards the viewer in fine pixels; -inf outside.

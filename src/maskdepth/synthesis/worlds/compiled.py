@@ -1,8 +1,8 @@
-"""Rays and solid shapes in one compiled loop, for ``raycast.trace``.
+"""A compiled loop over rays and solid shapes, for ``raycast.trace``.
 
-The formulas are those of ``forms``, for one ray and in the same order of arithmetic, so a scene is
-the same to the last bit with numba and without. They branch as little as they can: then the
-compiler does several rays at a time.
+The formulas are those of ``forms``, for one ray and in the same order of arithmetic, so that a
+scene is the same to the last bit with numba and without. They hardly branch, so that the compiler
+can treat several rays at a time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CODES: Final = {
     forms.meet_polyhedron: _POLYHEDRON,
     **{forms.frustum_form(b, t): _FRUSTUM for b in (False, True) for t in (False, True)},
 }
-_LEAST_SIZES: Final = 3  # numbers that every shape's sizes are filled up to
+_MIN_SIZES: Final = 3  # every shape's sizes are filled up to as many numbers
 
 
 def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -37,7 +37,7 @@ def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
     compiled: Callable[..., Any]
     try:
         compiled = numba.njit(cache=True, error_model="numpy")(function)
-    except RuntimeError:  # there is nowhere to keep it
+    except RuntimeError:  # no folder can keep it
         compiled = numba.njit(error_model="numpy")(function)
     return compiled
 
@@ -54,7 +54,7 @@ def meet_solids(
     t: Array,
     rank: NDArray[np.int32],
 ) -> None:
-    """Meet shapes, in place: see ``raycast``, whose words these are.
+    """Meet shapes, in place; see ``raycast`` for the words.
 
     Args:
         first: rank of the first shape; all met before must be of lower ranks.
@@ -64,7 +64,7 @@ def meet_solids(
         parallel: whether the rays are.
         t, rank: (H, W), the nearest hits so far.
     """
-    sizes = [[*size, *[0.0] * (_LEAST_SIZES - len(size))] for _, size in shapes]
+    sizes = [[*size, *[0.0] * (_MIN_SIZES - len(size))] for _, size in shapes]
     _meet_run(
         first,
         np.array([_CODES[form] for form, _ in shapes], np.int64),

@@ -175,8 +175,8 @@ def person(rng: Rng) -> list[Shape]:
     head = neck + at(rng.normal(0, 0.01), 0.115 * tall, -0.012 * tall)
     shapes.append(rod(neck, head, (0.033 * tall, 0.027 * tall), bare))
     radii = np.array([0.046, 0.066, 0.054]) * (0.35 * tall + 1.13)
-    look = turn_y(rng.normal(0, 0.4))
-    shapes.append(ellipsoid(head, (radii[0], radii[1], radii[2]), _face(skin, radii[1]), axes=look))
+    gaze = turn_y(rng.normal(0, 0.4))
+    shapes.append(ellipsoid(head, (radii[0], radii[1], radii[2]), _face(skin, radii[1]), axes=gaze))
     shapes += _hair(rng, head, radii)
     if rng.random() < 0.2:
         bag = at(0, hip + 0.2 * tall, 0.1 * tall)

@@ -1,4 +1,4 @@
-"""The formulas of where rays meet shapes.
+"""Where rays meet shapes: the formulas.
 
 A form takes the origins and directions of rays, three components each in the frame of the shape,
 and the sizes of the shape. All of these broadcast, so one call meets one shape with many rays, or
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NEAR: Final = 1e-3
-"""Metres: nothing nearer than this is seen."""
+"""Metres; rays meet nothing that is nearer."""
 
 
 Components = Sequence[Any] | Any

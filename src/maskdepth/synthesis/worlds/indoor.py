@@ -119,7 +119,7 @@ def furnish(rng: Rng, inside: Interior, groups: int, fill: float) -> list[Piece]
 def look_at(
     rng: Rng, size: tuple[int, int], position: Array, target: Array, pitch: tuple[float, float]
 ) -> Camera:
-    """A hand-held camera that looks about at a point, its pitch (radians) kept within bounds."""
+    """A hand-held camera that faces a point roughly, its pitch (radians) kept within bounds."""
     away = target - position
     yaw = float(np.arctan2(away[0], away[2])) + rng.normal(0, 0.12)
     fall = float(np.arctan2(-away[1], np.hypot(away[0], away[2]))) + rng.normal(0, 0.08)
@@ -128,10 +128,10 @@ def look_at(
 
 
 def _stand(rng: Rng, inside: Interior, pieces: list[Piece], eye: float) -> tuple[Array, Array]:
-    """A place to stand at and a point to look at: of some, that with the most to see.
+    """A place for the camera and a point for it to face: the best of some random ones.
 
-    What is seen counts by the pieces in the view and the way to the wall; an eighth of the views
-    is taken as it comes, so that bare walls and corners from close by are seen too.
+    Pieces in the view and a long way to the wall are good. An eighth of the views are random, so
+    that there are also bare walls, and corners from close by.
     """
     centres = np.array([np.mean([s.centre for s in piece], axis=0) for piece in pieces])
     best, views = -1.0, 1 if rng.random() < 0.125 else 6
@@ -144,12 +144,12 @@ def _stand(rng: Rng, inside: Interior, pieces: list[Piece], eye: float) -> tuple
         with np.errstate(divide="ignore"):
             walls = np.maximum((inside.low - place) / way, (inside.high - place) / way)
         room_ahead = float(np.min(walls[[0, 2]]))
-        seen = 0
+        in_view = 0
         if len(centres):
             away = centres - place
             ahead, aside = away @ way, away @ at(way[2], 0.0, -way[0])
-            seen = int(((ahead > 0.4) & (np.abs(aside) < 0.6 * ahead)).sum())
-        score = min(room_ahead, 5.0) + 1.2 * min(seen, 5)
+            in_view = int(((ahead > 0.4) & (np.abs(aside) < 0.6 * ahead)).sum())
+        score = min(room_ahead, 5.0) + 1.2 * min(in_view, 5)
         if score > best:
             fall = np.tan(rng.uniform(-0.12, 0.6))
             best, chosen = score, (place, place + way * 2.0 - at(0, 2.0 * fall, 0))
@@ -157,7 +157,7 @@ def _stand(rng: Rng, inside: Interior, pieces: list[Piece], eye: float) -> tuple
 
 
 def room(rng: Rng, height: int, width: int) -> World:
-    """A furnished room seen from anywhere in it, at any height a hand or a shelf can be."""
+    """A furnished room from anywhere in it, at any height of a hand or a shelf."""
     size = np.array([rng.uniform(3.2, 7.5), rng.uniform(2.3, 3.2), rng.uniform(3.6, 8.5)])
     low = np.array([-size[0] / 2, 0.0, -size[2] / 2])
     high = low + size
@@ -173,7 +173,7 @@ def room(rng: Rng, height: int, width: int) -> World:
 
 
 def desk(rng: Rng, height: int, width: int) -> World:
-    """A desk, table or shelf with its clutter, seen from close by and above."""
+    """A desk, table or shelf with its clutter, from close by and above."""
     size = np.array([rng.uniform(3.5, 11.0), rng.uniform(2.4, 3.6), rng.uniform(3.5, 11.0)])
     low = np.array([-size[0] / 2, 0.0, -size[2] / 2])
     inside = build_interior(rng, low, low + size, int(rng.integers(-1, 4)))

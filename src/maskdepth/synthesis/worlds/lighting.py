@@ -1,7 +1,7 @@
-"""Light on ray-cast shapes.
+"""Light on ray-cast shapes: sun, sky, lamps and haze.
 
-Sun with cast shadows (a depth map seen from the sun), sky light with occlusion (the same, from
-several directions of the sky), lamps, haze.
+The sun casts shadows, by a depth map from its direction. The light of the sky is occluded, by such
+depth maps from several directions.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class Lamp:
 
 @dataclass(frozen=True)
 class Light:
-    """All light of a world.
+    """The light of a world.
 
     Attributes:
         sun_direction: (3,) unit, towards the sun.
         sun_colour: (3,) linear.
-        above: (3,) ambient light from above; ``below`` from underneath.
-        shadow_centre: (3,) and ``shadow_radius``: the region in which shadows are cast, metres.
-        occlusion_centre: (3,) and ``occlusion_radius``: where ambient light is occluded.
+        above, below: (3,) ambient light from above and from underneath.
+        shadow_centre, shadow_radius: the ball in which shadows are cast, (3,) and metres.
+        occlusion_centre, occlusion_radius: the ball in which ambient light is occluded.
         haze_m: distance at which haze takes 63 % of the colour; inf for none.
         haze_colour: (3,) linear.
         corners: lowest and highest corner (3,) of a room, whose edges are darker.
@@ -63,7 +63,7 @@ class Light:
 
 
 class ShadowMap:
-    """First hits along parallel rays coming from ``direction``."""
+    """A depth map by parallel rays from ``direction``, which tells what lies in the shadow."""
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ def _bump(normal: Array, world: Array, footprint: Array, rough: Array, grain: Ar
 
 @dataclass(frozen=True)
 class _Hits:
-    """What the rays met, one row per hit, sorted by shape."""
+    """The points that rays hit, one in a row, sorted by shape."""
 
     albedo: Array
     normal: Array
@@ -151,13 +151,13 @@ def _gather(
     index: NDArray[np.int32],
     t: Array,
 ) -> _Hits:
-    """Albedo and normals of the hits, painted one paint at a time."""
+    """Albedo and normals of the hits."""
     world = camera.position.astype(np.float32) + rays * t[:, None]
     present, starts, counts = np.unique(index, return_index=True, return_counts=True)
     here = [shapes[int(number)] for number in present]
 
     def of_hits(count: int, values: Sequence[Any]) -> Array:
-        """So many numbers of each shape, as (count, N) of the hits."""
+        """Values of each shape, ``count`` numbers each, as (count, N) for the hits."""
         table = np.array(values, np.float32).reshape(len(here), count)
         return np.repeat(table.T, counts, axis=1)
 
@@ -203,7 +203,7 @@ def _large_near(shapes: Sequence[Shape], centre: Array, radius: float, size: flo
 
 
 def _occlusion(shapes: Sequence[Shape], light: Light, points: Array, normals: Array) -> Array:
-    """Share of the sky (N,) that points see past the shapes, in a few directions."""
+    """Share of the sky (N,) that shapes do not hide from points, by a few directions."""
     texel = 2.0 * light.occlusion_radius / _OCCLUSION_TEXELS
     casting = _large_near(
         [shape for shape in shapes if shape.casts and not shape.room],
@@ -315,8 +315,8 @@ def render_linear(
     pixel, sample = np.divmod(fresh, samples)
     across = (u[pixel % width * fine + sample % fine] - camera.centre[0]) / camera.focal
     along = (v[pixel // width * fine + sample // fine] - camera.centre[1]) / camera.focal
-    seen = np.stack([across, along, np.ones_like(across)], axis=1).astype(np.float32)
-    rays = turn(seen, camera.axes.T)
+    ahead = np.stack([across, along, np.ones_like(across)], axis=1).astype(np.float32)
+    rays = turn(ahead, camera.axes.T)
     empty = int(np.searchsorted(number, 0))
     colour = np.zeros((index.size, 3), np.float32)
     if empty:

@@ -82,7 +82,7 @@ def sample_grass(rng: Rng) -> Paint:
     def paint(surface: Surface) -> Array:
         x, z = surface.points[:, 0], surface.points[:, 1]
         colour = mix(lush, dry, step(patches.flat(x, z, surface.footprint), level, 0.9))
-        # blades stand, so seen at a slant they are drawn out along the view
+        # blades stand, so they extend along the view at a slant
         fine = blades.flat(x, z * 0.45, surface.footprint * 0.7)
         coarse = clumps.flat(x, z * 0.7, surface.footprint)
         return np.clip(colour * np.exp(0.4 * fine + 0.24 * coarse)[:, None], 0, 1)

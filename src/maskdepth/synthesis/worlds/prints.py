@@ -35,7 +35,7 @@ class Ink:
     first: tuple[int, int]
 
     def cover(self, u: Array, v: Array, footprint: Array) -> Array:
-        """Share (N,) of the surface covered by ink; lines too small to be seen become grey."""
+        """Share (N,) of the surface covered by ink; lines that are too fine become grey."""
         column, along = np.divmod(u / np.float32(0.42 * self.line), 1.0)
         row, up = np.divmod(-v / np.float32(self.line), 1.0)
         letters = _letters()

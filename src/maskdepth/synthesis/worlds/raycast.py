@@ -1,4 +1,4 @@
-"""Ray casting of simple shapes: where each ray first meets a shape, exactly.
+"""Ray casting: where each ray first meets a simple shape, exactly.
 
 World axes: x right, y up, z forward. A camera is linear in its sample coordinates (u, v): the ray
 is ``(o + u ou + v ov) + t (d + u du + v dv)``. A pinhole has one origin; the parallel rays of the
@@ -23,7 +23,7 @@ from maskdepth.synthesis.worlds.vectors import components
 
 @dataclass(frozen=True)
 class Camera:
-    """Rays linear in (u, v); see the module's text. ``right``, ``down``, ``axis`` are unit rows."""
+    """Rays that are linear in (u, v); see the module's docstring."""
 
     position: Array  # (3,)
     axes: Array  # (3, 3): right, down, forward
@@ -59,8 +59,10 @@ class Camera:
 def windows(
     camera: Camera, shapes: Sequence[Shape], u: Array, v: Array
 ) -> tuple[NDArray[np.int64], Array]:
-    """First and last column, first and last row (N, 4) of samples that may see each shape, and
-    the least t (N,) at which they may meet it.
+    """Columns and rows of the samples whose rays may meet each shape.
+
+    Returns:
+        first and last column, first and last row (N, 4); and the smallest possible t (N,).
     """
     if not shapes:
         return np.zeros((0, 4), np.int64), np.zeros(0)
@@ -88,21 +90,21 @@ def windows(
 
 
 _AT_ONCE: Final = 1 << 14
-"""Rays met in one go: what a core's cache holds."""
+"""Rays that are traced in one go, as many as fit into a core's cache."""
 _SMALL: Final = 600
-"""Samples of a window that is met together with others."""
+"""Samples of a window, up to which shapes are met together with others."""
 
 
 def trace(
     camera: Camera, shapes: Sequence[Shape], u: Array, v: Array, *, cuts: bool = True
 ) -> tuple[Array, NDArray[np.int32]]:
-    """Nearest hit of each ray.
+    """Find the nearest hit of each ray.
+
+    Of several shapes at the same t, the one that begins nearest is hit, or else the first one.
 
     Args:
         u, v: ascending sample coordinates, (W,) and (H,); their dtype is the precision.
-        cuts: whether the holes of shapes let rays through.
-
-    Of shapes at the same t the one that begins nearer wins, then the earlier.
+        cuts: whether rays pass through the holes of shapes.
 
     Returns:
         t (H, W), inf where nothing is hit, and the index of the shape (H, W), -1 for none.
@@ -127,19 +129,19 @@ def compiled_loop() -> Callable[..., None] | None:
 
 
 class _View:
-    """The nearest hits so far, of shapes that are ranked by their least t.
+    """The nearest hits so far; shapes are ranked by their smallest possible t.
 
     Attributes:
         t: (H, W), inf where nothing is hit.
-        rank: (H, W) of the shape that is hit, their number where none is.
-        camera: whose rays they are.
-        across, along: (W,) and (H,), how far right and down of the axis.
-        forms: of each shape.
+        rank: (H, W), rank of the shape that is hit; the number of shapes for none.
+        camera: the camera of the rays.
+        across, along: (W,) and (H,), distances right and down of the axis.
+        forms: form and sizes of each shape.
         frames: (12, N), see ``Camera.in_frames``.
         spans: (N, 4), see ``windows``.
-        nearest: (N,) the least t, a trifle less. A hit before it is raised to it: rounding, of rays
-            from afar, can be more.
-        hole: (N,) which function says where a shape has holes, -1 where it has none.
+        nearest: (N,) a little less than the smallest possible t. A hit before it, by rounding in
+            rays from afar, is raised to it.
+        hole: (N,) index of the function that tells where a shape has holes; -1 without holes.
     """
 
     def __init__(
@@ -170,7 +172,7 @@ class _View:
 
     @cached_property
     def _groups(self) -> tuple[NDArray[np.int64], list[tuple[Form, Array]]]:
-        """See ``by_form``, in the rays' precision."""
+        """The groups of ``by_form``, in the precision of the rays."""
         group, tables = by_form(self.forms)
         return group, [(form, table.astype(self.t.dtype)) for form, table in tables]
 
@@ -215,7 +217,7 @@ class _View:
             rows = slice(first, min(first + step, bottom))
             before = self.t[rows, left:right]
             if before.max() < self.nearest[rank]:
-                continue  # wholly behind what is drawn already
+                continue  # all of it is behind earlier hits
             o, d = self.camera.local_rays(frame, across, self.along[rows, None])
             t = np.maximum(form(o, d, sizes), self.nearest[rank])
             near = t < before
@@ -230,8 +232,8 @@ class _View:
         group, tables = self._groups
         rank, sample = self._pairs(ranks[np.argsort(group[ranks], kind="stable")])
         before = self.t.ravel()  # a view
-        seen = before[sample] >= self.nearest[rank]
-        rank, sample = rank[seen], sample[seen]
+        front = before[sample] >= self.nearest[rank]
+        rank, sample = rank[front], sample[front]
         row, column = np.divmod(sample, len(self.across))
         frames = self.frames[:, rank]
         o, d = self.camera.local_rays(frames, self.across[column], self.along[row])

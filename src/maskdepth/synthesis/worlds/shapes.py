@@ -24,7 +24,7 @@ from maskdepth.synthesis.worlds.textures import Array, Paint
 from maskdepth.synthesis.worlds.vectors import unit
 
 Cut = Callable[[Array], NDArray[np.bool_]]
-"""Says which points (N, 3) of a shape's surface, in its own frame, are there."""
+"""Tells which points (N, 3) of a shape's surface, in its own frame, exist."""
 
 _UNIT_CORNERS = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], np.float64)
 
@@ -36,8 +36,9 @@ class Shape:
     Attributes:
         centre: (3,) world position of the frame's origin.
         axes: (3, 3) rows: the frame's axes in the world.
-        paint: its albedo.
-        rough: how far noise tilts the normal (0 smooth, 1 leaves), ``grain`` metres a wave.
+        paint: albedo of the surface.
+        rough: how far noise tilts the normal, from 0 (smooth) to 1 (leaves).
+        grain: wavelength of that noise, metres.
         gloss: strength of the highlight.
         leafy: share of the light that passes through it.
         glow: light of its own, as a multiple of its albedo.
@@ -67,11 +68,11 @@ class Shape:
         raise NotImplementedError
 
     def support(self, way: Array) -> float:
-        """How far, in metres, the shape reaches from its origin along a unit (3,) of its frame."""
+        """Extent of the shape from its origin along a unit vector (3,) of its frame, metres."""
         raise NotImplementedError
 
     def form(self) -> tuple[Form, list[float]]:
-        """How rays meet the uncut surface, and the sizes that the form takes."""
+        """The form that rays meet, without its cut, and the sizes that the form takes."""
         raise NotImplementedError
 
     def normals(self, points: Array) -> Array:
@@ -160,7 +161,7 @@ class Ellipsoid(Shape):
 class Frustum(Shape):
     """A cylinder or cut cone along its frame's y, from y = 0 to ``height``.
 
-    Without caps it is a tube whose inside is seen. ``slopes`` (of the radius, at the bottom and at
+    Without caps it is an open tube. ``slopes`` (of the radius, at the bottom and at
     the top) replace the true slope in the normals, so that a stack of frusta is shaded smoothly.
     """
 
@@ -238,8 +239,11 @@ def taper(
     height: float,
     lean: tuple[float, float] = (0.0, 0.0),
 ) -> tuple[Array, Array]:
-    """Faces and reach of a solid on y = 0: half widths (x, z) below and above, the top moved by
-    ``lean``.
+    """Faces and reach of a solid that tapers from y = 0 to ``height``.
+
+    Args:
+        bottom, top: half widths along x and z.
+        lean: shift of the top along x and z.
     """
     faces, reach = [[0.0, -1.0, 0.0], [0.0, 1.0, 0.0]], [0.0, height]
     for axis in (0, 1):
@@ -261,6 +265,6 @@ def moved(shapes: Sequence[Shape], base: Array, axes: Array) -> list[Shape]:
 
 
 def lowest(shapes: Sequence[Shape]) -> float:
-    """The least height y that any of the shapes reaches, metres."""
+    """The height y of the lowest point of all shapes, metres."""
     down = np.array([0.0, -1.0, 0.0])
     return min(float(s.centre[1]) - s.support(s.axes @ down) for s in shapes)

@@ -1,7 +1,7 @@
 """Procedural textures: band-limited noise evaluated at surface coordinates, and paints made of it.
 
 A texture is a sum of octaves of one tile of smooth noise, each turned and shifted. Octaves finer
-than the footprint of a pixel fade out, so that a texture seen from far does not alias.
+than the footprint of a pixel fade out, so that distant textures do not alias.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ROW = 1024  # cv2.remap takes no more than 32767 rows, so point lists are folde
 
 @dataclass(frozen=True)
 class Surface:
-    """Points to be painted.
+    """Points of a surface to be painted.
 
     Attributes:
         points: (N, 3) metres, in the frame of the shape.
@@ -77,8 +77,8 @@ def _read_tile(u: Array, v: Array) -> NDArray[np.float32]:
     return np.asarray(folded, np.float32).reshape(-1)[:count]
 
 
-# each plane of this frame is seen at a slant by every plane of the world, so that no flat surface
-# runs along the direction in which a planar reading is constant
+# the planes of this frame are at a slant to those of the world, so that no flat surface runs along
+# the direction in which a planar reading is constant
 _SLANTED = np.array([[2, 2, -1], [-1, 2, 2], [2, -1, 2]], np.float32) / 3
 _APART = np.array([[0.0], [17.3], [39.1]], np.float32)
 
