@@ -200,16 +200,7 @@ def release_model(
     check_file(folder, WEIGHTS_FILE, card)
     folders = [*datasets, *([] if calibration is None else [calibration.folder])]
     assets, complete = complete_assets(folder, card, folders)
-    for each in datasets:
-        load_spec(each)  # raises where there is no dataset
-        others = [one for one in folders if one != each]
-        if complete_assets(folder, card, others) == (assets, complete):
-            raise UsageError(
-                f"as --dataset what {folder} was trained on and does not list itself",
-                f"{each}, which adds nothing",
-                "leave --dataset out",
-                f"{each} adds no assets to those that {folder} lists.",
-            )
+    _check_datasets(folder, card, datasets, folders)
     about = card.about | {"training_data": TRAINING_DATA}
     about |= {} if licence is None else {"licence": licence}
     about |= {"limits": list(limits)} if limits else {}
@@ -237,6 +228,23 @@ def release_model(
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return result
+
+
+def _check_datasets(
+    folder: Path, card: ModelCard, datasets: Sequence[Path], folders: Sequence[Path]
+) -> None:
+    """Raise if one of the datasets adds nothing to the assets that the other folders give."""
+    all_assets = complete_assets(folder, card, folders)
+    for dataset in datasets:
+        load_spec(dataset)  # raises where there is no dataset
+        others = [other for other in folders if other != dataset]
+        if complete_assets(folder, card, others) == all_assets:
+            raise UsageError(
+                f"as --dataset what {folder} was trained on and does not list itself",
+                f"{dataset}, which adds nothing",
+                "leave --dataset out",
+                f"{dataset} adds no assets to those that {folder} lists.",
+            )
 
 
 def _replace_folder(folder: Path, new: Path) -> None:
