@@ -170,29 +170,29 @@ class _Sampler:
         """The recipes of samples ``start`` to ``stop - 1``."""
         rules = self.rules
         draws = draw(self.seed, Stream.FIRST_OBJECT, start, stop)
+        effects = sample_effects(
+            rules, lambda: draw_uniforms(self.seed, Stream.EFFECTS, start, stop)
+        )
+        # The assets, and the square of each background that becomes the plate.
         if rules.places:
             cutout, background, flip = self.walk_grid(start, stop)
         else:
             cutout, flip = self.pick_cutouts(draws)
             background = self.pick_backgrounds(draws)
         crop_side = between(draws.crop_side, rules.plate_crop)
-        effects = sample_effects(
-            rules, lambda: draw_uniforms(self.seed, Stream.EFFECTS, start, stop)
-        )
-        scenes = _Scenes(
-            start=start,
-            stop=stop,
-            background=background,
-            crop=self.locate_crops(background, crop_side, draws),
-            on_ground=(draws.on_ground < rules.ground.share) & (self.grounds.count[background] > 0),
-        )
+        crop = self.locate_crops(background, crop_side, draws)
+        has_ground = self.grounds.count[background] > 0
+        on_ground = has_ground & (draws.on_ground < rules.ground.share)
+        scenes = _Scenes(start, stop, background, crop, on_ground)
+        # The objects: one, or none in an empty composite, or up to three in a crowded one.
         filled = draws.empty >= rules.empty_probability
         objects = [self.place_objects(scenes, draws, cutout, flip, filled, Stream.FIRST_GROUND)]
         for number, (stream, ground) in enumerate(_FURTHER_OBJECTS, start=1):
             crowded = filled & (effects.u_crowd < rules.crowd.probability**number)
             objects.append(self.place_further_objects(scenes, stream, crowded, ground))
-        gone = effects.u_stale < rules.stale.probability
-        stale = self.place_further_objects(scenes, Stream.STALE, gone, None)
+        is_stale = effects.u_stale < rules.stale.probability
+        stale = self.place_further_objects(scenes, Stream.STALE, is_stale, None)
+        # Encoding and noise. Then one recipe for each row of the columns.
         noisy = (draws.noise < rules.noise_probability) & ~effects.plain
         columns = zip_rows(
             background,
@@ -223,19 +223,19 @@ class _Sampler:
             )
 
     def walk_grid(self, start: int, stop: int) -> tuple[Indices, Indices, NDArray[np.bool_]]:
-        """Cutouts, backgrounds and flips of a grid: every combination, each ``places`` times."""
+        """Cutouts, backgrounds and flips of a grid, with every combination ``places`` times."""
         cell = np.arange(start, stop) * _GRID_STRIDE % self.pool.grid_size(self.rules.places)
         cell //= self.rules.places
         pair, flip = cell // 2, cell % 2 == 1
         return pair % len(self.pool.cutouts), pair // len(self.pool.cutouts), flip
 
     def pick_cutouts(self, draws: Draws) -> tuple[Indices, NDArray[np.bool_]]:
-        """Cutouts, and whether each is mirrored."""
+        """A cutout for each sample, and whether it is mirrored."""
         flip = draws.flip < self.rules.flip_probability
         return pick_index(draws.cutout, len(self.pool.cutouts)), flip
 
     def pick_backgrounds(self, draws: Draws) -> Indices:
-        """Backgrounds, ``labelled_share`` of them labelled where the pool has both kinds."""
+        """A background for each sample; a share is labelled, if the pool has both kinds."""
         labelled, unlabelled = self.labelled, self.unlabelled
         if self.rules.labelled_share is None or not (labelled.size and unlabelled.size):
             return pick_index(draws.background, len(self.pool.backgrounds))
@@ -246,7 +246,7 @@ class _Sampler:
         )
 
     def locate_crops(self, background: Indices, share: Array, draws: Draws) -> Array:
-        """The plates' squares in their backgrounds (n, 3): left, top, side, px."""
+        """The plate's square in each background (n, 3): left, top, side, px."""
         width, height = self.grounds.size[background].T
         side = share * np.minimum(width, height)
         left, top = draws.crop_x * (width - side), draws.crop_y * (height - side)
@@ -270,14 +270,14 @@ class _Sampler:
         wanted: NDArray[np.bool_],
         ground: Stream | None,
     ) -> dict[int, Placement]:
-        """One object in each scene where it is wanted, by the scene's row.
+        """Place one object in each wanted scene; returns the objects by the scenes' rows.
 
-        Every object is first placed anywhere. Where the scene asks for it, the object is then
-        placed on the ground instead, unless no attempt finds a spot there.
+        Every object is first placed anywhere. If its scene asks for it, the object is then placed
+        on the ground instead, unless no attempt finds a spot there.
 
         Args:
             draws: numbers for nearness and for the attempts at a place.
-            cutout, flip: (n,) what the object is.
+            cutout, flip: (n,) the objects, as from ``pick_cutouts``.
             wanted: (n,) the scenes that get an object.
             ground: stream of the attempts on the ground; None for no such attempts.
         """
