@@ -91,14 +91,7 @@ def evaluate_composites(
     begin = time.monotonic()
     total = (PASSES_PER_SLICE * len(slices) + 1) * count + PASSES * extras.robustness
     total += len(PLACEMENTS) * count if extras.withheld else 0
-    done = 0
-
-    def advance(composites: int) -> None:
-        nonlocal done
-        done += composites
-        if progress is not None:
-            progress(done, total)
-
+    advance = _counter(total, progress)
     # The extras come first: an error in one of their folders should not take an hour to show.
     teacher, learned = extras.teacher, predictor.card.depth != NO_DEPTH
     frames = {
@@ -152,6 +145,19 @@ def evaluate_composites(
         withheld=withheld,
         teacher=None if teacher is None else _describe_teacher(teacher.info),
     )
+
+
+def _counter(total: int, progress: Callable[[int, int], None] | None) -> Callable[[int], None]:
+    """A function that adds up composites and reports their sum."""
+    done = 0
+
+    def advance(composites: int) -> None:
+        nonlocal done
+        done += composites
+        if progress is not None:
+            progress(done, total)
+
+    return advance
 
 
 def _check_arguments(slices: Sequence[str], count: int, extras: Extras) -> None:

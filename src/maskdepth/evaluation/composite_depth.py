@@ -143,9 +143,10 @@ def evaluate_composite_depth(
     bare_plate = _Method(groups, _plate_disparity)
     asked = teacher and _Method(groups, _teacher_method(teacher))
     methods = [gradient, bare_plate, *([asked] if asked else [])]
-    methods += [each.plate_and_disparity for each in [model] if each]
-    for each in filter(None, [model, *rivals.values()]):
-        methods += [each.picture, each.plate]
+    if model:
+        methods += [model.picture, model.plate, model.plate_and_disparity]
+    for other in rivals.values():
+        methods += [other.picture, other.plate]
     dice = ColumnBuilder(groups)
     for composite in render_benchmark(rules, pool, catalogue, count):
         advance(1)
@@ -160,13 +161,7 @@ def evaluate_composite_depth(
         silog_lambda=SILOG_LAMBDA,
         labels=sorted({asset.label or "unknown" for asset in pool.backgrounds}),
         backgrounds_of=sorted({asset.origin for asset in pool.backgrounds}),
-        columns=ModelDepth(*[Regions(_UNLEARNED, _UNLEARNED)] * 3)
-        if model is None
-        else ModelDepth(
-            model.picture.regions(),
-            model.plate.regions(),
-            model.plate_and_disparity.regions(whole=_IS_INPUT),
-        ),
+        columns=model.columns() if model else ModelDepth(*[Regions(_UNLEARNED, _UNLEARNED)] * 3),
         baselines=DepthBaselines(
             gradient.regions(),
             bare_plate.regions(whole=_IS_INPUT),
@@ -216,6 +211,14 @@ class _Methods:
     picture: _Method
     plate: _Method
     plate_and_disparity: _Method
+
+    def columns(self) -> ModelDepth:
+        """Figures of all three; outside the object, the third is given the answer."""
+        return ModelDepth(
+            self.picture.regions(),
+            self.plate.regions(),
+            self.plate_and_disparity.regions(whole=_IS_INPUT),
+        )
 
     @classmethod
     def of(cls, groups: AssetGroups, predictor: Predictor) -> _Methods:
