@@ -30,6 +30,7 @@ from maskdepth.errors import DependencyError, MaskdepthError, StorageError, Usag
 from maskdepth.files import write_bytes
 from maskdepth.labelling.teachers.teacher import TeacherOpener
 from maskdepth.locks import HeldLock
+from maskdepth.records import Json
 
 _OBJECT_STORE_BYTES: Final = 256 << 20  # Ray's own choice is a third of the memory
 _ANSWER_SECONDS: Final = 10.0  # of a cluster
@@ -106,7 +107,7 @@ def ray_session(workers: int | None = None) -> Iterator[None]:
         yield
         return
     address = os.environ.get("RAY_ADDRESS") or "local"
-    own: dict[str, Any] = {
+    own: Json = {
         "num_cpus": workers or os.cpu_count(),
         "include_dashboard": False,
         "object_store_memory": _OBJECT_STORE_BYTES,
@@ -271,7 +272,7 @@ def _map_on_actors(
                 hours = f"{_ITEM_SECONDS / 3600:g} hours"
                 raise StorageError(
                     f"a shard within {hours}", "none",
-                    "look at the cluster, and run this again; finished shards are kept",
+                    "check the cluster, and run this again; finished shards are kept",
                     f"No shard was finished for {hours}: workers are killed each time, or "
                     "cannot be had.",
                 )  # fmt: skip
