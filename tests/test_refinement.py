@@ -21,7 +21,7 @@ from maskdepth.inference.matting.colour_samples import (
     describe_samples,
     try_colours,
 )
-from maskdepth.inference.matting.evidence import gather_squares, measure_evidence
+from maskdepth.inference.matting.evidence import Squares, measure_evidence
 from maskdepth.inference.matting.outline import (
     AVERAGED,
     FEATURES,
@@ -294,8 +294,9 @@ def test_features_of_samples_are_those_of_the_pixels_about() -> None:
     best, distance, mean, share = try_colours(known, said, place)
     by_best, far = said.copy(), np.zeros_like(said)
     by_best[place], far[place] = best, np.log1p(distance)
-    expected = [gather_squares(by_best, place, 2), gather_squares(said, place, 2)]
-    expected += [gather_squares(far, place, 1), mean[:, None], share[:, None]]
+    squares = Squares(place, said.shape[1], 2)
+    expected = [squares.gather(by_best, 2), squares.gather(said, 2)]
+    expected += [squares.gather(far, 1), mean[:, None], share[:, None]]
     assert np.array_equal(features, np.concatenate(expected, axis=1))
 
 

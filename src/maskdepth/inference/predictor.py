@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, cast
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
@@ -458,8 +459,10 @@ def _to_unit(values: Floats) -> Floats:
 
 def _to_batch(pixels: Picture) -> Floats:
     """uint8 (H, W, 3) to float32 (1, 3, H, W) in [0,1]."""
-    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
-    return planes.astype(np.float32) / np.float32(255)
+    batch = np.empty((1, 3, *pixels.shape[:2]), np.float32)
+    for plane, channel in zip(batch[0], cv2.split(pixels), strict=True):
+        np.divide(channel, np.float32(255), out=plane)
+    return batch
 
 
 def _path_of(source: object) -> Path | None:

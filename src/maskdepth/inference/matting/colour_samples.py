@@ -19,7 +19,7 @@ from maskdepth.inference.matting.evidence import (
     Evidence,
     Floats,
     Pixels,
-    gather_squares,
+    Squares,
 )
 
 __all__ = ["SAMPLE_FEATURES", "SAMPLE_RADII", "ColourSamples", "describe_samples", "try_colours"]
@@ -29,7 +29,7 @@ _REACH_PX: Final = 3.5  # colours from farther away gain nothing
 _DISTANCE_COST: Final = 0.5  # levels a px, by which a farther colour has to be better
 _TOLERANCE: Final = 4.0  # levels: how much worse than the best a colour may be and still count
 _MAX_DISTANCE: Final = 100.0  # levels: no line counts as farther than this
-_CHUNK: Final = 512  # pixels at once, whose colours fit a core's cache
+_CHUNK: Final = 2048  # pixels at once: enough for NumPy, few enough for the caches
 
 SAMPLE_RADII: Final = (2, 2, 1)
 """Radii of the squares about a pixel that its features begin with, in their order."""
@@ -66,7 +66,11 @@ class ColourSamples(NamedTuple):
 
 
 def describe_samples(
-    evidence: Evidence, alpha: Floats, outline: NDArray[np.bool_], pixels: Pixels
+    evidence: Evidence,
+    alpha: Floats,
+    outline: NDArray[np.bool_],
+    pixels: Pixels,
+    out: Floats | None = None,
 ) -> Floats:
     """The features of N pixels of an outline, float32 (N, `SAMPLE_FEATURES`).
 
@@ -77,6 +81,7 @@ def describe_samples(
     Args:
         alpha: (h, w) as far as it has been corrected.
         outline: (h, w) of which ``pixels`` are some.
+        out: where to write the features; a new array if left out.
     """
     tried = np.nonzero(outline)
     samples = try_colours(evidence, alpha, tried)
@@ -84,15 +89,16 @@ def describe_samples(
     distance, mean, share = (np.zeros_like(alpha) for _ in range(3))
     best[tried], distance[tried] = samples.best, np.log1p(samples.distance)
     mean[tried], share[tried] = samples.mean, samples.share
-    squares = zip((best, alpha, distance), SAMPLE_RADII, strict=True)
+    squares = Squares(pixels, alpha.shape[1], max(SAMPLE_RADII))
+    maps = zip((best, alpha, distance), SAMPLE_RADII, strict=True)
     return np.concatenate(
         [
-            *(gather_squares(values, pixels, radius) for values, radius in squares),
+            *(squares.gather(values, radius) for values, radius in maps),
             mean[pixels][:, None],
             share[pixels][:, None],
         ],
         axis=1,
-        dtype=np.float32,
+        out=np.empty((len(pixels[0]), SAMPLE_FEATURES), np.float32) if out is None else out,
     )
 
 
@@ -114,16 +120,24 @@ def try_colours(evidence: Evidence, alpha: Floats, pixels: Pixels) -> ColourSamp
     for start in range(0, len(pixels[0]), _CHUNK):
         part = pixels[0][start : start + _CHUNK], pixels[1][start : start + _CHUNK]
         index = (part[0] + radius) * width + part[1] + radius + steps[:, None]  # (K, n)
-        usable = usable_plane[index]
+        usable = np.take(usable_plane, index)
         plate = evidence.plate[part].T  # (3, n)
         difference = evidence.picture[part].T - plate
-        lines = [plane[index] - colour for plane, colour in zip(planes, plate, strict=True)]
-        along = sum(line * each for line, each in zip(lines, difference, strict=True))
-        length = sum(line * line for line in lines)
-        found = np.clip(along / np.maximum(length, 1), 0, 1)
+        red, green, blue = (
+            np.take(plane, index) - colour for plane, colour in zip(planes, plate, strict=True)
+        )
+        along = red * difference[0]
+        along += green * difference[1]
+        along += blue * difference[2]
+        length = np.square(red, out=red)
+        length += np.square(green, out=green)
+        length += np.square(blue, out=blue)
+        found = along / np.maximum(length, 1)
+        np.clip(found, 0, 1, out=found)
         square = (difference * difference).sum(axis=0) + found * (found * length - 2 * along)
-        distance = np.sqrt(np.maximum(square, 0)) + _STEP_COSTS[:, None]
-        distance[~usable] = np.inf
+        distance = np.sqrt(np.maximum(square, 0, out=square), out=square)
+        distance += _STEP_COSTS[:, None]
+        np.copyto(distance, np.inf, where=~usable)
         closest = distance.argmin(axis=0), np.arange(index.shape[1])
         count = usable.sum(axis=0)
         some = count > 0

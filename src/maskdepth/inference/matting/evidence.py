@@ -26,10 +26,10 @@ __all__ = [
     "Floats",
     "Picture",
     "Pixels",
+    "Squares",
     "Surroundings",
     "describe_surroundings",
     "dot",
-    "gather_squares",
     "light_plate",
     "measure_evidence",
     "solve_alpha",
@@ -133,17 +133,16 @@ def describe_surroundings(picture: Floats, plate: Floats, alpha: Floats) -> Surr
     front_weight, back_weight = _blur(front, _FOREGROUND_SIGMA), _blur(back, _PLATE_SIGMA)
     divisor = np.maximum(front_weight, _MIN_WEIGHT)
     foreground = np.empty((*alpha.shape, 4), np.float32)
-    colour = np.asarray(
-        _blur(picture * front[..., None], _FOREGROUND_SIGMA) / divisor[..., None], np.float32
-    )
+    colour = _blur(picture * _for_colours(front), _FOREGROUND_SIGMA) / _for_colours(divisor)
     squares = _blur(dot(picture, picture) * front, _FOREGROUND_SIGMA) / divisor
     foreground[..., :3] = colour
     foreground[..., 3] = np.maximum(squares - dot(colour, colour), 0)
     foreground[..., 3][front_weight < _MIN_WEIGHT] = _NO_VARIANCE
 
     light = np.empty((*alpha.shape, 4), np.float32)
-    factors = (_blur(picture * back[..., None], _PLATE_SIGMA) + _BLACK) / (
-        _blur(plate * back[..., None], _PLATE_SIGMA) + _BLACK
+    colour_weight = _for_colours(back)
+    factors = (_blur(picture * colour_weight, _PLATE_SIGMA) + _BLACK) / (
+        _blur(plate * colour_weight, _PLATE_SIGMA) + _BLACK
     )
     light[..., :3] = np.clip(factors, *_LIGHT_RANGE)
     beside = Surroundings(foreground, light)
@@ -191,20 +190,39 @@ def solve_alpha(
     return measured.astype(np.float32), (certainty / (certainty + prior)).astype(np.float32)
 
 
-def gather_squares(values: Floats, pixels: Pixels, radius: int) -> Floats:
-    """Values (h, w) in the squares about N pixels, (N, (2 radius + 1)^2); edges repeat."""
-    sides = (radius, radius, radius, radius)
-    padded = np.asarray(cv2.copyMakeBorder(values, *sides, cv2.BORDER_REPLICATE), np.float32)
-    width = padded.shape[1]
-    steps = np.arange(2 * radius + 1)
-    corner = pixels[0] * width + pixels[1]
-    square = (steps[:, None] * width + steps).ravel()
-    return np.asarray(padded.ravel()[corner[:, None] + square], np.float32)
+class Squares:
+    """The squares about N pixels of maps (h, w); edges repeat.
+
+    Args:
+        pixels: rows and columns.
+        width: of the maps.
+        radius: the largest that will be asked for.
+    """
+
+    def __init__(self, pixels: Pixels, width: int, radius: int) -> None:
+        self._radius = radius
+        side, steps = width + 2 * radius, np.arange(2 * radius + 1)
+        corner = pixels[0] * side + pixels[1]
+        self._index = corner[:, None, None] + (steps[:, None] * side + steps)  # (N, rows, columns)
+
+    def gather(self, values: Floats, radius: int) -> Floats:
+        """Values (h, w) in the squares of a radius, (N, (2 radius + 1)^2), row by row."""
+        border, most = self._radius - radius, self._radius
+        padded = cv2.copyMakeBorder(values, most, most, most, most, cv2.BORDER_REPLICATE)
+        inner = slice(border, 2 * most + 1 - border)
+        index = self._index[:, inner, inner].reshape(len(self._index), -1)
+        return np.asarray(np.take(padded, index), np.float32)
 
 
 def dot(first: Floats, second: Floats) -> Floats:
-    """Dot products of colours, (..., 3) and (..., 3) to (...); faster than a product's sum."""
-    return np.asarray(np.einsum("...c,...c->...", first, second), np.float32)
+    """Dot products of colours, (..., 3) and (..., 3) to (...)."""
+    products = first * second
+    return np.asarray(products[..., 0] + products[..., 1] + products[..., 2])
+
+
+def _for_colours(values: Floats) -> Floats:
+    """Values (h, w) as (h, w, 3): NumPy multiplies such faster than it broadcasts."""
+    return np.asarray(cv2.merge([values, values, values]), np.float32)
 
 
 def _blur(values: Floats, sigma: float) -> Floats:

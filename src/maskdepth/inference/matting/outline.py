@@ -26,10 +26,15 @@ from maskdepth.inference.matting.evidence import (
     Evidence,
     Floats,
     Pixels,
+    Squares,
     dot,
-    gather_squares,
 )
-from maskdepth.inference.matting.perceptron import Perceptron, load_perceptrons, save_perceptrons
+from maskdepth.inference.matting.perceptron import (
+    ROWS,
+    Perceptron,
+    load_perceptrons,
+    save_perceptrons,
+)
 
 __all__ = [
     "AVERAGED",
@@ -89,10 +94,12 @@ class OutlineNetwork:
         """The evidence's alpha (h, w), corrected where ``outline`` (h, w) is true."""
         alpha = evidence.alpha.copy()
         pixels = np.nonzero(outline)
-        features = describe_outline(evidence, pixels)
-        alpha[pixels] = self.first.correct(features[:, AVERAGED], features)
-        samples = describe_samples(evidence, alpha, outline, pixels)
-        features = np.concatenate([features, samples], axis=1)
+        count = len(pixels[0])
+        features = np.zeros((count + -count % ROWS, FEATURES + SAMPLE_FEATURES), np.float32)
+        own, samples = features[:, :FEATURES], features[:count, FEATURES:]
+        describe_outline(evidence, pixels, out=own[:count])
+        alpha[pixels] = self.first.correct(own[:count, AVERAGED], own)
+        describe_samples(evidence, alpha, outline, pixels, out=samples)
         alpha[pixels] = self.second.correct(alpha[pixels], features)
         return alpha
 
@@ -103,8 +110,11 @@ def load_outline_network() -> OutlineNetwork:
     return OutlineNetwork.load((files("maskdepth.inference.matting") / OUTLINE_FILE).read_bytes())
 
 
-def describe_outline(evidence: Evidence, pixels: Pixels) -> Floats:
-    """The features of N pixels, float32 (N, `FEATURES`): squares about each pixel, then its own."""
+def describe_outline(evidence: Evidence, pixels: Pixels, out: Floats | None = None) -> Floats:
+    """The features of N pixels, float32 (N, `FEATURES`): squares about each pixel, then its own.
+
+    They are written to ``out`` where that is given.
+    """
     noise = np.sqrt(np.minimum(evidence.noise, MAX_VARIANCE))
     texture = np.sqrt(np.minimum(evidence.texture[pixels], MAX_VARIANCE))
     difference = evidence.picture - evidence.plate
@@ -114,15 +124,16 @@ def describe_outline(evidence: Evidence, pixels: Pixels) -> Floats:
         each @ _GREY for each in (evidence.picture, evidence.plate, evidence.foreground[pixels])
     )
     own = picture[pixels][:, None]
+    squares = Squares(pixels, picture.shape[1], _WIDE)
     return np.concatenate(
         [
-            gather_squares(evidence.alpha, pixels, _WIDE),
-            gather_squares(evidence.measured, pixels, _WIDE),
-            gather_squares(distance / (distance + _VISIBLE + 2 * noise), pixels, _WIDE),
-            gather_squares(distance / (distance + _JUST_VISIBLE + 2 * noise), pixels, _NARROW),
-            gather_squares(evidence.trust, pixels, _NARROW),
-            gather_squares(picture, pixels, _WIDE) - own,
-            gather_squares(plate, pixels, _NARROW) - own,
+            squares.gather(evidence.alpha, _WIDE),
+            squares.gather(evidence.measured, _WIDE),
+            squares.gather(distance / (distance + _VISIBLE + 2 * noise), _WIDE),
+            squares.gather(distance / (distance + _JUST_VISIBLE + 2 * noise), _NARROW),
+            squares.gather(evidence.trust, _NARROW),
+            squares.gather(picture, _WIDE) - own,
+            squares.gather(plate, _NARROW) - own,
             foreground[:, None] - own,
             evidence.averaged[pixels][:, None],
             np.log1p(noise[pixels])[:, None],
@@ -132,5 +143,5 @@ def describe_outline(evidence: Evidence, pixels: Pixels) -> Floats:
             line / _LEVELS,
         ],
         axis=1,
-        dtype=np.float32,
+        out=np.empty((len(pixels[0]), FEATURES), np.float32) if out is None else out,
     )

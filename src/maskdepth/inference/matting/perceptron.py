@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from maskdepth.errors import ModelError
 from maskdepth.files import open_atomic
 
-__all__ = ["Perceptron", "load_perceptrons", "logit_of", "save_perceptrons"]
+__all__ = ["ROWS", "Perceptron", "load_perceptrons", "logit_of", "save_perceptrons"]
 
 Floats = NDArray[np.float32]
 
 _REMEDY: Final = "install maskdepth again"
-_ROWS: Final = 16  # of one product: OpenBLAS starts threads from 2**18 multiplications on
+ROWS: Final = 16  # of one product: OpenBLAS starts threads from 2**18 multiplications on
 _MIN_ALPHA: Final = 0.004  # of alpha, and of 1 - alpha, where its logit is taken
 
 
@@ -54,13 +54,23 @@ class Perceptron:
         self.inputs = inputs
 
     def correct(self, alpha: Floats, features: Floats) -> Floats:
-        """The corrected alpha (N,) of alpha (N,) with features (N, inputs)."""
-        # Products of few rows run on one thread: more would compete with the network's for the
-        # cores.
-        x = np.pad(features, ((0, -len(features) % _ROWS), (0, 0)))
-        x = x.reshape(-1, _ROWS, self.inputs)
+        """Correct alpha.
+
+        Args:
+            alpha: (N,) in [0, 1].
+            features: (N, inputs). With spare rows up to a multiple of `ROWS` no copy is made.
+
+        Returns:
+            (N,) in [0, 1].
+        """
+        # Products of few rows run on one thread, and do not compete with the network's threads.
+        if spare := -len(features) % ROWS:
+            features = np.pad(features, ((0, spare), (0, 0)))
+        x = features.reshape(-1, ROWS, self.inputs)
         for weight, offset in self.layers[:-1]:
-            x = np.maximum(x @ weight + offset, 0)
+            x = x @ weight
+            x += offset
+            np.maximum(x, 0, out=x)
         weight, offset = self.layers[-1]
         correction = (x @ weight + offset).ravel()[: len(alpha)]
         return np.asarray(1 / (1 + np.exp(-logit_of(alpha) - correction)), np.float32)

@@ -270,9 +270,14 @@ def _local_contrast(grey: NDArray[Any]) -> Picture:
     values = cv2.GaussianBlur(grey, (0, 0), 1.0).astype(np.float32)
     side = (_CONTRAST_SIDE, _CONTRAST_SIDE)
     mean = cv2.blur(values, side)
-    variance = np.maximum(cv2.sqrBoxFilter(values, -1, side) - mean * mean, 0)
-    contrast = (values - mean) / (np.sqrt(variance) + np.float32(_CONTRAST_FLOOR))
-    return np.clip(contrast * np.float32(_CONTRAST_SCALE) + 128, 0, 255).astype(np.uint8)
+    variance = np.asarray(cv2.sqrBoxFilter(values, cv2.CV_64F, side), np.float64)
+    variance -= mean * mean
+    deviation = np.sqrt(np.maximum(variance, 0, out=variance), out=variance)
+    deviation += _CONTRAST_FLOOR
+    contrast = np.divide(values - mean, deviation, out=deviation)
+    contrast *= _CONTRAST_SCALE
+    contrast += 128
+    return np.asarray(np.clip(contrast, 0, 255, out=contrast), np.uint8)
 
 
 def _find_light(picture: Cells, plate: Cells) -> tuple[Triple, Triple] | None:
@@ -333,20 +338,21 @@ def _start_gains(picture: Cells, plate: Cells, unclipped: NDArray[np.bool_]) -> 
 
     The median ratio of all cells is the foreground's where the rest is overexposed.
     """
-    ratios = np.where(unclipped, (picture + 1) / (plate + 1), np.nan)
-    candidates = np.nanquantile(ratios, _START_QUANTILES, axis=0)  # (starts, 3)
-    alike = [np.mean(_difference(picture, plate * gains) < _ALIKE) for gains in candidates]
-    return np.asarray(candidates[int(np.argmax(alike))], np.float64)
+    ratios = (picture + 1) / (plate + 1)
+    columns = [ratios[unclipped[:, channel], channel] for channel in range(3)]
+    candidates = np.stack([np.quantile(each, _START_QUANTILES) for each in columns], axis=1)
+    differences = _difference(picture, plate * candidates[:, None])  # (starts, N)
+    return np.asarray(candidates[int(np.argmax(np.mean(differences < _ALIKE, axis=1)))])
 
 
 def _difference(picture: Cells, lit: Cells) -> NDArray[np.float64]:
-    """(N,): the largest difference over channels, the plate clipped as a camera would clip it."""
+    """(..., N): the largest difference over channels; the plate is clipped as by a camera."""
     return _largest(np.abs(picture - np.clip(lit, 0, 255)))
 
 
 def _largest(values: Cells) -> NDArray[np.float64]:
-    """(N,): the largest of each cell's three channels."""
-    return np.asarray(np.maximum(np.maximum(values[:, 0], values[:, 1]), values[:, 2]))
+    """(..., N): the largest of each cell's three channels."""
+    return np.asarray(np.maximum(np.maximum(values[..., 0], values[..., 1]), values[..., 2]))
 
 
 def _cells(picture: Picture) -> Cells:
