@@ -20,18 +20,15 @@ from maskdepth.files import read_text
 from maskdepth.images import MAX_PIXELS, PICTURE_SUFFIXES
 from maskdepth.records import Json
 from maskdepth.synthesis.checks import (
-    DISPARITY_SUFFIX,
-    FOREIGN_SUFFIXES,
-    MILLIMETRES_SUFFIX,
-    RELIEF_SUFFIX,
     Checked,
     Finding,
     check_background,
     check_cutout,
 )
 from maskdepth.synthesis.duplicates import near_duplicates
+from maskdepth.synthesis.folders import list_pictures
 from maskdepth.synthesis.ground import GroundPoint
-from maskdepth.synthesis.label_facts import LABEL_SHEET, LabelFacts, TeacherLabel, load_label_facts
+from maskdepth.synthesis.label_facts import LabelFacts, TeacherLabel, load_label_facts
 
 __all__ = [
     "MIN_GROUPS",
@@ -58,7 +55,6 @@ MAX_SIDE: Final = MAX_PIXELS  # px; no readable picture has a longer side
 MIN_GROUPS: Final = 3
 """Groups of assets that a split needs: one each for train, val and test."""
 _LICENCES_FILE: Final = "licences.csv"
-_LABEL_SUFFIXES: Final = (DISPARITY_SUFFIX, RELIEF_SUFFIX, MILLIMETRES_SUFFIX)
 _SPLIT_SALT: Final = "maskdepth-split-v1"
 _HELD_OUT_SHARE: Final = 0.15  # share of val, and of test
 _REPAIR: Final = "repair or remove these files"
@@ -343,56 +339,6 @@ def _grouped(kept: Sequence[tuple[Path, Checked]]) -> tuple[list[str], list[Find
     for root, (_, item) in zip(roots, kept, strict=True):
         smallest[root] = min(smallest.get(root, item.sha256), item.sha256)
     return [smallest[root] for root in roots], findings
-
-
-def list_pictures(folder: Path, kind: str) -> list[Path]:
-    """Absolute paths of the pictures in a folder and below, without labels and hidden files.
-
-    Links to folders are followed.
-
-    Args:
-        kind: name of the pictures in errors, such as ``"backgrounds"``.
-
-    Raises:
-        AssetError: the folder is missing or unreadable.
-    """
-    if not folder.is_dir():
-        got = "a file" if folder.exists() else "nothing there"
-        raise AssetError(f"a folder of {kind} at {folder}", got, "check the path")
-
-    def fail(error: OSError) -> None:
-        reason = error.strerror or str(error)
-        raise AssetError(
-            f"a readable folder at {error.filename}",
-            reason,
-            "give yourself the right to read it",
-            f"{error.filename} cannot be read: {reason}.",
-        )
-
-    found = []
-    tops: list[Path] = [folder.absolute()]
-    visited: set[str] = set()
-    for top in tops:  # the loop appends to the list: folders that links lead to come last, once
-        for at, below, names in os.walk(top, onerror=fail):
-            place, real = Path(at), os.path.realpath(at)
-            if real in visited:
-                below.clear()
-                continue
-            visited.add(real)
-            below[:] = sorted(name for name in below if not name.startswith("."))
-            tops += [place / name for name in below if (place / name).is_symlink()]
-            found += [place / name for name in names if _is_picture(name)]
-    return sorted(found, key=Path.as_posix)
-
-
-def _is_picture(name: str) -> bool:
-    """Whether a file name is that of a picture, neither hidden nor a label."""
-    return (
-        not name.startswith(".")
-        and not name.lower().endswith(_LABEL_SUFFIXES)
-        and name != LABEL_SHEET
-        and Path(name).suffix.lower() in PICTURE_SUFFIXES | FOREIGN_SUFFIXES
-    )
 
 
 def _described(
