@@ -177,7 +177,7 @@ def _compare_with_plate(
     found = float(np.median(inside))
     missed = float(found <= usual)
     share = float((composite.alpha > MASK_THRESHOLD).mean())
-    size = next(name for name, most in _SIZES.items() if share <= most)
+    size = next(name for name, largest in _SIZES.items() if share <= largest)
     figures = {
         "missed": missed,
         f"missed_{size}": missed,

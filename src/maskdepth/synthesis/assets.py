@@ -239,8 +239,8 @@ def assign_splits(assets: Iterable[_AnyAsset], small: bool = False) -> list[_Any
     assets = list(assets)
     kind = "cutouts" if any(isinstance(asset, CutoutAsset) for asset in assets) else "backgrounds"
     members = Counter(asset.group for asset in assets)
-    most = len(assets) / 2 if small else len(assets)
-    groups = sorted(members, key=lambda group: (members[group] > most, _position(group)))
+    limit = len(assets) / 2 if small else len(assets)
+    groups = sorted(members, key=lambda group: (members[group] > limit, _position(group)))
     if len(groups) < MIN_GROUPS:
         raise AssetError(
             f"at least {MIN_GROUPS} {kind} that differ, one each for train, val and test",

@@ -68,7 +68,7 @@ class Evidence:
         plate: (h, w, 3) the plate's, in the light beside the outline.
         foreground: (h, w, 3) mean colour of the foreground beside the pixel.
         texture: (h, w) variance of the foreground's colour, summed over channels, squared levels.
-        noise: (h, w) variance of the picture about the plate, likewise summed.
+        noise: (h, w) variance of the picture about the plate, summed in the same way.
         alpha: (h, w) the network's, in [0, 1].
         measured: (h, w) alpha by the compositing equation, in [0, 1].
         trust: (h, w) the share in [0, 1] of the measurement in its average with the network.
@@ -207,9 +207,9 @@ class Squares:
 
     def gather(self, values: Floats, radius: int) -> Floats:
         """Values (h, w) in the squares of a radius, (N, (2 radius + 1)^2), row by row."""
-        border, most = self._radius - radius, self._radius
-        padded = cv2.copyMakeBorder(values, most, most, most, most, cv2.BORDER_REPLICATE)
-        inner = slice(border, 2 * most + 1 - border)
+        sides = (self._radius,) * 4
+        padded = cv2.copyMakeBorder(values, *sides, cv2.BORDER_REPLICATE)
+        inner = slice(self._radius - radius, self._radius + radius + 1)
         index = self._index[:, inner, inner].reshape(len(self._index), -1)
         return np.asarray(np.take(padded, index), np.float32)
 

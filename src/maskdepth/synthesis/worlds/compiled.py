@@ -159,7 +159,7 @@ def _polyhedron(o0, o1, o2, d0, d1, d2, x, y, z, size, near, far):  # type: igno
 def _meet_row(form, rays, front):  # type: ignore[no-untyped-def]
     """Meet a shape with a row of rays, which are those of ``Camera.local_rays``."""
     size, frame, parallel, across, down, near, far = rays
-    t, rank, shape, least = front
+    t, rank, shape, smallest = front
     one = near / near
     # Origins of parallel rays spread, directions of others do; a product by 0 or 1 is exact.
     at_start, ahead = (one, one - one) if parallel else (one - one, one)
@@ -174,7 +174,7 @@ def _meet_row(form, rays, front):  # type: ignore[no-untyped-def]
             e0 * at_start + a0, e1 * at_start + a1, e2 * at_start + a2,
             e0 * ahead + d0, e1 * ahead + d1, e2 * ahead + d2, x, y, z, size, near, far,
         )  # fmt: skip
-        found = max(found, least)
+        found = max(found, smallest)
         if found < t[n]:
             t[n], rank[n] = found, shape
 
