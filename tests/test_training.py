@@ -43,12 +43,13 @@ from maskdepth.learning import journal, training
 from maskdepth.learning.checkpoint import load_state
 from maskdepth.learning.dataset import CompositeDataset
 from maskdepth.learning.feed import CountedBatches, in_order, make_loader
+from maskdepth.learning.journal import TrainingProgress
 from maskdepth.learning.losses import Criterion, LossWeights
 from maskdepth.learning.model import build_model
 from maskdepth.learning.muon import Muon
 from maskdepth.learning.optimisation import Learner, make_optimisers, update_average
 from maskdepth.learning.settings import TrainingConfig, learning_rate_at, preset_config
-from maskdepth.learning.training import TrainingProgress, TrainingResult, train
+from maskdepth.learning.training import TrainingResult, train
 from maskdepth.learning.validation import render_preview, validate
 from maskdepth.synthesis.rules import FIELD
 from tiny_network import TinyNetwork

@@ -31,7 +31,12 @@ from maskdepth.bench.train import sample_dataset
 from maskdepth.datasets.build import Dataset, materialise
 from maskdepth.datasets.shards import INDEX_FILE, Encoding
 from maskdepth.datasets.shards.engines import ENGINES
-from maskdepth.datasets.shards.layout import load_manifest, load_record, record_path, shard_path
+from maskdepth.datasets.shards.layout import (
+    load_manifest,
+    load_shard_record,
+    record_path,
+    shard_path,
+)
 from maskdepth.files import file_checksum
 from maskdepth.processes import WorkerPool, end_at_ctrl_c
 from maskdepth.synthesis.catalogue import Catalogue
@@ -219,7 +224,7 @@ def bench_materialise(samples: Count = 1000, size: Count = 224, workers: Count =
             shard_size = -(-samples // workers)
             row = _time_writing(target, samples, shard_size, workers, encoding=encoding)
             shards = range(load_manifest(target.folder).shards)
-            stored = sum(load_record(target.folder, shard).bytes for shard in shards)
+            stored = sum(load_shard_record(target.folder, shard).bytes for shard in shards)
             rows.append({**encoding.model_dump(), **row, "bytes_per_sample": stored / samples})
     _add_ratios(rows, "samples_per_second", "cpu_ms_per_sample", "bytes_per_sample")
     _print({"encodings": rows}, samples=samples, size=size, workers=workers)
@@ -227,10 +232,7 @@ def bench_materialise(samples: Count = 1000, size: Count = 224, workers: Count =
 
 @app.command("engines")
 def bench_engines(
-    samples: Count = 20_000,
-    shard_size: Count = 1000,
-    size: Count = 224,
-    workers: Count = CORES,
+    samples: Count = 20_000, shard_size: Count = 1000, size: Count = 224, workers: Count = CORES
 ) -> None:
     """Write the same shards with each engine in turn; ratios are to the first's."""
     from maskdepth.datasets.shards.cluster import ray_session

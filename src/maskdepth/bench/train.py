@@ -14,7 +14,7 @@ from maskdepth.synthesis.rules import RecipeRules
 from maskdepth.synthesis.worlds import write_sample_pack
 
 if TYPE_CHECKING:
-    from maskdepth.learning.training import TrainingProgress
+    from maskdepth.learning.journal import TrainingProgress
 
 WARM_UP_SECONDS = 5.0  # for allocators, code generation and the cache of assets
 PACK_SIZE = 8  # scenes, and cutouts: enough that the cache of assets works as usual

@@ -24,7 +24,7 @@ from maskdepth.datasets.shards import (
     check_shard,
     is_materialised,
     load_manifest,
-    load_record,
+    load_shard_record,
     shard_path,
 )
 from maskdepth.depth import colourise
@@ -267,7 +267,7 @@ def _inspect_shard(folder: Path, manifest: Manifest, shard: int) -> ShardState:
         state,
         samples=len(manifest.numbers(shard)),
         bytes=path.stat().st_size if path.exists() else 0,
-        flagged=load_record(folder, shard).flagged if state == "complete" else 0,
+        flagged=load_shard_record(folder, shard).flagged if state == "complete" else 0,
     )
 
 

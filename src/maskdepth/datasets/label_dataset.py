@@ -164,11 +164,7 @@ def _backgrounds_to_label(
 
 
 def _check_mixing(
-    dataset: Dataset,
-    source: DepthSource,
-    backgrounds: Sequence[BackgroundAsset],
-    *,
-    replace: bool,
+    dataset: Dataset, source: DepthSource, backgrounds: Sequence[BackgroundAsset], *, replace: bool
 ) -> None:
     """Labels are not exchanged by accident, nor after shards were written with them."""
     mine = None if isinstance(source, RecordedDepth) else source.info.version

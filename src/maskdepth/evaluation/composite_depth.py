@@ -228,8 +228,7 @@ class _Methods:
             _Method(groups, lambda each: predict(each.image).disparity),
             _Method(groups, lambda each: predict(each.image, each.plate).disparity),
             _Method(
-                groups,
-                lambda each: predict(each.image, each.plate, each.plate_disparity).disparity,
+                groups, lambda each: predict(each.image, each.plate, each.plate_disparity).disparity
             ),
         )
 

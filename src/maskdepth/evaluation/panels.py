@@ -52,12 +52,7 @@ class Panel:
 
 
 def select_panels(
-    predictor: Predictor,
-    spec: DatasetSpec,
-    folder: Path,
-    evaluation: Evaluation,
-    *,
-    each: int = 2,
+    predictor: Predictor, spec: DatasetSpec, folder: Path, evaluation: Evaluation, *, each: int = 2
 ) -> list[Panel]:
     """Render and predict the extremes and the middle of an evaluation.
 

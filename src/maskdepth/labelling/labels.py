@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from maskdepth.config import Settings
 from maskdepth.depth import encode_disparity
-from maskdepth.errors import ConfigError, PictureError
+from maskdepth.errors import ConfigError, PictureError, first_line
 from maskdepth.files import read_bytes, read_text, write_bytes, write_text
 from maskdepth.images import encode_png, load_picture
 from maskdepth.labelling.checks import Flag, LabelFigures, judge_label
@@ -215,7 +215,7 @@ def _load(source: DepthSource, job: LabelJob, force: bool) -> _Loaded | LabelRes
             return LabelResult(job, record.teacher, record, cached=True)
         return _Loaded(job, digest, load_picture(data))
     except OSError as error:
-        return LabelResult(job, failure=error.strerror or str(error))
+        return LabelResult(job, failure=first_line(error))
     except UnicodeEncodeError:  # neither a record nor a spec can name it
         return LabelResult(job, failure="its name is not UTF-8: rename it")
     except PictureError as error:

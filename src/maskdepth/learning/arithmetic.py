@@ -10,8 +10,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from maskdepth.learning.model import build_model
 
-__all__ = ["count_training_flops", "measure_peak_flops"]
-
 _SIDE: Final = {"cpu": 2048, "cuda": 8192, "mps": 4096}
 _DTYPES: Final = {"fp32": torch.float32, "bf16": torch.bfloat16}
 

@@ -11,8 +11,6 @@ from torch import nn
 
 from maskdepth.learning.export import PredictForward
 
-__all__ = ["TorchBackend", "use_threads"]
-
 Float = NDArray[np.float32]
 
 

@@ -36,19 +36,6 @@ from maskdepth.learning.tensor_files import (
 )
 from maskdepth.records import Json
 
-__all__ = [
-    "Environment",
-    "RunFacts",
-    "TrainingState",
-    "capture_tensors",
-    "find_state",
-    "load_state",
-    "load_weights",
-    "restore_tensors",
-    "save_state",
-    "save_weights",
-]
-
 _Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 _Text = Annotated[str, Field(max_length=200)]
 _Optimisers = Sequence[torch.optim.Optimizer]

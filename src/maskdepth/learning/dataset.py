@@ -18,8 +18,6 @@ from maskdepth.synthesis.renderer import render
 from maskdepth.synthesis.rules import BENCHMARK_SEED, RecipeRules
 from maskdepth.synthesis.spec import DatasetSpec
 
-__all__ = ["CompositeDataset", "benchmark_samples", "training_samples"]
-
 _BLOCK = 128  # recipes drawn together
 _THREADS = 2  # more threads only wait for Python's lock
 _OPTIONS_STREAM = 1  # recipes are drawn from stream 0 of the same generator

@@ -21,8 +21,6 @@ from maskdepth.files import write_bytes
 from maskdepth.inference.model.backend import INPUTS, OUTPUTS, OnnxBackend
 from maskdepth.learning.model import find_preset
 
-__all__ = ["OPSET", "PredictForward", "check_parity", "export_onnx"]
-
 OPSET = 20
 
 _EXAMPLE_SIZE = (96, 128)  # height and width to trace a network of free size with

@@ -25,18 +25,6 @@ from maskdepth.errors import ConfigError
 from maskdepth.synthesis.catalogue import MEMORY_MB, Catalogue
 from maskdepth.synthesis.spec import DatasetSpec
 
-__all__ = [
-    "CountedBatches",
-    "Feed",
-    "Loader",
-    "Samples",
-    "count_workers",
-    "in_order",
-    "make_loader",
-    "place",
-    "training_catalogue",
-]
-
 Loader = DataLoader[dict[str, Tensor]]
 _MEMORY_SHARE = 0.3  # of the available memory: training and other programs need the rest
 GRACE_SECONDS = 10  # that a worker keeps running after SIGTERM

@@ -23,8 +23,6 @@ from maskdepth.inference.model.folder import LOG_FILE, load_log
 from maskdepth.learning.settings import TrainingConfig
 from maskdepth.learning.validation import Validation
 
-__all__ = ["Display", "Journal", "Reporter", "TrainingProgress"]
-
 PREVIEW_FOLDER = "previews"
 PLAIN_SECONDS = 30.0  # between lines where stderr is not a terminal
 

@@ -27,8 +27,6 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from maskdepth.config import Settings
 
-__all__ = ["DEFAULT", "PRIOR_WORK", "Criterion", "LossWeights"]
-
 SMOOTH_L1_BETA = 0.1  # disparity error at which smooth L1 turns from square to straight
 MIN_VARIANCE = 1e-4  # a flatter disparity map is not stretched to fit the target
 GRADIENT_SCALES = 4

@@ -27,8 +27,6 @@ from maskdepth.learning.seed import SIDE as SEED_SIDE
 from maskdepth.learning.seed import SeedNetwork
 from maskdepth.learning.small import SmallNetwork
 
-__all__ = ["PRESETS", "Preset", "build_model", "count_weights", "find_preset"]
-
 
 @dataclass(frozen=True)
 class Preset:
@@ -52,9 +50,7 @@ PRESETS: dict[str, Preset] = {
         "the prior work's ResNet-18 autoencoder, 224 x 224 only, for comparison",
     ),
     "small": Preset(
-        SmallNetwork,
-        None,
-        "dense U-Net for CPUs: any size, plate and plate disparity optional",
+        SmallNetwork, None, "dense U-Net for CPUs: any size, plate and plate disparity optional"
     ),
 }
 

@@ -18,8 +18,6 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-__all__ = ["Muon", "orthogonalised"]
-
 # Jordan et al.: of the odd polynomials a s + b s^3 + c s^5 this one raises small singular values
 # fastest. After five rounds all but the smallest lie between 0.7 and 1.2.
 _COEFFICIENTS: Final = (3.4445, -4.7750, 2.0315)

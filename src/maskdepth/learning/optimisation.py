@@ -14,8 +14,6 @@ from maskdepth.learning.losses import Criterion
 from maskdepth.learning.muon import Muon
 from maskdepth.learning.settings import TrainingConfig
 
-__all__ = ["Learner", "make_optimisers", "update_average"]
-
 
 class Learner:
     """A network, its optimisers and its losses.

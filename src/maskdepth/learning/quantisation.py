@@ -35,8 +35,6 @@ from maskdepth.inference.model.backend import INPUTS, OUTPUTS, OnnxBackend
 from maskdepth.learning.feed import Samples, place
 from maskdepth.metrics import MASK_THRESHOLD, mask_metrics
 
-__all__ = ["SliceCost", "compare_networks", "quantise_network"]
-
 # A convolutional network spends its time on some of these, and would convert to float32 and back
 # at the others. Elsewhere 8 bits save nothing.
 _QUANTISED: Final = [

@@ -46,8 +46,6 @@ from maskdepth.synthesis.label_facts import TeacherLabel
 from maskdepth.synthesis.rules import BENCHMARK_V1
 from maskdepth.synthesis.spec import load_spec
 
-__all__ = ["Release", "draft_card", "release_model", "starting_network", "write_networks"]
-
 TRAINING_DATA: Final = (
     "Whether training on pictures makes the weights a work derived from them is not settled in "
     "law, and differs between countries. The licence and source of every picture are recorded, so "

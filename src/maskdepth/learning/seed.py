@@ -42,8 +42,7 @@ class ResizeConv(nn.Sequential):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(
-            nn.Upsample(scale_factor=2.0, mode="nearest"),
-            nn.Conv2d(inputs, outputs, 3, padding=1),
+            nn.Upsample(scale_factor=2.0, mode="nearest"), nn.Conv2d(inputs, outputs, 3, padding=1)
         )
 
 
@@ -133,9 +132,7 @@ class SeedNetwork(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv2d(6, 64, 3, 2, padding=1, bias=False),
-            nn.BatchNorm2d(64),
-            nn.ReLU(inplace=True),
+            nn.Conv2d(6, 64, 3, 2, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True)
         )
         self.stage1 = _encoder_stage(64, 64, 1)
         self.stage2 = _encoder_stage(64, 128, 2)

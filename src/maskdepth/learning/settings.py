@@ -12,8 +12,6 @@ from maskdepth.learning.losses import DEFAULT, PRIOR_WORK, LossWeights
 from maskdepth.learning.model import find_preset
 from maskdepth.records import Json
 
-__all__ = ["TrainingConfig", "learning_rate_at", "preset_config"]
-
 EPOCH_SIZE = 20_000  # images, unless the settings say otherwise
 MAX_COUNT = 10**12  # steps, images or seconds: more than anybody lives to see
 MIN_RATE_SHARE = 0.01  # of the peak learning rate: a step that moves nothing is wasted time

@@ -16,16 +16,6 @@ from maskdepth.errors import MaskdepthError, first_line
 from maskdepth.files import open_file, write_bytes
 from maskdepth.records import Json, check_version
 
-__all__ = [
-    "FileKind",
-    "check_finite",
-    "check_tensors",
-    "copy_tensors",
-    "find_non_finite",
-    "read_tensors",
-    "write_tensors",
-]
-
 VERSION = 1
 HEADER = "maskdepth"
 

@@ -18,8 +18,6 @@ from maskdepth.images import grey_picture
 from maskdepth.learning.feed import Loader, place
 from maskdepth.metrics import MetricMean, mask_metrics
 
-__all__ = ["Validation", "render_preview", "validate"]
-
 PREVIEW_COLUMNS = 6
 
 

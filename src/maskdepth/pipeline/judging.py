@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from maskdepth.datasets.build import Dataset
-from maskdepth.errors import StorageError, UsageError
+from maskdepth.errors import StorageError, UsageError, first_line
 from maskdepth.evaluation import (
     Evaluation,
     Extras,
@@ -121,7 +121,7 @@ def check_report(report: Path) -> None:
     try:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        got = error.strerror or str(error)
+        got = first_line(error)
         raise StorageError(
             f"to write {report}",
             got,

@@ -15,23 +15,14 @@ from maskdepth.files import write_text
 from maskdepth.records import Json
 from maskdepth.report.extras import extra_sections
 from maskdepth.report.figures import curves, panel_figure
-from maskdepth.report.tables import (
-    NAMES,
-    depth_dice_table,
-    depth_tables,
-    interval_text,
-    mask_table,
-)
+from maskdepth.report.tables import NAMES, depth_dice_table, depth_tables, interval_text, mask_table
 
 # Nothing is fetched from anywhere, even if a text of the evaluation were to slip through.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def write_report(
-    path: Path,
-    evaluation: Evaluation,
-    panels: Sequence[Panel],
-    log: Sequence[Json] | None = None,
+    path: Path, evaluation: Evaluation, panels: Sequence[Panel], log: Sequence[Json] | None = None
 ) -> None:
     """Write an evaluation as one self-contained HTML file, atomically.
 

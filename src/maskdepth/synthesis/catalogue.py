@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.depth import decode_disparity
-from maskdepth.errors import DatasetError, PictureError
+from maskdepth.errors import DatasetError, PictureError, first_line
 from maskdepth.files import read_bytes
 from maskdepth.images import (
     load_cutout,
@@ -267,7 +267,7 @@ class Catalogue:
         try:
             data = read_bytes(path)
         except OSError as error:
-            raise _changed(path, error.strerror or str(error)) from error
+            raise _changed(path, first_line(error)) from error
         if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
             raise _changed(path, "a file with other content")
         return data

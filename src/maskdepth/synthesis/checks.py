@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.depth import decode_disparity
-from maskdepth.errors import PictureError
+from maskdepth.errors import PictureError, first_line
 from maskdepth.files import read_bytes
 from maskdepth.images import NoAlphaError, TooLargeError, load_cutout, load_grey16, load_picture
 from maskdepth.synthesis.duplicates import Thumbnail, thumbnail
@@ -170,7 +170,7 @@ def _read(path: Path) -> bytes:
     try:
         return read_bytes(path)
     except OSError as error:
-        raise _UnusableError("unreadable", error.strerror or str(error)) from error
+        raise _UnusableError("unreadable", first_line(error)) from error
 
 
 def _checked(

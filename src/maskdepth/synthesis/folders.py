@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from maskdepth.errors import AssetError
+from maskdepth.errors import AssetError, first_line
 from maskdepth.images import PICTURE_SUFFIXES
 from maskdepth.synthesis.checks import (
     DISPARITY_SUFFIX,
@@ -35,7 +35,7 @@ def list_pictures(folder: Path, kind: str) -> list[Path]:
         raise AssetError(f"a folder of {kind} at {folder}", got, "check the path")
 
     def fail(error: OSError) -> None:
-        reason = error.strerror or str(error)
+        reason = first_line(error)
         raise AssetError(
             f"a readable folder at {error.filename}",
             reason,

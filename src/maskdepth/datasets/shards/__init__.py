@@ -13,14 +13,10 @@ from maskdepth.datasets.shards.layout import (
     check_shard,
     is_materialised,
     load_manifest,
-    load_record,
+    load_shard_record,
     shard_path,
 )
-from maskdepth.datasets.shards.reader import (
-    ShardReader,
-    StoredDisparity,
-    StoredSample,
-)
+from maskdepth.datasets.shards.reader import ShardReader, StoredDisparity, StoredSample
 from maskdepth.datasets.shards.samples import per_composite_label
 from maskdepth.datasets.shards.shard_worker import WriteJob
 from maskdepth.datasets.shards.writer import write_shards
@@ -40,7 +36,7 @@ __all__ = [
     "check_shard",
     "is_materialised",
     "load_manifest",
-    "load_record",
+    "load_shard_record",
     "per_composite_label",
     "shard_path",
     "write_shards",

@@ -9,7 +9,7 @@ from maskdepth.datasets.shards.layout import (
     INDEX_FILE,
     SPLIT,
     Manifest,
-    load_record,
+    load_shard_record,
     sample_key,
     shard_path,
 )
@@ -72,7 +72,7 @@ def _rows(folder: Path, spec: DatasetSpec, manifest: Manifest, shard: int) -> It
     backgrounds = {asset.id: asset for asset in spec.backgrounds}
     cutouts = {asset.id: asset for asset in spec.cutouts}
     numbers, teacher = manifest.numbers(shard), manifest.teacher
-    spans = load_record(folder, shard).samples
+    spans = load_shard_record(folder, shard).samples
     recipes = sample_recipes(spec.rules, spec.pool(), spec.seed, numbers.start, numbers.stop)
     for number, span, recipe in zip(numbers, spans, recipes, strict=True):
         background, pasted = backgrounds[recipe.background], cutout_ids(recipe)

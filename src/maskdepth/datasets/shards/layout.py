@@ -19,7 +19,7 @@ from typing import Final, Literal, TypeVar
 from pydantic import Field
 
 from maskdepth.config import Settings
-from maskdepth.errors import ConfigError, DatasetError
+from maskdepth.errors import ConfigError, DatasetError, first_line
 from maskdepth.files import file_checksum, read_text, write_bytes
 from maskdepth.synthesis.label_facts import TeacherLabel
 
@@ -171,7 +171,7 @@ def load_manifest(folder: Path) -> Manifest:
     return _load(Manifest, manifest_path(folder), remedy)
 
 
-def load_record(folder: Path, shard: int) -> ShardRecord:
+def load_shard_record(folder: Path, shard: int) -> ShardRecord:
     """Read a finished shard's record.
 
     Raises:
@@ -194,7 +194,7 @@ def check_shard(folder: Path, manifest: Manifest, shard: int) -> str:
     if not path.exists() or not path.with_suffix(".json").exists():
         return "unfinished"
     try:
-        record = load_record(folder, shard)
+        record = load_shard_record(folder, shard)
     except DatasetError:
         return "damaged"
     if not record.is_of(manifest, shard):
@@ -221,11 +221,9 @@ def _load(kind: type[_Record], path: Path, remedy: str) -> _Record:
         values = json.loads(read_text(path))
         version = values.get("version")
     except (OSError, ValueError, AttributeError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "other content"
-        raise DatasetError(
-            f"a readable record at {path}", reason or str(error), remedy,
-            f"The record {path} cannot be read: {reason or error}.",
-        ) from None  # fmt: skip
+        got = first_line(error) if isinstance(error, OSError) else "other content"
+        problem = f"The record {path} cannot be read: {got}."
+        raise DatasetError(f"a readable record at {path}", got, remedy, problem) from None
     if version != _VERSION:
         raise DatasetError(
             f"version {_VERSION} in {path}",

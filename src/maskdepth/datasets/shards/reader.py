@@ -20,14 +20,14 @@ from maskdepth.datasets.shards.layout import (
     ShardRecord,
     Span,
     load_manifest,
-    load_record,
+    load_shard_record,
     sample_key,
     shard_path,
 )
 from maskdepth.datasets.shards.plates import PlateSquare
 from maskdepth.datasets.shards.samples import BACKGROUND_MEMBER, unpack_members
 from maskdepth.depth import decode_disparity
-from maskdepth.errors import DatasetError, PictureError
+from maskdepth.errors import DatasetError, PictureError, first_line
 from maskdepth.files import as_path, open_file, read_bytes
 from maskdepth.images import decode_jpeg, decode_png
 from maskdepth.records import Json
@@ -73,7 +73,7 @@ class ShardReader:
         folder = as_path(folder, "a dataset folder")
         self.manifest: Manifest = load_manifest(folder)
         self._folder = folder
-        self._records = [load_record(folder, shard) for shard in range(self.manifest.shards)]
+        self._records = [load_shard_record(folder, shard) for shard in range(self.manifest.shards)]
         for shard, record in enumerate(self._records):
             if not record.is_of(self.manifest, shard):
                 raise _damaged(shard_path(folder, shard).name, "other samples")
@@ -124,7 +124,7 @@ class ShardReader:
         try:
             return open_file(path)
         except OSError as error:
-            raise _damaged(path.name, error.strerror or str(error)) from None
+            raise _damaged(path.name, first_line(error)) from None
 
     def _decode(self, file: IO[bytes], shard: int, number: int) -> StoredSample:
         record: ShardRecord = self._records[shard]
@@ -161,7 +161,7 @@ class ShardReader:
         try:
             data = read_bytes(path)
         except OSError as error:
-            raise _damaged(file, error.strerror or str(error)) from None
+            raise _damaged(file, first_line(error)) from None
         if hashlib.sha256(data).hexdigest() != self._checksums.get(file):
             raise _damaged(file, "other content")
         return np.asarray(decode_png(data), np.uint8)

@@ -23,7 +23,7 @@ from maskdepth.datasets.shards.layout import (
     Span,
     check_plate,
     check_shard,
-    load_record,
+    load_shard_record,
     record_path,
     save_record,
     shard_path,
@@ -134,7 +134,7 @@ class ShardWorker:
         path, record_file = shard_path(job.folder, shard), record_path(job.folder, shard)
         state = check_shard(job.folder, manifest, shard)
         if state == "damaged":
-            load_record(job.folder, shard)  # raises with the reason if the record is damaged
+            load_shard_record(job.folder, shard)  # raises with the reason if the record is damaged
             raise DatasetError(
                 f"{path} as it was written",
                 "other content",

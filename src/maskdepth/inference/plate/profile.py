@@ -319,7 +319,7 @@ def _readable(name: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise PlateError(
-            f"a readable plate profile at {name}", error.strerror or str(error), "check the path"
+            f"a readable plate profile at {name}", first_line(error), "check the path"
         ) from None
     except (
         zipfile.BadZipFile, zlib.error, PictureError, ValueError, KeyError, TypeError,

@@ -166,7 +166,7 @@ def _load_facts(path: Path, beside: Path) -> tuple[_Facts, bytes]:
         text = read_bytes(beside)
         facts = _Facts.parse(json.loads(text), str(beside))
     except (OSError, ValueError, RecursionError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or first_line(error)
+        reason = first_line(error)
         raise TeacherError(
             f"a JSON at {beside} that describes {path.name}",
             reason,
@@ -200,7 +200,7 @@ def _open_session(path: Path, device: str) -> tuple[ort.InferenceSession, bytes]
         # By its path: weights may lie in a file of their own beside it.
         return ort.InferenceSession(str(path), options, providers=providers), data
     except OSError as error:
-        got = error.strerror or str(error)
+        got = first_line(error)
         raise TeacherError(
             f"an ONNX file at {path}", got, "check the path", f"{path} cannot be read: {got}."
         ) from None
@@ -227,7 +227,7 @@ def _digest(path: Path, data: bytes, text: bytes) -> str:
             with open_file(path.parent / name) as file:
                 hashlib.file_digest(file, lambda: digest)
         except OSError as error:
-            got = error.strerror or str(error)
+            got = first_line(error)
             raise TeacherError(
                 f"a file {name} beside {path}", got, "copy it there",
                 f"{path} has weights in {name} beside it, which cannot be read: {got}.",

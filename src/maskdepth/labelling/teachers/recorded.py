@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.depth import decode_depth_mm, decode_depth_npy, decode_disparity
-from maskdepth.errors import PictureError
+from maskdepth.errors import PictureError, first_line
 from maskdepth.files import read_bytes, read_text
 from maskdepth.images import load_grey16
 from maskdepth.labelling.teachers.teacher import Kind, Teacher, TeacherInfo, Units
@@ -116,8 +116,8 @@ def _read(file: Path) -> bytes:
         return read_bytes(file)
     except OSError as error:
         raise PictureError(
-            f"a readable file at {file}", error.strerror or str(error), "check the file",
-            f"{file} cannot be read: {error.strerror or error}.",
+            f"a readable file at {file}", first_line(error), "check the file",
+            f"{file} cannot be read: {first_line(error)}.",
         ) from None  # fmt: skip
 
 
