@@ -306,7 +306,7 @@ def test_a_plate_disparity_without_a_plate_is_refused(predictor: Predictor) -> N
 def test_a_plate_disparity_of_another_kind_is_refused(
     predictor: Predictor, array: NDArray[Any]
 ) -> None:
-    with pytest.raises(PictureError, match="plate disparity of floating"):
+    with pytest.raises(PictureError, match="not floating values of shape"):
         predictor.predict(noise(4, 4, 0), noise(4, 4, 0), array)
 
 

@@ -68,7 +68,7 @@ def test_a_moved_and_relit_plate_comes_back_onto_its_picture(
     picture = with_object(lit, 0.25)
     plate = seen_from(scene, shift, angle)
 
-    registered = register(picture, plate).move_picture(plate)
+    registered = register(picture, plate).apply(plate)
 
     inner = np.zeros((SIDE, SIDE), np.bool_)
     inner[12:100, 12:-12] = True  # above the object, away from edges that no plate has seen
@@ -81,7 +81,7 @@ def test_a_plate_is_lit_as_its_picture_by_stops_of_exposure(stops: float) -> Non
     """Also where the brighter half of the picture is cut off."""
     plate = textured(6)
     picture = np.clip(np.rint(plate * 2.0**stops), 0, 255).astype(np.uint8)
-    lit = register(with_object(picture, 0.2), plate).move_picture(plate)
+    lit = register(with_object(picture, 0.2), plate).apply(plate)
     left = np.abs(lit[:110].astype(float) - picture[:110])
     assert left.mean() < 4.0
 
@@ -91,7 +91,7 @@ def test_a_plate_that_fits_is_left_as_it_is_to_the_last_bit() -> None:
     plate = textured(1)
     found = register(with_object(plate, 0.3), plate)
     assert not found.changes
-    assert found.move_picture(plate) is plate
+    assert found.apply(plate) is plate
     assert found.agreeing > 0.5 * found.corners
 
 
@@ -107,7 +107,7 @@ def test_a_motion_found_on_a_small_copy_moves_the_large_plate() -> None:
     )
     assert found.as_json()["shift_px"] == pytest.approx([3.0, -2.0], abs=0.1)
 
-    moved = found.move_picture(plate)
+    moved = found.apply(plate)
     left = np.abs(moved[20:-20, 20:-20].astype(float) - picture[20:-20, 20:-20])
     assert left.mean() < 2.5
     rows = np.arange(448, dtype=np.float32)[:, None].repeat(448, axis=1)
@@ -129,7 +129,7 @@ def test_a_plate_without_texture_is_no_other_scene() -> None:
     found = register(picture, wall)
     assert not found.another_scene
     assert found.matrix is None
-    assert abs(int(found.move_picture(wall)[0, 0, 0]) - 120) <= 1
+    assert abs(int(found.apply(wall)[0, 0, 0]) - 120) <= 1
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 300), (31, 31), (300, 40)])

@@ -130,7 +130,7 @@ def vertical_gradient(height: int, width: int) -> NDArray[np.float32]:
 
 def registered(picture: Picture, plate: Picture) -> Picture:
     """The plate as prediction gives it to the network: moved and lit like the picture."""
-    return register_plate(picture, PlateFeatures.measure(plate)).move_picture(plate)
+    return register_plate(picture, PlateFeatures.measure(plate)).apply(plate)
 
 
 def _difference(composite: Composite) -> Picture:

@@ -16,17 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.images import load_picture
+from maskdepth.inference.plate.loading import DisparitySource, PictureSource, PlateSource
 from maskdepth.inference.plate.prepared import PreparedPlate
 from maskdepth.inference.plate.registration import Registration
 
 if TYPE_CHECKING:
     from maskdepth.inference.prediction import Prediction
-    from maskdepth.inference.predictor import (
-        DisparitySource,
-        PictureSource,
-        PlateSource,
-        Predictor,
-    )
+    from maskdepth.inference.predictor import Predictor
 
 __all__ = ["Stream", "StreamState"]
 

@@ -1,8 +1,9 @@
 """A plate made ready for pictures of one size, and that plate as one picture shows it.
 
-Much of the work on a plate does not depend on the picture: resizing, finding its corners, the depth
-of its profile at the picture's size. `PreparedPlate` holds that work, so that a camera's plate
-costs it once. `RegisteredPlate` is what is left for each picture: the plate moved and lit like it.
+Much of the work on a plate does not depend on the picture: the plate is resized, its corners are
+found, its profile's depth is resized. `PreparedPlate` holds the results, so that a camera's plate
+is worked on once. `RegisteredPlate` holds what has to be done for each picture: the plate is moved
+and relit to match it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from maskdepth.images import resize, resize_disparity
 from maskdepth.inference.plate.profile import PlateProfile
 from maskdepth.inference.plate.registration import PlateFeatures, Registration, register_plate
 
-__all__ = ["PreparedPlate", "RegisteredPlate"]
+__all__ = ["PreparedPlate", "RegisteredPlate", "shrink_disparity"]
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -26,18 +27,18 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class PreparedPlate:
-    """All that depends on a plate alone, at one picture size. `Predictor.prepare` makes it.
+    """A plate made ready for pictures of one size. `Predictor.prepare` makes it.
 
     Attributes:
         picture: uint8 (H, W, 3) RGB, of the pictures' size.
-        small: uint8 (h, w, 3), of the network's input size.
-        disparity: float32 (H, W) in [0, 1], near = 1: what the network reads; None without one.
-        profile: the plate profile at the pictures' size; None where the plate is a mere picture.
+        small_picture: uint8 (h, w, 3) RGB, of the network's input size.
+        disparity: float32 (H, W) in [0, 1], near = 1, 0 where invalid; None where it is not known.
+        profile: the plate profile at the pictures' size; None where the plate is a picture alone.
         file, disparity_file: the files that the plate and its disparity were read from, if any.
     """
 
     picture: Picture
-    small: Picture
+    small_picture: Picture
     disparity: Floats | None = None
     profile: PlateProfile | None = None
     file: Path | None = None
@@ -51,22 +52,23 @@ class PreparedPlate:
     @cached_property
     def features(self) -> PlateFeatures:
         """What registration reads from the plate."""
-        return PlateFeatures.measure(self.small)
+        return PlateFeatures.measure(self.small_picture)
 
     @cached_property
     def small_disparity(self) -> Floats | None:
-        """float32 (h, w): the disparity at the network's input size."""
-        return _shrink_disparity(self.disparity, self.small)
+        """float32 (h, w) in [0, 1]: the disparity at the network's input size, which it reads."""
+        return shrink_disparity(self.disparity, self.small_picture.shape[:2])
 
     def register(self, small_picture: Picture) -> RegisteredPlate:
-        """The plate as a picture shows it: moved by the camera, in the picture's light.
+        """The plate moved and relit to match a picture.
 
         Args:
-            small_picture: uint8 (h, w, 3) RGB, of the network's input size.
+            small_picture: the picture, uint8 (h, w, 3) RGB, at the network's input size.
         """
         registration = register_plate(small_picture, self.features)
-        picture = registration.move_picture(self.picture)
-        small = resize(picture, *self.small.shape[:2]) if registration.changes else self.small
+        picture = registration.apply(self.picture)
+        small_size = self.small_picture.shape[:2]
+        small = resize(picture, *small_size) if registration.changes else self.small_picture
         if registration.matrix is None:
             return RegisteredPlate(
                 picture, small, self.disparity, self.small_disparity, self.profile, registration
@@ -76,13 +78,14 @@ class PreparedPlate:
             disparity: Floats | None = profile.proportional_disparity
         else:
             disparity = None if self.disparity is None else registration.move_map(self.disparity)
-        small_disparity = _shrink_disparity(disparity, small)
+        small_disparity = shrink_disparity(disparity, small_size)
         return RegisteredPlate(picture, small, disparity, small_disparity, profile, registration)
 
     def unregistered(self) -> RegisteredPlate:
         """The plate as it is, for a camera that stands still under steady light."""
+        small, small_disparity = self.small_picture, self.small_disparity
         return RegisteredPlate(
-            self.picture, self.small, self.disparity, self.small_disparity, self.profile, None
+            self.picture, small, self.disparity, small_disparity, self.profile, registration=None
         )
 
 
@@ -91,19 +94,19 @@ class RegisteredPlate:
     """A plate as one picture shows it.
 
     Attributes:
-        picture, small, disparity, small_disparity, profile: as in `PreparedPlate`, moved and lit.
-        registration: how the plate came onto the picture; None where that was not tried.
+        registration: how the plate was moved and relit; None where registration is switched off.
+
+    All others are as in `PreparedPlate`, moved and relit.
     """
 
     picture: Picture
-    small: Picture
+    small_picture: Picture
     disparity: Floats | None
     small_disparity: Floats | None
     profile: PlateProfile | None
     registration: Registration | None
 
 
-def _shrink_disparity(disparity: Floats | None, small: Picture) -> Floats | None:
-    if disparity is None:
-        return None
-    return np.clip(resize_disparity(disparity, *small.shape[:2]), 0, 1)
+def shrink_disparity(disparity: Floats | None, size: tuple[int, ...]) -> Floats | None:
+    """A plate's disparity at the network's input size (h, w), in [0, 1]; None stays None."""
+    return None if disparity is None else np.clip(resize_disparity(disparity, *size), 0, 1)

@@ -104,7 +104,7 @@ class Registration:
         by_chance = _CHANCE_INLIERS[0] + _CHANCE_INLIERS[1] * self.corners
         return self.corners >= _MIN_CORNERS_TO_JUDGE and self.agreeing < by_chance
 
-    def move_picture(self, plate: Picture) -> Picture:
+    def apply(self, plate: Picture) -> Picture:
         """The plate (H, W, 3) of any size, moved and lit; edges are mirrored."""
         if self.matrix is not None:
             plate = np.asarray(self._moved(plate, cv2.INTER_LINEAR), np.uint8)
@@ -199,7 +199,7 @@ def register_plate(picture: Picture, features: PlateFeatures) -> Registration:
     corners = 0 if features.corners is None else len(features.corners)
     matrix, agreeing = _find_motion(picture, features)
     motion = Registration(matrix, None, None, corners, agreeing, size)
-    moved = features.cells if matrix is None else _cells(motion.move_picture(features.plate))
+    moved = features.cells if matrix is None else _cells(motion.apply(features.plate))
     light = _find_light(_cells(picture), moved)
     gains, offsets = (None, None) if light is None else light
     return Registration(matrix, gains, offsets, corners, agreeing, size)
