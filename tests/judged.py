@@ -18,7 +18,6 @@ SPLITS = ("train", "val", "test")
 
 
 def make_card(depth="exact"):
-    """A card of no real model."""
     return ModelCard(
         preset="fake",
         fixed_size=None,
@@ -47,12 +46,10 @@ class Fake:
 
 
 def everywhere(image, plate=None, plate_disparity=None):
-    """Foreground everywhere."""
     return np.ones(image.shape[:2])
 
 
 def nowhere(image, plate=None, plate_disparity=None):
-    """No foreground."""
     return np.zeros(image.shape[:2])
 
 

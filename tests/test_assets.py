@@ -64,7 +64,6 @@ def with_alpha(alpha: int | NDArray[Any]) -> NDArray[np.uint8]:
 
 @pytest.fixture
 def cutouts(tmp_path: Path) -> Path:
-    """A folder of five usable cutouts."""
     folder = tmp_path / "cutouts"
     folder.mkdir()
     for seed in range(5):
@@ -74,7 +73,6 @@ def cutouts(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def backgrounds(tmp_path: Path) -> Path:
-    """A folder of five usable backgrounds."""
     folder = tmp_path / "backgrounds"
     folder.mkdir()
     for seed in range(5):
@@ -86,7 +84,6 @@ def backgrounds(tmp_path: Path) -> Path:
 
 
 def test_usable_cutouts_are_described(cutouts: Path) -> None:
-    """A clean folder gives every file, in order, without findings."""
     assets, findings = scan_cutouts(cutouts)
     assert findings == []
     assert [asset.id for asset in assets] == [f"cutout_{seed}" for seed in range(5)]
@@ -101,7 +98,6 @@ def test_usable_cutouts_are_described(cutouts: Path) -> None:
 
 
 def test_usable_backgrounds_are_described(backgrounds: Path) -> None:
-    """A background has its upright size and its origin, and no label until one lies beside it."""
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(drawn_photo(7)).save(backgrounds / "turned.jpg", exif=exif)
@@ -114,7 +110,6 @@ def test_usable_backgrounds_are_described(backgrounds: Path) -> None:
 
 
 def spoil(path: Path, how: str) -> None:
-    """Write a file that is no usable cutout."""
     whole = Path(path.parent / "cutout_0.png").read_bytes()
     corner = np.zeros((68, 88), np.uint8)
     corner[:15, :40] = 255
@@ -171,7 +166,6 @@ def test_each_unusable_cutout_is_dropped_by_name(cutouts: Path, how: str, proble
 
 @pytest.mark.parametrize(("side", "usable"), [(63, False), (64, True)])
 def test_small_backgrounds_are_dropped(backgrounds: Path, side: int, usable: bool) -> None:
-    """A background needs 64 px a side."""
     save_png(backgrounds / "small.png", drawn_photo(8, side, 200))
     assets, findings = scan_backgrounds(backgrounds)
     assert ("small" in {asset.id for asset in assets}) == usable
@@ -186,7 +180,6 @@ def test_a_background_may_have_any_mode(backgrounds: Path) -> None:
 
 
 def test_a_file_without_permission_is_unreadable(cutouts: Path, monkeypatch: Any) -> None:
-    """A file that may not be read is a finding, not a crash."""
     secret = cutouts / "cutout_2.png"
     real = open
 
@@ -202,7 +195,6 @@ def test_a_file_without_permission_is_unreadable(cutouts: Path, monkeypatch: Any
 
 
 def test_formats_of_phones_are_not_passed_over_in_silence(backgrounds: Path) -> None:
-    """A HEIC photo is named with what to do about it."""
     (backgrounds / "phone.HEIC").write_bytes(b"\0\0\0 ftypheic")
     _, findings = scan_backgrounds(backgrounds)
     assert findings[0].problem == "unreadable"
@@ -210,7 +202,6 @@ def test_formats_of_phones_are_not_passed_over_in_silence(backgrounds: Path) -> 
 
 
 def test_other_files_are_not_assets(backgrounds: Path) -> None:
-    """Labels, tables, notes and hidden files are neither assets nor findings."""
     for name in ("photo_0_disparity.png", "photo_0_depth_mm.png", "x_relief.png"):
         save_png(backgrounds / name, encode_disparity(RAMP))
     for name in ("label.json", "Thumbs.db", "._photo_0.jpg", "notes.txt"):
@@ -239,7 +230,6 @@ def test_folders_below_are_scanned_and_ids_stay_unique(cutouts: Path) -> None:
 
 
 def test_a_folder_without_usable_files_is_an_error(tmp_path: Path) -> None:
-    """A missing folder, a file, an empty folder and one of junk are AssetErrors by name."""
     (tmp_path / "file").touch()
     (tmp_path / "empty").mkdir()
     (tmp_path / "junk").mkdir()
@@ -256,7 +246,6 @@ def test_a_folder_without_usable_files_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_may_not_be_read_is_an_error(cutouts: Path, monkeypatch: Any) -> None:
-    """No permission to list a folder is an AssetError, not an empty result."""
     scandir = os.scandir
 
     def fail(path: Any) -> Any:
@@ -270,7 +259,6 @@ def test_a_folder_that_may_not_be_read_is_an_error(cutouts: Path, monkeypatch: A
 
 
 def test_a_finding_is_one_line() -> None:
-    """Line ends in what a library said do not break the report."""
     finding = Finding("a.png", "unreadable", "first\n  second", True)
     assert str(finding) == "a.png: unreadable (first second), dropped"
     assert str(Finding("a.png", "near-duplicate", "x", False)).endswith(", kept")
@@ -294,7 +282,6 @@ def test_licences_are_found_in_the_folder_and_above_it(cutouts: Path) -> None:
 
 @pytest.mark.parametrize("content", ["", "no table", "a,b\n1,2\n", "\x00\x00"])
 def test_a_damaged_licence_table_is_no_obstacle(cutouts: Path, content: str) -> None:
-    """Whatever lies in licences.csv, the pictures can be used."""
     (cutouts / "licences.csv").write_text(content)
     assets, _ = scan_cutouts(cutouts)
     assert {asset.licence for asset in assets} == {None}
@@ -304,7 +291,6 @@ def test_a_damaged_licence_table_is_no_obstacle(cutouts: Path, content: str) -> 
 
 
 def test_labels_beside_pictures_are_found(backgrounds: Path, cutouts: Path) -> None:
-    """A disparity or relief picture of the same stem is the asset's label."""
     save_png(backgrounds / "photo_1_disparity.png", encode_disparity(RAMP))
     (backgrounds / "label.json").write_text('{"kind": "sensor"}')
     save_png(cutouts / "cutout_3_relief.png", np.full((68, 88), 128, np.uint8))
@@ -330,7 +316,6 @@ def test_labels_beside_pictures_are_found(backgrounds: Path, cutouts: Path) -> N
 def test_an_unusable_label_is_left_and_its_picture_kept(
     backgrounds: Path, label: NDArray[Any] | None
 ) -> None:
-    """A label that cannot be used is a finding; the background stays, without label."""
     path = backgrounds / "photo_0_disparity.png"
     if label is None:
         path.write_text("no picture")
@@ -345,7 +330,6 @@ def test_an_unusable_label_is_left_and_its_picture_kept(
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"kind": 3}', "{}"])
 def test_a_damaged_label_file_leaves_the_kind_unknown(backgrounds: Path, text: str) -> None:
-    """The labels stay usable although nobody knows where they come from."""
     save_png(backgrounds / "photo_1_disparity.png", encode_disparity(RAMP))
     (backgrounds / "label.json").write_text(text)
     assets, findings = scan_backgrounds(backgrounds)
@@ -357,7 +341,6 @@ def test_a_damaged_label_file_leaves_the_kind_unknown(backgrounds: Path, text: s
 
 
 def recoded(photo: NDArray[np.uint8], how: str) -> NDArray[np.uint8]:
-    """A copy of a photo as copies come about."""
     height, width = photo.shape[:2]
     copies: dict[str, NDArray[np.uint8]] = {
         "mirrored": photo[:, ::-1],
@@ -370,7 +353,6 @@ def recoded(photo: NDArray[np.uint8], how: str) -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize("how", ["mirrored", "shrunk", "brighter", "cropped"])
 def test_near_duplicates_are_kept_in_one_group(backgrounds: Path, how: str) -> None:
-    """A copy that differs in little shares the group of its original, and only that."""
     save_png(backgrounds / "copy.png", recoded(drawn_photo(3, 240, 320), how))
     save_png(backgrounds / "photo_3.png", drawn_photo(3, 240, 320))
     (backgrounds / "photo_3.jpg").unlink()
@@ -475,7 +457,6 @@ drawn_contents = st.lists(st.integers(0, 2**60), max_size=100, unique=True)
 def test_names_order_and_other_files_never_move_an_asset(
     some: list[int], more: list[int], order: Any
 ) -> None:
-    """The split of an asset depends on its group's content alone."""
     contents = list({*range(100), *some})  # a hundred fill every split
     before = split_by_content(assign_splits(made_assets(contents)))
     joined = list({*contents, *more})
@@ -489,7 +470,6 @@ def test_names_order_and_other_files_never_move_an_asset(
     contents=st.lists(st.integers(0, 400), min_size=12, max_size=200, unique=True),
 )
 def test_no_group_stands_in_two_splits(contents: list[int]) -> None:
-    """Near-duplicates are never split up, and nothing else of an asset changes."""
     assets = made_assets(contents)
     split = assign_splits(assets, small=True)
     splits_of: dict[str, set[str | None]] = {}
@@ -501,7 +481,6 @@ def test_no_group_stands_in_two_splits(contents: list[int]) -> None:
 
 
 def test_shares_are_about_70_15_15() -> None:
-    """Over many groups, the shares are those promised."""
     split = assign_splits(made_assets(list(range(0, 8000, 2))))
     share = {name: sum(a.split == name for a in split) / len(split) for name in ("val", "test")}
     assert share["val"] == pytest.approx(0.15, abs=0.02)
@@ -545,7 +524,6 @@ def test_frames_of_one_camera_are_trained_on() -> None:
 
 
 def test_assets_survive_json(cutouts: Path, backgrounds: Path) -> None:
-    """An asset written as JSON is read back equal; unknown keys are refused."""
     for cutout in assign_splits(scan_cutouts(cutouts)[0], small=True):
         assert CutoutAsset.model_validate_json(cutout.model_dump_json()) == cutout
     for photo in scan_backgrounds(backgrounds)[0]:
@@ -746,7 +724,6 @@ def test_a_process_that_forks_while_a_picture_is_asked_for_goes_on(
 
 
 def test_memory_stays_within_the_budget(tmp_path: Path, cutouts: Path) -> None:
-    """However many pictures pass through, no more than the budget stays."""
     folder = tmp_path / "many"
     folder.mkdir()
     for seed in range(40):
@@ -761,7 +738,6 @@ def test_memory_stays_within_the_budget(tmp_path: Path, cutouts: Path) -> None:
 
 
 def test_working_copies_cannot_be_changed(cutouts: Path, backgrounds: Path) -> None:
-    """A copy serves many composites, so nobody may write into it."""
     catalogue = catalogue_of(cutouts, backgrounds)
     for array in (catalogue.background("photo_0"), catalogue.cutout("cutout_0", 224)[0]):
         with pytest.raises(ValueError, match="read-only"):
@@ -769,7 +745,6 @@ def test_working_copies_cannot_be_changed(cutouts: Path, backgrounds: Path) -> N
 
 
 def test_a_catalogue_travels_without_its_pictures(cutouts: Path, backgrounds: Path) -> None:
-    """A pickled catalogue is small and gives the same pictures."""
     catalogue = catalogue_of(cutouts, backgrounds)
     before = len(pickle.dumps(catalogue))
     expected = [catalogue.background(f"photo_{seed}") for seed in range(5)]
@@ -781,7 +756,6 @@ def test_a_catalogue_travels_without_its_pictures(cutouts: Path, backgrounds: Pa
 
 
 def test_threads_may_share_a_catalogue(cutouts: Path, backgrounds: Path) -> None:
-    """Four threads with room for one picture get the right pictures."""
     catalogue = catalogue_of(cutouts, backgrounds, memory_mb=0.04)
     expected = [load_picture(backgrounds / f"photo_{seed}.jpg") for seed in range(5)]
     wrong: list[int] = []
@@ -801,7 +775,6 @@ def test_threads_may_share_a_catalogue(cutouts: Path, backgrounds: Path) -> None
 
 
 def test_relative_files_start_at_the_folder(backgrounds: Path) -> None:
-    """Assets of a dataset that was moved are found beside it."""
     photo = scan_backgrounds(backgrounds)[0][0]
     moved = photo.model_copy(update={"file": "photo_0.jpg"})
     assert Catalogue([], [moved], backgrounds).background("photo_0").shape == (96, 128, 3)
@@ -811,7 +784,6 @@ def test_relative_files_start_at_the_folder(backgrounds: Path) -> None:
 
 
 def test_real_cutouts_pass_the_check(shared_data: Path) -> None:
-    """261 real cutouts are usable; the one mirrored copy among them is found, and nothing else."""
     assets, findings = scan_cutouts(shared_data / "cutouts")
     assert len(assets) == 261
     assert [(Path(f.file).name, f.problem) for f in findings] == [

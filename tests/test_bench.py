@@ -58,7 +58,6 @@ def test_pillow_renders_the_same_composites(dataset: Dataset) -> None:
 
 @pytest.fixture(autouse=True)
 def few_assets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing a pack takes longer than what is measured here."""
     monkeypatch.setattr("maskdepth.bench.train.PACK_SIZE", 4)
     monkeypatch.setattr("maskdepth.bench.predict.WARM_UP_RUNS", 1)
 

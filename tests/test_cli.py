@@ -11,8 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -21,8 +19,8 @@ import pytest
 import typer
 from PIL import Image
 
+from command_line import Outcome, Run, command
 from folders import contents
-from maskdepth import cli
 from maskdepth.cli.train import load_settings, stop_interrupted
 from maskdepth.errors import ConfigError, first_line
 from maskdepth.images import load_picture, save_png
@@ -31,41 +29,6 @@ from maskdepth.learning.settings import TrainingConfig
 from tiny_network import TinyNetwork
 
 FAST = ["--small", "--size", "64", "--depth-scenes", "3", "--count", "3"]
-
-
-@dataclass
-class Outcome:
-    """How a call ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Outcome]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Call the command line in this process, as its console script does."""
-
-    def call(*arguments: str | Path) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["maskdepth", *map(str, arguments)])
-        capsys.readouterr()
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        captured = capsys.readouterr()
-        return Outcome(code, captured.out, captured.err)
-
-    return call
-
-
-def command(*arguments: str | Path) -> list[str]:
-    """The same as a process of its own."""
-    return [sys.executable, "-m", "maskdepth", *map(str, arguments)]
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +75,6 @@ def model(pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_fit_that_was_stopped_leaves_a_model_folder(model: Path) -> None:
-    """Network, weights, card, log, previews, dataset, report and figures, and nothing half-made."""
     names = {path.name for path in model.iterdir()}
     assert {
         "model.onnx", "model.safetensors", "model.json", "log.jsonl", "previews",
@@ -127,7 +89,6 @@ def test_a_fit_that_was_stopped_leaves_a_model_folder(model: Path) -> None:
 
 
 def test_evaluate_judges_on_all_that_it_is_given(model: Path, tmp_path: Path, run: Run) -> None:
-    """Curves, measured depth and a withheld world land in one page and one JSON."""
     drawn = run(
         "worlds", "-o", tmp_path / "shop", "--families", "shop", "--scenes", "2", "--cutouts", "0"
     )
@@ -174,7 +135,6 @@ def test_a_pair_is_predicted_from_the_model(
 
 
 def test_predict_reads_standard_input(model: Path, pack: Path, tmp_path: Path) -> None:
-    """`-` takes the bytes of a picture from a pipe."""
     picture = next((pack / "backgrounds").glob("*.png"))
     done = subprocess.run(
         command("predict", "-", "-m", model, "-o", tmp_path),
@@ -262,7 +222,6 @@ def test_a_bomb_is_refused_in_one_line(model: Path, tmp_path: Path, run: Run) ->
 def test_a_plate_of_another_shape_is_refused_in_one_line(
     model: Path, tmp_path: Path, run: Run
 ) -> None:
-    """The message says what does not fit, and that picture has no output."""
     save_png(tmp_path / "picture.png", np.zeros((40, 60, 3), np.uint8))
     save_png(tmp_path / "plate.png", np.zeros((60, 40, 3), np.uint8))
     done = run(
@@ -303,7 +262,6 @@ def test_a_plate_of_another_shape_is_refused_in_one_line(
 def test_a_wrong_call_ends_in_one_message_and_its_exit_code(
     arguments: list[str], code: int, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No traceback and nothing written, whatever is missing, empty or misspelt."""
     monkeypatch.chdir(tmp_path)
     Path("empty").mkdir()
     save_png("picture.png", np.zeros((9, 9, 3), np.uint8))
@@ -339,7 +297,6 @@ def test_a_call_of_old_is_answered_with_the_present_name(
 
 
 def test_an_unknown_key_is_named_with_the_known_ones(tmp_path: Path, run: Run) -> None:
-    """A misspelt setting stops before any work, and the message lists what there is."""
     settings = tmp_path / "settings.yaml"
     settings.write_text("steps: 3\nlearning_rat: 1\n")
     done = run("fit", tmp_path, tmp_path, "-o", tmp_path / "out", "--config", settings)
@@ -350,7 +307,6 @@ def test_an_unknown_key_is_named_with_the_known_ones(tmp_path: Path, run: Run) -
 
 @pytest.mark.parametrize("text", ["learning_rate: 0.001\n", "minutes: 5\nlearning_rate: 0.001\n"])
 def test_the_command_line_tells_how_long_whatever_a_file_says(text: str, tmp_path: Path) -> None:
-    """A file of settings may leave it out, or say otherwise."""
     path = tmp_path / "settings.yaml"
     path.write_text(text)
     settings = load_settings(None, path, steps=7)
@@ -383,7 +339,6 @@ def test_an_alias_bomb_is_one_line(tmp_path: Path) -> None:
 
 
 def test_fit_does_not_touch_an_earlier_model(model: Path, pack: Path, run: Run) -> None:
-    """A second fit into the same folder is refused before anything changes."""
     before = {path: path.stat().st_mtime_ns for path in model.rglob("*")}
     done = run("fit", pack / "cutouts", pack / "backgrounds", "-o", model, "--steps", "6", *FAST)
     assert done.code == 1
@@ -414,7 +369,6 @@ def test_a_run_goes_on_with_the_rules_it_began_with(model: Path, pack: Path, run
 def test_export_makes_the_network_again_from_its_weights(
     model: Path, tmp_path: Path, run: Run, pack: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A lost ONNX file comes back, and the folder predicts again; a tiny network is exported."""
     monkeypatch.setitem(PRESETS, "small", Preset(TinyNetwork, None, "tiny"))
     tiny = tmp_path / "tiny"
     assert run("train", model / "dataset", "-o", tiny, "--steps", "1").code == 0
@@ -430,7 +384,6 @@ def test_export_makes_the_network_again_from_its_weights(
 
 
 def test_compose_writes_the_prior_works_folders(pack: Path, tmp_path: Path, run: Run) -> None:
-    """Four folders, numbered from 1, 224 x 224; a second call leaves them alike."""
     call = ("compose", pack / "cutouts", pack / "backgrounds", "-o", tmp_path, "--small",
             "--plan", "prior", "--depth-scenes", "3", "--layout", "folders", "--count", "12",
             "--json")  # fmt: skip
@@ -469,7 +422,6 @@ def test_strict_stops_at_the_first_bad_asset(pack: Path, tmp_path: Path, run: Ru
 
 
 def test_quiet_says_nothing_but_errors(pack: Path, tmp_path: Path, run: Run) -> None:
-    """--quiet leaves stderr empty on success, and the next command of the process speaks again."""
     arguments = (
         "compose",
         pack / "cutouts",
@@ -484,7 +436,6 @@ def test_quiet_says_nothing_but_errors(pack: Path, tmp_path: Path, run: Run) -> 
 
 
 def test_version_is_the_packages(run: Run) -> None:
-    """`maskdepth --version` prints name and version on stdout."""
     from maskdepth._version import __version__
 
     done = run("--version")
@@ -492,7 +443,6 @@ def test_version_is_the_packages(run: Run) -> None:
 
 
 def test_a_missing_torch_is_one_line_with_the_install_command(tmp_path: Path) -> None:
-    """Training without the extra says what to install."""
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from maskdepth import cli\n"
@@ -512,7 +462,6 @@ def test_a_missing_torch_is_one_line_with_the_install_command(tmp_path: Path) ->
     [("a\nb", "a"), ("\n  a\nb", "a"), ("", "OSError"), (" \n", "OSError")],
 )
 def test_what_an_exception_says_is_one_line(text: str, line: str) -> None:
-    """Also where it says nothing, or begins with an empty line."""
     assert first_line(OSError(text)) == line
 
 
@@ -520,7 +469,6 @@ def test_what_an_exception_says_is_one_line(text: str, line: str) -> None:
 def test_a_full_disk_ends_in_one_line_and_nothing_half_written(
     model: Path, pack: Path, tmp_path: Path
 ) -> None:
-    """With a file-size limit that no picture fits under, no partial file is left."""
     picture = next((pack / "backgrounds").glob("*.png"))
     arguments = ["maskdepth", "predict", str(picture), "-m", str(model), "-o", str(tmp_path)]
     code = (
@@ -541,7 +489,6 @@ def test_a_full_disk_ends_in_one_line_and_nothing_half_written(
 
 
 def test_worlds_draws_the_families_it_is_told(tmp_path: Path, run: Run) -> None:
-    """`worlds --families` writes those and no others; an unknown one ends in one message."""
     done = run("worlds", "-o", tmp_path / "pack", "--scenes", "1", "--cutouts", "0",
                "--families", "shop")  # fmt: skip
     assert done.code == 0, done.err

@@ -52,7 +52,6 @@ def pair(side: int, rows: slice, columns: slice) -> tuple[Picture, Picture, Floa
 
 
 def looks(picture: Picture, plate: Picture | None, **options: bool) -> int:
-    """How often a network is asked."""
     network = Difference()
     Predictor(network, CARD, register=False, refine=False, **options).predict(picture, plate)
     return len(network.seen)

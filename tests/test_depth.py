@@ -26,7 +26,6 @@ DEPTHS_M = hnp.arrays(
 
 @given(DISPARITIES)
 def test_disparity_codes_round_trip(disparity):
-    """A disparity comes back within one code, and invalid stays invalid."""
     codes = depth.encode_disparity(disparity)
     back = depth.decode_disparity(codes)
     assert codes.dtype == np.uint16
@@ -37,13 +36,11 @@ def test_disparity_codes_round_trip(disparity):
 
 
 def test_disparity_codes_by_hand():
-    """Zero is code 1, one is code 65535, outside is clipped, NaN is 0."""
     codes = depth.encode_disparity(np.array([[0.0, 1.0, -2.0, 7.0, np.nan, 0.5]]))
     assert codes.tolist() == [[1, 65535, 1, 65535, 0, 32768]]
 
 
 def test_disparity_codes_survive_decoding_and_encoding():
-    """Every 16-bit code is kept."""
     codes = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     np.testing.assert_array_equal(depth.encode_disparity(depth.decode_disparity(codes)), codes)
 
@@ -71,7 +68,6 @@ def test_depth_millimetres_by_hand():
 
 
 def test_disparity_from_depth_by_hand():
-    """The nearest pixel is 1, sky 0, invalid NaN."""
     disparity = depth.disparity_from_depth(np.array([[2.0, 4.0, np.inf, np.nan, 0.0, -3.0]]))
     np.testing.assert_allclose(disparity, [[1.0, 0.5, 0.0, np.nan, np.nan, np.nan]])
     assert disparity.dtype == np.float32
@@ -93,7 +89,6 @@ def test_disparity_of_a_picture_without_depth(value, expected):
     )
 )
 def test_disparity_of_depth_is_undone_by_its_nearest_distance(depth_m):
-    """depth -> disparity -> depth is the identity, sky and invalid included."""
     finite = depth_m[np.isfinite(depth_m)]
     nearest_m = float(finite.min()) if finite.size else 1.0
     back = depth.depth_from_disparity(depth.disparity_from_depth(depth_m), nearest_m)
@@ -120,7 +115,6 @@ def test_fit_is_exact_on_affine_data(seed, scale, shift):
 
 
 def test_fit_agrees_with_numpy_polyfit():
-    """On noisy data the closed form is numpy's least squares."""
     random = np.random.default_rng(0)
     pred = random.random((20, 20))
     target = 3 * pred + 2 + random.normal(0, 0.5, (20, 20))
@@ -130,14 +124,12 @@ def test_fit_agrees_with_numpy_polyfit():
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 255.0])
 def test_fit_of_a_constant_is_the_mean(value):
-    """A constant prediction can give only the mean."""
     target = np.array([[1.0, 2.0, 6.0]])
     found = depth.fit_scale_shift(np.full((1, 3), value), target, np.ones((1, 3), bool))
     assert found == (0.0, 3.0)
 
 
 def test_fit_without_a_valid_pixel_is_an_error():
-    """Nothing is guessed where there is nothing to fit."""
     with pytest.raises(PictureError, match="valid depth"):
         depth.fit_scale_shift(np.ones((2, 2)), np.ones((2, 2)), np.zeros((2, 2), bool))
 
@@ -153,7 +145,6 @@ def test_aligned_depth_is_exact_for_affine_disparity(seed, scale, shift):
 
 
 def test_sky_is_left_out_of_the_alignment():
-    """A prediction that is wrong about the sky alone is right everywhere else."""
     target_depth_m = np.array([[2.0, 4.0, 8.0, np.inf, np.inf]])
     pred = np.array([[0.5, 0.25, 0.125, 0.9, 0.7]])
     found = depth.depth_from_disparity_aligned(pred, target_depth_m, np.ones((1, 5), bool))
@@ -169,7 +160,6 @@ def test_aligned_depth_is_clipped():
 
 
 def test_colours_are_warm_near_cold_far_and_grey_where_invalid():
-    """Near has more red than blue, far more blue than red, invalid is neutral."""
     picture = depth.colourise(np.array([[0.95, 0.1, np.nan]], np.float32))
     assert picture.dtype == np.uint8
     assert picture.shape == (1, 3, 3)
@@ -191,7 +181,6 @@ def test_weighted_fit_agrees_with_numpy_polyfit():
 @settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.floats(0.1, 20), st.floats(-5, 5))
 def test_a_robust_fit_keeps_its_line_where_a_fifth_is_wrong(seed, scale, shift):
-    """Gross errors in a fifth of the pixels hardly move it, where least squares goes astray."""
     random = np.random.default_rng(seed)
     pred = random.random(400)
     target = scale * pred + shift + random.normal(0, 0.002 * scale, 400)
@@ -205,7 +194,6 @@ def test_a_robust_fit_keeps_its_line_where_a_fifth_is_wrong(seed, scale, shift):
 
 
 def test_robust_fit_agrees_with_scipy():
-    """The line has the smallest Tukey loss that SciPy finds, at a width near the noise's."""
     optimize = pytest.importorskip("scipy.optimize")
     random = np.random.default_rng(2)
     pred = random.random(3000)
@@ -241,7 +229,6 @@ def test_robust_fit_of_a_constant_and_of_nothing():
 
 @given(DEPTHS_M)
 def test_depth_npy_is_exact(depth_m):
-    """A depth array comes back bit for bit, sky too; a value that is no distance is NaN."""
     stored = depth_m.astype(np.float32)
     back = depth.decode_depth_npy(depth.encode_depth_npy(stored), "here")
     np.testing.assert_array_equal(back, np.where(stored > 0, stored, np.float32(np.nan)))
@@ -277,6 +264,5 @@ def test_a_damaged_npy_is_one_error(data):
 
 @given(DEPTHS_M)
 def test_inverse_depth_is_undone(depth_m):
-    """depth -> inverse depth -> depth is the identity, sky included; invalid stays invalid."""
     back = depth.depth_from_inverse_depth(depth.inverse_depth(depth_m))
     np.testing.assert_allclose(back, np.where(depth_m > 0, depth_m, np.nan), rtol=1e-6)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from maskdepth import cli
+from command_line import Run
 from maskdepth.datasets.build import Dataset, compose_dataset
 from maskdepth.errors import UsageError
 from maskdepth.evaluation import evaluate_labels, to_json
@@ -90,7 +90,6 @@ def judged(dataset: Dataset, composites: Sequence[Composite], label: LabelMaker)
 def test_a_teacher_that_sees_everything_misses_nothing(
     dataset: Dataset, composites: list[Composite]
 ) -> None:
-    """Its labels are the layers, whatever their scale."""
     found = judged(dataset, composites, layered)
     objects, layers = found.objects.mean, found.layers.mean
     assert found.objects.pictures + found.empty + found.flagged == COUNT
@@ -131,32 +130,20 @@ def test_the_result_is_json_and_a_count_is_needed(
         evaluate_labels(Rememberer([], layered), dataset.spec, dataset.folder, count=0)
 
 
-def test_depth_files_are_no_teacher_of_composites(
-    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    command = ["maskdepth", "evaluate", "labels", str(dataset.folder), "--teacher", "exact"]
-    monkeypatch.setattr("sys.argv", command)
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    assert stop.value.code == 2
-    assert "The teacher must be a network here" in capsys.readouterr().err
+def test_depth_files_are_no_teacher_of_composites(dataset: Dataset, run: Run) -> None:
+    done = run("evaluate", "labels", dataset.folder, "--teacher", "exact")
+    assert (done.code, "The teacher must be a network here" in done.err) == (2, True)
 
 
 def test_fastdepth_is_asked_on_the_command_line(
-    dataset: Dataset,
-    shared_data: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    dataset: Dataset, shared_data: Path, run: Run
 ) -> None:
-    """The real teacher, on a few drawn composites."""
     teacher = shared_data / "teacher" / "fastdepth_224_int8.onnx"
     if not teacher.is_file():
         pytest.skip("no FastDepth here")
-    command = ["maskdepth", "-q", "evaluate", "labels", str(dataset.folder)]
-    monkeypatch.setattr("sys.argv", [*command, "--teacher", str(teacher), "--count", "6"])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    assert not stop.value.code
-    found = json.loads(capsys.readouterr().out)
+    call = ("-q", "evaluate", "labels", dataset.folder, "--teacher", teacher, "--count", "6")
+    code, out, _ = run(*call)
+    assert code == 0
+    found = json.loads(out)
     assert found["teacher"].startswith("fastdepth_224_int8 ")
     assert found["objects"]["pictures"] + found["empty"] + found["flagged"] == 6

@@ -19,7 +19,6 @@ from maskdepth.synthesis.rules import BENCHMARK_V1
 
 @pytest.fixture
 def oracle(monkeypatch):
-    """A predictor that knows the composite it is shown."""
     last = {}
     real = composites.render
 
@@ -40,7 +39,6 @@ def oracle(monkeypatch):
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    """Two cutouts, two user backgrounds and one labelled sample scene in every split."""
     folder = tmp_path_factory.mktemp("dataset")
     return make_dataset(folder), folder
 
@@ -52,7 +50,6 @@ def evaluate(predictor, dataset, **options):
 
 
 def judge(predictor, dataset, **options):
-    """The evaluation's JSON."""
     return to_json(evaluate(predictor, dataset, **options))
 
 
@@ -70,7 +67,6 @@ def flat(values, path=""):
 
 
 def without(spec, kind, keep):
-    """The spec with fewer assets of a kind."""
     return spec.model_copy(
         update={kind: tuple(asset for asset in getattr(spec, kind) if keep(asset))}
     )
@@ -78,7 +74,6 @@ def without(spec, kind, keep):
 
 @pytest.fixture(scope="module")
 def blind(dataset):
-    """The evaluation of a model that finds nothing: its baselines are what matters."""
     return judge(Fake(nowhere), dataset)
 
 
@@ -123,7 +118,6 @@ def test_the_difference_baseline_is_tuned_and_good_on_clean_pictures(blind):
 
 
 def test_the_tuned_baseline_is_the_best_of_all_settings_on_val(dataset):
-    """No threshold and median filter does better on the composites of val, slice by slice."""
     spec, folder = dataset
     masks = judge(Fake(nowhere), dataset, slices=tuple(BENCHMARK_V1), count=2)["masks"]
     for name, rules in BENCHMARK_V1.items():
@@ -145,8 +139,6 @@ def test_the_tuned_baseline_is_the_best_of_all_settings_on_val(dataset):
 
 
 def test_no_plate_is_predicted_without_the_plate(dataset):
-    """The column without plate gives the model none."""
-
     def greedy(image, plate, plate_disparity):
         return everywhere(image) if plate is None else nowhere(image)
 
@@ -156,7 +148,6 @@ def test_no_plate_is_predicted_without_the_plate(dataset):
 
 
 def test_other_models_are_judged_on_the_same_recipes(dataset):
-    """The same predictor under another name has the same figures."""
     result = judge(Fake(everywhere), dataset, others={"twin": Fake(everywhere)})
     table = result["masks"]["clean"]
     assert flat(table["others"]["twin"]) == pytest.approx(flat(table["cells"]["unseen_unseen"]))
@@ -164,7 +155,6 @@ def test_other_models_are_judged_on_the_same_recipes(dataset):
 
 
 def test_a_model_is_told_with_the_trainings_that_it_started_from(dataset):
-    """The earlier trainings of a fine-tuned model are in the evaluation too."""
     first = {"steps": 9, "images": 144, "seconds": 3.0, "config": {}}
     second = {"steps": 2, "images": 32, "seconds": 1.0, "from": {"model": "a", "training": first}}
     tuned = Fake(everywhere)
@@ -175,7 +165,6 @@ def test_a_model_is_told_with_the_trainings_that_it_started_from(dataset):
 
 
 def test_depth_columns_get_the_inputs_they_name(dataset):
-    """Plate and plate disparity arrive in their columns and nowhere else."""
     inputs = set()
 
     def remember(image, plate, plate_disparity):
@@ -240,7 +229,6 @@ def test_an_empty_pool_is_null_with_a_reason(dataset):
 
 
 def test_the_result_is_json_and_reproducible(dataset):
-    """Plain values without NaN; twice the same but for the clock."""
     first, second = judge(Fake(everywhere), dataset), judge(Fake(everywhere), dataset)
     assert json.loads(json.dumps(first, allow_nan=False)) == first
     for result in (first, second):
@@ -253,7 +241,6 @@ def test_the_result_is_json_and_reproducible(dataset):
 
 @pytest.mark.parametrize("options", [{"slices": ("foggy",)}, {"count": 0}])
 def test_wrong_arguments_are_refused(dataset, options):
-    """An unknown slice and an empty count are the caller's error."""
     with pytest.raises(UsageError):
         judge(Fake(nowhere), dataset, **options)
 
@@ -287,7 +274,6 @@ def test_panels_show_the_worst_the_middle_and_the_best(dataset):
 
 
 def test_few_pictures_are_never_shown_twice(dataset):
-    """Asking for more examples than pictures gives each once."""
     predictor, (spec, folder) = Fake(everywhere), dataset
     result = evaluate(predictor, dataset)
     panels = select_panels(predictor, spec, folder, result, each=2)
@@ -296,7 +282,6 @@ def test_few_pictures_are_never_shown_twice(dataset):
 
 
 def test_the_package_offers_what_it_promises():
-    """These names, and no others."""
     assert sorted(package.__all__) == [
         "Evaluation",
         "Extras",

@@ -27,7 +27,6 @@ def test_a_pipe_that_nobody_writes_is_not_waited_for(read: Any, tmp_path: Path) 
 
 
 def test_files_are_replaced_and_keep_ordinary_permissions(tmp_path: Path) -> None:
-    """Writing replaces a file, leaves nothing else behind, and heeds the umask."""
     path = tmp_path / "note.txt"
     files.write_text(path, "grün")
     files.write_text(path, "blau\n")
@@ -39,7 +38,6 @@ def test_files_are_replaced_and_keep_ordinary_permissions(tmp_path: Path) -> Non
 
 
 def test_a_symbolic_link_stays_a_link(tmp_path: Path) -> None:
-    """Writing through a link changes its target."""
     (tmp_path / "elsewhere").mkdir()
     target = tmp_path / "elsewhere" / "target.txt"
     link = tmp_path / "link.txt"
@@ -50,7 +48,6 @@ def test_a_symbolic_link_stays_a_link(tmp_path: Path) -> None:
 
 
 def test_places_that_cannot_be_written_raise_storage_errors(tmp_path: Path) -> None:
-    """A file as folder, a folder as file and a pipe are StorageErrors by name."""
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
@@ -63,14 +60,12 @@ def test_places_that_cannot_be_written_raise_storage_errors(tmp_path: Path) -> N
 
 
 def test_missing_folders_are_made(tmp_path: Path) -> None:
-    """The folders above a new file need not exist."""
     files.write_text(tmp_path / "new" / "er" / "file.txt", "text")
     assert (tmp_path / "new" / "er" / "file.txt").read_text() == "text"
 
 
 @pytest.mark.parametrize("size", [200_000, 20_000_000])
 def test_a_full_disk_leaves_the_old_file_as_it_was(size: int, tmp_path: Path) -> None:
-    """When the data do not fit, StorageError is raised and nothing half-written stays."""
     (tmp_path / "old.bin").write_bytes(b"old")
     script = f"""
         import pathlib, resource, signal, sys
@@ -96,8 +91,6 @@ def test_a_full_disk_leaves_the_old_file_as_it_was(size: int, tmp_path: Path) ->
 
 
 def test_an_interrupt_while_writing_leaves_nothing_behind(tmp_path: Path, monkeypatch: Any) -> None:
-    """Ctrl-C during a write removes the temporary file."""
-
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 

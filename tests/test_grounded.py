@@ -22,8 +22,6 @@ SIZE = 224
 
 @dataclass
 class OneOfEach:
-    """A catalogue of one background and one cutout."""
-
     made: standing.StandingScene
     relief: NDArray[np.float32]
     scene_disparity: NDArray[np.float32]

@@ -151,7 +151,6 @@ def hub() -> Iterator[Hub]:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder with two networks, and a file that is nobody's business."""
     folder = tmp_path_factory.mktemp("model")
     names = ("model.onnx", "model.int8.onnx")
     for name, bias in zip(names, (0.0, 0.25), strict=True):

@@ -59,7 +59,6 @@ def png_header(width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
 def test_lossless_formats_give_back_the_drawn_pixels(kind: str, tmp_path: Path) -> None:
-    """Whatever the container, the pixels are those that were drawn, in RGB order."""
     path = tmp_path / f"picture.{kind.lower()}"
     path.write_bytes(encoded(drawn(), kind))
     assert np.array_equal(images.load_picture(path), drawn())
@@ -69,14 +68,12 @@ def test_lossless_formats_give_back_the_drawn_pixels(kind: str, tmp_path: Path) 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
 def test_lossy_formats_stay_close(kind: str) -> None:
-    """JPEG and WebP differ from the drawing by little."""
     loaded = images.load_picture(encoded(drawn(), kind, quality=95))
     assert loaded.dtype == np.uint8
     assert np.abs(loaded.astype(int) - drawn()).max() <= 8
 
 
 def test_an_array_is_taken_as_it_is_and_a_pillow_image_is_converted() -> None:
-    """Pictures already in memory need no file."""
     assert images.load_picture(drawn()) is not None
     assert np.array_equal(images.load_picture(drawn()), drawn())
     assert np.array_equal(images.load_picture(Image.fromarray(drawn(channels=4))), drawn())
@@ -93,18 +90,15 @@ def test_an_array_is_taken_as_it_is_and_a_pillow_image_is_converted() -> None:
     ids=["float", "four channels", "grey", "empty"],
 )
 def test_other_arrays_are_refused_with_their_shape(array: NDArray[Any]) -> None:
-    """An array that is not uint8 (H, W, 3) is never guessed at."""
     with pytest.raises(PictureError, match=r"\(H, W, 3\)"):
         images.load_picture(array)
 
 
 def test_one_pixel_is_a_picture() -> None:
-    """1x1 is the smallest picture."""
     assert images.load_picture(encoded(drawn(1, 1), "PNG")).shape == (1, 1, 3)
 
 
 def test_grey_becomes_three_equal_channels() -> None:
-    """Grey and grey with alpha give grey RGB."""
     grey = drawn()[..., 0]
     expected = np.repeat(grey[..., None], 3, axis=2)
     with_alpha = np.stack([grey, grey // 2], axis=2)
@@ -117,14 +111,12 @@ def test_grey_becomes_three_equal_channels() -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_sixteen_bit_grey_keeps_its_high_byte(kind: str) -> None:
-    """16-bit grey becomes 8-bit by its high byte."""
     wide = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     loaded = images.load_picture(encoded(wide, kind))
     assert np.array_equal(loaded[..., 1], (wide >> 8).astype(np.uint8))
 
 
 def test_sixteen_bit_big_endian_tiff_reads_like_little_endian(tmp_path: Path) -> None:
-    """The byte order inside a TIFF does not show."""
     wide = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
     path = tmp_path / "big.tif"
     Image.frombytes("I;16B", (8, 8), wide.astype(">u2").tobytes()).save(path)
@@ -133,7 +125,6 @@ def test_sixteen_bit_big_endian_tiff_reads_like_little_endian(tmp_path: Path) ->
 
 
 def test_sixteen_bit_colour_keeps_its_high_byte(tmp_path: Path) -> None:
-    """16-bit RGB PNG becomes 8-bit by its high byte, as 16-bit grey does."""
     import cv2
 
     wide = np.random.default_rng(0).integers(0, 65536, (16, 16, 3)).astype(np.uint16)
@@ -148,7 +139,6 @@ def test_thirty_two_bit_pictures_are_refused() -> None:
 
 
 def test_cmyk_jpeg_becomes_rgb() -> None:
-    """A CMYK JPEG from a print shop shows the colours of its RGB source."""
     cmyk = np.asarray(Image.fromarray(drawn()).convert("CMYK"))
     data = io.BytesIO()
     Image.fromarray(cmyk, "CMYK").save(data, "JPEG", quality=98)
@@ -159,7 +149,6 @@ def test_cmyk_jpeg_becomes_rgb() -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF"])
 def test_palette_pictures_show_their_colours(kind: str) -> None:
-    """A palette is looked up."""
     image = Image.fromarray(np.indices((4, 4)).sum(0).astype(np.uint8) % 3, "P")
     image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
     data = io.BytesIO()
@@ -171,7 +160,6 @@ def test_palette_pictures_show_their_colours(kind: str) -> None:
 
 
 def test_palette_transparency_counts_as_alpha(tmp_path: Path) -> None:
-    """A transparent palette entry is alpha 0 for a cutout and its colour for a picture."""
     image = Image.fromarray(np.indices((4, 4))[1].astype(np.uint8) % 2, "P")
     image.putpalette([255, 0, 0, 0, 255, 0])
     path = tmp_path / "palette.png"
@@ -183,7 +171,6 @@ def test_palette_transparency_counts_as_alpha(tmp_path: Path) -> None:
 
 
 def test_a_transparent_colour_counts_as_alpha(tmp_path: Path) -> None:
-    """An RGB PNG with a colour key is a cutout."""
     array = drawn(4, 4)
     path = tmp_path / "key.png"
     Image.fromarray(array).save(path, transparency=tuple(int(v) for v in array[2, 1]))
@@ -202,7 +189,6 @@ def test_a_transparent_level_of_sixteen_bits_counts_as_alpha(tmp_path: Path) -> 
 
 
 def test_alpha_is_dropped_with_straight_colours_kept(tmp_path: Path) -> None:
-    """The colour of a transparent pixel is the stored one, whatever its alpha."""
     array = drawn(channels=4)
     array[..., 3] = np.indices((48, 64))[1] * 4
     path = tmp_path / "straight.png"
@@ -212,7 +198,6 @@ def test_alpha_is_dropped_with_straight_colours_kept(tmp_path: Path) -> None:
 
 
 def test_a_cutout_may_be_grey_with_alpha(tmp_path: Path) -> None:
-    """Grey with alpha becomes RGBA."""
     array = drawn(channels=2)
     path = tmp_path / "la.png"
     Image.fromarray(array).save(path)
@@ -223,7 +208,6 @@ def test_a_cutout_may_be_grey_with_alpha(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["photo.jpg", "photo.png"])
 def test_a_cutout_without_alpha_is_refused(name: str, tmp_path: Path) -> None:
-    """A photo is not a cutout."""
     Image.fromarray(drawn()).save(tmp_path / name)
     with pytest.raises(images.NoAlphaError, match="alpha channel"):
         images.load_cutout(tmp_path / name)
@@ -231,7 +215,6 @@ def test_a_cutout_without_alpha_is_refused(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
 def test_the_first_frame_of_an_animation_is_taken(kind: str) -> None:
-    """GIF, WebP and APNG animations count as their first frame."""
     frames = [
         Image.fromarray(np.full((16, 24, 3), colour, np.uint8))
         for colour in ([250, 10, 10], [10, 250, 10], [10, 10, 250])
@@ -259,7 +242,6 @@ STORED: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_exif_orientation_is_turned_upright(kind: str, orientation: int) -> None:
-    """All eight orientations show the same upright picture."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     best: dict[str, dict[str, Any]] = {"JPEG": {"quality": 98}, "WEBP": {"lossless": True}}
@@ -274,7 +256,6 @@ def test_every_exif_orientation_is_turned_upright(kind: str, orientation: int) -
 
 
 def test_a_cutout_is_turned_too(tmp_path: Path) -> None:
-    """Colour and alpha turn together."""
     exif = Image.Exif()
     exif[0x0112] = 6
     array = drawn(channels=4)
@@ -284,13 +265,11 @@ def test_a_cutout_is_turned_too(tmp_path: Path) -> None:
 
 
 def test_damaged_exif_does_not_lose_the_picture() -> None:
-    """Garbage in the EXIF block leaves the pixels readable."""
     data = encoded(drawn(), "JPEG", exif=b"Exif\0\0" + b"MM\x00\x2a\xff\xff\xff\xff" * 3)
     assert images.load_picture(data).shape == (48, 64, 3)
 
 
 def test_paths_need_not_be_ascii(tmp_path: Path) -> None:
-    """Folders and files may carry any name."""
     folder = tmp_path / "żubr 野生 🦬"
     folder.mkdir()
     images.save_png(folder / "größe ñ.png", drawn())
@@ -301,7 +280,6 @@ def test_paths_need_not_be_ascii(tmp_path: Path) -> None:
 
 
 def test_unreadable_files_are_named(tmp_path: Path) -> None:
-    """A text file, an empty file, a folder, a pipe and a missing file name themselves."""
     text = tmp_path / "text.png"
     text.write_text("not a picture")
     empty = tmp_path / "empty.jpg"
@@ -325,7 +303,6 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
 
 
 def test_a_file_without_permission_is_named(tmp_path: Path, monkeypatch: Any) -> None:
-    """No permission to read is a PictureError, also where tests run as root."""
     path = tmp_path / "secret.png"
     images.save_png(path, drawn())
     path.chmod(0)
@@ -341,7 +318,6 @@ def test_a_file_without_permission_is_named(tmp_path: Path, monkeypatch: Any) ->
 
 
 def test_formats_that_run_programs_are_not_opened() -> None:
-    """A PostScript file is no picture, whatever is installed."""
     with pytest.raises(PictureError):
         images.load_picture(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n")
 
@@ -362,7 +338,6 @@ TRUNCATABLE = {
 @settings(max_examples=40, deadline=None)
 @given(share=st.floats(0, 1, exclude_max=True))
 def test_a_truncated_file_is_refused_or_lost_no_pixel(kind: str, share: float) -> None:
-    """Cut anywhere, a file either raises PictureError or still holds all its pixels."""
     complete = TRUNCATABLE[kind]
     expected = images.load_picture(complete)
     try:
@@ -374,7 +349,6 @@ def test_a_truncated_file_is_refused_or_lost_no_pixel(kind: str, share: float) -
 
 @pytest.mark.parametrize("kind", sorted(TRUNCATABLE))
 def test_half_a_file_is_refused(kind: str) -> None:
-    """Half a file never gives half a picture."""
     complete = TRUNCATABLE[kind]
     with pytest.raises(PictureError):
         images.load_picture(complete[: len(complete) // 2])
@@ -388,7 +362,6 @@ def test_half_a_file_is_refused(kind: str) -> None:
 def test_damage_raises_nothing_but_picture_errors(
     kind: str, changes: list[tuple[float, int]]
 ) -> None:
-    """Whatever bytes are overwritten, the outcome is a picture or a PictureError."""
     data = bytearray(TRUNCATABLE[kind])
     for place, value in changes:
         data[int(place * len(data))] = value
@@ -402,7 +375,6 @@ def test_damage_raises_nothing_but_picture_errors(
 
 @pytest.mark.parametrize("size", [(20_000, 20_000), (10_001, 10_000), (1, 100_000_001)])
 def test_bombs_are_refused_from_the_header(size: tuple[int, int], tmp_path: Path) -> None:
-    """A file that declares too many pixels is refused for that, though its data are cut short."""
     path = tmp_path / "bomb.png"
     path.write_bytes(png_header(*size))
     with pytest.raises(images.TooLargeError, match="at most 100000000 pixels"):
@@ -432,7 +404,6 @@ def test_every_format_is_checked_for_size_before_decoding(
 
 
 def test_nothing_is_printed_or_warned(tmp_path: Path) -> None:
-    """Large, damaged and truncated pictures leave stderr empty and raise no warning."""
     for name, data in TRUNCATABLE.items():
         if name == "deflated":
             continue  # libtiff itself prints the errors, not the warnings, that it meets.
@@ -483,7 +454,6 @@ def test_loading_leaves_the_warning_filters_alone() -> None:
 def test_sixteen_bit_values_survive_a_file(
     tmp_path_factory: pytest.TempPathFactory, seed: int, height: int, width: int
 ) -> None:
-    """What is saved as 16-bit grey is loaded bit for bit."""
     path = tmp_path_factory.getbasetemp() / "values.png"
     values = np.random.default_rng(seed).integers(0, 65536, (height, width)).astype(np.uint16)
     images.save_png(path, values)
@@ -493,7 +463,6 @@ def test_sixteen_bit_values_survive_a_file(
 
 
 def test_eight_bit_grey_is_no_sixteen_bit_file(tmp_path: Path) -> None:
-    """An 8-bit file in the place of a 16-bit one is an error, not a dark picture."""
     images.save_png(tmp_path / "grey.png", drawn()[..., 0])
     with pytest.raises(PictureError, match="16-bit grey"):
         images.load_grey16(tmp_path / "grey.png")
@@ -504,7 +473,6 @@ def test_eight_bit_grey_is_no_sixteen_bit_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_png_files_hold_what_was_saved(channels: int, tmp_path: Path) -> None:
-    """Grey, RGB and RGBA are read back by another library as they were."""
     array = drawn(channels=channels)
     array = array[..., 0] if channels == 1 else array
     images.save_png(tmp_path / "saved.png", array)
@@ -513,7 +481,6 @@ def test_png_files_hold_what_was_saved(channels: int, tmp_path: Path) -> None:
 
 
 def test_a_view_that_is_not_contiguous_can_be_saved(tmp_path: Path) -> None:
-    """Slices and mirrored views are saved like copies."""
     view = drawn()[::2, ::-1]
     images.save_png(tmp_path / "view.png", view)
     assert np.array_equal(images.load_picture(tmp_path / "view.png"), view)
@@ -531,14 +498,12 @@ def test_a_view_that_is_not_contiguous_can_be_saved(tmp_path: Path) -> None:
     ids=["float", "16-bit colour", "two channels", "batch", "empty"],
 )
 def test_arrays_png_has_no_place_for_are_refused(array: NDArray[Any], tmp_path: Path) -> None:
-    """An array of another kind is refused before a file appears."""
     with pytest.raises(PictureError):
         images.save_png(tmp_path / "refused.png", array)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_jpeg_goes_to_bytes_to_files_and_back(tmp_path: Path) -> None:
-    """The file holds the same JPEG as the bytes, and both decode close to the drawing."""
     data = images.encode_jpeg(drawn(), 90)
     with pytest.raises(PictureError, match=r"can be written as \.jpg, but got 70000x1"):
         images.encode_jpeg(np.zeros((1, 70_000, 3), np.uint8), 90)
@@ -551,20 +516,17 @@ def test_jpeg_goes_to_bytes_to_files_and_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"no JPEG"])
 def test_other_bytes_are_no_jpeg(data: bytes) -> None:
-    """Bytes that are no JPEG raise PictureError."""
     with pytest.raises(PictureError, match="JPEG"):
         images.decode_jpeg(data)
 
 
 @pytest.mark.parametrize("source", [None, [[1, 2]], 5, bytearray(b"x"), io.BytesIO(b"x")])
 def test_what_is_no_picture_is_named(source: object) -> None:
-    """One error that says what can be passed."""
     with pytest.raises(PictureError, match=f"got {type(source).__name__}"):
         images.load_picture(source)
 
 
 def test_a_name_as_long_as_the_file_system_allows_can_be_written(tmp_path: Path) -> None:
-    """The temporary name is no longer than the final one may be."""
     path = tmp_path / ("n" * 251 + ".png")
     images.save_png(path, drawn())
     assert np.array_equal(images.load_picture(path), drawn())
@@ -576,7 +538,6 @@ def test_a_name_as_long_as_the_file_system_allows_can_be_written(tmp_path: Path)
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("shape", [(12, 18), (12, 18, 1), (12, 18, 3), (12, 18, 4)])
 def test_resizing_keeps_dtype_and_channels(dtype: Any, shape: tuple[int, ...]) -> None:
-    """Only height and width change, shrinking, growing, or one of each."""
     array = np.full(shape, 7, dtype)
     for height, width in [(6, 9), (24, 40), (6, 40), (24, 9), (12, 18)]:
         resized = images.resize(array, height, width)
@@ -596,14 +557,12 @@ def test_resizing_keeps_dtype_and_channels(dtype: Any, shape: tuple[int, ...]) -
 def test_shrinking_takes_the_mean_of_the_covered_area(
     seed: int, height: int, width: int, down: int, across: int
 ) -> None:
-    """Shrunk by integer factors, a pixel is the mean of the block it covers."""
     array = np.random.default_rng(seed).random((height * down, width * across), np.float32)
     blocks = array.reshape(height, down, width, across).mean(axis=(1, 3))
     assert np.allclose(images.resize(array, height, width), blocks, atol=1e-5)
 
 
 def test_a_side_that_shrinks_is_averaged_although_the_other_grows() -> None:
-    """Stripes finer than a pixel average out when only the width shrinks."""
     stripes = np.tile(np.array([0, 255], np.uint8), (8, 32))
     resized = images.resize(stripes, 16, 8)
     assert np.all(np.abs(resized.astype(int) - 127.5) <= 1)

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from command_line import Run
 from folders import contents
-from maskdepth import cli
 from maskdepth.datasets.build import Dataset, compose_dataset, materialise, open_dataset
 from maskdepth.datasets.inspection import inspect_dataset
 from maskdepth.datasets.label_dataset import label_composites, label_dataset
@@ -646,32 +646,12 @@ def test_training_can_learn_from_composites_labelled_one_by_one(
 # The command line
 
 
-@pytest.fixture
-def call(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
-    """Call the command line in this process; gives its exit code, stdout and stderr."""
-
-    def run(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["maskdepth", *map(str, arguments)])
-        capsys.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else 0
-        return code, *capsys.readouterr()
-
-    monkeypatch.setenv("MASKDEPTH_QUIET", "0")  # undone afterwards, also what --quiet sets
-    return run
-
-
 def test_label_says_who_the_teacher_is_and_what_was_made(
-    dataset: Dataset, folders: tuple[Path, Path], call: Callable[..., tuple[int, str, str]]
+    dataset: Dataset, folders: tuple[Path, Path], run: Run
 ) -> None:
     for seed in range(6):
         np.save(folders[1] / f"photo_{seed}_depth.npy", depth_of(photo(seed)))
-    code, out, err = call("label", dataset.folder, "--teacher", "sensor", "--json")
+    code, out, err = run("label", dataset.folder, "--teacher", "sensor", "--json")
     assert (code, "sensor depth: <stem>_depth_mm.png" in err) == (0, True)
     found = json.loads(out)
     assert (found["labels"], found["flagged"], found["failures"]) == (6, {}, {})
@@ -680,12 +660,12 @@ def test_label_says_who_the_teacher_is_and_what_was_made(
 
 
 def test_a_partial_failure_is_named_and_ends_with_code_1(
-    dataset: Dataset, folders: tuple[Path, Path], call: Callable[..., tuple[int, str, str]]
+    dataset: Dataset, folders: tuple[Path, Path], run: Run
 ) -> None:
     for seed in range(6):
         depth_m = depth_of(photo(seed))[:, : WIDTH - seed]
         np.save(folders[1] / f"photo_{seed}_depth.npy", depth_m)
-    code, out, err = call("label", folders[1], "--teacher", "sensor", "-o", dataset.folder / "x")
+    code, out, err = run("label", folders[1], "--teacher", "sensor", "-o", dataset.folder / "x")
     assert code == 1
     assert "photo_5_depth.npy is 123x96, but its picture is 128x96" in err
     assert (out, "Traceback" in err) == ("", False)
@@ -705,28 +685,28 @@ def test_a_partial_failure_is_named_and_ends_with_code_1(
 )
 def test_wrong_arguments_are_one_line(
     folders: tuple[Path, Path],
-    call: Callable[..., tuple[int, str, str]],
+    run: Run,
     arguments: list[str],
     complaint: str,
 ) -> None:
-    code, _, err = call("label", folders[1], *arguments)
+    code, _, err = run("label", folders[1], *arguments)
     assert (code, complaint in err, err.count("\n")) == (2, True, 1)
 
 
 @pytest.mark.parametrize("option", ["--all", "--replace", "--force"])
 def test_options_of_backgrounds_are_none_of_composites(
-    dataset: Dataset, call: Callable[..., tuple[int, str, str]], option: str
+    dataset: Dataset, run: Run, option: str
 ) -> None:
     """What would do nothing is refused."""
     told = ("--teacher", "sensor", "--per-composite", "3", option)
-    code, _, err = call("label", dataset.folder, *told)
+    code, _, err = run("label", dataset.folder, *told)
     assert (code, f"{option} is for labels" in err, err.count("\n")) == (2, True, 1)
 
 
 def test_a_run_goes_on_only_with_the_labels_it_began_with(
     dataset: Dataset,
     tmp_path: Path,
-    call: Callable[..., tuple[int, str, str]],
+    run: Run,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whatever the network; a tiny one is exported at once."""
@@ -739,12 +719,12 @@ def test_a_run_goes_on_only_with_the_labels_it_began_with(
     label_dataset(dataset, Leveller())
     (tmp_path / "short.yaml").write_text("preset: small\nsteps: 2\nbatch_size: 2\n")
     train = ("train", dataset.folder, "-o", tmp_path / "run", "--config", tmp_path / "short.yaml")
-    assert call(*train)[0] == 0
+    assert run(*train)[0] == 0
     card = json.loads((tmp_path / "run" / "model.json").read_text())
     assert card["depth"] == "teacher leveller"
     assert [each["licence"] for each in card["data"]["teachers"]] == ["MIT"]
     label_dataset(open_dataset(dataset.folder), other(), replace=True)
-    code, _, err = call(*train, "--resume")
+    code, _, err = run(*train, "--resume")
     assert (code, "The saved run was trained on the dataset" in err) == (1, True)
-    code, _, err = call(*train[:3], tmp_path / "second", *train[4:], "--per-composite")
+    code, _, err = run(*train[:3], tmp_path / "second", *train[4:], "--per-composite")
     assert (code, "There are no shards in" in err) == (1, True)

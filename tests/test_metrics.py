@@ -22,7 +22,6 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 
 def smooth_map(seed, shape=(48, 40), sigma=4.0):
-    """A smooth random map that spans [0,1]."""
     values = ndimage.gaussian_filter(np.random.default_rng(seed).random(shape), sigma)
     return ((values - values.min()) / np.ptp(values)).astype(np.float32)
 
@@ -60,7 +59,6 @@ def test_mask_against_torchmetrics_and_scipy(first, second):
 
 
 def boundary_f_oracle(pred, target, tolerance):
-    """Boundary F with scipy's exact Euclidean distance."""
     edges = [m & ~ndimage.binary_erosion(m, border_value=1) for m in (pred > 0.5, target > 0.5)]
     to_pred, to_target = (ndimage.distance_transform_edt(~edge) for edge in edges)
     precision = (to_target[edges[0]] <= tolerance).mean()
@@ -77,7 +75,6 @@ def test_boundary_tolerance_is_two_pixels_at_224(shift, expected):
 
 
 def test_boundary_tolerance_grows_with_the_picture():
-    """At twice the size, 4 px count as 2."""
     target, pred = np.zeros((448, 600)), np.zeros((448, 600))
     target[:, :100], pred[:, :104] = 1, 1
     assert metrics.mask_metrics(pred, target)["boundary_f"] == 1.0
@@ -103,7 +100,6 @@ def test_a_mask_agrees_fully_with_itself_and_not_at_all_with_an_empty_one(mask):
 
 
 def test_an_empty_target_gives_false_positive_area_only():
-    """Where nothing is, the claimed share of the picture is the figure."""
     pred = np.zeros((10, 10))
     pred[:3] = 1
     figures = metrics.mask_metrics(pred, np.full((10, 10), 0.5))
@@ -111,7 +107,6 @@ def test_an_empty_target_gives_false_positive_area_only():
 
 
 def test_maps_of_two_sizes_are_refused():
-    """Nothing broadcasts."""
     with pytest.raises(PictureError, match="one size"):
         metrics.mask_metrics(np.ones((1, 4)), np.ones((4, 4)))
 
@@ -122,7 +117,6 @@ def test_maps_of_two_sizes_are_refused():
 @given(SEEDS)
 @settings(max_examples=10, deadline=None)
 def test_perfect_alpha_has_no_error(seed):
-    """Zero in all four, but for the rounding of the filters."""
     alpha = smooth_map(seed)
     assert max(metrics.alpha_metrics(alpha, alpha.copy()).values()) < 1e-12
 
@@ -177,7 +171,6 @@ def connectivity_oracle(pred, target):
 
 
 def test_a_detached_island_costs_connectivity():
-    """An island apart from the object is an error of its area; holes in MSE alone are less."""
     target = disc(soft=2)
     pred = target.copy()
     pred[1:4, 1:4] = 1
@@ -188,7 +181,6 @@ def test_a_detached_island_costs_connectivity():
 
 
 def test_depth_by_hand():
-    """Two pixels, one exact, one twice as far."""
     pred, target = np.array([[1.0, 4.0, 9.0]]), np.array([[1.0, 2.0, np.nan]])
     figures = metrics.depth_metrics(pred, target, np.ones((1, 3), bool))
     ln2 = math.log(2)
@@ -227,7 +219,6 @@ def test_scaling_a_perfect_depth_leaves_only_the_scale_in_silog(seed, scale):
 
 
 def test_depth_without_a_valid_pixel_is_an_error():
-    """Sky alone cannot be judged."""
     with pytest.raises(PictureError, match="valid depth"):
         metrics.depth_metrics(np.ones((2, 2)), np.full((2, 2), np.inf), np.ones((2, 2), bool))
 
@@ -238,7 +229,6 @@ def test_depth_without_a_valid_pixel_is_an_error():
 @given(SEEDS, st.floats(0.1, 10), st.floats(-5, 5))
 @settings(max_examples=15, deadline=None)
 def test_disparity_is_judged_up_to_scale_and_shift(seed, scale, shift):
-    """An affine copy of the target is perfect."""
     target = smooth_map(seed)
     figures = metrics.disparity_metrics(scale * target.astype(float) + shift, target)
     assert figures["ssim"] == pytest.approx(1, abs=1e-6)
@@ -249,7 +239,6 @@ def test_disparity_is_judged_up_to_scale_and_shift(seed, scale, shift):
 @given(SEEDS, SEEDS)
 @settings(max_examples=10, deadline=None)
 def test_ssim_against_scikit_image(first, second):
-    """SSIM of the aligned prediction is scikit-image's."""
     pred, target = smooth_map(first), smooth_map(second)
     figures = metrics.disparity_metrics(pred, target)
     slope, intercept = np.polyfit(pred.ravel().astype(float), target.ravel().astype(float), 1)
@@ -289,13 +278,11 @@ def test_contours_by_hand():
 
 
 def test_a_flat_target_has_neither_order_nor_contours():
-    """What is undefined is absent."""
     target = np.full((20, 20), 0.5)
     assert set(metrics.disparity_metrics(smooth_map(0, (20, 20)), target)) == {"ssim"}
 
 
 def test_invalid_pixels_and_other_regions_do_not_count():
-    """Predictions outside the region, or where the target is NaN, change nothing there."""
     target = smooth_map(3)
     target[:8] = np.nan
     region = np.zeros(target.shape, bool)
@@ -322,7 +309,6 @@ def test_depth_dice_by_hand():
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=7), SEEDS)
 def test_depth_dice_maximum_beats_every_picture(target, seed):
-    """The maximum is reached by a binary picture and passed by none."""
     row = np.array([target])
     maximum = metrics.depth_dice(row, row)["maximum"]
     binary = [
@@ -335,7 +321,6 @@ def test_depth_dice_maximum_beats_every_picture(target, seed):
 
 
 def test_mean_is_over_the_pictures_that_have_the_figure():
-    """A figure absent from a picture is no zero."""
     mean = metrics.MetricMean()
     mean.add({"dice": 0.5, "iou": 0.2})
     mean.add({"dice": 1.0})
@@ -346,7 +331,6 @@ def test_mean_is_over_the_pictures_that_have_the_figure():
 
 
 def test_interval_follows_assets_not_pictures():
-    """A thousand pictures of four assets are four observations, not a thousand."""
     values = np.repeat([0.2, 0.4, 0.6, 0.8], 250)
     wide = metrics.bootstrap_interval(values, [np.repeat(range(4), 250).tolist()], seed=0)
     narrow = metrics.bootstrap_interval(values, [list(range(1000))], seed=0)
@@ -366,7 +350,6 @@ def test_interval_agrees_with_scipy_where_every_picture_is_its_own_asset():
 
 
 def test_two_kinds_of_assets_widen_the_interval():
-    """Cutouts and backgrounds both add uncertainty."""
     random = np.random.default_rng(0)
     cutouts, backgrounds = random.integers(0, 8, 400), random.integers(0, 8, 400)
     values = random.normal(0, 1, 8)[cutouts] + random.normal(0, 1, 8)[backgrounds]
@@ -376,7 +359,6 @@ def test_two_kinds_of_assets_widen_the_interval():
 
 
 def test_interval_leaves_nan_out_and_is_reproducible():
-    """Absent figures do not count; the seed decides the draws."""
     values, assets = [0.1, math.nan, 0.9, 0.5], ["a", "b", "c", "a"]
     first = metrics.bootstrap_interval(values, [assets], seed=7)
     assert first == metrics.bootstrap_interval(values, [assets], seed=7)
@@ -384,6 +366,5 @@ def test_interval_leaves_nan_out_and_is_reproducible():
 
 
 def test_interval_of_one_asset_is_unknown():
-    """One asset does not show how assets differ."""
     assert np.isnan(metrics.bootstrap_interval([0.5, 0.6], [["a", "a"]], seed=0)).all()
     assert np.isnan(metrics.bootstrap_interval([], [[]], seed=0)).all()

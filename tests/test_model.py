@@ -71,7 +71,6 @@ def test_an_unknown_preset_is_an_error_that_lists_the_presets(use: Callable[[str
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_every_preset_keeps_the_contract_and_learns(name: str) -> None:
-    """Outputs have the picture's size, and every weight gets a finite gradient."""
     torch.manual_seed(1)
     model = build_model(name).train()
     side = PRESETS[name].fixed_size or 64
@@ -174,7 +173,6 @@ def test_a_faint_difference_counts_as_much_as_the_rest_of_the_pair_allows() -> N
 
 
 def test_alpha_can_follow_a_single_pixel(small: nn.Module) -> None:
-    """A difference of one pixel reaches the logits of that very pixel at the full size."""
     inputs = make_inputs(1, 40, 40)
     inputs[1] = inputs[0].clone()
     picture = inputs[0].clone()

@@ -8,7 +8,6 @@ import json
 import math
 import os
 import re
-import sys
 import zipfile
 from dataclasses import fields, replace
 from hashlib import sha256
@@ -23,7 +22,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from maskdepth import cli
+from command_line import Run
 from maskdepth.depth import disparity_from_depth
 from maskdepth.errors import MaskdepthError, PictureError, PlateError, UsageError
 from maskdepth.evaluation import distance as judging
@@ -180,7 +179,6 @@ def measured() -> PlateProfile:
 
 @pytest.mark.parametrize("make", [calibrated, measured])
 def test_a_profile_reads_back_as_it_was(tmp_path: Path, make: Any) -> None:
-    """All of it is kept, depth bit for bit, and the same profile is the same file."""
     profile = make()
     save_profile(tmp_path / "a.plate", profile)
     loaded = load_profile(tmp_path / "a.plate")
@@ -192,7 +190,6 @@ def test_a_profile_reads_back_as_it_was(tmp_path: Path, make: Any) -> None:
 
 
 def test_other_programs_can_read_a_profile(tmp_path: Path) -> None:
-    """It is a zip archive of a PNG, a 16-bit PNG and a JSON."""
     save_profile(tmp_path / "a.plate", calibrated())
     with zipfile.ZipFile(tmp_path / "a.plate") as archive:
         assert set(archive.namelist()) == {"picture.png", "disparity.png", "profile.json"}
@@ -344,7 +341,6 @@ def test_a_profile_from_before_health_was_measured_is_read(tmp_path: Path) -> No
 
 
 def test_what_is_no_file_is_named(tmp_path: Path) -> None:
-    """A missing profile, a folder, and a pipe that nobody writes."""
     os.mkfifo(tmp_path / "pipe.plate")
     for path in (tmp_path / "no.plate", tmp_path, tmp_path / "pipe.plate"):
         with pytest.raises(PlateError, match="readable plate profile"):
@@ -399,7 +395,6 @@ def believe(seer: Seer, card: ModelCard = CARD) -> Predictor:
 @settings(max_examples=25, deadline=None)
 @given(st.floats(0.2, 0.8), st.floats(0, 0.2))
 def test_a_frame_comes_out_in_metres(scale: float, shift: float) -> None:
-    """Whatever the network's scale and shift: the plate's depth outside, the object's inside."""
     profile, inside = calibrated(), float(ground()[40, 40])
     seer = seen(box(), inside, scale, shift)
     result = believe(seer).predict(picture(), profile)
@@ -476,7 +471,6 @@ def test_a_model_without_depth_still_gives_the_plates() -> None:
 
 
 def test_without_calibration_nothing_is_called_metres(tmp_path: Path) -> None:
-    """Disparity comes out in the plate's units; there is no depth, no file of it, and no metre."""
     profile = profile_from_disparity(picture(), ground())
     result = believe(seen(box(), 0.62)).predict(picture(), profile)
     assert result.depth_m is None
@@ -517,7 +511,6 @@ def test_the_network_is_given_disparity_without_a_shift() -> None:
 
 
 def test_measured_depth_is_kept_outside_the_mask() -> None:
-    """Invalid stays invalid, sky stays sky, and the rest is the sensor's to the bit."""
     profile = measured()
     result = believe(seen(box(), 0.6)).predict(picture(), profile)
     assert result.depth_m is not None
@@ -544,7 +537,6 @@ def test_depth_beyond_the_png_is_counted_and_whole_in_npy(tmp_path: Path) -> Non
 
 
 def test_a_profile_may_be_a_path_and_of_another_size(tmp_path: Path) -> None:
-    """The path gives what the profile gives; twice the picture's size is resized to it."""
     save_profile(tmp_path / "a.plate", calibrated())
     predictor = believe(seen(box(), 0.6))
     by_path = predictor.predict(picture(), tmp_path / "a.plate")
@@ -578,7 +570,6 @@ def test_metres_of_another_scene_are_refused() -> None:
 
 
 def test_a_plates_depth_moves_with_its_picture(tmp_path: Path) -> None:
-    """A camera that was shifted 4 px sees the plate's depth 4 px from where it was."""
     random = np.random.default_rng(2)
     coarse = random.integers(0, 256, (30, 40, 3), np.uint8)
     scene = np.asarray(cv2.resize(coarse, (WIDTH + 4, HEIGHT), interpolation=cv2.INTER_CUBIC))
@@ -595,7 +586,6 @@ def test_a_plates_depth_moves_with_its_picture(tmp_path: Path) -> None:
 
 
 def test_a_folder_may_hold_profiles(tmp_path: Path) -> None:
-    """Each picture finds its profile by stem; a damaged one fails its own picture alone."""
     (tmp_path / "in").mkdir()
     (tmp_path / "plates").mkdir()
     for name in ("a", "b"):
@@ -623,23 +613,7 @@ def test_a_picture_beside_a_profile_is_one_plate_too_many(tmp_path: Path) -> Non
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    def call(*arguments: Any) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["maskdepth", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        return code, *capsys.readouterr()
-
-    monkeypatch.setenv("MASKDEPTH_QUIET", "0")  # undone afterwards, also what --quiet sets
-    return call
-
-
-@pytest.fixture
 def scene(tmp_path: Path) -> Path:
-    """A plate with files of its disparity and its depth."""
     Image.fromarray(picture()).save(tmp_path / "hall.png")
     codes = np.rint(ground() * 65534 + 1).astype(np.uint16)
     Image.fromarray(codes).save(tmp_path / "d.png")
@@ -654,7 +628,7 @@ def _points(*rows: int) -> list[str]:
     return [part for p in known for part in ("--point", f"{p.x:g},{p.y:g},{p.depth_m:.6f}")]
 
 
-def test_points_on_the_command_line_calibrate(run: Any, scene: Path) -> None:
+def test_points_on_the_command_line_calibrate(run: Run, scene: Path) -> None:
     out = scene / "hall.plate"
     code, told, said = run(
         "plate", scene / "hall.png", "-o", out, "--disparity", scene / "d.png", *_points(5, 50),
@@ -671,7 +645,7 @@ def test_points_on_the_command_line_calibrate(run: Any, scene: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "error"), [("mm.png", 0.0005), ("m.npy", 0.0)])
-def test_measured_depth_makes_a_profile(run: Any, scene: Path, name: str, error: float) -> None:
+def test_measured_depth_makes_a_profile(run: Run, scene: Path, name: str, error: float) -> None:
     code, _, said = run(
         "plate", scene / "hall.png", "-o", scene / "a.plate", "--depth", scene / name
     )
@@ -681,7 +655,7 @@ def test_measured_depth_makes_a_profile(run: Any, scene: Path, name: str, error:
     np.testing.assert_allclose(depth_m, depth_of(ground()), rtol=0, atol=error + 1e-6 * bool(error))
 
 
-def test_a_teachers_metres_are_no_calibration(run: Any, shared_data: Path, scene: Path) -> None:
+def test_a_teachers_metres_are_no_calibration(run: Run, shared_data: Path, scene: Path) -> None:
     """FastDepth speaks of metres; without points nothing is called so, with points it is."""
     teacher = shared_data / "teacher" / "fastdepth_224_int8.onnx"
     if not teacher.is_file():
@@ -714,7 +688,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_wrong_use_gives_one_line_and_no_file(
-    run: Any, scene: Path, monkeypatch: pytest.MonkeyPatch, case: str
+    run: Run, scene: Path, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
     options, complaint = REFUSED[case]
     monkeypatch.chdir(scene)
@@ -730,7 +704,7 @@ def test_wrong_use_gives_one_line_and_no_file(
 
 @pytest.mark.parametrize("option", [("--kind", "depth"), ("--licence", "MIT")])
 def test_what_is_said_of_a_teacher_needs_one(
-    option: tuple[str, str], run: Any, scene: Path
+    option: tuple[str, str], run: Run, scene: Path
 ) -> None:
     code, _, said = run(
         "plate", scene / "hall.png", "-o", scene / "a.plate", "--depth", scene / "m.npy", *option
@@ -738,7 +712,7 @@ def test_what_is_said_of_a_teacher_needs_one(
     assert (code, f"{option[0]} does nothing without --teacher" in said) == (2, True)
 
 
-def test_an_output_that_is_an_input_or_no_profile_is_refused(run: Any, scene: Path) -> None:
+def test_an_output_that_is_an_input_or_no_profile_is_refused(run: Run, scene: Path) -> None:
     (scene / "hall.plate").symlink_to(scene / "hall.png")
     call = ("--disparity", scene / "d.png")
     assert run("plate", scene / "hall.png", "-o", scene / "hall.plate", *call)[0] == 2
@@ -760,7 +734,6 @@ class Difference:
 
 
 def test_distances_are_judged_the_same_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same seed gives the same figures; what the contact tells beats the plate behind."""
     monkeypatch.setattr(judging, "SIZE", (72, 96))
     predictor = Predictor(Difference(), CARD)
     found = judging.evaluate_distance(predictor, count=2, families=("indoor",), seed=3)

@@ -225,7 +225,6 @@ def test_the_network_sees_at_most_the_training_size(
 
 
 def test_validity_says_what_was_given(tmp_path: Path) -> None:
-    """The flags are 0 without a plate, and each follows its own input."""
     predictor = Predictor.from_pretrained(model_folder(tmp_path / "m", flags_network()))
     picture = noise(8, 9, 0)
     known = np.linspace(0, 1, 72, dtype=np.float32).reshape(8, 9)
@@ -311,7 +310,6 @@ def test_a_plate_disparity_of_another_kind_is_refused(
 
 
 def test_a_plate_of_another_size_is_resized(predictor: Predictor) -> None:
-    """Of the same aspect ratio to within 1 %, it is brought to the picture's size."""
     picture = np.full((200, 300, 3), 100, np.uint8)
     result = predictor.predict(picture, np.full((401, 600, 3), 100, np.uint8))
     assert result.plate is not None
@@ -351,7 +349,6 @@ def test_a_prediction_outlives_the_callers_buffer(predictor: Predictor) -> None:
 
 
 def test_a_model_without_depth_gives_no_disparity(tmp_path: Path) -> None:
-    """What was never learned is marked invalid, in memory and in the file."""
     folder = model_folder(tmp_path / "m", difference_network(), replace(CARD, depth="none"))
     result = Predictor.from_pretrained(folder).predict(noise(5, 5, 0))
     assert np.isnan(result.disparity).all()
@@ -437,7 +434,6 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_model_folder_is_refused(tmp_path: Path, damage: str) -> None:
-    """Each damage gives one line that names it."""
     edit, words = DAMAGES[damage]
     folder = model_folder(tmp_path / "m", difference_network())
     edit(folder)
@@ -472,7 +468,6 @@ def test_a_network_with_other_names_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_network_that_cannot_take_the_size_is_named(tmp_path: Path) -> None:
-    """A card that lacks its network's fixed size leads to an error, not to a crash."""
     predictor = Predictor.from_pretrained(model_folder(tmp_path / "m", difference_network(32)))
     with pytest.raises(ModelError, match="takes 20x10 pixels") as caught:
         predictor.predict(noise(10, 20, 0))
@@ -554,7 +549,6 @@ def test_a_preview_has_four_panels(height: int, width: int, expected: tuple[int,
 
 
 def test_a_preview_shows_what_is_unknown_and_no_more() -> None:
-    """Holes in depth stay as small as they are where the preview shrinks it."""
     random = np.random.default_rng(0)
     disparity = np.full((1280, 960), 0.5, np.float32)
     disparity[random.random(disparity.shape) < 0.05] = np.nan
@@ -569,7 +563,6 @@ def test_a_preview_shows_what_is_unknown_and_no_more() -> None:
 
 @pytest.mark.parametrize("value", [None, 5, b"x", []])
 def test_what_is_no_path_is_refused_with_what_it_is(value: Any, tmp_path: Path) -> None:
-    """An output folder, a stem, a model."""
     with pytest.raises(UsageError, match="path of an output folder"):
         some_prediction().save(value)
     if value is not None:
@@ -582,7 +575,6 @@ def test_what_is_no_path_is_refused_with_what_it_is(value: Any, tmp_path: Path) 
 
 @pytest.mark.parametrize(("what", "most"), [("cutout", 12), ("preview", 12), ("disparity", 6)])
 def test_large_pictures_take_little_memory_beside_what_is_made(what: str, most: int) -> None:
-    """No several copies of a whole picture as floating numbers at once."""
     height, width = 1500, 2000
     alpha = np.full((height, width), 0.6, np.float32)
     image = np.full((height, width, 3), 77, np.uint8)
@@ -602,7 +594,6 @@ def test_large_pictures_take_little_memory_beside_what_is_made(what: str, most: 
 
 
 def test_saved_files_read_back(tmp_path: Path) -> None:
-    """Another reader finds the sizes, depths and values that the JSON describes."""
     prediction = some_prediction(picture_file=Path("in/cat.jpg"), plate_file=Path("in/room.png"))
     written = prediction.save(tmp_path / "new" / "out")
     endings = ["_alpha.png", "_disparity.png", "_cutout.png", "_preview.jpg", ".json"]
@@ -634,7 +625,6 @@ def test_saved_files_read_back(tmp_path: Path) -> None:
 
 
 def test_metric_depth_is_saved_in_millimetres(tmp_path: Path) -> None:
-    """With a depth of its own a prediction also has a depth file and a count of what is beyond."""
     depth_m = np.full((20, 30), 1.25, np.float32)
     depth_m[0, :4] = np.inf
     paths = some_prediction(depth_m=depth_m).save(tmp_path, "a", formats=["depth", "json"])
@@ -674,7 +664,6 @@ def test_names_and_formats_are_checked(tmp_path: Path) -> None:
 @pytest.mark.parametrize("field", ["picture_file", "plate_file", "plate_disparity_file"])
 @pytest.mark.parametrize("linked", [False, True])
 def test_an_input_is_never_overwritten(tmp_path: Path, field: str, linked: bool) -> None:
-    """Under its own name or through a link; nothing at all is written then."""
     original = tmp_path / ("elsewhere.png" if linked else "a_disparity.png")
     original.write_bytes(b"precious")
     if linked:
@@ -690,7 +679,6 @@ def test_an_input_is_never_overwritten(tmp_path: Path, field: str, linked: bool)
 def test_a_full_disk_leaves_whole_files_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whichever write fails, earlier files stay as they were and no part of a file is left."""
     some_prediction().save(tmp_path, "a")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     real = os.replace

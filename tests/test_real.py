@@ -28,7 +28,6 @@ def fake(answer: Any, depth: str = "exact") -> Any:
 
 
 def write_pair(folder: Path, stem: str, depth_m: NDArray[np.float32]) -> None:
-    """A grey picture with measured depth."""
     save_png(folder / f"{stem}.png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
     save_png(folder / f"{stem}_depth_mm.png", encode_depth_mm(depth_m)[0])
 
@@ -88,7 +87,6 @@ def test_the_difference_is_tuned_on_the_first_frames(frames: Path) -> None:
 
 
 def test_frames_that_cannot_be_judged_are_named(frames: Path) -> None:
-    """Too few, a missing picture, another size: one line each."""
     with pytest.raises(AssetError, match="more than the 6 frames"):
         evaluate_frames(fake(bright), frames, tune=6)
     save_png(frames / "gt000005.png", np.zeros((9, 9), np.uint8))
@@ -133,7 +131,6 @@ def test_ground_truth_that_judges_nothing_is_refused(frames: Path) -> None:
 
 
 def test_pooled_tuning_finds_the_best_of_all_settings() -> None:
-    """Every median filter and threshold tried one by one on judged pixels is no better."""
     random = np.random.default_rng(0)
     samples = [
         tuple(random.integers(0, high, (24, 30)).astype(kind) for high, kind in kinds)
@@ -158,7 +155,6 @@ def test_pooled_tuning_finds_the_best_of_all_settings() -> None:
 
 
 def test_measured_depth_judges_order_and_distance(tmp_path: Path) -> None:
-    """The true disparity is perfect in any scale; a wall that leans back has no gradient."""
     _, columns = np.mgrid[:HEIGHT, :WIDTH]
     depth_m = (1.0 + columns / 25).astype(np.float32)  # farther to the right, level in the rows
     depth_m[:5] = np.nan
@@ -207,7 +203,6 @@ def test_depth_that_says_nothing_is_named(codes: int, got: str, tmp_path: Path) 
 
 
 def test_pictures_are_found_and_grouped_by_whatever_name(tmp_path: Path) -> None:
-    """Cameras write .JPG; a picture called "all" does not count twice."""
     depth_m = np.tile(np.linspace(5, 1, HEIGHT, dtype=np.float32)[:, None], (1, WIDTH))
     for stem, suffix in (("all_1", ".JPG"), ("x_1", ".png")):
         cv2.imwrite(str(tmp_path / f"{stem}{suffix}"), np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
@@ -239,7 +234,6 @@ def test_what_is_no_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_two_pictures_of_one_name_are_refused(frames: Path, tmp_path: Path) -> None:
-    """Either could be the one that is meant: of a plate, of a frame, of a picture with depth."""
     for name in ("plate", "in000003"):
         twin = frames / f"{name}.bmp"
         twin.write_bytes(b"")
@@ -255,7 +249,6 @@ def test_two_pictures_of_one_name_are_refused(frames: Path, tmp_path: Path) -> N
 
 
 def test_a_picture_with_both_kinds_of_label_is_judged_once(tmp_path: Path) -> None:
-    """By what was measured."""
     depth_m = np.tile(np.linspace(1, 3, WIDTH, dtype=np.float32), (HEIGHT, 1))
     write_pair(tmp_path, "a_1", depth_m)
     save_png(tmp_path / "a_1_disparity.png", encode_disparity(depth_m / 3))
@@ -266,7 +259,6 @@ def test_a_picture_with_both_kinds_of_label_is_judged_once(tmp_path: Path) -> No
 
 
 def test_a_folder_without_depth_is_refused(tmp_path: Path) -> None:
-    """There is nothing to judge without measured depth, or without its picture."""
     with pytest.raises(AssetError, match="_depth_mm"):
         evaluate_depth(fake(bright), tmp_path)
     save_png(tmp_path / "a_depth_mm.png", np.ones((4, 4), np.uint16))
@@ -275,7 +267,6 @@ def test_a_folder_without_depth_is_refused(tmp_path: Path) -> None:
 
 
 def test_other_models_are_judged_on_the_same_frames(frames: Path) -> None:
-    """Under their own names, beside the model without its plate."""
     result = evaluate_frames(
         fake(lambda image, plate: bright(image, plate) & (plate is not None)),
         frames,
@@ -289,7 +280,6 @@ def test_other_models_are_judged_on_the_same_frames(frames: Path) -> None:
 
 
 def test_models_without_depth_are_left_out_of_measured_depth(tmp_path: Path) -> None:
-    """Others have their rows, but for those that never learned depth."""
     depth_m = np.tile(np.linspace(5, 1, HEIGHT, dtype=np.float32)[:, None], (1, WIDTH))
     write_pair(tmp_path, "room_1", depth_m)
     truth = disparity_from_depth(depth_m)

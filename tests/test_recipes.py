@@ -63,7 +63,6 @@ RULES = RecipeRules()
 
 
 def test_a_recipe_is_the_same_alone_in_a_batch_and_across_a_chunk() -> None:
-    """Sample i does not depend on which samples are drawn beside it."""
     pool = make_pool()
     batch = list(sample_recipes(RULES, pool, 7, 8180, 8200))
     assert batch == [sample_recipe(RULES, pool, 7, index) for index in range(8180, 8200)]
@@ -74,7 +73,6 @@ def _recipes_of(indices: list[int]) -> list[Recipe]:
 
 
 def test_recipes_are_equal_across_processes() -> None:
-    """Splitting the samples over spawned workers gives what one process gives."""
     workers = 3
     shares = [list(range(worker, 30, workers)) for worker in range(workers)]
     with multiprocessing.get_context("spawn").Pool(workers) as processes:
@@ -84,7 +82,6 @@ def test_recipes_are_equal_across_processes() -> None:
 
 
 def test_seed_0_is_valid_and_differs_from_seed_1() -> None:
-    """Seed 0 is a seed like any other."""
     pool = make_pool()
     zero, one = (list(sample_recipes(RULES, pool, seed, 0, 50)) for seed in (0, 1))
     assert zero != one
@@ -110,7 +107,6 @@ def inside(placed: Placement, size: int) -> tuple[int, int]:
 def test_every_placement_keeps_its_rules(
     seed: int, index: int, low: float, extra: float, off_frame: float
 ) -> None:
-    """Whatever the rules, the box is visible by the promised share and of the promised size."""
     rules = RULES.with_(long_side_px=(low, low + extra), off_frame=off_frame, empty_probability=0.0)
     recipe = sample_recipe(rules, make_pool(), seed, index)
     (placed,) = recipe.objects
@@ -166,7 +162,6 @@ def test_the_benchmark_is_frozen() -> None:
 
 
 def test_jpeg_differs_from_clean_in_its_encoding_alone() -> None:
-    """The jpeg slice shows the clean slice's composites, encoded at quality 90."""
     pool = make_pool()
     for clean, jpeg in zip(
         sample_recipes(BENCHMARK_V1["clean"], pool, 1, 0, 20),
@@ -190,7 +185,6 @@ def test_the_prior_works_plan_is_400_000_samples() -> None:
 
 
 def test_a_grid_begins_again_after_its_last_sample() -> None:
-    """Epochs over a grid repeat it exactly, wherever the stretch begins."""
     pool = make_pool(3, 2)
     rules = PRIOR_WORK.with_(places=2)
     once = list(sample_recipes(rules, pool, 0, 0, 24))
@@ -199,14 +193,12 @@ def test_a_grid_begins_again_after_its_last_sample() -> None:
 
 
 def test_neighbours_in_a_grid_do_not_share_their_background() -> None:
-    """Consecutive samples make a mixed batch although the grid is walked in order."""
     pool = make_pool(100, 100)
     batch = [recipe.background for recipe in sample_recipes(PRIOR_WORK, pool, 0, 0, 64)]
     assert len(set(batch)) > 30
 
 
 def test_labelled_backgrounds_get_their_share() -> None:
-    """Where a pool has both kinds, the labelled ones are drawn as often as the rules say."""
     pool = make_pool(3, 40, labelled=4)
     rules = RULES.with_(labelled_share=0.3)
     drawn = [recipe.background for recipe in sample_recipes(rules, pool, 0, 0, 4000)]
@@ -215,7 +207,6 @@ def test_labelled_backgrounds_get_their_share() -> None:
 
 
 def test_an_empty_pool_is_refused_with_its_remedy() -> None:
-    """There is nothing to draw from without a cutout or without a background."""
     pool = make_pool()
     with pytest.raises(AssetError, match="--small"):
         Pool((), pool.backgrounds)
@@ -248,7 +239,6 @@ def test_an_unknown_key_is_told_the_keys_of_its_own_part() -> None:
 
 
 def test_a_range_that_is_refused_is_named_with_its_bounds() -> None:
-    """What was given, where, and between what it has to lie."""
     with pytest.raises(ConfigError) as caught:
         RecipeRules.parse({"shadow": {"strength": [0.2, 3]}}, "rules.yaml")
     assert "'shadow.strength' in rules.yaml is " in str(caught.value)
@@ -262,7 +252,6 @@ def test_a_range_that_is_refused_is_named_with_its_bounds() -> None:
      "name: !!python/object:os.system x", "[" * 3000, "size: [", "\t- a"],
 )  # fmt: skip
 def test_yaml_that_cannot_be_read_is_one_error(text: str, tmp_path: Path) -> None:
-    """Tags, dates and nesting that raise all kinds of things in the library that reads them."""
     path = tmp_path / "rules.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match="cannot be read as YAML"):
@@ -285,7 +274,6 @@ def test_a_key_that_stands_twice_is_refused(text: str, tmp_path: Path) -> None:
 
 
 def test_yaml_may_merge_mappings(tmp_path: Path) -> None:
-    """A merge key may stand with keys that it is to give way to."""
     path = tmp_path / "rules.yaml"
     path.write_text("blur: &a {probability: 0.3}\nshadow: {<<: *a, strength: [0.1, 0.2]}\n")
     rules = plan_rules("free", path)
@@ -293,7 +281,6 @@ def test_yaml_may_merge_mappings(tmp_path: Path) -> None:
 
 
 def test_settings_come_from_files_alone(tmp_path: Path) -> None:
-    """A pipe that nobody writes would be waited for without end."""
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ConfigError, match="no regular file"):
         plan_rules("free", tmp_path / "pipe")
@@ -351,7 +338,6 @@ def test_the_hard_slice_is_frozen_and_within_its_ranges() -> None:
 
 
 def test_rules_for_the_field_draw_every_effect_as_often_as_they_say() -> None:
-    """Each effect comes with its probability, and off and on are both there."""
     rules = FIELD.with_(plain=PlainRules())
     recipes = list(sample_recipes(rules, make_pool(9, 6, labelled=3), 0, 0, 4000))
     effects = [recipe.effects for recipe in recipes]
@@ -433,7 +419,6 @@ def test_colours_exposure_and_tone_are_drawn_from_their_ranges_and_move_no_other
 
 
 def test_plain_samples_among_others_have_no_effects_at_all() -> None:
-    """As many as the rules say: neither effects nor noise nor stale things, JPEG as it comes."""
     pool = make_pool(9, 6, labelled=3)
     some = [recipe.effects == NO_EFFECTS for recipe in sample_recipes(FIELD, pool, 0, 0, 4000)]
     assert np.mean(some) == pytest.approx(FIELD.plain.probability, abs=0.03)

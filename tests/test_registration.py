@@ -87,7 +87,6 @@ def test_a_plate_is_lit_as_its_picture_by_stops_of_exposure(stops: float) -> Non
 
 
 def test_a_plate_that_fits_is_left_as_it_is_to_the_last_bit() -> None:
-    """Without motion and with the same light there is nothing to mend."""
     plate = textured(1)
     found = register(with_object(plate, 0.3), plate)
     assert not found.changes
@@ -116,7 +115,6 @@ def test_a_motion_found_on_a_small_copy_moves_the_large_plate() -> None:
 
 @pytest.mark.parametrize("picture", [textured(3), np.full((SIDE, SIDE, 3), 90, np.uint8)])
 def test_a_plate_of_another_scene_is_recognised_and_not_moved(picture: Picture) -> None:
-    """Nothing of it is found in the picture."""
     found = register(picture, textured(4))
     assert found.another_scene
     assert not found.changes
@@ -134,7 +132,6 @@ def test_a_plate_without_texture_is_no_other_scene() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 300), (31, 31), (300, 40)])
 def test_any_size_can_be_registered(shape: tuple[int, int]) -> None:
-    """Pictures too small to follow corners in are left where they are."""
     plate = textured(5, *shape)
     found = register(plate, plate)
     assert not found.changes

@@ -55,7 +55,6 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def make_dataset(folder: Path, *, seed: int, licence: str) -> Dataset:
-    """Four drawn scenes and four cutouts, under a licence of our choice."""
     pack = write_sample_pack(folder / "pack", scenes=4, cutouts=4, seed=seed)
     for table in (folder / "pack").rglob("licences.csv"):
         table.write_text(table.read_text().replace("CC0-1.0", licence))
@@ -71,7 +70,6 @@ def make_dataset(folder: Path, *, seed: int, licence: str) -> Dataset:
 
 @pytest.fixture(scope="module")
 def run(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run's folder, as `train` leaves it."""
     folder = tmp_path_factory.mktemp("train") / "run"
     config = preset_config("small").with_duration(steps=4)
     assert not train_model(dataset, folder, config, RunOptions(quiet=True))
@@ -80,7 +78,6 @@ def run(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def released(run: Path, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clean copy with everything."""
     folder = tmp_path_factory.mktemp("release") / "model"
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     export_model(
@@ -324,7 +321,6 @@ def child(released: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 def test_training_starts_from_the_parents_weights(
     released: Path, child: tuple[Path, Dataset]
 ) -> None:
-    """Steps that hardly move anything leave the parent's weights."""
     ours, _ = load_weights(child[0] / "model.safetensors")
     theirs, _ = load_weights(released / "model.safetensors")
     for (name, value), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
@@ -450,7 +446,6 @@ def test_without_its_files_the_shipped_model_is_a_clear_error(
 def test_the_shipped_model_is_found_in_the_package(
     released: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A model folder `weights` among the package's files is the one that a first call loads."""
     shutil.copytree(released, tmp_path / "weights")
     monkeypatch.setattr("maskdepth.inference.model.locate.package_files", lambda _: tmp_path)
     for model in (None, "shipped"):
@@ -491,7 +486,6 @@ def test_the_first_prediction_just_works(shipped: Path, tmp_path: Path) -> None:
 
 
 def test_the_wheel_would_hold_the_weights(tmp_path: Path) -> None:
-    """The model folder and what reads outlines land in it, whatever version control says."""
     builders = pytest.importorskip("hatchling.builders.wheel")
     project = tmp_path / "project"
     folder = project / "src" / "maskdepth"

@@ -24,8 +24,6 @@ SIZE = 64
 
 @dataclass
 class InMemory:
-    """A catalogue of arrays."""
-
     rgba: NDArray[np.uint8]
     scene: NDArray[np.uint8]
     scene_disparity: NDArray[np.float32] | None = None
@@ -53,12 +51,10 @@ RECIPE = Recipe(
 
 
 def with_object(**changes: Any) -> Recipe:
-    """The recipe with its object changed."""
     return dataclasses.replace(RECIPE, objects=(dataclasses.replace(OBJECT, **changes),))
 
 
 def with_effects(**effects: Any) -> Recipe:
-    """The recipe under some effects."""
     return dataclasses.replace(RECIPE, effects=dataclasses.replace(NO_EFFECTS, **effects))
 
 
@@ -116,7 +112,6 @@ def test_strong_shrinking_keeps_the_mean_alpha() -> None:
 
 
 def test_flip_mirrors_the_cutout_in_its_box() -> None:
-    """A flipped recipe shows the mirrored cutout at the same place."""
     rgba = soft_disc((10, 20, 30))
     rgba[:, :40, 3] = 0
     scene = plain(255)
@@ -128,7 +123,6 @@ def test_flip_mirrors_the_cutout_in_its_box() -> None:
 
 
 def test_a_recipe_without_cutout_shows_the_plate() -> None:
-    """An empty composite has the plate's pixels, alpha 0 and the plate's disparity."""
     disparity = np.full((SIZE, SIZE), 0.3, np.float32)
     recipe = dataclasses.replace(RECIPE, objects=())
     composite = render(recipe, SIZE, InMemory(soft_disc((0, 0, 0)), plain(90), disparity))
@@ -164,7 +158,6 @@ def test_layered_disparity_agrees_with_a_z_buffer_of_exact_geometry() -> None:
 def test_an_object_is_nearer_than_what_it_hides(
     nearness: float, behind: float, bulge: float
 ) -> None:
-    """With any relief the object's disparity lies between the plate's and 1."""
     scene = np.full((SIZE, SIZE), behind, np.float32)
     relief = np.linspace(-bulge, bulge, 80, dtype=np.float32)[None].repeat(80, 0)
     recipe = with_object(nearness=nearness)
@@ -185,7 +178,6 @@ def test_an_object_without_room_is_masked_out_of_the_label() -> None:
 
 
 def test_unknown_plate_disparity_stays_unknown() -> None:
-    """NaN in the background's label is NaN in the composite's, outside the object."""
     scene = np.full((SIZE, SIZE), 0.2, np.float32)
     scene[:8] = np.nan
     composite = render(RECIPE, SIZE, InMemory(soft_disc((9, 9, 9)), plain(0), scene))
@@ -194,14 +186,12 @@ def test_unknown_plate_disparity_stays_unknown() -> None:
 
 
 def test_without_a_label_there_is_no_disparity() -> None:
-    """A background nobody labelled gives a composite without depth, not an invented one."""
     composite = render(RECIPE, SIZE, InMemory(soft_disc((9, 9, 9)), plain(0)))
     assert composite.disparity is None
     assert composite.plate_disparity is None
 
 
 def test_jpeg_encodes_picture_and_plate_apart() -> None:
-    """Each is what encoding the clean one at its own quality gives."""
     scene = np.random.default_rng(1).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
     catalogue = InMemory(soft_disc((200, 40, 10)), scene)
     clean = render(RECIPE, SIZE, catalogue)
@@ -213,7 +203,6 @@ def test_jpeg_encodes_picture_and_plate_apart() -> None:
 
 
 def test_noise_has_its_sigma_and_differs_between_picture_and_plate() -> None:
-    """Sensor noise of the recipe's strength, drawn apart, the same at every rendering."""
     recipe = dataclasses.replace(RECIPE, objects=(), noise_sigma=5.0, noise_seed=7)
     catalogue = InMemory(soft_disc((0, 0, 0)), plain(128))
     first, second = (render(recipe, SIZE, catalogue) for _ in range(2))
@@ -225,7 +214,6 @@ def test_noise_has_its_sigma_and_differs_between_picture_and_plate() -> None:
 
 @pytest.mark.parametrize("shape", [(40, 90), (90, 40), (300, 310), (1, 1)])
 def test_a_plate_is_square_whatever_its_background(shape: tuple[int, int]) -> None:
-    """Wide, tall, large and tiny backgrounds all fill the frame."""
     scene = np.full((*shape, 3), 77, np.uint8)
     recipe = dataclasses.replace(RECIPE, crop_x=1.0, crop_y=1.0, crop_side=0.5)
     composite = render(recipe, SIZE, InMemory(soft_disc((9, 9, 9)), scene))
@@ -234,7 +222,6 @@ def test_a_plate_is_square_whatever_its_background(shape: tuple[int, int]) -> No
 
 
 def lit_scene() -> InMemory:
-    """A bright disc before an uneven grey wall."""
     scene = np.random.default_rng(3).integers(100, 140, (SIZE, SIZE, 3), np.uint8)
     return InMemory(soft_disc((230, 220, 210)), scene)
 
@@ -254,7 +241,6 @@ OUTSIDE_SHADOW = Shadow(strength=0.5, sigma_px=2.0, dx=6.0, dy=8.0)
     ],
 )
 def test_an_effect_on_the_picture_leaves_plate_and_labels_alone(effects: dict[str, Any]) -> None:
-    """Shadow, reflection, harmony, light and colours change the picture and nothing else."""
     plain, changed = (
         render(RECIPE, SIZE, lit_scene()),
         render(with_effects(**effects), SIZE, lit_scene()),
@@ -293,7 +279,6 @@ def test_a_shadow_under_the_sky_is_bluer_the_deeper_it_is() -> None:
 
 
 def test_a_flat_shadow_lies_at_the_feet() -> None:
-    """With a tenth of the height, darkness stays near the object's lowest row."""
     card = InMemory(np.full((40, 20, 4), 255, np.uint8), plain(200))
     shadow = Shadow(strength=0.8, sigma_px=1.0, dx=0.0, dy=0.0, height=0.1, lean=1.0)
     recipe = dataclasses.replace(
@@ -307,7 +292,6 @@ def test_a_flat_shadow_lies_at_the_feet() -> None:
 
 
 def test_a_moved_plate_takes_its_disparity_along() -> None:
-    """Shifting the plate by whole pixels shifts both by as much, and not the picture."""
     scene = np.random.default_rng(3).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
     ramp = np.linspace(0.1, 0.9, SIZE, dtype=np.float32)[:, None].repeat(SIZE, 1)
     catalogue = InMemory(soft_disc((9, 9, 9)), scene, ramp)
@@ -321,7 +305,6 @@ def test_a_moved_plate_takes_its_disparity_along() -> None:
 
 
 def test_a_stale_thing_is_in_the_plate_alone() -> None:
-    """What has gone since is neither in the picture nor in the label."""
     recipe = dataclasses.replace(RECIPE, objects=(), stale=OBJECT)
     composite = render(recipe, SIZE, InMemory(soft_disc((9, 9, 9)), plain(200)))
     assert (composite.image == 200).all()
@@ -396,7 +379,6 @@ def test_alpha_stays_within_its_range_through_wide_kernels() -> None:
 
 
 def test_blur_resizing_and_rows_change_both_pictures() -> None:
-    """What happens in the camera and after it happens to picture and plate."""
     for effects in ({"blur_sigma": 1.0}, {"scale": 0.5}, {"row_noise": 3.0}):
         plain_one = render(RECIPE, SIZE, lit_scene())
         changed = render(with_effects(**effects), SIZE, lit_scene())

@@ -25,7 +25,6 @@ EMPTY = {"pictures": 0, "mean": None, "interval": None, "reason": "there are 0 c
 
 
 def column(mean, spread=0.02, **more):
-    """A column of the evaluation."""
     interval = {name: [value - spread, value + spread] for name, value in mean.items()}
     counts = {"pictures": 20, "cutouts": 4, "backgrounds": 3}
     return {**counts, "mean": dict(mean), "interval": interval, **more}
@@ -36,7 +35,6 @@ def mask_column(dice, **more):
 
 
 def table(dice=0.91, baseline=0.8):
-    """One slice of the evaluation."""
     cells = ("seen_seen", "seen_unseen", "unseen_seen", "unseen_unseen")
     tuned = {"on": "val", "threshold": 12, "median_px": 5, "val_dice": 0.9}
     return {
@@ -53,7 +51,6 @@ def table(dice=0.91, baseline=0.8):
 
 @pytest.fixture
 def evaluation():
-    """The JSON of an evaluation, with figures made up."""
     regions = {"whole": column(DEPTH), "inside_mask": column(DEPTH)}
     inside = {**regions, "whole": EMPTY}
     asked = ("robustness", "frames", "sensor_depth", "withheld", "teacher")
@@ -137,7 +134,6 @@ def make_extras(evaluation, name="rig", reason="no plate"):
 
 
 def make_example(**changes):
-    """A panel of the report's own test."""
     colour = np.full((32, 32, 3), (200, 30, 60), np.uint8)
     grey = np.linspace(0, 1, 32 * 32, dtype=np.float32).reshape(32, 32)
     panel = Panel(
@@ -197,7 +193,6 @@ def test_the_report_needs_nothing_else(tmp_path, evaluation):
 
 
 def test_it_says_the_figures_and_what_they_were_measured_on(tmp_path, evaluation):
-    """Dice with its interval, the tuned baseline, counts, seed, version, checksum."""
     text = Reader(read(tmp_path, evaluation)).text
     for fact in ("0.910", "0.890–0.930", "over 12/255, median 5 px", "412,345 weights"):
         assert fact in text
@@ -215,7 +210,6 @@ def test_it_says_who_wins(tmp_path, evaluation, baseline, words):
 
 
 def test_texts_are_escaped(tmp_path, evaluation):
-    """Names of models, reasons and slices are text, whatever they hold."""
     evil = '<script>alert("x")</script><img src=//host/x onerror=a>'
     hostile = copy.deepcopy(evaluation)
     hostile["model"].update(preset=evil, depth=evil, maskdepth=evil, sha256=evil)
@@ -233,7 +227,6 @@ def test_texts_are_escaped(tmp_path, evaluation):
 
 
 def test_panels_show_what_they_hold(tmp_path, evaluation):
-    """Five pictures where there is no label, six where there is one, colours kept."""
     panels = [
         make_example(),
         make_example(
@@ -253,7 +246,6 @@ def test_panels_show_what_they_hold(tmp_path, evaluation):
 
 
 def test_holes_are_shown_with_their_reason(tmp_path, evaluation):
-    """Nothing judged still makes a page."""
     bare = table()
     bare["cells"] = dict.fromkeys(bare["cells"], EMPTY)
     for name in ("no_plate", "difference", "difference_registered", "centred_disc", "empty"):
@@ -266,7 +258,6 @@ def test_holes_are_shown_with_their_reason(tmp_path, evaluation):
 
 
 def test_an_unlearned_depth_is_said(tmp_path, evaluation):
-    """Columns without figures carry their reason beside the baselines."""
     unlearned = {**EMPTY, "reason": "the model never learned depth"}
     for name in evaluation["depth"]["columns"]:
         evaluation["depth"]["columns"][name] = {"whole": unlearned, "inside_mask": unlearned}
@@ -276,7 +267,6 @@ def test_an_unlearned_depth_is_said(tmp_path, evaluation):
 
 
 def test_limits_follow_the_evaluation(tmp_path, evaluation):
-    """Synthetic depth and short runs are pointed out, and only then."""
     assert "Do not set these figures beside" in read(tmp_path, evaluation)
     evaluation["benchmark"]["count"] = 500
     assert "Do not set these figures beside" not in read(tmp_path, evaluation)
@@ -303,7 +293,6 @@ def test_curves_come_from_the_log(tmp_path, evaluation):
 
 
 def test_extras_have_a_section_each(tmp_path, evaluation):
-    """Curves, frames, measured depth and the withheld world, and none of them unasked for."""
     titles = ("Robustness", "Real frames", "Measured depth", "A withheld world")
     bare = read(tmp_path, evaluation)
     assert not [title for title in titles if f"<h2>{title}" in bare]
@@ -346,7 +335,6 @@ def test_robustness_curves_are_drawn_to_scale(tmp_path, evaluation):
 
 
 def test_texts_of_the_extras_are_escaped(tmp_path, evaluation):
-    """Folders, models and reasons may be called anything."""
     evil = '<script>alert("x")</script><img src=//host/x onerror=a>'
     page = Reader(read(tmp_path, evaluation | make_extras(evaluation, evil, evil)))
     assert not {"script", "img"} & set(page.tags)
@@ -354,7 +342,6 @@ def test_texts_of_the_extras_are_escaped(tmp_path, evaluation):
 
 
 def test_curves_without_unseen_assets_say_why(tmp_path, evaluation):
-    """The section stays, with the reason."""
     evaluation["robustness"] = {"curves": None, "reason": "there are 0 cutouts"}
     assert "Not judged: there are 0 cutouts" in Reader(read(tmp_path, evaluation)).text
 
@@ -380,7 +367,6 @@ def test_a_model_of_whatever_name_leaves_the_other_lines_alone(evaluation):
 
 
 def test_a_report_that_cannot_be_written_is_an_error(tmp_path, evaluation):
-    """The reason is a StorageError, and nothing is left behind."""
     (tmp_path / "file").write_text("x")
     with pytest.raises(StorageError):
         read(tmp_path / "file", evaluation)

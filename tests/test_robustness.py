@@ -96,7 +96,6 @@ def test_a_curve_changes_one_thing_by_the_stated_amount(dataset, name):
 
 @pytest.mark.parametrize("name", CURVES)
 def test_targets_stay_where_they_are_along_a_curve(dataset, name):
-    """What is to be found is the same at every point; what the curve names is what moves."""
     spec, folder = dataset
     catalogue, curve = spec.catalogue(folder, CLEAN.size), CURVES[name]
     recipe = sample_recipe(CLEAN, spec.pool("test", "test"), BENCHMARK_SEED, 1)
@@ -110,7 +109,6 @@ def test_targets_stay_where_they_are_along_a_curve(dataset, name):
 
 
 def test_the_neutral_point_is_the_clean_slice(curves):
-    """Every curve that has one shows the clean figures there."""
     clean = curves.clean.columns.model.mean
     assert clean["dice"] > 0.9
     assert set(clean) == {"dice", "iou", "boundary_f"}
@@ -155,7 +153,6 @@ def test_larger_pictures_show_the_same_scenes(run):
 
 
 def test_other_models_are_on_every_curve(curves):
-    """The same predictor under another name has the same line."""
     for curve in curves.curves.values():
         for point in curve.points:
             assert point.columns.others["twin"] == point.columns.model
@@ -169,7 +166,6 @@ def test_without_a_plate_guesses_stand_beside_the_model(curves):
 
 
 def test_wrong_plates_are_plates_of_other_backgrounds(dataset, run):
-    """None is its picture's own, and the pictures are the clean ones."""
     spec, folder = dataset
     catalogue = spec.catalogue(folder, CLEAN.size)
     pool = spec.pool("test", "test", origin="user")
@@ -186,7 +182,6 @@ def test_wrong_plates_are_plates_of_other_backgrounds(dataset, run):
 
 
 def test_progress_counts_every_pass(run):
-    """As many composites as announced are done with."""
     assert sum(run.done) == 2 * PASSES
 
 
@@ -205,7 +200,6 @@ def test_curves_need_unseen_assets(dataset):
 
 
 def test_a_disc_is_tuned_to_the_disc_that_is_there():
-    """On masks that are discs in the middle, the guess is right."""
     rows, columns = np.mgrid[:100, :100]
     disc = (np.hypot(rows - 49.5, columns - 49.5) < 28).astype(np.float32)
     picture = np.zeros((100, 100, 3), np.uint8)
@@ -218,7 +212,6 @@ def test_a_disc_is_tuned_to_the_disc_that_is_there():
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
-    """Three labelled scenes that no dataset holds."""
     folder = tmp_path_factory.mktemp("scenes")
     for number in range(3):
         make_background(folder, f"shop_{number}", "test", 80 + number, labelled=True)
@@ -279,7 +272,6 @@ def write_frames(folder):
 
 
 def test_one_call_evaluates_all_extras(dataset, scenes, tmp_path):
-    """Everything lands in one result of plain values, under the folders' names."""
     spec, folder = dataset
     sensor = tmp_path / "rooms"
     sensor.mkdir()
@@ -328,7 +320,6 @@ def test_folders_of_one_name_are_refused(dataset, tmp_path):
 
 
 def test_what_nobody_asked_for_is_null(dataset):
-    """What is left out is null, not an empty table."""
     spec, folder = dataset
     result = evaluate_composites(Fake(nowhere), spec, folder, count=1, slices=("clean",))
     for name in ("robustness", "frames", "sensor_depth", "withheld", "teacher"):

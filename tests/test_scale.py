@@ -61,8 +61,6 @@ def _ray() -> Iterator[None]:
 
 @pytest.fixture
 def make(pack: Path, tmp_path: Path) -> Make:
-    """Compose the pack as a dataset of a name."""
-
     def make(name: str) -> Dataset:
         return compose_dataset(
             pack / "cutouts", pack / "backgrounds", tmp_path / name,
@@ -307,7 +305,6 @@ def test_without_ray_one_line_says_how_to_install_it(
 
 
 def test_an_engine_of_another_name_is_refused(make: Make) -> None:
-    """Before anything is written."""
     dataset = make("data")
     with pytest.raises(UsageError, match="local or ray"):
         materialise(dataset, 20, engine="dask")

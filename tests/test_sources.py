@@ -81,7 +81,6 @@ def test_a_single_picture_is_one_job(tmp_path: Path) -> None:
 
 
 def test_a_folder_gives_its_pictures_by_name(tmp_path: Path) -> None:
-    """Other files, hidden files, folders and the outputs of earlier runs do not count."""
     for name in ("b.png", "a.jpg", "C.TIFF", ".hidden.png", "sub/d.png"):
         picture(tmp_path / name)
     for ending in ("alpha.png", "disparity.png", "depth.png", "cutout.png", "preview.jpg"):
@@ -128,7 +127,6 @@ def test_one_plate_serves_all_and_is_no_picture(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_plates_is_matched_by_stem(tmp_path: Path) -> None:
-    """A picture without a plate, or with two, carries the problem; the others do not."""
     for name in ("a.jpg", "b.png", "c.png", "d.png"):
         picture(tmp_path / "in" / name)
     for name in ("a.png", "c.jpg", "c.webp", "d.jpg", "d.png", "other.png"):
@@ -150,7 +148,6 @@ def test_plates_inside_the_pattern_are_no_pictures(tmp_path: Path) -> None:
 
 
 def test_a_picture_is_not_its_own_plate(tmp_path: Path) -> None:
-    """By folder it is a wrong argument; by file, that picture's problem."""
     path = picture(tmp_path / "a.png")
     with pytest.raises(UsageError, match="two folders"):
         find_jobs(str(tmp_path), str(tmp_path))
@@ -220,7 +217,6 @@ def test_stems_that_collide_are_kept_apart(tmp_path: Path) -> None:
 def test_no_two_jobs_share_a_stem(
     tmp_path_factory: pytest.TempPathFactory, parts: set[tuple[str, str, str]]
 ) -> None:
-    """Whatever the names in whatever folders, and the same on every run."""
     root = tmp_path_factory.mktemp("stems")
     for folder, stem, suffix in parts:
         path = root / folder / f"{stem}.{suffix}"
@@ -236,7 +232,6 @@ def test_no_two_jobs_share_a_stem(
 
 
 def test_a_run_goes_on_after_failures(tmp_path: Path) -> None:
-    """Damaged, unmatched and ill-fitting pictures are listed; the rest are written."""
     for name in ("a.png", "b.png", "d.png", "e.png"):
         picture(tmp_path / "in" / name)
         picture(tmp_path / "plates" / name, size=(6, 8) if name == "d.png" else (8, 6))
@@ -261,7 +256,6 @@ def test_a_run_goes_on_after_failures(tmp_path: Path) -> None:
 
 
 def test_each_picture_meets_its_own_plate(tmp_path: Path) -> None:
-    """Plates are kept between pictures without being mixed up."""
     jobs = []
     for index, grey in enumerate((0, 0, 50, 0)):
         plate = picture(tmp_path / f"plate{grey}.png", grey)
@@ -319,7 +313,6 @@ def test_a_second_run_beside_the_pictures_finds_the_same_jobs(tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", ["a.json", "a_disparity.png", "a_depth.png"])
 def test_files_that_are_no_predictions_are_left_alone(tmp_path: Path, name: str) -> None:
-    """An annotation or a label beside its picture: named before anything is predicted."""
     path = picture(tmp_path / "a.png")
     jobs = [PredictionJob(path, None, "a"), PredictionJob(path, None, "b")]
     (tmp_path / name).write_text('{"format": "mine"}')
@@ -332,7 +325,6 @@ def test_files_that_are_no_predictions_are_left_alone(tmp_path: Path, name: str)
 
 
 def test_what_concerns_the_whole_run_stops_it(tmp_path: Path) -> None:
-    """An unknown format or an impossible output folder is no single picture's failure."""
     jobs = [PredictionJob(picture(tmp_path / "a.png"), None, "a")]
     with pytest.raises(UsageError, match="matte"):
         predict_all(PREDICTOR, jobs, tmp_path / "out", depth_format="matte")

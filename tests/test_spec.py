@@ -29,7 +29,6 @@ def _small_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
-    """Five cutouts and five backgrounds of noise."""
     generator = np.random.default_rng(0)
     for number in range(5):
         cutout = generator.integers(0, 256, (40, 50, 4), np.uint8)
@@ -46,7 +45,6 @@ def compose(folders: tuple[Path, Path], output: Path, **options: object) -> Data
 
 
 def test_a_spec_reads_back_as_it_was_written(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    """Assets, splits, checksums, rules and seed survive the disk."""
     spec = compose(folders, tmp_path / "data", seed=7)
     again = load_spec(tmp_path / "data")
     assert again.fingerprint == spec.fingerprint
@@ -88,7 +86,6 @@ def test_specs_older_than_an_effect_load_and_keep_their_fingerprints() -> None:
 def test_a_dataset_that_holds_its_assets_can_be_moved(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """Paths below the dataset folder are relative to it."""
     home = tmp_path / "home"
     home.mkdir()
     inside = tuple(folder.rename(home / folder.name) for folder in folders)
@@ -214,7 +211,6 @@ def test_a_grid_has_no_more_composites_than_it_has(
 
 
 def test_no_asset_stands_in_two_splits(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    """The pools of train, val and test are disjoint and together all there is."""
     spec = compose(folders, tmp_path / "data")
     pools = [spec.pool(split, split) for split in ("train", "val", "test")]
     names = [asset.id for pool in pools for asset in pool.cutouts]
@@ -223,7 +219,6 @@ def test_no_asset_stands_in_two_splits(folders: tuple[Path, Path], tmp_path: Pat
 
 
 def test_a_pool_without_assets_is_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    """There are no labelled backgrounds here to draw from."""
     spec = compose(folders, tmp_path / "data")
     with pytest.raises(AssetError, match="0 backgrounds"):
         spec.pool(labelled=True)
@@ -250,7 +245,6 @@ PHOTO = {
 def test_a_spec_of_another_version_or_with_odd_values_is_refused(
     change: dict[str, object], message: str, folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """One error that names what does not fit, and says to compose again."""
     compose(folders, tmp_path / "data")
     path = tmp_path / "data" / "spec.json"
     write_text(path, json.dumps({**json.loads(path.read_text()), **change}))
@@ -261,7 +255,6 @@ def test_a_spec_of_another_version_or_with_odd_values_is_refused(
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null"])
 def test_a_damaged_spec_is_refused(text: str, tmp_path: Path) -> None:
-    """Empty, torn, or JSON of another shape."""
     write_text(tmp_path / "spec.json", text)
     with pytest.raises(DatasetError, match=r"readable spec\.json"):
         load_spec(tmp_path)

@@ -111,7 +111,6 @@ def codes(composite: Composite) -> np.ndarray[Any, Any]:
 
 @pytest.mark.parametrize("picture", ["jpeg", "png"])
 def test_samples_come_back_as_they_were_rendered(picture: Any, make: Make) -> None:
-    """Clean plates exactly, whatever the encoding; pictures exactly, or as JPEG makes them."""
     dataset = make(encoding=Encoding(picture=picture, quality=95))
     reader = ShardReader(dataset.folder)
 
@@ -184,7 +183,6 @@ def test_the_index_has_a_row_a_sample(make: Make, pack: Path) -> None:
 
 
 def test_any_number_of_workers_writes_the_same_bytes(make: Make) -> None:
-    """One process or three."""
     alone, many = make("alone"), make("many", workers=3)
     assert contents(alone.folder) == contents(many.folder)
 
@@ -282,7 +280,6 @@ def spoil(path: Path, place: int) -> None:
 
 
 def test_a_spoilt_sample_is_named_with_its_shard(make: Make) -> None:
-    """One bit in sample 9; those before and after it can still be read."""
     dataset = make()
     row = pq.read_table(dataset.folder / "index.parquet").to_pylist()[9]
     spoil(dataset.folder / "shards" / row["shard"], row["offset"] + row["bytes"] // 2)
@@ -545,7 +542,6 @@ def test_a_full_disk_ends_in_one_line_and_nothing_half_written(
 def test_a_missing_package_is_one_line_with_the_install_command(
     package: str, pack: Path, tmp_path: Path
 ) -> None:
-    """Before anything is rendered."""
     done = limited(tmp_path / "data", pack, f"sys.modules[{package!r}] = None")
     assert done.returncode == 1
     assert done.stderr.count("error:") == 1
@@ -554,7 +550,6 @@ def test_a_missing_package_is_one_line_with_the_install_command(
 
 
 def test_errors_cross_processes_as_they_are() -> None:
-    """Class, text and attributes, whatever the constructor takes."""
     for error in (
         errors.DependencyError("pyarrow", "scale"),
         errors.StorageError("a", "b", "c"),
@@ -569,7 +564,6 @@ def test_errors_cross_processes_as_they_are() -> None:
 
 
 def test_inspect_counts_checks_and_draws(make: Make, tmp_path: Path) -> None:
-    """The JSON agrees with the files; damage is told and exits with 1."""
     dataset = make()
     command = [sys.executable, "-m", "maskdepth", "inspect", str(dataset.folder)]
     done = subprocess.run(
@@ -635,7 +629,6 @@ def test_a_dataset_without_shards_is_inspected_as_well(make: Make, tmp_path: Pat
 
 
 def test_a_reader_goes_to_other_processes(make: Make) -> None:
-    """As loaders that are spawned take it along."""
     reader = ShardReader(make().folder)
     again = pickle.loads(pickle.dumps(reader))
     np.testing.assert_array_equal(again[3].plate, reader[3].plate)
@@ -649,7 +642,6 @@ def test_a_reader_goes_to_other_processes(make: Make) -> None:
 def test_the_loaders_of_the_page_give_what_was_rendered(
     library: str, picture: Any, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The page's code blocks, run as they stand, give the renderer's values."""
     pytest.importorskip(library, reason=f"{library} is not installed")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
@@ -698,7 +690,6 @@ def test_members_have_the_same_bytes_whatever_memory_held_before() -> None:
 
 
 def test_sixteen_bits_survive_the_stored_png() -> None:
-    """An independent decoder reads the same codes."""
     codes = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     for data in (encode_png(codes), *(pack_png(codes, level) for level in (1, 2, 9))):
         np.testing.assert_array_equal(decode_png(data), codes)
@@ -715,7 +706,6 @@ def test_sixteen_bits_survive_the_stored_png() -> None:
 def test_an_independent_decoder_reads_packed_pictures_of_any_shape(
     shape: tuple[int, int], channels: tuple[int, ...], seed: int, compression: int
 ) -> None:
-    """Grey and colour, a single row or column, a view of a larger array: the same pixels."""
     random = np.random.default_rng(seed)
     whole = random.integers(0, 256, (12, 12, *channels), np.uint8)
     picture = whole[1 : 1 + shape[0], 2 : 2 + shape[1]]
@@ -726,7 +716,6 @@ def test_an_independent_decoder_reads_packed_pictures_of_any_shape(
 
 @given(name=st.from_regex(r"[0-9]{9}\.[a-z.]{1,40}", fullmatch=True), size=st.integers(0, 4000))
 def test_members_are_packed_as_tarfile_packs_them(name: str, size: int) -> None:
-    """Byte for byte, header and filling."""
     theirs = io.BytesIO()
     header = tarfile.TarInfo(name)
     header.size = size

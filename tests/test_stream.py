@@ -22,7 +22,6 @@ SIZE = (90, 120)
 
 
 def scene(seed: int, shift: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A picture with a bright square, and its textured plate."""
     rng = np.random.default_rng(7)
     plate = np.kron(rng.integers(0, 120, (15, 20, 3)), np.ones((6, 6, 1))).astype(np.uint8)
     noisy = np.roll(plate, shift, 1).astype(np.int16)

@@ -75,7 +75,6 @@ def sample_eye(rng: np.random.Generator, parallel: bool) -> Camera:
 
 
 def trace_by_numpy(*rays: Any, cuts: bool = True) -> tuple[Array, NDArray[np.int32]]:
-    """``trace`` as it is where numba is not installed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(raycast, "compiled_loop", lambda: None)
         return trace(*rays, cuts=cuts)
@@ -108,7 +107,6 @@ def test_the_compiled_loop_meets_what_numpy_meets(
 
 
 def test_scenes_are_the_same_without_the_compiled_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Picture and depth, bit for bit; and numba's absence is all that it takes."""
     pytest.importorskip("numba", reason="the compiled loop needs numba, of [worlds]")
     assert raycast.compiled_loop() is not None
     with_it = {family: render_scene(family, 5, 64, SIDE) for family in SCENES}
@@ -126,7 +124,6 @@ def test_scenes_are_the_same_without_the_compiled_loop(monkeypatch: pytest.Monke
 
 
 def test_of_shapes_at_one_place_the_first_is_hit() -> None:
-    """Where several shapes coincide, the ray meets the first of them."""
     rng = np.random.default_rng(5)
     shapes = sample_shapes(rng, 6, 0.5)
     tripled = [shape for shape in shapes for _ in range(3)]

@@ -269,7 +269,6 @@ def test_loading_leaves_the_global_generator_alone() -> None:
 
 
 def test_a_mirrored_sample_is_the_same_one_in_a_mirror(tmp_path: Path) -> None:
-    """Picture, plate, alpha and depth are turned together; about as many as were asked for."""
     random = np.random.default_rng(0)
     for each in range(4):
         noise = random.integers(0, 256, (2, 80, 80, 4)).astype(np.uint8)

@@ -67,7 +67,6 @@ def pixel_rays(camera: Camera, height: int, width: int) -> NDArray[np.float64]:
 
 @pytest.mark.parametrize("family", SCENES)
 def test_scene_is_a_pure_function_of_its_arguments(family: str) -> None:
-    """The same family, seed and size give the same pixels; another seed gives another scene."""
     first, again = (render_scene(family, 5, *SMALL) for _ in range(2))
     np.testing.assert_array_equal(first.image, again.image)
     np.testing.assert_array_equal(first.depth_m, again.depth_m)
@@ -91,7 +90,6 @@ def test_where_rays_meet_nothing_the_sky_is_seen() -> None:
 
 @pytest.mark.parametrize("family", SCENES)
 def test_depth_is_positive_and_sky_is_infinite(family: str) -> None:
-    """Every pixel has a positive depth; outdoors the top of the view reaches the sky."""
     share = []
     for seed in range(6):
         depth = render_scene(family, seed, *SMALL).depth_m
@@ -120,7 +118,6 @@ def test_ground_depth_follows_from_camera_height_and_pitch() -> None:
 
 
 def test_unprojected_wall_is_a_plane() -> None:
-    """Points of one wall, unprojected with the focal length alone, lie on a plane."""
     height, width = 60, 80
     for seed in range(3):
         world = compose_world("indoor", seed, height, width)
@@ -211,7 +208,6 @@ def test_polyhedron_is_where_all_its_faces_allow(seed: int) -> None:
 
 
 def test_moved_shapes_keep_their_form() -> None:
-    """Turning and shifting shapes turns and shifts what rays meet."""
     turn = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
     ball = Ellipsoid(centre=np.array([0.2, 0.1, 0.3]), radii=(0.5, 0.7, 0.4), paint=no_paint)
     placed = moved([ball], np.array([0.1, 0.0, 5.0]), turn)[0]
@@ -226,7 +222,6 @@ def test_moved_shapes_keep_their_form() -> None:
 
 
 def test_nearer_shape_hides_the_farther() -> None:
-    """Of two balls on one ray the nearer is hit, whatever their order; a cut lets rays through."""
     axes = np.array([[1.0, 0, 0], [0, -1.0, 0], [0, 0, 1.0]])
     camera = Camera(np.zeros(3), axes, 20.0, (2.0, 2.0))
     steps = np.arange(5.0), np.arange(5.0)
@@ -245,7 +240,6 @@ def test_nearer_shape_hides_the_farther() -> None:
 
 @pytest.mark.parametrize("family", SCENES)
 def test_every_seed_composes_a_world(family: str) -> None:
-    """Many seeds compose, stand above or on the ground, and differ in what they hold."""
     counts = set()
     for seed in range(30):
         world = compose_world(family, seed, 384, 512)
@@ -280,7 +274,6 @@ def test_cutout_has_soft_alpha_and_bounded_relief(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", CUTOUT_KINDS)
 def test_cutouts_repeat_by_seed_and_vary_between_seeds(kind: str) -> None:
-    """The same seed repeats; colours of many seeds spread over lightness."""
     np.testing.assert_array_equal(
         render_cutout(kind, 3, 64).image, render_cutout(kind, 3, 64).image
     )
@@ -352,7 +345,6 @@ def test_standing_object_touches_the_ground_and_hides_what_is_behind(number: int
 
 
 def test_rig_refuses_what_cannot_stand() -> None:
-    """An unknown object and a pixel without ground end in errors that say what is expected."""
     with pytest.raises(UsageError, match="person, animal"):
         render_standing("outdoor", 0, "moon", 0, (40, 30), height=48, width=64)
     with pytest.raises(UsageError, match="level ground"):
@@ -361,7 +353,6 @@ def test_rig_refuses_what_cannot_stand() -> None:
 
 @given(st.integers(0, 255))
 def test_relief_code_round_trips(grey: int) -> None:
-    """Decoding and encoding give the same grey from 1 to 255; 0 is clipped to 1."""
     code = np.array([[grey]], np.uint8)
     assert encode_relief(decode_relief(code))[0, 0] == max(grey, 1)
     assert decode_relief(np.array([[128]], np.uint8))[0, 0] == 0.0
@@ -370,7 +361,6 @@ def test_relief_code_round_trips(grey: int) -> None:
 def test_pack_has_readable_pictures_labels_and_licences(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A pack holds what it promises, every file reads back, and a second one has the same bytes."""
     monkeypatch.setattr(pack, "SCENE_SIZE", SMALL)
     monkeypatch.setattr(pack, "CUTOUT_SIZE", 64)
     chosen = ("street", "desk", "outdoor")
@@ -410,7 +400,6 @@ def test_pack_has_readable_pictures_labels_and_licences(
 def test_withheld_family_is_written_only_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One family is in no default pack, so that it can judge; asked for by name it is written."""
     monkeypatch.setattr(pack, "SCENE_SIZE", SMALL)
     assert WITHHELD_FAMILY in SCENES
     assert WITHHELD_FAMILY not in FAMILIES
@@ -426,7 +415,6 @@ def test_withheld_family_is_written_only_by_name(
 def test_a_pack_writes_over_nothing_but_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Drawn again it is the same; one's own pictures, and scenes of a larger pack, are an error."""
     monkeypatch.setattr(pack, "SCENE_SIZE", SMALL)
     write_sample_pack(tmp_path, scenes=3, cutouts=2)
     before = contents(tmp_path)
@@ -463,7 +451,6 @@ def test_a_pack_without_pictures_can_be_added_to(tmp_path: Path) -> None:
 
 
 def test_two_processes_write_a_full_pack(tmp_path: Path) -> None:
-    """From eight items on, spawned processes do the work and the pack is complete."""
     made = write_sample_pack(tmp_path, scenes=0, cutouts=8)
     pictures = [p for p in made.cutouts.glob("*.png") if not p.stem.endswith("_relief")]
     assert len(pictures) == 8
@@ -471,7 +458,6 @@ def test_two_processes_write_a_full_pack(tmp_path: Path) -> None:
 
 
 def test_wrong_requests_name_what_is_expected(tmp_path: Path) -> None:
-    """Unknown names, bad seeds, tiny sizes and blocked folders end in errors that say why."""
     with pytest.raises(UsageError, match="outdoor, indoor"):
         render_scene("moon", 0, *SMALL)
     with pytest.raises(UsageError, match="quadruped, object, person"):
