@@ -18,15 +18,7 @@ SPLITS = ("train", "val", "test")
 
 
 def make_card(depth="exact"):
-    return ModelCard(
-        preset="fake",
-        fixed_size=None,
-        training_size=224,
-        depth=depth,
-        maskdepth="0",
-        sha256={"model.onnx": "0" * 64},
-        weights=1,
-    )
+    return ModelCard("fake", None, 224, depth, "0", {"model.onnx": "0" * 64}, 1)
 
 
 class Fake:

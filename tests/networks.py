@@ -1,8 +1,9 @@
-"""Depth networks as ONNX files, small enough to be written out by hand."""
+"""ONNX networks small enough to be written out by hand: of teachers, and like our own."""
 
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +64,61 @@ def write_network(
     }
     path.with_suffix(".json").write_text(json.dumps(told))
     return path
+
+
+GAIN = 4.0
+SHAPES = {"picture": 3, "plate": 3, "plate_disparity": 1}
+
+
+def network(
+    nodes: list[onnx.NodeProto], inputs: list[str], size: int | None = None, gain: float = GAIN
+) -> bytes:
+    """A network over some of the inputs, of any size or a fixed one."""
+    height, width = (size, size) if size else ("H", "W")
+    described = [
+        onnx.helper.make_tensor_value_info(
+            name,
+            onnx.TensorProto.FLOAT,
+            ["N", 2] if name == "validity" else ["N", SHAPES[name], height, width],
+        )
+        for name in inputs
+    ]
+    outputs = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", 1, height, width])
+        for name in ("alpha", "disparity")
+    ]
+    constants = {
+        "gain": np.float32(gain),
+        "low": np.float32(0),
+        "high": np.float32(1),
+        "channels": np.array([1], np.int64),
+        "first": np.array([0], np.int64),
+        "second": np.array([1], np.int64),
+        "planes": np.array([2, 3], np.int64),
+    }
+    used = {name for node in nodes for name in node.input}
+    tensors = [
+        onnx.numpy_helper.from_array(np.asarray(value), name)
+        for name, value in constants.items()
+        if name in used
+    ]
+    graph = onnx.helper.make_graph(nodes, "test", described, outputs, tensors)
+    model = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10
+    )
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+@cache
+def difference_network(size: int | None = None, gain: float = GAIN) -> bytes:
+    """alpha = clip(mean |picture - plate| * gain), disparity = mean picture."""
+    nodes = [
+        onnx.helper.make_node("Sub", ["picture", "plate"], ["signed"]),
+        onnx.helper.make_node("Abs", ["signed"], ["difference"]),
+        onnx.helper.make_node("ReduceMean", ["difference", "channels"], ["mean"], keepdims=1),
+        onnx.helper.make_node("Mul", ["mean", "gain"], ["scaled"]),
+        onnx.helper.make_node("Clip", ["scaled", "low", "high"], ["alpha"]),
+        onnx.helper.make_node("ReduceMean", ["picture", "channels"], ["disparity"], keepdims=1),
+    ]
+    return network(nodes, ["picture", "plate"], size, gain)

@@ -257,12 +257,6 @@ def test_the_package_follows_the_design() -> None:
     assert Package(PACKAGE).violations() == []
 
 
-def test_the_public_names_are_pinned() -> None:
-    assert maskdepth.__all__ == ["MaskdepthError", "Prediction", "Predictor", "__version__"]
-    for name in maskdepth.__all__:
-        assert getattr(maskdepth, name) is not None
-
-
 def _loaded_after(modules: list[str]) -> set[str]:
     """Top-level names of everything loaded by a fresh interpreter that imports ``modules``."""
     program = f"""

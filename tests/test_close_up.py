@@ -19,10 +19,7 @@ from maskdepth.inference.model.card import ModelCard
 Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
-CARD = ModelCard(
-    preset="test", fixed_size=None, training_size=128, depth="exact", maskdepth="0.1.0",
-    sha256={}, weights=0,
-)  # fmt: skip
+CARD = ModelCard("test", None, 128, "exact", "0.1.0", {}, 0)
 
 
 class Difference:

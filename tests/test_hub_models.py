@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import yaml
-from onnx import TensorProto, helper
 
 from maskdepth.errors import ModelError
 from maskdepth.files import file_checksum
@@ -27,6 +25,7 @@ from maskdepth.inference.model.card import ModelCard
 from maskdepth.inference.model.folder import save_card
 from maskdepth.inference.model.locate import find_model, is_hub_id
 from maskdepth.inference.model.page import model_page
+from networks import difference_network
 
 HUB_ID = "someone/park-model"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -153,33 +152,12 @@ def hub() -> Iterator[Hub]:
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
     names = ("model.onnx", "model.int8.onnx")
-    for name, bias in zip(names, (0.0, 0.25), strict=True):
-        (folder / name).write_bytes(_network(bias))
+    for name, gain in zip(names, (1.0, 1.25), strict=True):
+        (folder / name).write_bytes(difference_network(gain=gain))
     sha256 = {name: file_checksum(folder / name) for name in names}
     save_card(folder, ModelCard(**{**vars(CARD), "sha256": sha256}))
     (folder / "log.jsonl").write_text("private\n")
     return folder
-
-
-def _network(bias: float) -> bytes:
-    """alpha and disparity are the picture's mean over its channels, plus something."""
-    free = ["N", 1, "H", "W"]
-    graph = helper.make_graph(
-        [
-            helper.make_node("ReduceMean", ["picture", "channels"], ["mean"], keepdims=1),
-            helper.make_node("Add", ["mean", "bias"], ["alpha"]),
-            helper.make_node("Identity", ["alpha"], ["disparity"]),
-        ],
-        "test",
-        [helper.make_tensor_value_info("picture", TensorProto.FLOAT, ["N", 3, "H", "W"])],
-        [helper.make_tensor_value_info(n, TensorProto.FLOAT, free) for n in ("alpha", "disparity")],
-        [
-            onnx.numpy_helper.from_array(np.array([1], np.int64), "channels"),
-            onnx.numpy_helper.from_array(np.float32(bias), "bias"),
-        ],
-    )
-    opset = [helper.make_opsetid("", 18)]
-    return bytes(helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString())
 
 
 def call(
@@ -231,7 +209,7 @@ def test_a_file_that_was_changed_on_the_way_is_refused(
     hub: Hub, model: Path, tmp_path: Path
 ) -> None:
     files = {name: (model / name).read_bytes() for name in ("model.json", "model.onnx")}
-    hub.repositories[HUB_ID] = files | {"model.onnx": _network(0.5)}
+    hub.repositories[HUB_ID] = files | {"model.onnx": difference_network(gain=1.5)}
     save_png(tmp_path / "grey.png", np.full((40, 40, 3), 102, np.uint8))
     done = call(hub, tmp_path, "predict", "grey.png", "-m", HUB_ID, "--download", "-o", "out")
     assert done.returncode == 1
@@ -271,7 +249,7 @@ def test_a_changed_model_is_not_pushed(hub: Hub, model: Path, tmp_path: Path) ->
     copy.mkdir()
     for path in model.iterdir():
         (copy / path.name).write_bytes(path.read_bytes())
-    (copy / "model.onnx").write_bytes(_network(0.5))
+    (copy / "model.onnx").write_bytes(difference_network(gain=1.5))
     done = call(hub, tmp_path, "push", copy, HUB_ID, HF_TOKEN="hf_test")
     assert done.returncode == 1
     assert "has changed since" in done.stderr

@@ -281,30 +281,25 @@ def test_a_flagged_label_is_recorded_and_not_learned_from(dataset: Dataset) -> N
 
 
 @pytest.mark.parametrize(
-    ("value", "complaint"), [(np.nan, "nothing valid"), (3.0, "constant")], ids=["nan", "constant"]
+    ("wrong", "complaint"),
+    [
+        (np.full((HEIGHT, WIDTH), np.nan), "nothing valid for each of 6 pictures"),
+        (np.full((HEIGHT, WIDTH), 3.0), "constant for each of 6 pictures"),
+        (np.ones((WIDTH, HEIGHT)), "a float map of shape"),
+    ],
+    ids=["nan", "constant", "another shape"],
 )
 def test_a_teacher_that_says_nothing_is_one_line_and_leaves_nothing(
-    dataset: Dataset, value: float, complaint: str
+    dataset: Dataset, wrong: NDArray[np.float64], complaint: str
 ) -> None:
-    def look(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.full(picture.shape[:2], value, np.float32)
-
     before = dataset.spec.fingerprint
-    with pytest.raises(TeacherError, match=f"{complaint} for each of 6 pictures"):
-        label_dataset(dataset, Leveller(look=look))
+    with pytest.raises(TeacherError, match=complaint):
+        label_dataset(dataset, Leveller(look=lambda _: wrong.astype(np.float32)))
     assert open_dataset(dataset.folder).spec.fingerprint == before
     assert list((dataset.folder / "labels").rglob("*_disparity.*")) == []
-    # The same version mended: nothing of before is taken for a label.
-    mended = Leveller()
-    assert len(label_dataset(dataset, mended).results) == mended.seen == 6
-
-
-def test_a_teacher_of_another_shape_leaves_nothing(dataset: Dataset) -> None:
-    wrong = Leveller(look=lambda _: np.ones((WIDTH, HEIGHT), np.float32))
-    with pytest.raises(TeacherError, match="a float map of shape"):
-        label_dataset(dataset, wrong)
-    assert open_dataset(dataset.folder).spec.fingerprint == dataset.spec.fingerprint
-    assert list((dataset.folder / "labels").rglob("*_disparity.*")) == []
+    # The same version repaired: no map of before is taken for a label.
+    repaired = Leveller()
+    assert len(label_dataset(dataset, repaired).results) == repaired.seen == 6
 
 
 def test_a_picture_that_has_changed_stops_the_spec_but_not_the_others(dataset: Dataset) -> None:
@@ -400,16 +395,6 @@ def test_a_sensors_files_label_the_backgrounds_that_have_them(
     expected = (1 / depth_m) / np.nanmax(1 / depth_m)
     np.testing.assert_allclose(found, expected, atol=1 / 65535)
     assert not spec.teachers
-
-
-def test_depth_of_another_size_than_its_picture_is_one_line(
-    dataset: Dataset, folders: tuple[Path, Path]
-) -> None:
-    np.save(folders[1] / "photo_1_depth.npy", np.ones((HEIGHT, WIDTH + 1)))
-    run = label_dataset(dataset, SensorDepth())
-    assert list(run.failures) == ["photo_1"]
-    assert "photo_1_depth.npy is 129x96, but its picture is 128x96" in run.failures["photo_1"]
-    assert open_dataset(dataset.folder).spec.fingerprint == dataset.spec.fingerprint
 
 
 def test_no_depth_files_at_all_is_an_error(dataset: Dataset) -> None:

@@ -11,40 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from PIL import Image
 
 from maskdepth.errors import StorageError, UsageError
-from maskdepth.inference.model.card import ModelCard
-from maskdepth.inference.predictor import Predictor
 from maskdepth.media.pictures import PredictionJob, find_jobs, predict_all
+from maskdepth.testing import FakeBackend
 
-CARD = ModelCard(
-    preset="test",
-    fixed_size=None,
-    training_size=64,
-    depth="exact",
-    maskdepth="0.1.0",
-    sha256={},
-    weights=0,
-)
-
-
-class DifferenceBackend:
-    """alpha is the mean difference from the plate, disparity the picture's mean."""
-
-    def run(
-        self,
-        picture: NDArray[np.float32],
-        plate: NDArray[np.float32],
-        plate_disparity: NDArray[np.float32],
-        validity: NDArray[np.float32],
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        difference = np.abs(picture - plate).mean(axis=1, keepdims=True)
-        return difference, picture.mean(axis=1, keepdims=True)
-
-
-PREDICTOR = Predictor(DifferenceBackend(), CARD, refine=False)  # its alpha is no matte
+PREDICTOR = FakeBackend().predictor(training_size=64, refine=False)
 
 
 def picture(path: Path, grey: int = 100, size: tuple[int, int] = (8, 6)) -> Path:
@@ -262,7 +235,7 @@ def test_each_picture_meets_its_own_plate(tmp_path: Path) -> None:
         jobs.append(PredictionJob(picture(tmp_path / f"{index}.png", 50), plate, str(index)))
     predict_all(PREDICTOR, jobs, tmp_path / "out")
     found = [np.asarray(Image.open(tmp_path / "out" / f"{i}_alpha.png")).max() for i in range(4)]
-    assert found == [50, 50, 0, 50]
+    assert found == [255, 255, 0, 255]
 
 
 def test_bytes_from_a_pipe_are_predicted(tmp_path: Path) -> None:
