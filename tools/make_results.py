@@ -20,21 +20,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from results_goals import PLACEMENTS, figure_text, goals, interval_text, limits, mean_text
+from results_goals import PLACEMENTS, goals
 
 from maskdepth.evaluation import read_evaluation
-from maskdepth.evaluation.columns import Column
 from maskdepth.evaluation.composite_depth import DepthTable
 from maskdepth.evaluation.frames import FrameResult
 from maskdepth.evaluation.results import Evaluation, ModelFacts
 from maskdepth.evaluation.robustness import NoRobustness, Robustness
-from maskdepth.report.rows import (
-    depth_rows,
-    frame_rows,
-    mask_rows,
-    measured_depth_rows,
-    no_plate_rows,
-    point_rows,
+from maskdepth.report.limits import limits
+from maskdepth.report.tables import (
+    Row,
+    Table,
+    curve_table,
+    depth_tables,
+    frame_table,
+    mask_table,
+    measured_depth_table,
+    no_plate_table,
+    wrong_plate_table,
 )
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs"
@@ -58,6 +61,17 @@ validation split. *After registration* means that the plate is first aligned to 
 brought to its light. *Tuned here* means that the threshold is tuned for exactly that disturbance,
 which no user can do.
 """
+MASKS = """\
+A mask is alpha above 1/2. Two figures judge alpha itself: SAD is the sum of its absolute errors
+over a picture of 224x224, in thousands; MSE is the mean of their squares. The first five rows are
+of this model.
+"""
+REGISTERED = (
+    "Prediction registers the plate before the network runs and reads outlines against it "
+    "afterwards; in pictures at least 1.2 times as large as the network's input, it also runs "
+    "the network on a close-up of the foreground. The rows of the threshold after registration "
+    "show what registration alone gains; research log 23 and 25 say what outlines gain."
+)
 _LATENCIES = {
     "networks": "The networks alone",
     "predictors": "From a picture in memory to a mask of its size",
@@ -111,13 +125,15 @@ def document(results: Mapping[str, Any]) -> str:
         *_facts(evaluation),
         "## Must hold\n",
         _table(["", "goal", "measured", "met"], goals(evaluation, bench)),
-        *_masks(evaluation),
+        "## Masks\n",
+        MASKS,
+        *(mask_table(*item).markdown() for item in evaluation.masks.items()),
         *_robustness(evaluation.robustness),
         *_frames(evaluation.frames),
         *_depth(evaluation),
         *_latency(bench),
         "## What these figures cannot say\n",
-        "\n".join(f"- {limit}" for limit in limits(evaluation, bench)) + "\n",
+        "\n".join(f"- {limit}" for limit in (*limits(evaluation), REGISTERED)) + "\n",
     ]
     return "\n".join(sections)
 
@@ -153,79 +169,23 @@ def _trained(model: ModelFacts) -> str:
     )
 
 
-def _masks(evaluation: Evaluation) -> Iterator[str]:
-    yield "## Masks\n"
-    yield (
-        "A mask is alpha above 1/2. Two figures judge alpha itself: SAD is the sum of its absolute "
-        "errors over a picture of 224x224, in thousands; MSE is the mean of their squares, in "
-        "thousandths. The first five rows are of this model.\n"
-    )
-    for name, table in evaluation.masks.items():
-        heads = [f"slice `{name}`", "pictures", "Dice", "IoU", "boundary F", "SAD", "MSE"]
-        yield _table(heads, [_mask_row(*row) for row in mask_rows(table)])
-
-
-def _mask_row(text: str, column: Column) -> tuple[str, ...]:
-    if not column.mean:
-        return text, "0", column.reason or "", *["-"] * 4
-    return (
-        text,
-        str(column.pictures),
-        figure_text(column, "dice"),
-        mean_text(column, "iou"),
-        figure_text(column, "boundary_f"),
-        f"{column.mean['sad']:.3f}",
-        f"{1000 * column.mean['mse']:.2f}",
-    )
-
-
 def _robustness(result: Robustness | NoRobustness | None) -> Iterator[str]:
-    if not isinstance(result, Robustness):
-        return
-    yield "## Robustness\n"
-    yield (
-        f"The clean slice's first {result.count} composites, with one thing changed at a "
-        "time; mean Dice, and of this model boundary F as well. A threshold tuned at each point "
-        "knows the size of the disturbance, which no user does.\n"
-    )
-    for curve in result.curves.values():
-        points = [dict(point_rows(point.columns)) for point in curve.points]
-        models = [point.columns.model for point in curve.points]
-        rows = [(text, *(mean_text(point[text], "dice") for point in points)) for text in points[0]]
-        rows[1:1] = [
-            ("its interval", *(interval_text(model, "dice") for model in models)),
-            ("its boundary F", *(mean_text(model, "boundary_f") for model in models)),
-        ]
-        yield f"**{curve.title}**: {curve.how}.\n"
-        yield _table([curve.unit, *(f"{point.value:g}" for point in curve.points)], rows)
-    yield "**Wrong plate** (another background's) and **no plate**, clean pictures:\n"
-    rows = [
-        (f"{plate} plate: {text}", figure_text(column, "dice"), figure_text(column, "boundary_f"))
-        for plate, named in (
-            ("wrong", point_rows(result.wrong_plate.columns)),
-            ("no", no_plate_rows(result.no_plate.columns)),
+    if isinstance(result, Robustness):
+        yield "## Robustness\n"
+        yield (
+            f"The clean slice's first {result.count} composites, with one thing changed at a "
+            "time. A threshold tuned at each point knows the size of the disturbance, which no "
+            "user does.\n"
         )
-        for text, column in named
-    ]
-    yield _table(["", "Dice", "boundary F"], rows)
+        yield from (curve_table(curve).markdown() for curve in result.curves.values())
+        yield wrong_plate_table(result.wrong_plate.columns).markdown()
+        yield no_plate_table(result.no_plate.columns).markdown()
 
 
 def _frames(folders: Mapping[str, FrameResult] | None) -> Iterator[str]:
-    if not folders:
-        return
-    yield "## Real frames\n"
-    for name, result in folders.items():
-        yield (
-            f"`{name}`: {result.frames} frames, all pixels together; the "
-            f"{result.difference.tuned.on} frames before them tuned the thresholds.\n"
-        )
-        yield _table(
-            ["", "F1", "precision", "recall"],
-            [
-                (text, f"{each.f1:.3f}", f"{each.precision:.3f}", f"{each.recall:.3f}")
-                for text, each in frame_rows(result)
-            ],
-        )
+    if folders:
+        yield "## Real frames\n"
+        yield from (frame_table(*item).markdown() for item in folders.items())
 
 
 def _depth(evaluation: Evaluation) -> Iterator[str]:
@@ -241,33 +201,19 @@ def _depth(evaluation: Evaluation) -> Iterator[str]:
             tables[title] = getattr(evaluation.withheld.placements, key)
     for title, depth in tables.items():
         if isinstance(depth, DepthTable):
-            yield f"**{title}**; labels: {', '.join(depth.labels)}:\n"
-            yield _table(
-                ["", "AbsRel whole", "delta1 whole", "AbsRel in-mask", "delta1 in-mask"],
-                [
-                    (
-                        ", ".join(filter(None, (text, inputs))),
-                        *(
-                            figure_text(column, figure)
-                            for column in (regions.whole, regions.inside_mask)
-                            for figure in ("abs_rel", "delta1")
-                        ),
-                    )
-                    for text, inputs, regions in depth_rows(depth)
-                ],
-            )
+            yield f"### {title}\n"
+            yield f"Labels: {', '.join(depth.labels)}.\n"
+            yield from (table.markdown() for table in depth_tables(depth))
+    if evaluation.sensor_depth:
+        yield "### Measured depth\n"
     for name, groups in (evaluation.sensor_depth or {}).items():
-        for group, each in groups.items():
-            yield f"**Measured depth**, `{name}`, {group}; pictures: {each.pictures}, no plate:\n"
-            rows = [
-                (text, f"{row.abs_rel:.3f}", f"{row.delta1:.3f}", f"{row.ordinal_accuracy:.3f}")
-                for text, row in measured_depth_rows(each)
-            ]
-            yield _table(["", "AbsRel", "delta1", "order"], rows)
+        for group, result in groups.items():
+            yield measured_depth_table(name, group, result).markdown()
 
 
 def _latency(bench: Mapping[str, Any] | None) -> Iterator[str]:
     if bench is None:
+        yield "Latency was not measured for this page.\n"
         return
     machine = ", ".join(f"{key} {value}" for key, value in bench["machine"].items() if value)
     yield "## Latency\n"
@@ -294,9 +240,7 @@ def _latency(bench: Mapping[str, Any] | None) -> Iterator[str]:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    escaped = ([cell.replace("|", "\\|") for cell in line] for line in lines)
-    return "\n".join(f"| {' | '.join(line)} |" for line in escaped) + "\n"
+    return Table("", heads, [Row(name, cells) for name, *cells in rows]).markdown()
 
 
 def figures_text(results: Mapping[str, Any]) -> str:

@@ -1,17 +1,18 @@
-"""The goals of the project, whether they are met, and what the figures cannot say."""
+"""The goals of the project, and whether they are met."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from maskdepth.evaluation.columns import Column
-from maskdepth.evaluation.composite_depth import DepthTable, NoDepthTable, Regions
+from maskdepth.evaluation.columns import Column, Figures
+from maskdepth.evaluation.composite_depth import DepthTable, NoDepthTable
 from maskdepth.evaluation.frames import FrameResult
 from maskdepth.evaluation.masks import MaskTable
 from maskdepth.evaluation.measured_depth import DepthGroup
 from maskdepth.evaluation.results import Evaluation
 from maskdepth.evaluation.robustness import PointColumns, Robustness
+from maskdepth.report.tables import measure, number
 
 PLACEMENTS = {"standing": "objects on the ground", "anywhere": "objects anywhere"}
 
@@ -45,8 +46,8 @@ def goals(evaluation: Evaluation, bench: Mapping[str, Any] | None) -> Iterator[G
     yield _no_plate_goal(masks.get("hard"))
     for key, text in PLACEMENTS.items():
         depth = evaluation.withheld and getattr(evaluation.withheld.placements, key)
-        for where, of in (("whole", _whole), ("in-mask", _inside_mask)):
-            yield _withheld_goal(f"withheld world, {text}, {where}", depth, of)
+        for where, part in (("whole", "whole"), ("in-mask", "inside_mask")):
+            yield _withheld_goal(f"withheld world, {text}, {where}", depth, part)
     for name, groups in (evaluation.sensor_depth or {"none": {}}).items():
         yield _depth_goal(f"measured depth, {name}, `room`", groups.get("room"))
     yield from _latency_goals(bench)
@@ -65,7 +66,7 @@ def _at_least(
     value = column.figure(figure) if column else None
     if column is None or value is None:
         return Goal(text, goal)
-    measured = "; ".join(filter(None, [figure_text(column, figure), _thresholds(table)]))
+    measured = "; ".join(filter(None, [str(measure(column, figure)), _thresholds(table)]))
     return Goal(text, goal, measured, _met(value >= least))
 
 
@@ -101,29 +102,21 @@ def _no_plate_goal(table: MaskTable | None) -> Goal:
     # Well above: the intervals do not touch.
     low = (mine.span("dice") or [mine.mean["dice"]])[0]
     high = (disc.span("dice") or [disc.mean["dice"]])[-1]
-    measured = f"{figure_text(mine, 'dice')}; disc {figure_text(disc, 'dice')}, empty 0"
+    measured = f"{measure(mine, 'dice')}; disc {measure(disc, 'dice')}, empty 0"
     return Goal(text, goal, measured, _met(low > high))
 
 
-def _whole(regions: Regions) -> Column:
-    return regions.whole
-
-
-def _inside_mask(regions: Regions) -> Column:
-    return regions.inside_mask
-
-
-def _withheld_goal(
-    text: str, depth: DepthTable | NoDepthTable | None, region: Callable[[Regions], Column]
-) -> Goal:
+def _withheld_goal(text: str, depth: DepthTable | NoDepthTable | None, part: str) -> Goal:
     goal = "AbsRel <= 0.12, delta1 >= 0.88"
-    mean = region(depth.columns.plate).mean if isinstance(depth, DepthTable) else None
-    if not mean or not isinstance(depth, DepthTable):
+    if not isinstance(depth, DepthTable):
         return Goal(text, goal)
-    gradient = region(depth.baselines.vertical_gradient)
+    mean: Figures | None = getattr(depth.columns.plate, part).mean
+    if not mean:
+        return Goal(text, goal)
+    gradient: Column = getattr(depth.baselines.vertical_gradient, part)
     measured = (
         f"{mean['abs_rel']:.3f}, {mean['delta1']:.3f}; "
-        f"gradient {mean_text(gradient, 'abs_rel')}, {mean_text(gradient, 'delta1')}"
+        f"gradient {number(gradient.figure('abs_rel'))}, {number(gradient.figure('delta1'))}"
     )
     return Goal(text, goal, measured, _met(mean["abs_rel"] <= 0.12 and mean["delta1"] >= 0.88))
 
@@ -170,77 +163,6 @@ def _latency_goals(bench: Mapping[str, Any] | None) -> Iterator[Goal]:
         else:
             measured = f"{ms:.1f} ms ({ms / single:.2g} times)"
             yield Goal(text, goal, measured, _met(is_met(ms, single)))
-
-
-def limits(evaluation: Evaluation, bench: Mapping[str, Any] | None) -> Iterator[str]:
-    """What a reader should consider before trusting the page."""
-    count = evaluation.benchmark.count
-    if count < 500:
-        yield (
-            f"Each cell has {count} composites, while the benchmark asks for 500. Do not compare "
-            "these figures with those of a full run."
-        )
-    if evaluation.trained_on_this_dataset is False:
-        learned = evaluation.held_out_but_learned
-        yield (
-            "The model was trained on another dataset; seen and unseen refer to this one. "
-            + (
-                f"Its list of assets holds {learned or 'none'} of the assets that are held out "
-                "here, compared by checksum."
-                if learned is not None
-                else "It has no list of assets, so it may have learned from those held out here."
-            )
-        )
-    yield (
-        "Composites are cutouts pasted on photos. The slices and curves hold the disturbances that "
-        "we thought of; a camera has more. Real frames are of "
-        f"{len(evaluation.frames or ())} camera(s)."
-    )
-    cell = next(iter(evaluation.masks.values())).cells.unseen_unseen
-    if cell.mean:
-        yield (
-            f"Unseen means {cell.cutouts} cutouts and {cell.backgrounds} backgrounds. "
-            "With so few, the intervals are rough and too narrow."
-        )
-    yield (
-        "On clean composites picture and plate agree to the last bit away from the object. That "
-        "favours thresholds, so this slice says least about a camera."
-    )
-    yield (
-        "Prediction registers the plate before the network runs and reads outlines against it "
-        "afterwards; in pictures at least 1.2 times as large as the network's input, it also runs "
-        "the network on a close-up of the foreground. The rows of the threshold after registration "
-        "show what registration alone gains; research log 23 and 25 say what outlines gain."
-    )
-    yield (
-        "Objects in the rows 'anywhere' have a distance that was drawn at random. No network can "
-        "know it, so inside the mask even a perfect network would not score perfectly."
-    )
-    if evaluation.sensor_depth:
-        yield (
-            "Measured depth covers a handful of pictures, most of them of one room: it shows gross "
-            "failures, and is no ranking."
-        )
-    if bench is None:
-        yield "Latency was not measured for this page."
-
-
-def figure_text(column: Column, name: str) -> str:
-    """A mean with its interval."""
-    span = interval_text(column, name)
-    return mean_text(column, name) + ("" if span == "-" else f" [{span}]")
-
-
-def mean_text(column: Column, name: str) -> str:
-    """A mean, or a dash."""
-    mean = column.figure(name)
-    return "-" if mean is None else f"{mean:.3f}"
-
-
-def interval_text(column: Column, name: str) -> str:
-    """An interval, or a dash."""
-    span = column.span(name)
-    return f"{span[0]:.3f}, {span[1]:.3f}" if span else "-"
 
 
 def _find_point(evaluation: Evaluation, name: str, value: float) -> PointColumns | None:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from html import escape
 from itertools import chain, cycle
 from typing import Final
 
 from maskdepth.evaluation.columns import Column
 from maskdepth.evaluation.composite_depth import DepthTable
-from maskdepth.evaluation.frames import FrameResult
-from maskdepth.evaluation.measured_depth import DepthGroup
 from maskdepth.evaluation.results import Evaluation
 from maskdepth.evaluation.robustness import CurveResult, NoRobustness, PointColumns, Robustness
 from maskdepth.evaluation.withheld import Withheld
 from maskdepth.report.charts import Series, legend, line_chart
-from maskdepth.report.rows import frame_rows, measured_depth_rows, no_plate_rows, point_rows
-from maskdepth.report.tables import depth_tables, number, plain_table
+from maskdepth.report.tables import (
+    curve_table,
+    depth_tables,
+    frame_table,
+    measured_depth_table,
+    no_plate_table,
+    point_rows,
+    wrong_plate_table,
+)
 
 # of the lines of `point_rows`; other models take the last four in turn
 _STYLES: Final = ("first", "second", "second dashed", "third", "third dashed")
@@ -30,13 +35,17 @@ def extra_sections(evaluation: Evaluation) -> Iterator[str]:
     if evaluation.robustness is not None:
         yield _robustness(evaluation.robustness)
     if evaluation.frames:
-        tables = "".join(_frames(name, each) for name, each in evaluation.frames.items())
+        tables = "".join(frame_table(*item).html() for item in evaluation.frames.items())
         yield (
             "<section><h2>Real frames</h2><p>A fixed camera, masks drawn by hand. F1 is of all "
             f"pixels of all frames together; shadows count as background.</p>{tables}</section>"
         )
     if evaluation.sensor_depth:
-        tables = "".join(_depth(name, each) for name, each in evaluation.sensor_depth.items())
+        tables = "".join(
+            measured_depth_table(name, group, result).html()
+            for name, groups in evaluation.sensor_depth.items()
+            for group, result in groups.items()
+        )
         yield (
             "<section><h2>Measured depth</h2><p>Pictures alone, no plate; after the best scale "
             f"and shift of inverse depth.</p>{tables}</section>"
@@ -52,17 +61,9 @@ def _robustness(result: Robustness | NoRobustness) -> str:
     no_plate = result.no_plate.columns
     charts = "".join(_chart(curve, no_plate.model) for curve in result.curves.values())
     entries = [(style, name) for style, (name, _) in _styled_rows(result.clean.columns)]
-    details = "".join(_curve_table(curve) for curve in result.curves.values())
-    wrong = plain_table(
-        "The plate of another background, which is wrong everywhere.",
-        ["", "Dice ↑", "Bound. F ↑"],
-        [[name, *_figures(each)] for name, each in point_rows(result.wrong_plate.columns)],
-    )
-    guesses = plain_table(
-        "No plate, clean pictures, beside guesses that use no pixel.",
-        ["", "Dice ↑", "Bound. F ↑"],
-        [[name, *_figures(each)] for name, each in no_plate_rows(no_plate)],
-    )
+    details = "".join(curve_table(curve).html() for curve in result.curves.values())
+    wrong = wrong_plate_table(result.wrong_plate.columns).html()
+    guesses = no_plate_table(no_plate).html()
     return (
         f"{title}<p>The first {result.count} composites of the clean slice (unseen cutouts on "
         "unseen backgrounds) again and again, with one thing changed at a time. Mask Dice; the "
@@ -102,59 +103,6 @@ def _styled_rows(point: PointColumns) -> Iterator[tuple[str, tuple[str, Column]]
     return zip(chain(_STYLES, cycle(_OTHER_STYLES)), point_rows(point), strict=False)
 
 
-def _curve_table(curve: CurveResult) -> str:
-    names = [name for name, _ in point_rows(curve.points[0].columns)]
-    rows = [
-        [
-            f"{point.value:g}",
-            *(text for _, column in point_rows(point.columns) for text in _figures(column)),
-        ]
-        for point in curve.points
-    ]
-    heads = [curve.unit, *[head for name in names for head in (f"{name}: Dice", "Bound. F")]]
-    return plain_table(f"{curve.title}: {curve.how}.", heads, rows)
-
-
-def _figures(column: Column) -> list[str]:
-    """Dice with its interval, and boundary F."""
-    if column.mean is None:
-        return [str(column.reason), "–"]
-    interval = column.span("dice")
-    span = f" ({number(interval[0])}–{number(interval[1])})" if interval else ""
-    return [f"{number(column.mean['dice'])}{span}", number(column.mean["boundary_f"])]
-
-
-def _frames(name: str, result: FrameResult) -> str:
-    tuned = result.difference.tuned
-    caption = (
-        f"“{name}”: {result.frames} frames; the {tuned.on} before them tuned the thresholds "
-        f"(|frame − plate| over {tuned.threshold}/255, median {tuned.median_px} px)."
-        f"{''.join(f' {each}.' for each in result.left_out)}"
-    )
-    return plain_table(
-        caption,
-        ["", "F1 ↑", "Precision ↑", "Recall ↑"],
-        [
-            [text, number(each.f1), number(each.precision), number(each.recall)]
-            for text, each in frame_rows(result)
-        ],
-    )
-
-
-def _depth(name: str, groups: Mapping[str, DepthGroup]) -> str:
-    return "".join(
-        plain_table(
-            f"“{name}”, {group}: {each.pictures} pictures.",
-            ["", "AbsRel ↓", "δ1 ↑", "Order ↑"],
-            [
-                [text, number(row.abs_rel), number(row.delta1), number(row.ordinal_accuracy)]
-                for text, row in measured_depth_rows(each)
-            ],
-        )
-        for group, each in groups.items()
-    )
-
-
 def _withheld(result: Withheld) -> str:
     placements = {
         "Objects that stand on the ground: their distance is visible": result.placements.standing,
@@ -163,7 +111,7 @@ def _withheld(result: Withheld) -> str:
         ),
     }
     parts = "".join(
-        f"<h3>{title}</h3>{''.join(depth_tables(depth))}"
+        f"<h3>{title}</h3>{''.join(table.html() for table in depth_tables(depth))}"
         for title, depth in placements.items()
         if isinstance(depth, DepthTable)
     )

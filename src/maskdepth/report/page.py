@@ -8,6 +8,7 @@ from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
 
+from maskdepth.evaluation.columns import Column
 from maskdepth.evaluation.composite_depth import DepthTable, NoDepthTable
 from maskdepth.evaluation.panels import Panel
 from maskdepth.evaluation.results import Evaluation
@@ -15,7 +16,8 @@ from maskdepth.files import write_text
 from maskdepth.records import Json
 from maskdepth.report.extras import extra_sections
 from maskdepth.report.figures import curves, panel_figure
-from maskdepth.report.tables import NAMES, depth_dice_table, depth_tables, interval_text, mask_table
+from maskdepth.report.limits import limits
+from maskdepth.report.tables import NAMES, depth_dice_table, depth_tables, mask_table, number
 
 # Nothing is fetched from anywhere, even if a text of the evaluation were to slip through.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -88,7 +90,8 @@ def _cards(evaluation: Evaluation) -> str:
         cards.append(
             f"<b>{dice:.3f}</b>"
             f"<span>mask Dice, slice “{escape(name)}”, unseen cutouts on unseen backgrounds; "
-            f"{interval_text(cell, 'dice')}</span>{_verdict(dice, table.difference.figure('dice'))}"
+            f"{_interval_text(cell, 'dice')}</span>"
+            f"{_verdict(dice, table.difference.figure('dice'))}"
         )
     depth = evaluation.depth
     if isinstance(depth, DepthTable) and depth.columns.plate.whole.mean:
@@ -96,11 +99,18 @@ def _cards(evaluation: Evaluation) -> str:
         cards.append(
             f"<b>{whole.figure('abs_rel'):.3f}</b>"
             f"<span>depth AbsRel with the plate, whole picture; "
-            f"{interval_text(whole, 'abs_rel')}; "
+            f"{_interval_text(whole, 'abs_rel')}; "
             f"labels: {escape(', '.join(depth.labels))}</span>"
         )
     cards_html = "".join(f'<div class="card">{card}</div>' for card in cards)
     return f'<div class="cards">{cards_html}</div>' if cards else ""
+
+
+def _interval_text(column: Column, name: str) -> str:
+    interval = column.span(name)
+    if interval is None:
+        return "no interval: one asset of each kind"
+    return f"95 % interval {number(interval[0])} to {number(interval[1])}"
 
 
 def _verdict(dice: float, threshold_dice: float | None) -> str:
@@ -115,13 +125,14 @@ def _verdict(dice: float, threshold_dice: float | None) -> str:
 
 def _masks(evaluation: Evaluation) -> str:
     masks = evaluation.masks
-    tables = "".join(mask_table(name, table) for name, table in masks.items())
+    tables = "".join(mask_table(name, table).html() for name, table in masks.items())
     own = all(table.backgrounds_of == "user" for table in masks.values())
     whose = "" if own else " No photo was held out: unseen backgrounds are drawn scenes."
     return (
         "<section><h2>Masks and alpha</h2><p>Seen assets are those the network was trained on. "
         "What it will do with new objects in front of new backgrounds is the first row; for a "
-        f"fixed camera whose background was among the training photos, it is the second.{whose}</p>"
+        f"fixed camera whose background was among the training photos, it is the second.{whose} "
+        "SAD, Grad(ient) and Conn(ectivity) are errors in thousands.</p>"
         f"{tables}</section>"
     )
 
@@ -130,12 +141,12 @@ def _depth(depth: DepthTable | NoDepthTable) -> str:
     if isinstance(depth, NoDepthTable):
         body = f'<p class="soft">Not judged: {escape(depth.reason)}.</p>'
     else:
-        dice = depth_dice_table(depth.depth_dice) if depth.depth_dice else ""
+        dice = depth_dice_table(depth.depth_dice).html() if depth.depth_dice else ""
         body = (
             f"<p>Unit: {escape(depth.depth_units)}. Labels: "
             f"{escape(', '.join(depth.labels))}; SILog with lambda "
             f"{depth.silog_lambda:g}.</p>"
-            f"{''.join(depth_tables(depth))}"
+            f"{''.join(table.html() for table in depth_tables(depth))}"
             "<h3>The prior work’s depth Dice</h3><p>2 Σpt / (Σp + Σt) on grey levels, for parity "
             "only. It rewards bright maps: read it between the three figures beside it, never "
             f"alone.</p>{dice}"
@@ -162,59 +173,7 @@ def _training(log: Sequence[Json]) -> Iterator[str]:
 
 
 def _limits(evaluation: Evaluation) -> str:
-    confidence = f"{evaluation.interval.confidence:.0%}"
-    cell = next(iter(evaluation.masks.values())).cells.unseen_unseen
-    unseen = f"{cell.cutouts or 0} cutouts and {cell.backgrounds or 0} backgrounds"
-    notes = [
-        (
-            "The test pictures are composites: cutouts pasted on photos, with the light of the "
-            "cutout and without shadows. A real camera adds shadows, changing light and movement; "
-            "try the model on your own pairs before you rely on it."
-        ),
-        (
-            f"The intervals ({confidence}) come from resampling cutouts and backgrounds, "
-            f"near-duplicates together. With {unseen} that masks are judged on they are themselves "
-            "rough, and too narrow when there are only a few."
-        ),
-        (
-            "|picture − plate| is tuned on the validation split of the same slice. On the clean "
-            "slice picture and plate agree to the last bit outside the object, so it is hard to "
-            "beat there; pictures from a camera are nearer to the jpeg slice."
-        ),
-        (
-            "A composite’s object is labelled with a distance that the recipe drew, not one that "
-            "was measured; inside the mask, depth figures judge whether the network puts it "
-            "nearer than what it hides."
-        ),
-        (
-            "Depth has no unit until the plate is calibrated: figures are after the best scale "
-            "and shift, which no user has for free."
-        ),
-        "Dice and IoU leave out pictures without foreground.",
-    ]
-    if evaluation.model.depth == "synthetic only":
-        measured = "only “Measured depth” says" if evaluation.sensor_depth else "nothing says"
-        notes.insert(
-            0,
-            "This model learned depth from drawn scenes only, and on composites its depth is "
-            f"judged on drawn scenes: {measured} how good it is on photographs.",
-        )
-    depth = evaluation.depth
-    labels = depth.labels if isinstance(depth, DepthTable) else ()
-    if any(label.startswith("teacher ") for label in labels):
-        notes.insert(
-            0,
-            "Depth is judged against a teacher’s labels, for want of others: the figures say how "
-            "well the network follows its teacher, not how right either is.",
-        )
-    count = evaluation.benchmark.count
-    if count < 500:
-        notes.insert(
-            0,
-            f"Judged on {count} composites a cell; the benchmark’s own count is 500. Do not set "
-            "these figures beside those of a full run.",
-        )
-    items = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    items = "".join(f"<li>{escape(limit)}</li>" for limit in limits(evaluation))
     return f"<section><h2>What these figures cannot say</h2><ul>{items}</ul></section>"
 
 

@@ -1,19 +1,23 @@
-"""The report's tables: every column of the evaluation as a row, with its interval."""
+"""The tables of an evaluation, for the report in HTML and for pages in Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Final
 
-from maskdepth.evaluation.columns import Column
+from maskdepth.evaluation.columns import Column, Interval
 from maskdepth.evaluation.composite_depth import DepthTable
+from maskdepth.evaluation.frames import FrameResult
 from maskdepth.evaluation.masks import MaskTable
+from maskdepth.evaluation.measured_depth import DepthGroup
+from maskdepth.evaluation.robustness import CurveResult, NoPlateColumns, PointColumns
 from maskdepth.report.figures import whisker
-from maskdepth.report.rows import depth_rows, mask_rows
 
-# name in the evaluation: name in the report, arrow to the better side
+# name in the evaluation: name in tables, arrow to the better side; the first leads its table
 MASK_FIGURES: Final = {
+    "dice": "Dice ↑",
     "iou": "IoU ↑",
     "boundary_f": "Bound. F ↑",
     "sad": "SAD ↓",
@@ -22,6 +26,7 @@ MASK_FIGURES: Final = {
     "connectivity": "Conn ↓",
 }
 DEPTH_FIGURES: Final = {
+    "abs_rel": "AbsRel ↓",
     "rmse": "RMSE ↓",
     "log10": "log10 ↓",
     "silog": "SILog ↓",
@@ -32,127 +37,270 @@ DEPTH_FIGURES: Final = {
     "ordinal_accuracy": "Order ↑",
     "boundary_f1": "Bound. F1 ↑",
 }
-NAMES: Final = {
-    "dice": "Dice",
-    "abs_rel": "AbsRel",
-    **{name: text[:-2] for name, text in (MASK_FIGURES | DEPTH_FIGURES).items()},
-}
-Row = tuple[str, str, str, Column]  # class, name, remark, figures
+NAMES: Final = {name: text[:-2] for name, text in (MASK_FIGURES | DEPTH_FIGURES).items()}
+_WITH_INTERVAL: Final = ("dice", "boundary_f", "abs_rel", "delta1")
 
 
-def mask_table(name: str, table: MaskTable) -> str:
-    """One slice: the four cells, then the baselines and other models."""
-    remarks = {"without plate": "unseen, unseen"}
-    remarks |= dict.fromkeys(
-        ("baseline: a disc in the middle", "baseline: the empty mask"), "uses no pixel"
-    )
-    rows: list[Row] = []
-    for text, column in mask_rows(table):
-        style = {"unseen cutouts, unseen backgrounds": "main", "without plate": "break"}.get(text)
-        tuned = column.tuned if column is not table.centred_disc else None
-        settings = f"over {tuned.threshold}/255, median {tuned.median_px} px" if tuned else ""
-        rows.append((style or "", text, settings or remarks.get(text, ""), column))
-    caption = (
-        f"Slice “{name}”. Dice with its 95 % interval over assets; SAD, Grad(ient) and "
-        "Conn(ectivity) errors in thousands; without plate, baseline and other models on unseen "
-        "cutouts and backgrounds."
-    )
-    return _table(caption, "dice", "Dice ↑", MASK_FIGURES, rows, (0.0, 1.0))
+@dataclass(frozen=True)
+class Measure:
+    """A mean with its interval, if it has one; HTML draws both on the axis, if there is one."""
+
+    mean: float
+    span: Interval | None = None
+    axis: tuple[float, float] | None = None
+
+    def __str__(self) -> str:
+        return number(self.mean) + (f" [{', '.join(map(number, self.span))}]" if self.span else "")
+
+    def html(self) -> str:
+        """The content of a cell."""
+        span = f" <small>{'–'.join(map(number, self.span))}</small>" if self.span else ""
+        drawn = whisker(self.mean, self.span, *self.axis) if self.axis else ""
+        return f"{number(self.mean)}{span}{drawn}"
 
 
-def depth_tables(depth: DepthTable) -> Iterator[str]:
-    """The whole picture and inside the mask; the model's columns come before the baselines."""
-    for title in ("Whole picture", "Inside the mask"):
-        rows: list[Row] = [
-            (
-                {"with plate": "main", "baseline: vertical gradient": "break"}.get(text, ""),
-                text,
-                remark,
-                regions.whole if title == "Whole picture" else regions.inside_mask,
-            )
-            for text, remark, regions in depth_rows(depth)
+@dataclass(frozen=True)
+class Row:
+    """A row by its name; a row of one text, the reason why there are no figures, is as wide as all.
+
+    Attributes:
+        remark: small below the name.
+        style: class of the style sheet.
+    """
+
+    name: str
+    cells: Sequence[str | Measure]
+    remark: str = ""
+    style: str = ""
+
+    def html(self, width: int) -> str:
+        """The row of a table with so many cells besides the name."""
+        small = f"<small>{escape(self.remark)}</small>" if self.remark else ""
+        wide = f' class="reason" colspan="{width}"' if len(self.cells) < width else ""
+        cells = (each.html() if isinstance(each, Measure) else escape(each) for each in self.cells)
+        return (
+            f'<tr class="{self.style}"><th scope="row">{escape(self.name)}{small}</th>'
+            f"{''.join(f'<td{wide}>{cell}</td>' for cell in cells)}</tr>"
+        )
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under heads, the first of which is over the names; all texts are plain."""
+
+    caption: str
+    heads: Sequence[str]
+    rows: Sequence[Row]
+
+    def html(self) -> str:
+        """A caption and a table."""
+        head = "".join(f'<th scope="col">{escape(text)}</th>' for text in self.heads)
+        body = "".join(row.html(len(self.heads) - 1) for row in self.rows)
+        return (
+            f'<p class="caption">{escape(self.caption)}</p><div class="scroll"><table>'
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        )
+
+    def markdown(self) -> str:
+        """The caption, if any, and a table."""
+        names = (", ".join(filter(None, (row.name, row.remark))) for row in self.rows)
+        rows = ([name, *map(str, row.cells)] for name, row in zip(names, self.rows, strict=True))
+        lines = [
+            [cell.replace("|", "\\|") for cell in line] + [""] * (len(self.heads) - len(line))
+            for line in (self.heads, ["---"] * len(self.heads), *rows)
         ]
+        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        return (f"{self.caption}\n\n" if self.caption else "") + table + "\n"
+
+
+def mask_table(name: str, table: MaskTable) -> Table:
+    """One slice: the four cells, then the baselines and other models."""
+    cells, registered = table.cells, table.difference_registered
+    rows = [
+        ("unseen cutouts, unseen backgrounds", "", cells.unseen_unseen),
+        ("unseen cutouts, seen backgrounds", "", cells.unseen_seen),
+        ("seen cutouts, unseen backgrounds", "", cells.seen_unseen),
+        ("seen cutouts, seen backgrounds", "", cells.seen_seen),
+        ("without plate", "", table.no_plate),
+        ("baseline: |picture − plate|", _tuned_to(table.difference), table.difference),
+        ("baseline: |picture − plate| after registration", _tuned_to(registered), registered),
+        ("baseline: a disc in the middle", "uses no pixel", table.centred_disc),
+        ("baseline: the empty mask", "uses no pixel", table.empty),
+        *((f"other: {other}", "", column) for other, column in table.others.items()),
+    ]
+    caption = (
+        f"Slice “{name}”. Intervals of 95 % over assets; without plate, baselines and other models "
+        "are of unseen cutouts on unseen backgrounds."
+    )
+    return _figure_table(caption, MASK_FIGURES, rows, (0.0, 1.0), {0: "main", 4: "break"})
+
+
+def depth_tables(depth: DepthTable) -> Iterator[Table]:
+    """The whole picture and inside the mask; the model's columns come before the baselines."""
+    model, baselines = depth.columns, depth.baselines
+    methods = [
+        ("picture alone", "", model.picture),
+        ("with plate", "", model.plate),
+        ("with plate and plate disparity", "", model.plate_and_disparity),
+        ("baseline: vertical gradient", "", baselines.vertical_gradient),
+        ("baseline: the plate's disparity, no object", "", baselines.plate_disparity),
+        *([("the teacher, picture alone", "", baselines.teacher)] if baselines.teacher else []),
+    ]
+    for name, other in depth.others.items():
+        methods.append((f"other: {name}", "picture alone", other.picture))
+        methods.append((f"other: {name}", "with plate", other.plate))
+    for title, part in (("Whole picture", "whole"), ("Inside the mask", "inside_mask")):
+        rows = [(name, remark, getattr(regions, part)) for name, remark, regions in methods]
         errors = [column.mean["abs_rel"] for *_, column in rows if column.mean]
-        caption = f"{title}. AbsRel with its 95 % interval over assets; more in the JSON."
-        span = (0.0, max([0.2, *errors]) * 1.1)
-        yield _table(caption, "abs_rel", "AbsRel ↓", DEPTH_FIGURES, rows, span)
+        axis = (0.0, max([0.2, *errors]) * 1.1)
+        caption = f"{title}. Intervals of 95 % over assets; more in the JSON."
+        yield _figure_table(caption, DEPTH_FIGURES, rows, axis, {1: "main", 3: "break"})
 
 
-def plain_table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Texts in rows, the first of each a name; this function escapes them."""
-    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
-    body = "".join(
-        f'<tr><th scope="row">{escape(name)}</th>'
-        f"{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
-        for name, *cells in rows
-    )
-    return (
-        f'<p class="caption">{escape(caption)}</p><div class="scroll"><table>'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def depth_dice_table(column: Column) -> str:
+def depth_dice_table(column: Column) -> Table:
     """The prior work's figure between the three that give it its scale."""
-    if column.mean is None:
-        return f'<p class="soft">{escape(str(column.reason))}</p>'
     texts = {
         "score": "this model",
         "perfect": "a perfect prediction",
         "all_white": "an all-white picture",
         "maximum": "the best binary picture",
     }
-    cells = "".join(f"<td>{number(column.figure(key))}</td>" for key in texts)
-    heads = "".join(f"<th>{text}</th>" for text in texts.values())
-    return (
-        f'<div class="scroll"><table><thead><tr>{heads}</tr></thead>'
-        f"<tbody><tr>{cells}</tr></tbody></table></div>"
+    cells = [str(column.reason)] if column.mean is None else [measure(column, key) for key in texts]
+    return Table("", ["", *texts.values()], [Row("depth Dice", cells)])
+
+
+def point_rows(point: PointColumns) -> Iterator[tuple[str, Column]]:
+    """A point of the robustness curves."""
+    yield "this model", point.model
+    yield "|picture − plate|, tuned at every point", point.difference_tuned_here
+    yield "|picture − plate|, tuned once on clean pictures", point.difference
+    registered = "|picture − plate| after registration"
+    yield f"{registered}, tuned at every point", point.difference_registered_tuned_here
+    yield f"{registered}, tuned once", point.difference_registered
+    for name, column in point.others.items():
+        yield f"other: {name}", column
+
+
+def curve_table(curve: CurveResult) -> Table:
+    """A column for each point; Dice, then boundary F where there is any."""
+    points = [dict(point_rows(point.columns)) for point in curve.points]
+    figures = {"Dice": "dice", "Bound. F": "boundary_f"}
+    rows = [
+        Row(f"{name}: {text}", [measure(point[name], figure) for point in points])
+        for name in points[0]
+        for text, figure in figures.items()
+        if figure == "dice" or any(point[name].figure(figure) is not None for point in points)
+    ]
+    heads = [curve.unit, *(f"{point.value:g}" for point in curve.points)]
+    return Table(f"{curve.title}: {curve.how}.", heads, rows)
+
+
+def wrong_plate_table(columns: PointColumns) -> Table:
+    """Masks with a plate of another background."""
+    caption = "The plate of another background, which is wrong everywhere."
+    return _dice_table(caption, point_rows(columns))
+
+
+def no_plate_table(columns: NoPlateColumns) -> Table:
+    """Clean pictures without their plates."""
+    rows = {
+        "this model, of the picture alone": columns.model,
+        "a disc in the middle, its radius tuned on val": columns.centred_disc,
+        "the empty mask": columns.empty,
+    }
+    caption = "No plate, clean pictures, beside guesses that use no pixel."
+    return _dice_table(caption, iter(rows.items()))
+
+
+def frame_table(name: str, result: FrameResult) -> Table:
+    """Masks of real frames."""
+    tuned = result.difference.tuned
+    caption = (
+        f"“{name}”: {result.frames} frames, all pixels together; the {tuned.on} before them tuned "
+        f"the thresholds (|frame − plate| over {tuned.threshold}/255, median {tuned.median_px} px)."
+        f"{''.join(f' {each}.' for each in result.left_out)}"
     )
+    scores = {
+        "this model": result.model,
+        "this model, without the plate": result.no_plate,
+        "baseline: |frame − plate|": result.difference,
+        "baseline: |frame − plate| after registration": result.difference_registered,
+        "baseline: MOG2, which learns the background from all frames before": result.mog2,
+        **{f"other: {other}": each for other, each in result.others.items()},
+    }
+    rows = [
+        Row(text, [number(each.f1), number(each.precision), number(each.recall)])
+        for text, each in scores.items()
+    ]
+    return Table(caption, ["", "F1 ↑", "Precision ↑", "Recall ↑"], rows)
 
 
-def interval_text(column: Column, name: str) -> str:
-    """The interval of a figure in words."""
-    interval = column.span(name)
-    if interval is None:
-        return "no interval: one asset of each kind"
-    return f"95 % interval {number(interval[0])} to {number(interval[1])}"
+def measured_depth_table(name: str, group: str, result: DepthGroup) -> Table:
+    """Depth of pictures alone."""
+    scores = {
+        "this model": result.model,
+        "baseline: vertical gradient": result.vertical_gradient,
+        **({"the teacher": result.teacher} if result.teacher else {}),
+        **{f"other: {other}": each for other, each in result.others.items()},
+    }
+    rows = [
+        Row(text, [number(each.abs_rel), number(each.delta1), number(each.ordinal_accuracy)])
+        for text, each in scores.items()
+    ]
+    caption = f"“{name}”, {group}: {result.pictures} pictures, no plate."
+    return Table(caption, ["", "AbsRel ↓", "δ1 ↑", "Order ↑"], rows)
 
 
-def _table(
-    caption: str,
-    lead: str,
-    lead_name: str,
-    figures: Mapping[str, str],
-    rows: Sequence[Row],
-    span: tuple[float, float],
-) -> str:
-    heads = ["", "pictures", lead_name, "", *figures.values()]
-    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
-    body = "".join(_row(row, lead, figures, span) for row in rows)
-    return (
-        f'<p class="caption">{escape(caption)}</p><div class="scroll"><table>'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def _row(row: Row, lead: str, figures: Mapping[str, str], span: tuple[float, float]) -> str:
-    style, name, remark, column = row
-    small = f"<small>{escape(remark)}</small>" if remark else ""
-    head = f'<tr class="{style}"><th scope="row">{escape(name)}{small}</th>'
-    if column.mean is None:
-        reason = escape(column.reason or "")
-        return f'{head}<td class="reason" colspan="{len(figures) + 3}">{reason}</td></tr>'
-    cells = "".join(f"<td>{number(column.figure(figure))}</td>" for figure in figures)
-    mean, interval = column.figure(lead), column.span(lead)
-    drawn = "" if mean is None else whisker(mean, interval, *span)
-    text = number(mean)
-    if interval is not None:
-        text += f" <small>{number(interval[0])}–{number(interval[1])}</small>"
-    return f"{head}<td>{column.pictures}</td><td>{text}</td><td>{drawn}</td>{cells}</tr>"
+def measure(column: Column, name: str, axis: tuple[float, float] | None = None) -> str | Measure:
+    """A figure of a column, or the reason why it has none."""
+    mean = column.figure(name)
+    if mean is None:
+        return column.reason or "–"
+    return Measure(mean, column.span(name) if name in _WITH_INTERVAL else None, axis)
 
 
 def number(value: float | None) -> str:
-    """Three digits, four where it is small; a dash for none."""
+    """Three digits, more where it is small; a dash for none."""
     if value is None:
         return "–"
-    return f"{value:.4f}" if 0 < abs(value) < 0.0995 else f"{value:.3f}"
+    digits = 3 if abs(value) >= 0.0995 or not value else 4 if abs(value) >= 0.00995 else 5
+    return f"{value:.{digits}f}"
+
+
+def _tuned_to(column: Column) -> str:
+    tuned = column.tuned
+    return f"over {tuned.threshold}/255, median {tuned.median_px} px" if tuned else ""
+
+
+def _figure_table(
+    caption: str,
+    figures: Mapping[str, str],
+    rows: Sequence[tuple[str, str, Column]],
+    axis: tuple[float, float],
+    styles: Mapping[int, str],
+) -> Table:
+    """Rows of name, remark and column, with those of the figures that any column has."""
+    lead, *more = figures
+    names = [lead, *(n for n in more if any(c.figure(n) is not None for *_, c in rows))]
+
+    def cells(column: Column) -> list[str | Measure]:
+        if column.mean is None:
+            return [column.reason or ""]
+        measures = [measure(column, name, axis if name == lead else None) for name in names]
+        return [str(column.pictures), *measures]
+
+    return Table(
+        caption,
+        ["", "pictures", *(figures[name] for name in names)],
+        [
+            Row(name, cells(column), remark, styles.get(position, ""))
+            for position, (name, remark, column) in enumerate(rows)
+        ],
+    )
+
+
+def _dice_table(caption: str, rows: Iterator[tuple[str, Column]]) -> Table:
+    figures = ("dice", "boundary_f")
+    heads = ["", *(MASK_FIGURES[figure] for figure in figures)]
+    measures = [Row(name, [measure(each, figure) for figure in figures]) for name, each in rows]
+    return Table(caption, heads, measures)
