@@ -146,6 +146,43 @@ def test_predict_reads_standard_input(model: Path, pack: Path, tmp_path: Path) -
     assert len(list(tmp_path.glob("*_alpha.png"))) == 1
 
 
+def test_one_picture_can_become_one_file_or_go_through_a_pipe(tmp_path: Path) -> None:
+    """With the shipped model; what does not fit one file is refused before the model is loaded."""
+    picture = tmp_path / "a.png"
+    save_png(picture, np.full((40, 50, 3), 90, np.uint8))
+    piped = subprocess.run(
+        command("predict", picture, "-o", "-", "--background", "white"),
+        capture_output=True,
+        check=True,
+    )
+    assert Image.open(io.BytesIO(piped.stdout)).mode == "RGB"
+    out = tmp_path / "new" / "cutout.png"
+    subprocess.run(command("predict", picture, "-o", out), capture_output=True, check=True)
+    assert Image.open(out).mode == "RGBA"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["a.png", "b.png", "-o", "c.png"], "c.png is one file"),
+        (["a.png", "-o", "c.png", "--json"], "c.png is one file"),
+        (["a.png", "-o", "c.tif"], "The cutout is written as .png"),
+        (["a.png", "--only", "alpha", "--background", "red"], "--background makes a composite"),
+        (["a.png", "--only", "alfa"], "'alfa'"),
+    ],
+)
+def test_outputs_that_do_not_fit_are_refused(
+    arguments: list[str], line: str, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "b.png"):
+        save_png(name, np.zeros((9, 9, 3), np.uint8))
+    done = run("predict", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert line in done.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
+
+
 def test_one_bad_picture_in_a_folder_does_not_stop_the_rest(
     model: Path, tmp_path: Path, run: Run
 ) -> None:

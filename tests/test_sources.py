@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -13,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from maskdepth.errors import StorageError, UsageError
-from maskdepth.media.pictures import PredictionJob, find_jobs, predict_all
+from maskdepth.errors import PictureError, StorageError, UsageError
+from maskdepth.inference.prediction import Prediction
+from maskdepth.media.pictures import PredictionJob, find_jobs, predict_all, predict_file
 from maskdepth.testing import FakeBackend
 
 PREDICTOR = FakeBackend().predictor(training_size=64, refine=False)
@@ -304,3 +306,96 @@ def test_what_concerns_the_whole_run_stops_it(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     with pytest.raises(StorageError, match="another output folder"):
         predict_all(PREDICTOR, jobs, tmp_path / "a.png")
+
+
+# Several pictures, single files, other backgrounds
+
+
+def test_a_list_of_files_is_what_a_shell_makes_of_a_pattern(tmp_path: Path) -> None:
+    """Each once, and neither the plate among them nor the outputs of earlier runs."""
+    paths = [picture(tmp_path / name) for name in ("a.png", "b.png", "plate.png", "a_alpha.png")]
+    jobs = find_jobs([str(path) for path in [*paths, paths[0]]], str(tmp_path / "plate.png"))
+    assert names(jobs) == ["a.png", "b.png"]
+    assert names(find_jobs([str(paths[1]), str(tmp_path)])) == ["b.png", "a.png", "plate.png"]
+    with pytest.raises(UsageError, match="Give - alone"):
+        find_jobs(["-", str(paths[0])], stdin=b"bytes")
+    with pytest.raises(UsageError, match="All of these files are plates or outputs"):
+        find_jobs([str(path) for path in paths[2:]], str(tmp_path / "plate.png"))
+    with pytest.raises(UsageError, match=r"gone\.png does not exist"):
+        find_jobs([str(paths[0]), str(tmp_path / "gone.png")])
+
+
+def test_only_the_wanted_files_are_written(tmp_path: Path) -> None:
+    jobs = find_jobs(str(picture(tmp_path / "a.png")))
+    predict_all(PREDICTOR, jobs, tmp_path / "out", formats=["alpha", "cutout"])
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a_alpha.png", "a_cutout.png"}
+    with pytest.raises(UsageError, match="'matte'"):
+        predict_all(PREDICTOR, jobs, tmp_path / "out", formats=["matte"])
+
+
+@pytest.mark.parametrize(
+    ("file", "formats", "background", "mode"),
+    [
+        ("out.png", None, None, "RGBA"),
+        ("out.png", None, "white", "RGB"),
+        ("out.jpg", None, (0, 128, 255), "RGB"),
+        ("out.PNG", ["alpha"], None, "L"),
+        ("out.png", ["disparity"], None, "I;16"),
+    ],
+)
+def test_one_file_holds_one_layer(
+    tmp_path: Path,
+    file: str,
+    formats: list[str] | None,
+    background: str | tuple[int, int, int] | None,
+    mode: str,
+) -> None:
+    """The cutout, its composite with a background, or the layer that is wanted."""
+    plate = picture(tmp_path / "plate.png", grey=20)
+    (job,) = find_jobs(str(picture(tmp_path / "a.png")), str(plate))
+    content = predict_file(PREDICTOR, job, Path(file), formats=formats, background=background)
+    with Image.open(io.BytesIO(content)) as opened:
+        assert (opened.mode, opened.size) == (mode, (8, 6))
+
+
+@pytest.mark.parametrize(
+    ("file", "formats", "message"),
+    [
+        ("out.jpg", None, r"cutout is written as \.png, not as \.jpg. Use \.png, or give a --back"),
+        ("out.png", ["alpha", "json"], "one file, but these are wanted: alpha, json"),
+        ("out.png", ["depth"], "Depth in metres needs a calibrated plate profile"),
+        ("out.png", ["composite"], "A composite needs a background"),
+        ("out.npy", ["alpha"], r"alpha is written as \.png, not as \.npy"),
+    ],
+)
+def test_a_file_that_cannot_hold_a_layer_is_refused(
+    tmp_path: Path, file: str, formats: list[str] | None, message: str
+) -> None:
+    (job,) = find_jobs(str(picture(tmp_path / "a.png")))
+    with pytest.raises(UsageError, match=message):
+        predict_file(PREDICTOR, job, Path(file), formats=formats)
+    with pytest.raises(UsageError, match="is an input"):
+        predict_file(PREDICTOR, job, tmp_path / "a.png")
+
+
+def test_a_composite_is_the_cutout_on_its_background(tmp_path: Path) -> None:
+    """By the compositing equation; a picture fills the frame and keeps its middle there."""
+    alpha = np.zeros((6, 8), np.float32)
+    alpha[:, :4], alpha[:, 4:6] = 1, 0.5
+    image = np.full((6, 8, 3), 200, np.uint8)
+    prediction = Prediction(image, alpha, alpha)
+    on_colour = prediction.composite("#0a141e")
+    assert on_colour[0, 0].tolist() == [200, 200, 200]
+    half = np.rint(0.501961 * 200 + 0.498039 * np.array([10, 20, 30]))
+    assert on_colour[0, 5].tolist() == half.tolist()
+    assert on_colour[0, 7].tolist() == [10, 20, 30]
+    wide = np.zeros((12, 64, 3), np.uint8)
+    wide[:, 28:36] = 250
+    on_picture = prediction.composite(wide)
+    assert on_picture[0, 7].tolist() == [0, 0, 0]
+    empty = Prediction(image, np.zeros_like(alpha), alpha).composite(wide)
+    assert np.flatnonzero(empty[0, :, 0] > 125).tolist() == [2, 3, 4, 5]
+    with pytest.raises(PictureError, match="'blurple' is neither a colour"):
+        prediction.composite("blurple")
+    written = prediction.save(tmp_path, "x", background=wide)
+    assert tmp_path / "x_composite.png" in written

@@ -49,9 +49,11 @@ class NoAlphaError(PictureError):
     """A photo where a cutout is needed."""
 
 
-def load_picture(
-    source: str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8],
-) -> NDArray[np.uint8]:
+PictureSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
+"""A path, the bytes of a file, a Pillow image, or uint8 (H, W, 3) RGB."""
+
+
+def load_picture(source: PictureSource) -> NDArray[np.uint8]:
     """Load any picture as uint8 (H, W, 3) RGB, turned by its EXIF orientation.
 
     An animation gives its first frame; 16-bit samples keep their high byte. Alpha is dropped: a

@@ -14,7 +14,10 @@ from maskdepth.errors import UsageError
 
 
 def predict(
-    source: Annotated[str, typer.Argument(help="Picture, folder, glob, or - for stdin.")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="SOURCE...", help="Pictures, folders, globs, or - for stdin."),
+    ],
     model: Annotated[
         str | None,
         typer.Option(
@@ -30,7 +33,30 @@ def predict(
             help="Clean plate or SCENE.plate for all pictures, or a folder of them by stem."
         ),
     ] = None,
-    output: opt.Output = Path("maskdepth-output"),
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder to write to. For one picture also a file, e.g. cutout.png, or - for "
+            "stdout: it gets the cutout, or what --only or --background says.",
+        ),
+    ] = Path("maskdepth-output"),
+    only: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Write only these of alpha,disparity,depth,cutout,composite,preview,json.",
+        ),
+    ] = None,
+    background: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLOUR|PICTURE",
+            help="Also write a composite: the cutout on this colour, such as white or #20a040, or "
+            "on this picture.",
+        ),
+    ] = None,
     depth_format: Annotated[
         str,
         typer.Option(
@@ -68,14 +94,35 @@ def predict(
     as_json: opt.AsJson = False,
 ) -> None:
     """Predict alpha, disparity and cutout of pictures, given their clean plates."""
+    from maskdepth.inference.output_files import check_file, check_formats
     from maskdepth.inference.predictor import Predictor
-    from maskdepth.media.pictures import find_jobs, predict_all
+    from maskdepth.media.pictures import find_jobs, predict_all, predict_file
 
-    if source == "-" and sys.stdin is None:
+    if "-" in sources and sys.stdin is None:
         remedy = "pass the path of a picture"
         raise UsageError("a picture on stdin", "a closed one", remedy, "stdin is closed.")
-    stdin = sys.stdin.buffer.read() if source == "-" else None
-    jobs = find_jobs(source, plate, stdin=stdin)
+    formats = None if only is None else [each.strip() for each in only.split(",")]
+    check_formats(formats or (), depth_format)
+    if background is not None and formats is not None and "composite" not in formats:
+        raise UsageError(
+            "composite in --only",
+            only or "nothing",
+            "add composite to --only, or leave --only out",
+            "--background makes a composite, which --only leaves out.",
+        )
+    single = _single_file(output)
+    if single is not None:
+        kind = check_file(single, formats, background=background is not None)
+        formats = [kind]
+    stdin = sys.stdin.buffer.read() if "-" in sources else None
+    jobs = find_jobs(sources, plate, stdin=stdin)
+    if single is not None and (len(jobs) > 1 or as_json):
+        raise UsageError(
+            "one picture for one file, without --json",
+            f"{len(jobs)} pictures" + (" and --json" if as_json else ""),
+            "give a folder with -o",
+            f"{output} is one file, which holds one layer of one picture.",
+        )
     predictor = Predictor.from_pretrained(
         model,
         precision=precision,
@@ -86,7 +133,18 @@ def predict(
         close_up=close_up,
         download=download,
     )
-    summary = predict_all(predictor, jobs, output, depth_format=depth_format)
+    if single is not None:
+        content = predict_file(predictor, jobs[0], single, formats=formats, background=background)
+        _write_single(output, content)
+        return
+    summary = predict_all(
+        predictor,
+        jobs,
+        output,
+        formats=formats,
+        depth_format=depth_format,
+        background=background,
+    )
     report_failures(summary.failures)
     say(f"{len(jobs) - len(summary.failures)} of {len(jobs)} pictures -> {output}")
     if as_json:
@@ -94,3 +152,25 @@ def predict(
         print_json({"written": written, "failures": dict(summary.failures)})
     if summary.failures:
         raise typer.Exit(1)
+
+
+def _single_file(output: Path) -> Path | None:
+    """The file that an output names by its ending, or ``-`` as a PNG; None for a folder."""
+    if str(output) == "-":
+        return Path("stdout.png")
+    return output if output.suffix and not output.is_dir() else None
+
+
+def _write_single(output: Path, content: bytes) -> None:
+    from maskdepth.files import write_bytes
+
+    if str(output) != "-":
+        write_bytes(output, content)
+        say(f"1 picture -> {output}")
+        return
+    if sys.stdout.isatty():
+        raise UsageError(
+            "a pipe or a file on stdout", "a terminal", "add > cutout.png", "stdout is a terminal."
+        )
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()

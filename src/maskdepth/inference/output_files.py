@@ -7,11 +7,14 @@ import json
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from maskdepth._version import __version__
 from maskdepth.depth import encode_depth_mm, encode_depth_npy, encode_disparity
@@ -28,17 +31,29 @@ from maskdepth.records import (
 )
 
 if TYPE_CHECKING:
-    from maskdepth.inference.prediction import Prediction
+    from maskdepth.inference.prediction import BackgroundSource, Prediction
 
 FILE_ENDINGS = {
     "alpha": "_alpha.png",
     "disparity": "_disparity.png",
     "depth": "_depth.png",
     "cutout": "_cutout.png",
+    "composite": "_composite.png",
     "preview": "_preview.jpg",
     "json": ".json",
 }
 """The files of a prediction: what follows the stem, by format."""
+
+_FILE_SUFFIXES = {
+    "alpha": (".png",),
+    "disparity": (".png",),
+    "depth": (".png", ".npy"),
+    "cutout": (".png",),
+    "composite": (".png", ".jpg", ".jpeg"),
+    "preview": (".jpg", ".jpeg"),
+    "json": (".json",),
+}
+_JPEG_QUALITY = 95
 
 RECORD_FORMAT = "maskdepth-prediction"
 """What the JSON of a prediction calls itself."""
@@ -57,6 +72,7 @@ def save_prediction(
     *,
     formats: Collection[str] | None = None,
     depth_format: str = "png",
+    background: BackgroundSource | None = None,
 ) -> list[Path]:
     """Write a prediction's files; see `maskdepth.Prediction.save`."""
     target = make_folder(folder)
@@ -67,11 +83,13 @@ def save_prediction(
     paths = output_paths(target, stem, formats, depth_format)
     if prediction.depth_m is None:
         paths.pop("depth", None)
+    if background is None and formats is None:
+        paths.pop("composite", None)
     stale = _stale_depth(target, stem, paths) if formats is None or "depth" in formats else []
     check_not_inputs([*paths.values(), *stale], file_identities(inputs))
     check_replaceable(paths)
     try:
-        _write(prediction, paths, depth_format)
+        _write(prediction, paths, background)
     except BaseException:
         # Without their JSON nothing says that these files are a prediction's.
         if "json" in paths and not os.path.lexists(paths["json"]):
@@ -157,33 +175,121 @@ def _stale_depth(folder: Path, stem: str, paths: Mapping[str, Path]) -> list[Pat
     return [path for path in candidates if path.name == earlier and path not in paths.values()]
 
 
-def _write(prediction: Prediction, paths: dict[str, Path], depth_format: str) -> None:
+def check_file(path: Path, formats: Collection[str] | None, *, background: bool) -> str:
+    """The format that a single file of a prediction would have, by its ending and what is wanted.
+
+    Args:
+        path: the file, or one that ends as standard output is to be encoded.
+        formats: the formats that were asked for; None: the cutout, or with a background the
+            composite.
+        background: whether the cutout is to be put on a background.
+
+    Raises:
+        UsageError: more than one format, or one that such a file cannot hold.
+    """
+    wanted = [("composite" if background else "cutout")] if formats is None else list(formats)
+    if len(wanted) != 1:
+        raise UsageError(
+            "one format for one file",
+            ", ".join(wanted) or "none",
+            "give a folder for several",
+            f"{path} is one file, but these are wanted: {', '.join(wanted) or 'none'}.",
+        )
+    check_formats(wanted)
+    suffixes = _FILE_SUFFIXES[wanted[0]]
+    if path.suffix.lower() not in suffixes:
+        raise UsageError(
+            f"a file that ends in {' or '.join(suffixes)}",
+            str(path),
+            "" if wanted != ["cutout"] else "use .png, or give a --background",
+            f"The {wanted[0]} is written as {' or '.join(suffixes)}, not as {path.suffix or path}.",
+        )
+    return wanted[0]
+
+
+class LayerEncoder:
+    """Encodes the files of one prediction.
+
+    Args:
+        background: what the cutout of a composite is put on.
+        names: the names of the files, by format, which the JSON lists.
+    """
+
+    def __init__(
+        self,
+        prediction: Prediction,
+        background: BackgroundSource | None = None,
+        names: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._prediction, self._background, self._names = prediction, background, names
+
+    @cached_property
+    def _cutout(self) -> NDArray[np.uint8]:
+        return self._prediction.cutout()
+
+    def encode(self, kind: str, suffix: str) -> bytes:
+        """The bytes of a file.
+
+        Args:
+            kind: its format, one of `FILE_ENDINGS`.
+            suffix: its ending, e.g. ``".png"``.
+
+        Raises:
+            UsageError: depth where nothing is in metres, or a composite without a background.
+            PictureError: the background cannot be read.
+        """
+        prediction = self._prediction
+        if kind == "alpha":
+            return encode_png(prediction.alpha_8_bit())
+        if kind == "disparity":
+            return encode_png(encode_disparity(prediction.disparity))
+        if kind == "depth":
+            return self._encode_depth(suffix)
+        if kind == "cutout":
+            return encode_png(self._cutout)
+        if kind == "composite":
+            return self._encode_composite(suffix)
+        if kind == "preview":
+            return encode_jpeg(prediction.preview(self._cutout), _PREVIEW_QUALITY)
+        depth_format = "npy" if self._names.get("depth", "").endswith(".npy") else "png"
+        record = _record(prediction, dict(self._names), depth_format)
+        # In ASCII: a file's name need not be valid UTF-8, the JSON has to be.
+        return (json.dumps(record, indent=2) + "\n").encode("ascii")
+
+    def _encode_depth(self, suffix: str) -> bytes:
+        depth_m = self._prediction.depth_m
+        if depth_m is None:
+            raise UsageError(
+                "a plate profile with metres",
+                "none",
+                "calibrate the plate with `maskdepth plate`",
+                "Depth in metres needs a calibrated plate profile.",
+            )
+        if suffix == ".npy":
+            return encode_depth_npy(depth_m)
+        return encode_png(encode_depth_mm(depth_m)[0])
+
+    def _encode_composite(self, suffix: str) -> bytes:
+        if self._background is None:
+            raise UsageError(
+                "a background",
+                "none",
+                "give --background COLOUR or PICTURE",
+                "A composite needs a background for the cutout.",
+            )
+        picture = self._prediction.composite(self._background, self._cutout)
+        return encode_png(picture) if suffix == ".png" else encode_jpeg(picture, _JPEG_QUALITY)
+
+
+def _write(
+    prediction: Prediction, paths: dict[str, Path], background: BackgroundSource | None
+) -> None:
     """All files take their places once all are written, in the opposite order: the JSON last."""
+    names = {kind: path.name for kind, path in paths.items() if kind != "json"}
+    encoder = LayerEncoder(prediction, background, names)
     with contextlib.ExitStack() as stack:
-        files = {
-            kind: stack.enter_context(open_atomic(path)) for kind, path in reversed(paths.items())
-        }
-        if "alpha" in files:
-            files["alpha"].write(encode_png(prediction.alpha_8_bit()))
-        if "disparity" in files:
-            files["disparity"].write(encode_png(encode_disparity(prediction.disparity)))
-        if "depth" in files and prediction.depth_m is not None:
-            if depth_format == "npy":
-                files["depth"].write(encode_depth_npy(prediction.depth_m))
-            else:
-                files["depth"].write(encode_png(encode_depth_mm(prediction.depth_m)[0]))
-        if "cutout" in files or "preview" in files:
-            cutout = prediction.cutout()
-            if "cutout" in files:
-                files["cutout"].write(encode_png(cutout))
-            if "preview" in files:
-                preview = prediction.preview(cutout)
-                files["preview"].write(encode_jpeg(preview, _PREVIEW_QUALITY))
-        if "json" in files:
-            names = {kind: path.name for kind, path in paths.items() if kind != "json"}
-            # In ASCII: a file's name need not be valid UTF-8, the JSON has to be.
-            text = json.dumps(_record(prediction, names, depth_format), indent=2) + "\n"
-            files["json"].write(text.encode("ascii"))
+        for kind, path in reversed(paths.items()):
+            stack.enter_context(open_atomic(path)).write(encoder.encode(kind, path.suffix))
 
 
 def _record(prediction: Prediction, files: dict[str, str], depth_format: str) -> Json:

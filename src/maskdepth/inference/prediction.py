@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,16 +11,28 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ImageColor
 
 from maskdepth.depth import colourise
-from maskdepth.images import bands, resize, resize_cutout, resize_disparity
+from maskdepth.errors import PictureError
+from maskdepth.images import (
+    PictureSource,
+    bands,
+    load_picture,
+    resize,
+    resize_cutout,
+    resize_disparity,
+)
 from maskdepth.inference.model.card import ModelCard
 from maskdepth.inference.output_files import save_prediction
 from maskdepth.inference.plate.alignment import Alignment
 from maskdepth.inference.plate.calibration import Calibration
 from maskdepth.inference.plate.registration import Registration
 
-__all__ = ["ObjectDistance", "Prediction", "Provenance"]
+__all__ = ["BackgroundSource", "ObjectDistance", "Prediction", "Provenance"]
+
+BackgroundSource = PictureSource | tuple[int, int, int]
+"""A picture, or a colour: its name, ``"#rrggbb"`` or (red, green, blue)."""
 
 _NEAREST_PERCENT = 2
 # Below this alpha the foreground's colour is a small difference divided by a small number.
@@ -161,6 +174,28 @@ class Prediction:
             cutout[rows, :, :3], cutout[rows, :, 3] = colour, opacity
         return cutout
 
+    def composite(
+        self, background: BackgroundSource, cutout: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
+        """The foreground on another background: uint8 (H, W, 3) RGB.
+
+        Args:
+            background: a colour, by name (``"white"``), as ``"#rrggbb"`` or as (red, green, blue);
+                or a picture, as in `maskdepth.Predictor.predict`, which is scaled and cropped to
+                fill the frame.
+            cutout: what `cutout` returned, to save its time where that has been called before.
+
+        Raises:
+            PictureError: the background is neither a colour nor a readable picture.
+        """
+        cutout = self.cutout() if cutout is None else cutout
+        behind = _load_background(background, *self.alpha.shape)
+        composite = np.empty(self.image.shape, np.uint8)
+        for rows in bands(*self.alpha.shape):
+            opacity = cutout[rows, :, 3:].astype(np.float32) / 255
+            composite[rows] = np.rint(opacity * cutout[rows, :, :3] + (1 - opacity) * behind[rows])
+        return composite
+
     def preview(self, cutout: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """Four panels side by side: picture, cutout over a checkerboard, alpha, disparity.
 
@@ -191,6 +226,7 @@ class Prediction:
         *,
         formats: Collection[str] | None = None,
         depth_format: str = "png",
+        background: BackgroundSource | None = None,
     ) -> list[Path]:
         """Write the prediction's files, which take their places once all are complete.
 
@@ -202,9 +238,10 @@ class Prediction:
         Args:
             folder: made if it is missing.
             stem: first part of the names; the picture's own, or ``"picture"``, if left out.
-            formats: some of ``alpha disparity depth cutout preview json``; all if left out.
-                Depth is written only where it is metric.
+            formats: some of ``alpha disparity depth cutout composite preview json``; all if left
+                out. Depth is written only where it is metric.
             depth_format: ``"png"`` (16-bit millimetres, to 65.535 m) or ``"npy"`` (float32 metres).
+            background: a colour or picture; the `composite` with it is written too.
 
         Returns:
             The written paths.
@@ -215,7 +252,36 @@ class Prediction:
             StorageError: the folder cannot be made, a file cannot be written, or one is there that
                 is no prediction's.
         """
-        return save_prediction(self, folder, stem, formats=formats, depth_format=depth_format)
+        return save_prediction(
+            self,
+            folder,
+            stem,
+            formats=formats,
+            depth_format=depth_format,
+            background=background,
+        )
+
+
+def _load_background(source: BackgroundSource, height: int, width: int) -> NDArray[np.uint8]:
+    """A colour, or a picture scaled and cropped to fill the frame: (H, W, 3)."""
+    if isinstance(source, str) and not os.path.lexists(source):
+        try:
+            red, green, blue = ImageColor.getrgb(source)[:3]
+        except ValueError:
+            raise PictureError(
+                "a colour or a picture as background",
+                repr(source),
+                "",
+                f"{source!r} is neither a colour, such as white or #20a040, nor a picture.",
+            ) from None
+        source = (red, green, blue)
+    if isinstance(source, tuple):
+        return np.broadcast_to(np.array(source, np.uint8), (height, width, 3))
+    picture = load_picture(source)
+    scale = min(picture.shape[0] / height, picture.shape[1] / width)
+    rows, columns = (max(1, round(side * scale)) for side in (height, width))
+    top, left = (picture.shape[0] - rows) // 2, (picture.shape[1] - columns) // 2
+    return resize(picture[top : top + rows, left : left + columns], height, width)
 
 
 def _to_8_bit(alpha: NDArray[np.float32]) -> NDArray[np.uint8]:

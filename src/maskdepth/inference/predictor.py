@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from maskdepth.errors import ModelError, PlateError, UsageError
-from maskdepth.images import resize
+from maskdepth.images import PictureSource, resize
 from maskdepth.inference.matting.close_up import find_close_up, loses_foreground
 from maskdepth.inference.matting.evidence import Evidence, measure_evidence
 from maskdepth.inference.matting.refinement import refine_alpha
@@ -30,7 +30,6 @@ from maskdepth.inference.model.locate import find_model
 from maskdepth.inference.plate.alignment import align_frame
 from maskdepth.inference.plate.loading import (
     DisparitySource,
-    PictureSource,
     PlateSource,
     load_copy,
     path_of,
@@ -46,7 +45,7 @@ from maskdepth.inference.plate.prepared import (
 from maskdepth.inference.prediction import Prediction, Provenance
 from maskdepth.inference.stream import Stream, StreamState
 
-__all__ = ["PictureSource", "Prediction", "Predictor"]
+__all__ = ["Prediction", "Predictor"]
 
 Window = tuple[slice, slice]
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.images import load_picture
-from maskdepth.inference.plate.loading import DisparitySource, PictureSource, PlateSource
+from maskdepth.images import PictureSource, load_picture
+from maskdepth.inference.plate.loading import DisparitySource, PlateSource
 from maskdepth.inference.plate.prepared import PreparedPlate
 from maskdepth.inference.plate.registration import Registration
 

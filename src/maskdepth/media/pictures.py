@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,11 +15,15 @@ from maskdepth.files import make_folder
 from maskdepth.images import PICTURE_SUFFIXES, load_picture
 from maskdepth.inference.output_files import (
     FILE_ENDINGS,
+    LayerEncoder,
+    check_file,
     check_formats,
     check_replaceable,
     output_paths,
 )
+from maskdepth.inference.plate.prepared import PreparedPlate
 from maskdepth.inference.plate.profile import is_profile
+from maskdepth.inference.prediction import BackgroundSource, Prediction
 from maskdepth.inference.predictor import Predictor
 from maskdepth.records import check_not_inputs, file_identities
 
@@ -66,19 +70,20 @@ class Summary:
 
 
 def find_jobs(
-    source: str,
+    sources: str | Sequence[str],
     plate: str | None = None,
     *,
     stdin: bytes | None = None,
 ) -> list[PredictionJob]:
-    """Find the pictures of a source, in the order of their names, each with its plate.
+    """Find the pictures of one or more sources, each with its plate.
 
-    A folder or a pattern gives its picture files, without plates and without the outputs of
-    earlier runs (``*_alpha.png`` and so on).
+    A folder or a pattern gives its picture files in the order of their names, without plates and
+    without the outputs of earlier runs (``*_alpha.png`` and so on). So does a list of files, as a
+    shell makes it of a pattern.
 
     Args:
-        source: a picture, a folder (without the folders in it), a pattern such as
-            ``"shots/**/*.jpg"``, or ``"-"`` for ``stdin``.
+        sources: each a picture, a folder (without the folders in it), a pattern such as
+            ``"shots/**/*.jpg"``, or alone ``"-"`` for ``stdin``.
         plate: one picture or plate profile for all, or a folder that has one of each picture's
             stem. A picture without its plate becomes a job with a ``problem``.
         stdin: the bytes of a picture, for the source ``"-"``.
@@ -87,7 +92,12 @@ def find_jobs(
         UsageError: the source has no picture, a folder cannot be read, or the plate does not exist.
     """
     plates = _Plates(plate)
-    if source == STDIN:
+    sources = [sources] if isinstance(sources, str) else list(dict.fromkeys(sources))
+    if STDIN in sources:
+        if len(sources) > 1:
+            raise UsageError(
+                "pictures, or - for one on standard input", "both", "", "Give - alone, or pictures."
+            )
         if not stdin:
             raise UsageError(
                 "a picture on standard input",
@@ -96,11 +106,21 @@ def find_jobs(
                 "Standard input is empty.",
             )
         return [_make_job(stdin, "stdin", plates)]
-    # A file may be named like a pattern, "a[1].jpg": the file goes first.
-    if _exists(source) and not _is_folder(source):
-        path = Path(source)
-        return [_make_job(path, path.stem, plates)]
-    pictures = _find_pictures(source, plates)
+    pictures: list[Path] = []
+    for source in sources:
+        # A file may be named like a pattern, "a[1].jpg": the file goes first.
+        if not _exists(source) or _is_folder(source):
+            pictures += _find_pictures(source, plates)
+        elif len(sources) == 1 or not _is_other(Path(source), plates):
+            pictures.append(Path(source))
+    pictures = list(dict.fromkeys(pictures))
+    if not pictures:
+        raise UsageError(
+            "pictures",
+            "plates and outputs of earlier runs",
+            "",
+            "All of these files are plates or outputs of earlier runs, which do not count.",
+        )
     return [
         _make_job(path, stem, plates)
         for path, stem in zip(pictures, _distinct_stems(pictures), strict=True)
@@ -112,7 +132,9 @@ def predict_all(
     jobs: Sequence[PredictionJob],
     output: Path = DEFAULT_OUTPUT,
     *,
+    formats: Collection[str] | None = None,
     depth_format: str = "png",
+    background: BackgroundSource | None = None,
 ) -> Summary:
     """Predict and save every job; a job that fails is noted, and the others go on.
 
@@ -120,13 +142,13 @@ def predict_all(
         predictor: the model.
         jobs: the result of `find_jobs`.
         output: the folder for all files, made if it is missing.
-        depth_format: as in `Prediction.save`.
+        formats, depth_format, background: as in `Prediction.save`.
 
     Raises:
-        UsageError: an unknown depth format.
+        UsageError: an unknown format or depth format.
         StorageError: the output folder cannot be made.
     """
-    check_formats((), depth_format)
+    check_formats(formats or (), depth_format)
     make_folder(output)
     inputs = file_identities(
         path for job in jobs for path in (job.picture, job.plate) if isinstance(path, Path)
@@ -138,19 +160,55 @@ def predict_all(
         try:
             if job.problem is not None:
                 raise job.problem
-            paths = output_paths(output, job.stem, depth_format=depth_format)
+            paths = output_paths(output, job.stem, formats, depth_format)
             check_not_inputs(paths.values(), inputs)
             check_replaceable(paths)
-            picture = load_picture(job.picture)
-            size = picture.shape[0], picture.shape[1]
-            plate = None if job.plate is None else prepare(job.plate, size)
-            prediction = predictor.predict(picture, plate)
-            if isinstance(job.picture, Path):
-                prediction = prediction.of_file(job.picture)
-            written += prediction.save(output, job.stem, depth_format=depth_format)
+            written += _predict_job(predictor, job, prepare).save(
+                output, job.stem, formats=formats, depth_format=depth_format, background=background
+            )
         except MaskdepthError as error:
             failures.append((job.name, str(error)))
     return Summary(tuple(written), tuple(failures))
+
+
+def predict_file(
+    predictor: Predictor,
+    job: PredictionJob,
+    output: Path,
+    *,
+    formats: Collection[str] | None = None,
+    background: BackgroundSource | None = None,
+) -> bytes:
+    """Predict one picture, and encode the one layer that a file holds.
+
+    Args:
+        output: the file, whose ending says how the layer is encoded.
+        formats: the layer's format alone; None: the cutout, or its composite with a background.
+        background: as in `Prediction.save`.
+
+    Raises:
+        UsageError: the file cannot hold that, or is an input.
+        MaskdepthError: what `Predictor.predict` raises.
+    """
+    kind = check_file(output, formats, background=background is not None)
+    inputs = [path for path in (job.picture, job.plate) if isinstance(path, Path)]
+    check_not_inputs([output], file_identities(inputs))
+    if job.problem is not None:
+        raise job.problem
+    prediction = _predict_job(predictor, job, predictor.prepare)
+    return LayerEncoder(prediction, background).encode(kind, output.suffix.lower())
+
+
+def _predict_job(
+    predictor: Predictor,
+    job: PredictionJob,
+    prepare: Callable[[Path, tuple[int, int]], PreparedPlate],
+) -> Prediction:
+    picture = load_picture(job.picture)
+    size = picture.shape[0], picture.shape[1]
+    plate = None if job.plate is None else prepare(job.plate, size)
+    prediction = predictor.predict(picture, plate)
+    return prediction.of_file(job.picture) if isinstance(job.picture, Path) else prediction
 
 
 class _Plates:
@@ -234,11 +292,7 @@ def _find_pictures(source: str, plates: _Plates) -> list[Path]:
             "Give two folders: pictures and plates cannot be the same folder.",
         )
     listed = _list_folder(Path(source)) if _exists(source) else _list_pattern(source)
-    pictures = [
-        path
-        for path in _picture_files(listed)
-        if not path.name.endswith(_PICTURE_ENDINGS) and not plates.contain(path)
-    ]
+    pictures = [path for path in _picture_files(listed) if not _is_other(path, plates)]
     if not pictures:
         raise UsageError(
             f"pictures ({_SUFFIXES}) in {source}",
@@ -248,6 +302,11 @@ def _find_pictures(source: str, plates: _Plates) -> list[Path]:
             "do not count.",
         )
     return pictures
+
+
+def _is_other(path: Path, plates: _Plates) -> bool:
+    """Whether a file is a plate or an output of an earlier run, which is not to be predicted."""
+    return path.name.endswith(_PICTURE_ENDINGS) or plates.contain(path)
 
 
 def _list_folder(folder: Path) -> list[Path]:

@@ -8,25 +8,21 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL.Image import Image
 
 from maskdepth.depth import decode_disparity
 from maskdepth.errors import PictureError, UsageError
-from maskdepth.images import load_grey16, load_picture, resize, resize_disparity
+from maskdepth.images import PictureSource, load_grey16, load_picture, resize, resize_disparity
 from maskdepth.inference.plate.prepared import Floats, Picture, PreparedPlate
 from maskdepth.inference.plate.profile import PlateProfile, is_profile, load_profile
 
 __all__ = [
     "DisparitySource",
-    "PictureSource",
     "PlateSource",
     "load_copy",
     "path_of",
     "prepare_plate",
 ]
 
-PictureSource = str | os.PathLike[str] | bytes | Image | NDArray[np.uint8]
-"""A path, the bytes of a file, a Pillow image, or uint8 (H, W, 3) RGB."""
 PlateSource = PictureSource | PlateProfile | PreparedPlate
 DisparitySource = str | os.PathLike[str] | NDArray[np.floating]
 
