@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -25,6 +26,7 @@ from maskdepth.synthesis.worlds import (
     decode_relief,
     encode_relief,
     pack,
+    raycast,
     render_cutout,
     render_scene,
     write_sample_pack,
@@ -34,16 +36,18 @@ from maskdepth.synthesis.worlds.raycast import Camera, trace
 from maskdepth.synthesis.worlds.scenes import compose_world
 from maskdepth.synthesis.worlds.shapes import (
     Box,
+    Cut,
     Ellipsoid,
     Frustum,
     Polyhedron,
     Quad,
+    Shape,
     lowest,
     moved,
     taper,
 )
 from maskdepth.synthesis.worlds.standing import STANDING, ground_depth, render_standing
-from maskdepth.synthesis.worlds.textures import Surface
+from maskdepth.synthesis.worlds.textures import Array, Surface
 
 SMALL = (48, 64)
 INDOORS = {"indoor", "desk", "corridor", "shop"}
@@ -205,6 +209,90 @@ def test_polyhedron_is_where_all_its_faces_allow(seed: int) -> None:
     for depth in np.linspace(2.0, 8.0, 25):
         inside = ((rays[index < 0] * depth - centre) @ turn.T @ faces.T < reach - 1e-9).all(axis=1)
         assert not inside.any()
+
+
+def striped_cut(rng: np.random.Generator) -> Cut:
+    """Holes in stripes along a random direction."""
+    way, period = rng.normal(size=3), rng.uniform(0.1, 0.6)
+
+    def cut(points: Array) -> NDArray[np.bool_]:
+        return np.asarray(np.mod(points @ way / period, 1.0) < 0.5, np.bool_)
+
+    return cut
+
+
+def sample_shapes(rng: np.random.Generator, count: int, holed: float) -> list[Shape]:
+    """Shapes of all forms, turned and placed at random before the camera or around it."""
+    shapes: list[Shape] = []
+    for _ in range(count):
+        a, b, c = (float(size) for size in rng.uniform(0.1, 1.5, 3))
+        faces, reach = taper((a, b), (c, a), b, (a - b, c - a))
+        where = {
+            "centre": rng.uniform([-3.0, -3.0, -1.0], [3.0, 3.0, 9.0]),
+            "axes": np.linalg.qr(rng.normal(size=(3, 3)))[0],
+            "paint": no_paint,
+            "cut": striped_cut(rng) if rng.random() < holed else None,
+        }
+        caps = (bool(rng.random() < 0.5), bool(rng.random() < 0.5))
+        forms: list[Shape] = [
+            Quad(size=(a, b), **where),  # type: ignore[arg-type]
+            Box(size=(a, b, c), **where),  # type: ignore[arg-type]
+            Ellipsoid(radii=(a, b, c), **where),  # type: ignore[arg-type]
+            Frustum(height=a, radii=(b, c), caps=caps, **where),  # type: ignore[arg-type]
+            Polyhedron(faces=faces, reach=reach, **where),  # type: ignore[arg-type]
+        ]
+        shapes.append(forms[int(rng.integers(len(forms)))])
+    ground = {"centre": np.array([0.0, -4.0, 0.0]), "axes": np.eye(3)[[0, 2, 1]]}
+    return [*shapes, Quad(size=(np.inf, np.inf), paint=no_paint, **ground)]  # type: ignore[arg-type]
+
+
+def sample_eye(rng: np.random.Generator, parallel: bool) -> Camera:
+    axes = np.linalg.qr(rng.normal(size=(3, 3)))[0] if parallel else np.diag([1.0, -1.0, 1.0])
+    position = -9.0 * axes[2] if parallel else np.zeros(3)
+    return Camera(position, axes, 4.0 if parallel else 30.0, (20.0, 14.0), parallel)
+
+
+def test_of_shapes_at_one_place_the_first_is_hit() -> None:
+    rng = np.random.default_rng(5)
+    shapes = sample_shapes(rng, 6, 0.5)
+    tripled = [shape for shape in shapes for _ in range(3)]
+    camera, steps = sample_eye(rng, False), np.arange(40, dtype=np.float64)
+    index = trace(camera, shapes, steps, steps)[1]
+    expected = np.where(index >= 0, 3 * index, -1)
+    np.testing.assert_array_equal(trace(camera, tripled, steps, steps)[1], expected)
+
+
+def test_rays_that_meet_nothing_end_at_infinity() -> None:
+    """Without shapes, or with all of them behind the eye or full of holes, nothing is hit."""
+    camera, steps = sample_eye(np.random.default_rng(0), False), np.arange(20, dtype=np.float32)
+    behind = Ellipsoid(centre=np.array([0.0, 0.0, -5.0]), radii=(1, 1, 1), paint=no_paint)
+    away = np.array([0.0, 0.0, 5.0])
+    holed = Box(centre=away, size=(9, 9, 1), paint=no_paint, cut=lambda p: np.zeros(len(p), bool))
+    choices: list[Sequence[Shape]] = [[], [behind], [holed], [behind, holed]]
+    for shapes in choices:
+        t, index = trace(camera, shapes, steps, steps)
+        assert np.isinf(t).all()
+        assert (index == -1).all()
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000), st.booleans(), st.booleans())
+def test_shapes_are_met_alone_as_together(seed: int, parallel: bool, double: bool) -> None:
+    """Whether NumPy meets every shape by itself, all at once or in portions, not a bit differs."""
+    rng = np.random.default_rng(seed)
+    shapes, camera = sample_shapes(rng, 25, 0.4), sample_eye(rng, parallel)
+    shapes += shapes[::3]  # some coincide
+    kind = np.float64 if double else np.float32
+    u, v = np.arange(43, dtype=kind), np.arange(29, dtype=kind)
+    found = []
+    for small, at_once in ((-1, 1 << 14), (-1, 60), (1 << 20, 1 << 20), (1 << 20, 300), (200, 500)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(raycast, "_SMALL", small)
+            patch.setattr(raycast, "_AT_ONCE", at_once)
+            found.append(trace(camera, shapes, u, v))
+    for t, index in found[1:]:
+        np.testing.assert_array_equal(t, found[0][0])
+        np.testing.assert_array_equal(index, found[0][1])
 
 
 def test_moved_shapes_keep_their_form() -> None:

@@ -7,9 +7,9 @@ sun have one direction. For a pinhole ``d`` is the unit optical axis, so that ``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -114,18 +114,8 @@ def trace(
     order = order[np.all(spans[order, ::2] < spans[order, 1::2], axis=1)]
     view = _View(camera, [shapes[n] for n in order], u, v, spans[order], nearest[order], cuts)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        view.meet_all(compiled_loop())
+        view.meet_all()
     return view.t, np.append(order, -1).astype(np.int32)[view.rank]
-
-
-@cache
-def compiled_loop() -> Callable[..., None] | None:
-    """``compiled.meet_solids``; None without numba, or with one that is not for this NumPy."""
-    try:
-        from maskdepth.synthesis.worlds.compiled import meet_solids
-    except ImportError:
-        return None
-    return meet_solids
 
 
 class _View:
@@ -176,32 +166,13 @@ class _View:
         group, tables = by_form(self.forms)
         return group, [(form, table.astype(self.t.dtype)) for form, table in tables]
 
-    def meet_all(self, loop: Callable[..., None] | None) -> None:
-        """Meet all shapes, those without holes by ``compiled.meet_solids`` where it is there."""
-        count = len(self.forms)
+    def meet_all(self) -> None:
+        """Meet all shapes, the large ones one after the other."""
         area = np.prod(self.spans[:, 1::2] - self.spans[:, ::2], axis=1)
-        own = (self.hole >= 0) | (loop is None)
-        met = 0
-        for rank in [*np.flatnonzero(own & (area > _SMALL)).tolist(), count]:
-            if loop is not None and met < rank:
-                some = slice(met, rank)
-                loop(
-                    met,
-                    self.forms[some],
-                    self.frames[:, some],
-                    np.where(self.hole[some, None] < 0, self.spans[some], 0),
-                    self.nearest[some],
-                    self.across,
-                    self.along,
-                    self.camera.parallel,
-                    self.t,
-                    self.rank,
-                )
-            if rank < count:
-                self.meet_one(rank)
-            met = rank + 1
+        for rank in np.flatnonzero(area > _SMALL).tolist():
+            self.meet_one(rank)
         # a small window's rays cost less than a turn of Python, so such shapes are met many at once
-        small = np.flatnonzero(own & (area <= _SMALL))
+        small = np.flatnonzero(area <= _SMALL)
         turns = np.cumsum(area[small]) // _AT_ONCE
         for turn_number in np.unique(turns):
             self.meet_many(small[turns == turn_number])
