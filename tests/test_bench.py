@@ -72,7 +72,7 @@ def test_bench_predict_times_every_engine_in_the_same_run(model: Path) -> None:
     """Networks alone and predictions, each with a ratio to the first model's fp32 ONNX."""
     result = bench_predict([model], sizes=[(48, 48), (60, 80)], runs=3, threads=1, memory=False)
     rows = {
-        (part, row["engine"], row["precision"], row["model"] == "seed", row["width"]): row
+        (part, row["engine"], row["precision"], row["model"] == "prior", row["width"]): row
         for part in ("networks", "predictors")
         for row in result[part]
     }
@@ -86,7 +86,7 @@ def test_bench_predict_times_every_engine_in_the_same_run(model: Path) -> None:
                 assert 0 < row["median_ms"] <= row["p95_ms"]
                 assert row["runs"] == 3
     # The prior work's network takes 224 x 224 alone; a predictor resizes any picture to that.
-    assert not any(row["model"] == "seed" for row in result["networks"])
+    assert not any(row["model"] == "prior" for row in result["networks"])
     assert rows["predictors", "torch", "fp32", True, 80]["ratio"] > 2
     assert rows["predictors", "difference", "uint8", False, 80]["ratio"] < 1
     missing = " ".join(result["missing"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import nn
 
 import maskdepth
 from maskdepth.errors import ConfigError, ModelError, StorageError, TrainingError
+from maskdepth.inference.model.card import parse_card
 from maskdepth.learning.checkpoint import (
     RunFacts,
     TrainingState,
@@ -30,6 +32,7 @@ from maskdepth.learning.checkpoint import (
 from maskdepth.learning.model import build_model
 from maskdepth.learning.optimisation import make_optimisers
 from maskdepth.learning.settings import preset_config
+from maskdepth.testing import FakeBackend
 
 FACTS = {"preset": "small"}
 
@@ -134,6 +137,17 @@ def test_weights_of_another_network_are_refused(
     edit(weights, **changes)
     with pytest.raises(ModelError, match=named):
         load_weights(weights)
+
+
+def test_states_and_cards_keep_the_former_name_of_a_preset(tmp_path: Path) -> None:
+    """The prior work's preset was called ``seed``; a run of then can be resumed."""
+    values = facts_at(0).model_dump(mode="json")
+    former = RunFacts.parse({**values, "config": {**values["config"], "preset": "seed"}}, "a state")
+    assert former.config.preset == "prior"
+    card = FakeBackend().predictor().card
+    text = json.dumps({**asdict(card), "preset": "seed"})
+    assert parse_card(text, tmp_path).preset == "prior"
+    assert type(build_model("seed")) is type(build_model("prior"))
 
 
 def test_weights_of_an_unknown_preset_are_refused(small: nn.Module, tmp_path: Path) -> None:

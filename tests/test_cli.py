@@ -25,7 +25,7 @@ from maskdepth.cli.train import load_settings, stop_interrupted
 from maskdepth.errors import ConfigError, first_line
 from maskdepth.images import load_picture, save_png
 from maskdepth.learning.model import PRESETS, Preset
-from maskdepth.learning.settings import TrainingConfig
+from maskdepth.learning.settings import load_config
 from tiny_network import TinyNetwork
 
 FAST = ["--small", "--size", "64", "--depth-scenes", "3", "--count", "3"]
@@ -364,6 +364,34 @@ def test_a_file_that_names_a_renderer_is_read_with_one_line(
     ]
 
 
+def test_a_file_of_settings_begins_with_those_of_its_preset(tmp_path: Path) -> None:
+    """It may name the preset, or leave that to the command line."""
+    path = tmp_path / "settings.yaml"
+    path.write_text("preset: prior\nbatch_size: 8\nlosses: {alpha_bce: 0, alpha_mse: 0.1}\n")
+    settings = load_settings(None, path, steps=60)
+    assert (settings.preset, settings.optimiser, settings.batch_size) == ("prior", "sgd", 8)
+    assert settings.losses.active() == {"alpha_mse": 0.1, "disparity_ssim": 0.9}
+    assert (settings.steps, settings.epochs, settings.epoch_size) == (60, None, None)
+    path.write_text("batch_size: 8\nminutes: 2\nvalidate_every_seconds: 30\n")
+    settings = load_settings("prior", path)
+    assert (settings.optimiser, settings.minutes, settings.epochs) == ("sgd", 2, None)
+    assert (settings.validate_every_seconds, settings.validate_every_steps) == (30, None)
+    assert load_settings(None, path).preset == "small"
+
+
+def test_the_former_name_of_the_prior_works_preset_is_read_with_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was called ``seed`` once."""
+    path = tmp_path / "settings.yaml"
+    path.write_text("preset: seed\nsteps: 7\n")
+    assert load_settings("seed", path) == load_settings("prior", path)
+    assert capsys.readouterr().err.splitlines() == [
+        "The preset 'seed' is called 'prior' now.",
+        *[f"The preset 'seed' in {path} is called 'prior' now."] * 2,
+    ]
+
+
 def test_an_alias_bomb_is_one_line(tmp_path: Path) -> None:
     """What is refused is shown in short, and never built."""
     path = tmp_path / "settings.yaml"
@@ -371,7 +399,7 @@ def test_an_alias_bomb_is_one_line(tmp_path: Path) -> None:
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 40)]
     path.write_text("batch_size:\n" + "".join(f"  {line}\n" for line in lines) + "steps: 1\n")
     with pytest.raises(ConfigError, match="batch_size") as caught:
-        TrainingConfig.load(path)
+        load_config(path)
     assert len(str(caught.value)) < 2000
 
 

@@ -90,16 +90,16 @@ def test_what_was_not_measured_is_said_not_to_be() -> None:
     assert "## Robustness" not in page
 
 
-def test_latency_is_judged_by_precision_and_against_seed(tmp_path: Path) -> None:
+def test_latency_is_judged_by_precision_and_against_prior(tmp_path: Path) -> None:
     def row(model: str, precision: str, ms: float) -> dict[str, Any]:
-        engine = "torch" if model == "seed" else "onnxruntime"
+        engine = "torch" if model == "prior" else "onnxruntime"
         size = {"height": 224, "width": 224}
         return {"model": model, "engine": engine, "precision": precision, **size} | {
             "median_ms": ms, "p95_ms": ms + 1, "ratio": 1.0, "peak_mb": 99.0,
         }  # fmt: skip
 
     mine = str(tmp_path / "mine")
-    networks = [row(mine, "fp32", 7.5), row(mine, "int8", 8.5), row("seed", "fp32", 290.0)]
+    networks = [row(mine, "fp32", 7.5), row(mine, "int8", 8.5), row("prior", "fp32", 290.0)]
     bench = {"networks": networks, "predictors": [], "missing": ["openvino"], "machine": {"n": 2}}
     results = {**_results(), "bench": make_results.distil_bench(bench)}
     goals = list(make_results.goals(read_evaluation(results["evaluation"]), results["bench"]))

@@ -93,10 +93,10 @@ def test_exporting_leaves_the_model_as_it_was_and_says_nothing(
 
 
 def test_seed_keeps_its_size_and_agrees_with_its_network(tmp_path: Path) -> None:
-    model, path = lively("seed"), tmp_path / "seed.onnx"
-    export_onnx(model, "seed", path)
+    model, path = lively("prior"), tmp_path / "prior.onnx"
+    export_onnx(model, "prior", path)
     # Sizes that it does not take give way to its own.
-    assert check_parity(model, "seed", path, sizes=((160, 208),)) < 1e-3
+    assert check_parity(model, "prior", path, sizes=((160, 208),)) < 1e-3
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     shapes = {node.name: node.shape for node in session.get_inputs()}
     assert set(shapes) <= set(INPUTS)

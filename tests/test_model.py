@@ -30,9 +30,9 @@ def gmac(model: nn.Module) -> float:
 
 
 @pytest.fixture(scope="module")
-def seed() -> nn.Module:
+def prior() -> nn.Module:
     torch.manual_seed(0)
-    return build_model("seed").eval()
+    return build_model("prior").eval()
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +41,9 @@ def small() -> nn.Module:
     return build_model("small").eval()
 
 
-def test_seed_is_exactly_the_prior_works_size(seed: nn.Module) -> None:
-    assert count_weights(seed) == 41_104_408
-    assert gmac(seed) == pytest.approx(31.0, abs=0.05)
+def test_prior_is_exactly_the_published_size(prior: nn.Module) -> None:
+    assert count_weights(prior) == 41_104_408
+    assert gmac(prior) == pytest.approx(31.0, abs=0.05)
 
 
 def test_small_stays_under_a_million_weights_and_half_a_gmac(small: nn.Module) -> None:
@@ -65,7 +65,7 @@ def test_frozen_weights_are_not_counted() -> None:
 
 @pytest.mark.parametrize("use", [build_model, preset_config])
 def test_an_unknown_preset_is_an_error_that_lists_the_presets(use: Callable[[str], object]) -> None:
-    with pytest.raises(ConfigError, match=r"There is no preset 'large'\. .*: seed, small"):
+    with pytest.raises(ConfigError, match=r"There is no preset 'large'\. .*: prior, small"):
         use("large")
 
 
@@ -96,9 +96,9 @@ def test_small_takes_any_size(small: nn.Module, height: int, width: int, batch: 
 
 
 @pytest.mark.parametrize("size", [(223, 224), (224, 225), (448, 448)])
-def test_seed_refuses_other_sizes_than_its_own(seed: nn.Module, size: tuple[int, int]) -> None:
+def test_prior_refuses_other_sizes_than_its_own(prior: nn.Module, size: tuple[int, int]) -> None:
     with pytest.raises(ModelError, match="224 x 224"):
-        seed(*make_inputs(1, *size))
+        prior(*make_inputs(1, *size))
 
 
 def outputs_of(model: nn.Module, inputs: list[Tensor]) -> Tensor:
@@ -143,11 +143,11 @@ def test_samples_of_a_batch_do_not_see_each_other(small: nn.Module) -> None:
         torch.testing.assert_close(value, together[name][1:], atol=1e-5, rtol=1e-4)
 
 
-def test_seed_takes_a_black_plate_for_an_absent_one(seed: nn.Module) -> None:
+def test_prior_takes_a_black_plate_for_an_absent_one(prior: nn.Module) -> None:
     inputs = make_inputs(1, 224, 224)
     inputs[3][:] = 0
     black = [inputs[0], torch.zeros_like(inputs[1]), inputs[2], torch.ones(1, 2)]
-    assert torch.equal(outputs_of(seed, inputs), outputs_of(seed, black))
+    assert torch.equal(outputs_of(prior, inputs), outputs_of(prior, black))
 
 
 @given(levels=st.integers(0, 255))

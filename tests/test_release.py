@@ -411,7 +411,7 @@ def test_what_a_parent_did_not_say_is_found_in_its_dataset(
 
 
 def test_another_preset_is_no_start(released: Path, dataset: Dataset, tmp_path: Path) -> None:
-    config = preset_config("seed").with_duration(steps=1)
+    config = preset_config("prior").with_duration(steps=1)
     with pytest.raises(ModelError, match="--preset small"):
         train_model(dataset, tmp_path / "run", config, RunOptions(start=str(released), quiet=True))
     assert not (tmp_path / "run").exists()

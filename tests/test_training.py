@@ -180,7 +180,7 @@ def test_settings_that_contradict_each_other_are_refused(duration: dict[str, obj
 
 
 def test_another_duration_replaces_the_whole_of_the_former() -> None:
-    config = preset_config("seed").with_duration(minutes=2.0)
+    config = preset_config("prior").with_duration(minutes=2.0)
     assert (config.steps, config.epochs, config.minutes, config.epoch_size) == (None, None, 2, None)
     assert config.total_steps is None
     with pytest.raises(ConfigError):
@@ -194,8 +194,8 @@ def test_epochs_cover_every_image_as_often_as_asked(epochs: int, size: int, batc
     assert 0 <= config.total_steps * batch - epochs * size < batch
 
 
-def test_seed_is_trained_as_in_the_prior_work() -> None:
-    config = preset_config("seed")
+def test_prior_is_trained_as_in_the_prior_work() -> None:
+    config = preset_config("prior")
     assert (config.optimiser, config.learning_rate, config.momentum) == ("sgd", 0.01, 0.9)
     assert (config.batch_size, config.epochs, config.epoch_size) == (64, 3, 360_000)
     assert (config.ema_decay, config.clip_norm, config.weight_decay) == (0, 0, 0)

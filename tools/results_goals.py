@@ -136,7 +136,7 @@ def _depth_goal(text: str, group: DepthGroup | None) -> Goal:
 
 
 def _latency_goals(bench: Mapping[str, Any] | None) -> Iterator[Goal]:
-    """Of the first model on ONNX Runtime, and of `seed` in eager torch, the networks alone."""
+    """Of the first model on ONNX Runtime, and of `prior` in eager torch, the networks alone."""
     networks = bench["networks"] if bench else []
 
     def median_ms(model: str, engine: str, precision: str | None = None) -> float | None:
@@ -149,12 +149,12 @@ def _latency_goals(bench: Mapping[str, Any] | None) -> Iterator[Goal]:
 
     mine = networks[0]["model"] if networks else ""
     single = median_ms(mine, "onnxruntime", "fp32")
-    int8, seed = median_ms(mine, "onnxruntime", "int8"), median_ms("seed", "torch")
+    int8, prior = median_ms(mine, "onnxruntime", "int8"), median_ms("prior", "torch")
     for text, goal, ms, is_met in (
         ("latency 224x224, median", "<= 8 ms", single, lambda ms, _: ms <= 8),
         ("latency, int8", "faster", int8, lambda ms, single: ms < single),
         (
-            "latency of `seed` in the same run", ">= 40 times as long", seed,
+            "latency of `prior` in the same run", ">= 40 times as long", prior,
             lambda ms, single: ms >= 40 * single,
         ),
     ):  # fmt: skip

@@ -40,23 +40,13 @@ class Settings(BaseModel):
         except ValidationError as error:
             raise _config_error(cls, error.errors()[0], source) from None
 
-    @classmethod
-    def load(cls, path: Path, **given: Any) -> Self:
-        """Read settings from a YAML file; ``given`` values replace the file's.
-
-        Raises:
-            ConfigError: the file is missing, is not YAML, or does not validate.
-        """
-        values = _read_yaml(path)
-        return cls.parse({**values, **given} if isinstance(values, dict) else values, str(path))
-
     def overlaid(self, path: Path) -> Self:
         """A validated copy with the values of a YAML file, which may be nested, replaced.
 
         Raises:
             ConfigError: the file is missing, is not YAML, or the result does not validate.
         """
-        return self.parse(_merged(self.model_dump(), _read_yaml(path)), str(path))
+        return self.parse(merge_settings(self.model_dump(), read_yaml(path)), str(path))
 
     def with_(self, **changes: Any) -> Self:
         """A validated copy with some values replaced; ``None`` leaves a value as it is."""
@@ -128,8 +118,12 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _read_yaml(path: Path) -> Any:
-    """The content of a YAML file; {} if it is empty."""
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file; {} if it is empty.
+
+    Raises:
+        ConfigError: the file is missing, or is not YAML.
+    """
     try:
         values = yaml.load(read_text(path), _Loader)  # noqa: S506 - it is a safe loader
     # Tags and nesting can raise nearly anything, a date of a 13th month a ValueError.
@@ -151,8 +145,8 @@ def _read_yaml(path: Path) -> Any:
     return {} if values is None else values
 
 
-def _merged(below: Any, above: Any) -> Any:
+def merge_settings(below: Any, above: Any) -> Any:
     """``below`` with the values of ``above``: mappings are merged by key, the rest replaced."""
     if not (isinstance(below, dict) and isinstance(above, dict)):
         return above
-    return {**below, **{key: _merged(below.get(key), value) for key, value in above.items()}}
+    return {**below, **{key: merge_settings(below.get(key), value) for key, value in above.items()}}

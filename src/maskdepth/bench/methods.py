@@ -24,8 +24,8 @@ ONNX: Final = "onnxruntime"
 OPENVINO: Final = "openvino"
 TORCH: Final = "torch"
 DIFFERENCE: Final = "difference"
-_SEED: Final = "seed"
-_SEED_SIDE: Final = 224
+_PRIOR: Final = "prior"
+_PRIOR_SIDE: Final = 224
 _THRESHOLD: Final = 17  # of 255: tuned for JPEG, though any takes the same time
 _MEDIAN_PX: Final = 3
 
@@ -35,7 +35,7 @@ class Method:
     """A method of predicting: a network on an engine, or a threshold.
 
     Attributes:
-        model: the model folder; None for ``seed``, whose weights do not matter here, and for the
+        model: the model folder; None for ``prior``, whose weights do not matter here, and for the
             difference of picture and plate.
         engine: ``"onnxruntime"``, ``"openvino"``, ``"torch"`` or ``"difference"``.
         precision: ``"fp32"`` or ``"int8"``.
@@ -50,7 +50,7 @@ class Method:
     @property
     def name(self) -> str:
         """The model's path, or the method's own name where it has no model folder."""
-        return str(self.model) if self.model else _SEED if self.engine == TORCH else DIFFERENCE
+        return str(self.model) if self.model else _PRIOR if self.engine == TORCH else DIFFERENCE
 
     def network(self, height: int, width: int, threads: int | None) -> Callable[[], object]:
         """A call that runs the network alone on a pair of this size, with the plate's disparity."""
@@ -71,7 +71,7 @@ class Method:
 
     def _open(self, threads: int | None) -> tuple[Backend, ModelCard]:
         if self.model is None:
-            return _seed(threads)
+            return _prior(threads)
         card = load_model_folder(self.model, self.precision)
         file = self.model / NETWORKS[self.precision]
         if self.engine == TORCH:
@@ -104,7 +104,7 @@ def find_methods(models: Sequence[Path]) -> tuple[list[Method], list[str]]:
         if torch and (model / WEIGHTS_FILE).is_file():
             found.append(Method(model, TORCH, "fp32", card.fixed_size))
     if torch:
-        found.append(Method(None, TORCH, "fp32", _SEED_SIDE))
+        found.append(Method(None, TORCH, "fp32", _PRIOR_SIDE))
     found.append(Method(None, DIFFERENCE, "uint8", None))
     missing += [] if torch else ["torch is not installed"]
     missing += [] if len(engines) > 1 else ["openvino is not installed"]
@@ -154,16 +154,16 @@ def _torch(weights: Path, threads: int | None) -> Backend:
     return TorchBackend(load_weights(weights)[0])
 
 
-def _seed(threads: int | None) -> tuple[Backend, ModelCard]:
+def _prior(threads: int | None) -> tuple[Backend, ModelCard]:
     from maskdepth.learning.backend import TorchBackend, use_threads
     from maskdepth.learning.model import build_model, count_weights
 
     use_threads(threads)
-    model = build_model(_SEED)
+    model = build_model(_PRIOR)
     card = ModelCard(
-        preset=_SEED,
-        fixed_size=_SEED_SIDE,
-        training_size=_SEED_SIDE,
+        preset=_PRIOR,
+        fixed_size=_PRIOR_SIDE,
+        training_size=_PRIOR_SIDE,
         depth=NO_DEPTH,
         maskdepth=__version__,
         sha256={},

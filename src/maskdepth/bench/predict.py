@@ -77,7 +77,7 @@ def bench_predict(
     """Latency and peak memory, one picture at a time, of every method that this machine has.
 
     Methods are ONNX Runtime, and torch and OpenVINO where they are installed, in fp32 and where
-    there is one int8; the ``seed`` preset in eager torch with fresh weights; and the thresholded
+    there is one int8; the ``prior`` preset in eager torch with fresh weights; and the thresholded
     difference of picture and plate. They take turns, so that a machine that slows down slows all
     of them down.
 

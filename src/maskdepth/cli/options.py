@@ -68,7 +68,7 @@ RunSeed = Annotated[
     ),
 ]
 Preset = Annotated[
-    str | None, typer.Option(help="Network: small (the default), or seed (the prior work's).")
+    str | None, typer.Option(help="Network: small (the default), or prior (the prior work's).")
 ]
 Steps = Annotated[int | None, typer.Option(min=1, help="Train for this many steps.")]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Train for this many epochs.")]

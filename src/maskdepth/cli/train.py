@@ -119,15 +119,16 @@ def load_settings(
     seed: int | None = None,
 ) -> TrainingConfig:
     """The preset's settings, or those of a file; the command line's own take precedence."""
-    from maskdepth.learning.settings import TrainingConfig, preset_config
+    from maskdepth.inference.model.card import present_preset
+    from maskdepth.learning.settings import load_config, preset_config
 
-    lasting = [steps, epochs, minutes].count(None) < 3
+    if preset is not None and present_preset(preset) != preset:
+        say(f"The preset {preset!r} is called {present_preset(preset)!r} now.")
+        preset = present_preset(preset)
     if config is None:
         settings = preset_config(preset or "small")
-    elif lasting:  # the file may leave the duration out
-        settings = TrainingConfig.load(config, steps=1, epochs=None, minutes=None)
     else:
-        settings = TrainingConfig.load(config)
+        settings = load_config(config, preset, say)
     if settings.renderer is not None:
         say(f"The setting 'renderer' in {config} has no effect any more.")
     if preset not in (None, settings.preset):
@@ -137,7 +138,7 @@ def load_settings(
             "leave one of them out",
             f"--preset says {preset}, and {config} says {settings.preset}.",
         )
-    if lasting:
+    if [steps, epochs, minutes].count(None) < 3:
         settings = settings.with_duration(steps=steps, epochs=epochs, minutes=minutes)
     return settings.with_(seed=seed)
 

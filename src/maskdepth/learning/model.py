@@ -23,8 +23,9 @@ from dataclasses import dataclass
 from torch import nn
 
 from maskdepth.errors import ConfigError
-from maskdepth.learning.seed import SIDE as SEED_SIDE
-from maskdepth.learning.seed import SeedNetwork
+from maskdepth.inference.model.card import present_preset
+from maskdepth.learning.prior import SIDE as PRIOR_SIDE
+from maskdepth.learning.prior import PriorNetwork
 from maskdepth.learning.small import SmallNetwork
 
 
@@ -44,9 +45,9 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
-    "seed": Preset(
-        SeedNetwork,
-        SEED_SIDE,
+    "prior": Preset(
+        PriorNetwork,
+        PRIOR_SIDE,
         "the prior work's ResNet-18 autoencoder, 224 x 224 only, for comparison",
     ),
     "small": Preset(
@@ -56,11 +57,12 @@ PRESETS: dict[str, Preset] = {
 
 
 def find_preset(name: str) -> Preset:
-    """The preset of a name.
+    """The preset of a name, which may be a former one.
 
     Raises:
         ConfigError: there is none of that name.
     """
+    name = present_preset(name)
     if name not in PRESETS:
         raise ConfigError(
             "the name of a preset",

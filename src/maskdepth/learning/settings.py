@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, Self
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from maskdepth.config import Seed, Settings
+from maskdepth.config import Seed, Settings, merge_settings, read_yaml
+from maskdepth.inference.model.card import present_preset
 from maskdepth.learning.losses import DEFAULT, PRIOR_WORK, LossWeights
 from maskdepth.learning.model import find_preset
 from maskdepth.records import Json
@@ -76,6 +79,12 @@ class TrainingConfig(Settings):
     renderer: str | None = Field(default=None, exclude=True)
     mixed_precision: Literal["auto", "no"] = "auto"
 
+    @field_validator("preset")
+    @classmethod
+    def _rename_preset(cls, preset: str) -> str:
+        """A file of an earlier version may have the preset's former name."""
+        return present_preset(preset)
+
     @model_validator(mode="after")
     def _check_duration(self) -> Self:
         if [self.steps, self.epochs, self.minutes].count(None) != 2:
@@ -120,14 +129,42 @@ class TrainingConfig(Settings):
 def preset_config(preset: str) -> TrainingConfig:
     """The default settings of a preset.
 
-    Those of "seed" are the prior work's: plain SGD on the raw output, three epochs of 360 000
+    Those of "prior" are the prior work's: plain SGD on the raw output, three epochs of 360 000
     composites, each with its plate, and no average, schedule or clipping.
 
     Raises:
         ConfigError: there is no preset of that name.
     """
     find_preset(preset)
+    preset = present_preset(preset)
     return TrainingConfig.parse({"preset": preset, **_CONFIGS[preset]}, f"the preset {preset!r}")
+
+
+def load_config(
+    path: Path, preset: str | None = None, notify: Callable[[str], None] = lambda _: None
+) -> TrainingConfig:
+    """Settings of a YAML file; what it leaves out is as in its preset.
+
+    Args:
+        preset: the preset of a file that names none; ``small`` if left out.
+        notify: receives a line where the file has a former name of its preset.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or does not validate.
+    """
+    values = read_yaml(path)
+    if not isinstance(values, dict):
+        return TrainingConfig.parse(values, str(path))
+    name = values.get("preset", preset or "small")
+    base = preset_config(name).model_dump() if isinstance(name, str) else {}
+    if isinstance(name, str) and present_preset(name) != name:
+        notify(f"The preset {name!r} in {path} is called {present_preset(name)!r} now.")
+    for rivals in _RIVALS:  # a choice that the file makes replaces the preset's
+        if any(values.get(each) is not None for each in rivals):
+            base |= dict.fromkeys(rivals)
+    if base.get("epochs") is None and values.get("epochs") is None:
+        base["epoch_size"] = None
+    return TrainingConfig.parse(merge_settings(base, values), str(path))
 
 
 def learning_rate_at(config: TrainingConfig, progress: float) -> float:
@@ -146,9 +183,13 @@ def learning_rate_at(config: TrainingConfig, progress: float) -> float:
     return config.learning_rate * max(share, MIN_RATE_SHARE)
 
 
+_RIVALS: Final = (
+    ("steps", "epochs", "minutes"),
+    ("validate_every_steps", "validate_every_seconds"),
+)
 _CONFIGS: dict[str, Json] = {
     "small": {"steps": 3000, "validate_every_steps": 500},
-    "seed": {
+    "prior": {
         "optimiser": "sgd",
         "learning_rate": 0.01,
         "momentum": 0.9,

@@ -32,7 +32,7 @@ class DatasetOptions:
     Attributes:
         cutouts, backgrounds: folders of pictures.
         size, plan, rules: of the composites, see ``plan_rules``. Without a plan the preset
-            ``seed`` has the prior work's grid, and any other has free draws.
+            ``prior`` has the prior work's grid, and any other has free draws.
         small, strict, depth_scenes: see ``compose_dataset``.
     """
 
@@ -51,7 +51,7 @@ class DatasetOptions:
         Raises:
             ConfigError: there is no plan of that name, or the file of rules does not fit.
         """
-        plan = self.plan or ("prior" if preset == "seed" else "free")
+        plan = self.plan or ("prior" if preset == "prior" else "free")
         return plan_rules(plan, self.rules, self.size)
 
 

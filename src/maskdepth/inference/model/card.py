@@ -23,6 +23,7 @@ NO_DEPTH: Final = "none"
 REMAKE: Final = "copy the entire model folder again, or make the model again with `maskdepth fit`"
 """The remedy for damaged model folders."""
 
+_FORMER_PRESETS: Final = {"seed": "prior"}
 _MAX_SIDE_PX: Final = 4096  # more would fill the memory of most machines
 
 
@@ -60,6 +61,11 @@ class ModelCard:
     version: int = CARD_VERSION
 
 
+def present_preset(name: str) -> str:
+    """The name that a preset has now: cards, configs and states keep that of their version."""
+    return _FORMER_PRESETS.get(name, name)
+
+
 def parse_card(text: str, path: Path) -> ModelCard:
     """A card from its JSON.
 
@@ -84,7 +90,7 @@ def parse_card(text: str, path: Path) -> ModelCard:
     for name, (kind, holds) in _RULES.items():
         if not holds(values[name]):
             raise ModelError(f"{kind} for {name!r} in {path}", repr(values[name])[:80], REMAKE)
-    return ModelCard(**values)
+    return ModelCard(**values | {"preset": present_preset(values["preset"])})
 
 
 def _is_size(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The ``seed`` preset: the network of the prior work, a ResNet-18 autoencoder with two decoders.
+"""The ``prior`` preset: the network of the prior work, a ResNet-18 autoencoder with two decoders.
 
 ::
 
@@ -126,7 +126,7 @@ class Decoder(nn.Module):
         return raw
 
 
-class SeedNetwork(nn.Module):
+class PriorNetwork(nn.Module):
     """41 104 408 weights, 31.0 GMAC, 224 x 224 only."""
 
     def __init__(self) -> None:
@@ -170,7 +170,7 @@ def _check_side(picture: Tensor) -> None:
     height, width = picture.shape[-2:]
     if (height, width) != (SIDE, SIDE):
         raise ModelError(
-            f"pictures of {SIDE} x {SIDE} pixels for the preset 'seed'",
+            f"pictures of {SIDE} x {SIDE} pixels for the preset 'prior'",
             f"{width} x {height}",
             "resize them, or use a preset that takes any size",
         )
