@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from maskdepth.processes import WorkerPool, ignore_ctrl_c
+from maskdepth.processes import WorkerPool, ignore_ctrl_c, let_threads_sleep, measure_load
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 
@@ -152,3 +152,32 @@ def test_processes_start_from_other_threads_too() -> None:
     thread.start()
     thread.join()
     assert [signal.SIGINT in mask for mask in masks] == [True]
+
+
+# A busy machine
+
+
+def test_threads_sleep_only_where_other_programs_are_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a policy that the user has set stays."""
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert not let_threads_sleep(0.1)
+    assert "OMP_WAIT_POLICY" not in os.environ
+    assert let_threads_sleep(0.8)
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert not let_threads_sleep(0.8)
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+
+
+def test_the_load_of_other_programs_is_measured() -> None:
+    loops = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        for _ in range(os.cpu_count() or 1)
+    ]
+    try:
+        time.sleep(0.2)
+        assert measure_load(0.3) > 0.5
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()

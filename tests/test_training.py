@@ -721,6 +721,23 @@ def test_a_validation_that_was_cut_short_is_made_up_for(tmp_path: Path) -> None:
     assert [row["step"] for row in rows_of(tmp_path) if "val_dice" in row] == [4, 8, 12]
 
 
+def test_a_resumed_run_takes_the_number_of_threads_that_it_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last bits depend on it. A number that the user has set comes first."""
+    tiny_train(tmp_path)  # on one thread
+    for variable, expected in ((None, 1), ("2", 2)):
+        if variable is None:
+            monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        else:
+            monkeypatch.setenv("OMP_NUM_THREADS", variable)
+        torch.set_num_threads(2)
+        result = tiny_train(tmp_path, resume=True)
+        assert result.environment.threads == expected
+        assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
+
+
 def test_resuming_a_finished_run_returns_it(tmp_path: Path) -> None:
     first = tiny_train(tmp_path)
     log = (tmp_path / "log.jsonl").read_bytes()

@@ -39,6 +39,7 @@ def train(
     tensorboard: opt.TensorBoard = False,
 ) -> None:
     """Train a network on a dataset and export it: the output is a model folder."""
+    _share_processor()
     from maskdepth.datasets.build import open_dataset
     from maskdepth.pipeline import RunOptions, train_model
 
@@ -73,6 +74,7 @@ def fit(
     as_json: opt.AsJson = False,
 ) -> None:
     """Compose, train, export and evaluate in one: two folders in, a model folder out."""
+    _share_processor()
     from maskdepth import pipeline
     from maskdepth.evaluation import to_json
 
@@ -101,6 +103,7 @@ def demo(
     seed: opt.PackSeed = 0,
 ) -> None:
     """Draw a sample pack, fit a network on it, and predict on pairs of held-out assets."""
+    _share_processor()
     from maskdepth import pipeline
 
     settings = load_settings("small", minutes=minutes, seed=seed)
@@ -108,6 +111,18 @@ def demo(
     if evaluation is None:
         stop_interrupted()
     show_scores(evaluation, output / "model" / "report.html")
+
+
+def _share_processor() -> None:
+    """Prepare training for a busy machine, once and before torch is imported."""
+    from maskdepth.processes import let_threads_sleep, measure_load
+
+    load = measure_load()
+    if let_threads_sleep(load):
+        say(
+            f"Other programs use {load:.0%} of the processor, so training is slower than usual. "
+            "Its threads sleep while they wait (OMP_WAIT_POLICY=PASSIVE)."
+        )
 
 
 def load_settings(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -309,6 +310,8 @@ class _Run:
         self.seconds_before = facts.seconds
         self.validated_step = facts.validated_step
         self.validation = facts.validation
+        if self.accelerator.device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(facts.threads)  # the weights' last bits depend on it
         for name, value in _describe_environment(self.accelerator):
             before = getattr(facts, name)
             if before != value:
@@ -325,6 +328,7 @@ def _process_settings() -> Iterator[None]:
         stack.enter_context(keep_freed_memory())
         torch.set_flush_denormal(True)  # without it, CPU training falls to a quarter of its speed
         stack.callback(torch.set_flush_denormal, False)  # else the caller's tiny numbers are 0
+        stack.callback(torch.set_num_threads, torch.get_num_threads())
         # A fork leaves OpenCV's threads behind, and a worker would wait for them for ever.
         stack.callback(cv2.setNumThreads, cv2.getNumThreads())
         cv2.setNumThreads(1)
