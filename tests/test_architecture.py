@@ -30,6 +30,7 @@ ROOMS: dict[str, frozenset[str]] = {
         {
             *("errors", "_version", "files", "records", "locks", "images", "depth", "metrics"),
             *("config", "devices", "processes"),
+            *("colour_profiles", "picture_decoding", "picture_formats"),
         }
     ),
     "inference": frozenset({"inference"}),

@@ -1,48 +1,33 @@
-"""Decode, encode and resize pictures, within a size limit.
+"""Load, save and resize pictures.
 
-Pillow decodes them. OpenCV gives the same pixels for ordinary files, but is no faster with photos,
-accepts truncated JPEGs silently and writes warnings to stderr. OpenCV encodes them, several times
-faster than Pillow.
+Pillow decodes them, see `maskdepth.picture_decoding`. OpenCV encodes them, several times faster.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
-import threading
-import warnings
 from collections.abc import Iterator, Sequence
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from maskdepth.errors import PictureError, first_line
-from maskdepth.files import open_file, write_bytes
+from maskdepth.errors import PictureError
+from maskdepth.files import write_bytes
+from maskdepth.picture_decoding import (
+    convert_to_rgb,
+    open_header,
+    open_picture,
+    source_name,
+    stored_orientation,
+    turn,
+)
 
-MAX_PIXELS = 100_000_000
-"""A larger picture is an error, raised from its header before anything is decoded."""
-
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
-"""Suffixes, in lower case, of the files in a folder that count as pictures."""
-
-# Pillow would otherwise also try formats that start a program (EPS).
-_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF")
-_EXIF_ORIENTATION = 0x0112
 _BAND_PIXELS = 2**18
-_READ_REMEDY = "check the file, or save it again as PNG or JPEG"
-
-# Pillow warns about large pictures and odd tags, and `catch_warnings` is not thread-safe.
-_open_lock = threading.Lock()
 
 _Array = TypeVar("_Array", bound=NDArray[Any])
-
-
-class TooLargeError(PictureError):
-    """A picture of more than ``MAX_PIXELS``, or a decompression bomb."""
 
 
 class NoAlphaError(PictureError):
@@ -54,10 +39,11 @@ PictureSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 
 
 def load_picture(source: PictureSource) -> NDArray[np.uint8]:
-    """Load any picture as uint8 (H, W, 3) RGB, turned by its EXIF orientation.
+    """Load any picture as uint8 (H, W, 3) sRGB, turned by its EXIF orientation.
 
-    An animation gives its first frame; 16-bit samples keep their high byte. Alpha is dropped: a
-    transparent pixel keeps its stored colour.
+    An animation gives its first frame. Colours of another ICC profile are converted. 16-bit samples
+    keep their high byte, or, where none is above 4095, the upper eight of 12 bits. Alpha is
+    dropped: a transparent pixel keeps its stored colour.
 
     Args:
         source: a path, the bytes of a file, a Pillow image, or a uint8 (H, W, 3) RGB array
@@ -70,33 +56,43 @@ def load_picture(source: PictureSource) -> NDArray[np.uint8]:
     if isinstance(source, np.ndarray):
         _check_array(source)
         return source
-    with _open_picture(source) as image:
-        return _turn_upright(_convert_to_rgb(image), image)
+    with open_picture(source) as image:
+        return turn(convert_to_rgb(image, source), stored_orientation(image))
 
 
 def load_cutout(source: str | os.PathLike[str] | bytes) -> NDArray[np.uint8]:
-    """Load a cutout as uint8 (H, W, 4), straight RGB and alpha, turned by its EXIF orientation.
+    """Load a cutout as uint8 (H, W, 4), straight sRGB and alpha, turned by its EXIF orientation.
 
-    A transparent palette entry or colour counts as alpha.
+    A transparent palette entry or colour counts as alpha. Colours are as in `load_picture`.
 
     Raises:
         NoAlphaError: the picture has no alpha channel.
         PictureError: as ``load_picture``.
     """
-    with _open_picture(source) as image:
+    with open_picture(source) as image:
         if not image.has_transparency_data:
             raise NoAlphaError(
-                f"a picture with an alpha channel at {_name(source)}",
+                f"a picture with an alpha channel at {source_name(source)}",
                 f"mode {image.mode}, which has none",
                 "cut the foreground out and save it as RGBA PNG",
-                f"{_name(source)} has no alpha channel (its mode is {image.mode}).",
+                f"{source_name(source)} has no alpha channel (its mode is {image.mode}).",
             )
         if image.mode.startswith("I;16"):  # one of its levels is transparent
             alpha = np.where(np.asarray(image) == image.info["transparency"], 0, 255)
-            return _turn_upright(np.dstack([_convert_to_rgb(image), alpha.astype(np.uint8)]), image)
-        # "La" and "RGBa" are premultiplied; only this order gives straight colours.
-        straight = image.convert("LA") if image.mode == "La" else image
-        return _turn_upright(np.asarray(straight.convert("RGBA")), image)
+        else:
+            alpha = np.asarray(image.convert("RGBA" if image.mode != "La" else "LA"))[..., -1]
+        rgb = convert_to_rgb(image, source)
+        return turn(np.dstack([rgb, alpha.astype(np.uint8)]), stored_orientation(image))
+
+
+def exif_orientation(source: str | os.PathLike[str] | bytes) -> int:
+    """How a picture is stored, 1 to 8 (see `turn`); only its header is read.
+
+    Raises:
+        PictureError: unreadable.
+    """
+    with open_header(source) as image:
+        return stored_orientation(image)
 
 
 def load_grey16(source: str | os.PathLike[str] | bytes) -> NDArray[np.uint16]:
@@ -107,10 +103,10 @@ def load_grey16(source: str | os.PathLike[str] | bytes) -> NDArray[np.uint16]:
     Raises:
         PictureError: as ``load_picture``, or the file is not 16-bit grey.
     """
-    with _open_picture(source) as image:
+    with open_picture(source) as image:
         if not image.mode.startswith("I;16"):
             raise PictureError(
-                f"a 16-bit grey picture at {_name(source)}",
+                f"a 16-bit grey picture at {source_name(source)}",
                 f"mode {image.mode}",
                 "save the values as 16-bit greyscale PNG",
             )
@@ -308,121 +304,6 @@ def grid(cells: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
     full = [*cells, *missing]
     rows = [np.hstack(full[at : at + columns]) for at in range(0, len(full), columns)]
     return np.asarray(np.vstack(rows), np.uint8)
-
-
-@contextlib.contextmanager
-def _open_picture(source: str | os.PathLike[str] | bytes | Image.Image) -> Iterator[Image.Image]:
-    """The decoded first frame of a source; all of Pillow's errors become a PictureError."""
-    with _open_header(source) as image:
-        try:
-            image.load()
-        except Exception as error:  # Pillow raises nearly any type on damaged data.
-            raise _unreadable(_name(source), error) from error
-        yield image
-
-
-@contextlib.contextmanager
-def _open_header(source: str | os.PathLike[str] | bytes | Image.Image) -> Iterator[Image.Image]:
-    """A source's picture, checked for its size, of which only the header is read."""
-    name = _name(source)
-    if isinstance(source, Image.Image):
-        _check_size(source, name)
-        yield source
-        return
-    with contextlib.ExitStack() as stack:
-        try:
-            stream = stack.enter_context(_open_stream(source, name))
-            with _open_lock, warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                image = stack.enter_context(Image.open(stream, formats=_FORMATS))
-        except PictureError:
-            raise
-        except Image.DecompressionBombError as error:
-            raise _too_large(name, str(error)) from error
-        except Exception as error:  # Pillow raises nearly any type on damaged data.
-            raise _unreadable(name, error) from error
-        _check_size(image, name)
-        yield image
-
-
-def _open_stream(source: str | os.PathLike[str] | bytes, name: str) -> IO[bytes]:
-    if isinstance(source, bytes):
-        if not source:
-            raise PictureError("the bytes of a picture", "no bytes", _READ_REMEDY)
-        return io.BytesIO(source)
-    file = open_file(source)
-    if os.fstat(file.fileno()).st_size == 0:
-        file.close()
-        got = "an empty file"
-        raise PictureError(f"a picture file at {name}", got, _READ_REMEDY, f"{name} is {got}.")
-    return file
-
-
-def _name(source: str | os.PathLike[str] | bytes | Image.Image) -> str:
-    if isinstance(source, bytes):
-        return f"the {len(source)} bytes given"
-    if isinstance(source, Image.Image):
-        return "the Pillow image given"
-    try:
-        return os.fspath(source)
-    except TypeError:
-        raise PictureError(
-            "a path, bytes, a Pillow image, or uint8 (H, W, 3) RGB",
-            type(source).__name__,
-            "pass one of them",
-        ) from None
-
-
-def _check_size(image: Image.Image, name: str) -> None:
-    if image.width * image.height > MAX_PIXELS:
-        raise _too_large(name, f"{image.width}x{image.height}")
-    if image.width * image.height == 0:
-        raise PictureError(f"a picture at {name}", "one without pixels", _READ_REMEDY)
-
-
-def _too_large(name: str, got: str) -> TooLargeError:
-    return TooLargeError(
-        f"at most {MAX_PIXELS} pixels in {name}", got, "shrink or crop the picture first"
-    )
-
-
-def _unreadable(name: str, error: Exception) -> PictureError:
-    unknown = isinstance(error, UnidentifiedImageError)
-    reason = "its format is unknown, or it is damaged" if unknown else first_line(error)
-    problem = f"{name} cannot be read as a picture: {reason}."
-    return PictureError(f"a readable picture at {name}", reason, _READ_REMEDY, problem)
-
-
-def _convert_to_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    if image.mode.startswith("I;16"):
-        grey = (np.asarray(image) >> 8).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
-    if image.mode in ("I", "F"):
-        # 32-bit values have no agreed white.
-        raise PictureError(
-            "a picture of 8 or 16 bits a sample", f"mode {image.mode}", "save it as 8-bit PNG"
-        )
-    if image.mode == "La":
-        image = image.convert("LA")
-    elif image.mode in ("P", "PA", "RGBa"):
-        # Through RGBA, which keeps the stored, straight colours.
-        image = image.convert("RGBA")
-    return np.asarray(image.convert("RGB"))
-
-
-def _turn_upright(array: NDArray[np.uint8], image: Image.Image) -> NDArray[np.uint8]:
-    """Turn the pixels upright by EXIF orientation 1 to 8 (CIPA DC-008, tag 0x0112)."""
-    try:
-        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-    except Exception:  # noqa: BLE001 - a damaged EXIF block does not make the pixels unusable.
-        orientation = 1
-    if orientation in (5, 6, 7, 8):
-        array = array.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
-        array = array[::-1]
-    if orientation in (2, 3, 6, 7):
-        array = array[:, ::-1]
-    return np.ascontiguousarray(array)
 
 
 def _check_array(array: NDArray[Any]) -> None:

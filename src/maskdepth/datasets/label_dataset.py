@@ -17,8 +17,8 @@ from maskdepth.labelling.labels import LabelJob, LabelResult, Notify
 from maskdepth.labelling.teachers.recorded import DepthSource, RecordedDepth, source_name
 from maskdepth.labelling.teachers.teacher import TeacherOpener
 from maskdepth.locks import writer_lock
+from maskdepth.picture_formats import DISPARITY_SUFFIX
 from maskdepth.synthesis.assets import Asset, BackgroundAsset
-from maskdepth.synthesis.checks import DISPARITY_SUFFIX
 from maskdepth.synthesis.spec import DatasetSpec, save_spec
 
 LABEL_FOLDER: Final = "labels"

@@ -19,9 +19,10 @@ from maskdepth.evaluation.baselines import (
     registered,
 )
 from maskdepth.evaluation.measured_depth import check_folder, find_picture
-from maskdepth.images import PICTURE_SUFFIXES, load_picture
+from maskdepth.images import load_picture
 from maskdepth.inference.predictor import Predictor
 from maskdepth.metrics import MASK_THRESHOLD
+from maskdepth.picture_formats import PICTURE_SUFFIXES
 
 # CDnet's grey levels (Goyette et al., "changedetection.net", CVPR workshops 2012).
 _FOREGROUND: Final = 255

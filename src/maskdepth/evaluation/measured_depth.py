@@ -23,12 +23,12 @@ from maskdepth.errors import AssetError, ModelError
 from maskdepth.evaluation.baselines import vertical_gradient
 from maskdepth.evaluation.columns import OMITTED
 from maskdepth.evaluation.composite_depth import teacher_disparity
-from maskdepth.images import PICTURE_SUFFIXES, load_grey16, load_picture
+from maskdepth.images import load_grey16, load_picture
 from maskdepth.inference.model.card import NO_DEPTH
 from maskdepth.inference.predictor import Predictor
 from maskdepth.labelling.teachers import Teacher
 from maskdepth.metrics import MetricMean, depth_metrics, disparity_metrics
-from maskdepth.synthesis.checks import DISPARITY_SUFFIX, MILLIMETRES_SUFFIX
+from maskdepth.picture_formats import DISPARITY_SUFFIX, MILLIMETRES_SUFFIX, PICTURE_SUFFIXES
 
 ALL_PICTURES: Final = "all"
 """The group of all pictures with measured depth."""

@@ -32,9 +32,9 @@ from maskdepth.labelling.labels import (
 )
 from maskdepth.labelling.teachers.recorded import DepthSource, RecordedDepth, source_name
 from maskdepth.locks import writer_lock
+from maskdepth.picture_formats import DISPARITY_SUFFIX
 from maskdepth.records import Json, check_ownership
 from maskdepth.synthesis.assets import list_pictures
-from maskdepth.synthesis.checks import DISPARITY_SUFFIX
 from maskdepth.synthesis.label_facts import LABEL_FILE, LABEL_SHEET, TeacherLabel, load_label_facts
 
 _MAX_LINES: Final = 10  # of flagged pictures

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from maskdepth.errors import MaskdepthError, PictureError, UsageError, first_line
 from maskdepth.files import make_folder
-from maskdepth.images import PICTURE_SUFFIXES, load_picture
+from maskdepth.images import load_picture
 from maskdepth.inference.output_files import (
     FILE_ENDINGS,
     LayerEncoder,
@@ -25,6 +25,9 @@ from maskdepth.inference.plate.prepared import PreparedPlate
 from maskdepth.inference.plate.profile import is_profile
 from maskdepth.inference.prediction import BackgroundSource, Prediction
 from maskdepth.inference.predictor import Predictor
+from maskdepth.picture_formats import (
+    PICTURE_SUFFIXES,
+)
 from maskdepth.records import check_not_inputs, file_identities
 
 DEFAULT_OUTPUT = Path("maskdepth-output")

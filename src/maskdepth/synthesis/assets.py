@@ -17,7 +17,8 @@ from pydantic import Field
 from maskdepth.config import Settings
 from maskdepth.errors import AssetError, first_line
 from maskdepth.files import read_text
-from maskdepth.images import MAX_PIXELS, PICTURE_SUFFIXES
+from maskdepth.picture_decoding import MAX_PIXELS
+from maskdepth.picture_formats import COMMON_SUFFIXES
 from maskdepth.records import Json
 from maskdepth.synthesis.checks import (
     Checked,
@@ -312,7 +313,7 @@ def _scan(
         raise AssetError(
             f"at least one usable file of {kind} in {folder}",
             found,
-            _REPAIR if paths else f"put pictures there ({', '.join(sorted(PICTURE_SUFFIXES))})",
+            _REPAIR if paths else f"put pictures there ({COMMON_SUFFIXES})",
             f"There are no usable {kind} in {folder}: {found}.",
         )
     groups, alike = _grouped(kept)

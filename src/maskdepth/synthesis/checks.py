@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from maskdepth.depth import decode_disparity
 from maskdepth.errors import PictureError, first_line
 from maskdepth.files import read_bytes
-from maskdepth.images import NoAlphaError, TooLargeError, load_cutout, load_grey16, load_picture
+from maskdepth.images import NoAlphaError, load_cutout, load_grey16, load_picture
+from maskdepth.picture_decoding import TooLargeError
+from maskdepth.picture_formats import DISPARITY_SUFFIX, HEIC_SUFFIXES
 from maskdepth.synthesis.duplicates import Thumbnail, thumbnail
 from maskdepth.synthesis.ground import GroundPoint, find_ground
 
@@ -34,11 +36,7 @@ Problem = Literal[
     "licences unusable",
 ]
 
-DISPARITY_SUFFIX: Final = "_disparity.png"
-MILLIMETRES_SUFFIX: Final = "_depth_mm.png"
 RELIEF_SUFFIX: Final = "_relief.png"
-# Phones write these formats, which we cannot read; so the user gets a remark on them.
-FOREIGN_SUFFIXES: Final = frozenset({".heic", ".heif", ".avif"})
 
 _MIN_CUTOUT_SIDE_PX: Final = 16
 _MIN_BACKGROUND_SIDE_PX: Final = 64
@@ -164,9 +162,8 @@ def _foot(mask: NDArray[np.bool_]) -> tuple[float, float]:
 
 
 def _read(path: Path) -> bytes:
-    if path.suffix.lower() in FOREIGN_SUFFIXES:
-        detail = f"{path.suffix} is not supported: save it as JPEG or PNG"
-        raise _UnusableError("unreadable", detail)
+    if path.suffix.lower() in HEIC_SUFFIXES:
+        raise _UnusableError("unreadable", "a HEIC photo: save it as JPEG or PNG first")
     try:
         return read_bytes(path)
     except OSError as error:

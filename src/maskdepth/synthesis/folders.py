@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Final
 
 from maskdepth.errors import AssetError, first_line
-from maskdepth.images import PICTURE_SUFFIXES
-from maskdepth.synthesis.checks import (
+from maskdepth.picture_formats import (
     DISPARITY_SUFFIX,
-    FOREIGN_SUFFIXES,
+    HEIC_SUFFIXES,
     MILLIMETRES_SUFFIX,
-    RELIEF_SUFFIX,
+    PICTURE_SUFFIXES,
 )
+from maskdepth.synthesis.checks import RELIEF_SUFFIX
 from maskdepth.synthesis.label_facts import LABEL_SHEET
 
 _LABEL_SUFFIXES: Final = (DISPARITY_SUFFIX, RELIEF_SUFFIX, MILLIMETRES_SUFFIX)
@@ -65,5 +65,5 @@ def _is_picture(name: str) -> bool:
         not name.startswith(".")
         and not name.lower().endswith(_LABEL_SUFFIXES)
         and name != LABEL_SHEET
-        and Path(name).suffix.lower() in PICTURE_SUFFIXES | FOREIGN_SUFFIXES
+        and Path(name).suffix.lower() in PICTURE_SUFFIXES | HEIC_SUFFIXES
     )

@@ -37,7 +37,6 @@ from maskdepth.depth import (
 from maskdepth.errors import PictureError, PlateError, UsageError, first_line
 from maskdepth.files import open_file, write_bytes
 from maskdepth.images import (
-    MAX_PIXELS,
     encode_png,
     load_grey16,
     load_picture,
@@ -53,6 +52,7 @@ from maskdepth.inference.plate.calibration import (
 )
 from maskdepth.inference.plate.health import PlateHealth, measure_health
 from maskdepth.inference.plate.registration import Registration
+from maskdepth.picture_decoding import MAX_PIXELS
 from maskdepth.records import Json, check_version
 
 PLATE_SUFFIX: Final = ".plate"

@@ -15,7 +15,7 @@ from maskdepth.errors import PictureError, first_line
 from maskdepth.files import read_bytes, read_text
 from maskdepth.images import load_grey16
 from maskdepth.labelling.teachers.teacher import Kind, Teacher, TeacherInfo, Units
-from maskdepth.synthesis.checks import DISPARITY_SUFFIX, MILLIMETRES_SUFFIX
+from maskdepth.picture_formats import DISPARITY_SUFFIX, MILLIMETRES_SUFFIX
 from maskdepth.synthesis.label_facts import LABEL_FILE
 
 METRES_SUFFIX: Final = "_depth.npy"
