@@ -32,13 +32,7 @@ from maskdepth.synthesis.assets import (
 from maskdepth.synthesis.catalogue import Catalogue
 from maskdepth.synthesis.checks import alpha_box
 from maskdepth.synthesis.duplicates import Thumbnail, near_duplicates
-
-
-def drawn_photo(seed: int, height: int = 96, width: int = 128) -> NDArray[np.uint8]:
-    """A picture of coarse random colours: unlike that of any other seed."""
-    blocks = np.random.default_rng(seed).integers(0, 256, (6, 8, 3)).astype(np.uint8)
-    return resize(blocks, height, width)
-
+from pictures import photo
 
 RAMP = np.tile(np.linspace(0.2, 0.9, 96)[:, None], (1, 128))  # of ground that comes nearer
 
@@ -52,7 +46,7 @@ def drawn_cutout(
         (rows - (height - 1) / 2) / (height / 2), (columns - (width - 1) / 2) / (width / 2)
     )
     alpha = (np.clip((1 - radius) * 8, 0, 1) * 255).astype(np.uint8)
-    cutout = np.dstack([drawn_photo(seed, height, width), alpha])
+    cutout = np.dstack([photo(seed, height, width), alpha])
     return np.pad(cutout, ((margin, margin), (margin, margin), (0, 0)))
 
 
@@ -76,7 +70,7 @@ def backgrounds(tmp_path: Path) -> Path:
     folder = tmp_path / "backgrounds"
     folder.mkdir()
     for seed in range(5):
-        save_jpeg(folder / f"photo_{seed}.jpg", drawn_photo(seed))
+        save_jpeg(folder / f"photo_{seed}.jpg", photo(seed))
     return folder
 
 
@@ -100,7 +94,7 @@ def test_usable_cutouts_are_described(cutouts: Path) -> None:
 def test_usable_backgrounds_are_described(backgrounds: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.fromarray(drawn_photo(7)).save(backgrounds / "turned.jpg", exif=exif)
+    Image.fromarray(photo(7)).save(backgrounds / "turned.jpg", exif=exif)
     assets, findings = scan_backgrounds(backgrounds, origin="sample")
     assert findings == []
     assert [(asset.width, asset.height) for asset in assets] == [(128, 96)] * 5 + [(96, 128)]
@@ -116,7 +110,7 @@ def spoil(path: Path, how: str) -> None:
     haze = drawn_cutout(9)
     haze[..., 3] //= 2
     if how == "photo":
-        save_png(path, drawn_photo(9))
+        save_png(path, photo(9))
     elif how in {"empty file", "text", "truncated", "copy"}:
         contents = {"empty file": b"", "text": b"no picture", "truncated": whole[: len(whole) // 2]}
         path.write_bytes(contents.get(how, whole))
@@ -166,7 +160,7 @@ def test_each_unusable_cutout_is_dropped_by_name(cutouts: Path, how: str, proble
 
 @pytest.mark.parametrize(("side", "usable"), [(63, False), (64, True)])
 def test_small_backgrounds_are_dropped(backgrounds: Path, side: int, usable: bool) -> None:
-    save_png(backgrounds / "small.png", drawn_photo(8, side, 200))
+    save_png(backgrounds / "small.png", photo(8, side, 200))
     assets, findings = scan_backgrounds(backgrounds)
     assert ("small" in {asset.id for asset in assets}) == usable
     assert [finding.problem for finding in findings] == ([] if usable else ["too small"])
@@ -208,7 +202,7 @@ def test_other_files_are_not_assets(backgrounds: Path) -> None:
         (backgrounds / name).write_text('{"kind": "exact"}')
     (backgrounds / "licences.csv").write_text("file,source,licence\n")
     (backgrounds / ".trash").mkdir()
-    save_jpeg(backgrounds / ".trash" / "gone.jpg", drawn_photo(5))
+    save_jpeg(backgrounds / ".trash" / "gone.jpg", photo(5))
     assets, findings = scan_backgrounds(backgrounds)
     assert [asset.id for asset in assets] == [f"photo_{seed}" for seed in range(5)]
     assert findings == []
@@ -233,7 +227,7 @@ def test_a_folder_without_usable_files_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "empty").mkdir()
     (tmp_path / "junk").mkdir()
-    save_png(tmp_path / "junk" / "photo.png", drawn_photo(0))
+    save_png(tmp_path / "junk" / "photo.png", photo(0))
     for name, got in [
         ("missing", "nothing there"),
         ("file", "a file"),
@@ -340,21 +334,21 @@ def test_a_damaged_label_file_leaves_the_kind_unknown(backgrounds: Path, text: s
 # Near-duplicates
 
 
-def recoded(photo: NDArray[np.uint8], how: str) -> NDArray[np.uint8]:
-    height, width = photo.shape[:2]
+def recoded(picture: NDArray[np.uint8], how: str) -> NDArray[np.uint8]:
+    height, width = picture.shape[:2]
     copies: dict[str, NDArray[np.uint8]] = {
-        "mirrored": photo[:, ::-1],
-        "shrunk": resize(photo, height * 2 // 3, width * 2 // 3),
-        "brighter": np.clip(photo * 1.1, 0, 255).astype(np.uint8),
-        "cropped": photo[height // 40 :, : width - width // 40],
+        "mirrored": picture[:, ::-1],
+        "shrunk": resize(picture, height * 2 // 3, width * 2 // 3),
+        "brighter": np.clip(picture * 1.1, 0, 255).astype(np.uint8),
+        "cropped": picture[height // 40 :, : width - width // 40],
     }
     return copies[how]
 
 
 @pytest.mark.parametrize("how", ["mirrored", "shrunk", "brighter", "cropped"])
 def test_near_duplicates_are_kept_in_one_group(backgrounds: Path, how: str) -> None:
-    save_png(backgrounds / "copy.png", recoded(drawn_photo(3, 240, 320), how))
-    save_png(backgrounds / "photo_3.png", drawn_photo(3, 240, 320))
+    save_png(backgrounds / "copy.png", recoded(photo(3, 240, 320), how))
+    save_png(backgrounds / "photo_3.png", photo(3, 240, 320))
     (backgrounds / "photo_3.jpg").unlink()
     assets, findings = scan_backgrounds(backgrounds, strict=True)
     groups = {asset.id: asset.group for asset in assets}
@@ -381,14 +375,14 @@ def test_many_alike_pictures_are_told_of_one_by_one() -> None:
 def test_files_whose_names_nest_have_ids_of_their_own(backgrounds: Path) -> None:
     """A converter's x.png.png has the stem that x.png has as its whole name."""
     for seed, name in enumerate(("x.png", "x.png.png", "x.bmp"), start=20):
-        Image.fromarray(drawn_photo(seed)).save(backgrounds / name)
+        Image.fromarray(photo(seed)).save(backgrounds / name)
     ids = [asset.id for asset in scan_backgrounds(backgrounds)[0]]
     assert len(set(ids)) == len(ids) == 8
 
 
 def test_linked_folders_are_looked_into_once(backgrounds: Path, tmp_path: Path) -> None:
     """Also where a link leads back to where it lies."""
-    save_png(tmp_path / "elsewhere" / "far.png", drawn_photo(30))
+    save_png(tmp_path / "elsewhere" / "far.png", photo(30))
     (backgrounds / "a link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     (backgrounds / "again").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     (backgrounds / "round").symlink_to(backgrounds, target_is_directory=True)
@@ -526,10 +520,10 @@ def test_frames_of_one_camera_are_trained_on() -> None:
 def test_assets_survive_json(cutouts: Path, backgrounds: Path) -> None:
     for cutout in assign_splits(scan_cutouts(cutouts)[0], small=True):
         assert CutoutAsset.model_validate_json(cutout.model_dump_json()) == cutout
-    for photo in scan_backgrounds(backgrounds)[0]:
-        assert BackgroundAsset.model_validate_json(photo.model_dump_json()) == photo
+    for background in scan_backgrounds(backgrounds)[0]:
+        assert BackgroundAsset.model_validate_json(background.model_dump_json()) == background
     with pytest.raises(ValueError, match="colour"):
-        BackgroundAsset.model_validate({**photo.model_dump(), "colour": "red"})
+        BackgroundAsset.model_validate({**background.model_dump(), "colour": "red"})
 
 
 # The catalogue
@@ -544,8 +538,8 @@ def catalogue_of(cutouts: Path, backgrounds: Path, **options: Any) -> Catalogue:
 def test_working_copies_are_the_pictures(cutouts: Path, backgrounds: Path) -> None:
     """Small pictures are given as they are, cutouts trimmed to the box that the asset states."""
     catalogue = catalogue_of(cutouts, backgrounds)
-    photo = catalogue.background("photo_2")
-    assert np.array_equal(photo, load_picture(backgrounds / "photo_2.jpg"))
+    found = catalogue.background("photo_2")
+    assert np.array_equal(found, load_picture(backgrounds / "photo_2.jpg"))
     rgba, relief = catalogue.cutout("cutout_2", 224)
     asset = catalogue.cutout_asset("cutout_2")
     assert rgba.shape == (asset.height, asset.width, 4)
@@ -562,7 +556,7 @@ def test_working_copies_are_the_pictures(cutouts: Path, backgrounds: Path) -> No
 
 def test_working_copies_are_no_larger_than_needed(cutouts: Path, backgrounds: Path) -> None:
     """Backgrounds shrink to twice the composite's side; each copy by the root of two, or less."""
-    save_png(backgrounds / "large.png", drawn_photo(20, 300, 700))
+    save_png(backgrounds / "large.png", photo(20, 300, 700))
     save_png(cutouts / "large.png", drawn_cutout(20, 500, 1000))
     catalogue = catalogue_of(cutouts, backgrounds, size=64)
     assert catalogue.background("large").shape == (128, 299, 3)
@@ -592,7 +586,7 @@ def test_disparity_fits_its_background(cutouts: Path, backgrounds: Path) -> None
     """A label is brought to the working copy's size; what is invalid stays invalid."""
     truth = np.tile(np.linspace(0, 1, 300, dtype=np.float32), (200, 1))
     truth[:50] = np.nan
-    save_png(backgrounds / "deep.png", drawn_photo(21, 400, 600))
+    save_png(backgrounds / "deep.png", photo(21, 400, 600))
     save_png(backgrounds / "deep_disparity.png", encode_disparity(truth))
     catalogue = catalogue_of(cutouts, backgrounds, size=50)
     disparity = catalogue.disparity("deep")
@@ -727,7 +721,7 @@ def test_memory_stays_within_the_budget(tmp_path: Path, cutouts: Path) -> None:
     folder = tmp_path / "many"
     folder.mkdir()
     for seed in range(40):
-        save_png(folder / f"{seed}.png", drawn_photo(seed, 200, 300))
+        save_png(folder / f"{seed}.png", photo(seed, 200, 300))
     catalogue = Catalogue([], scan_backgrounds(folder)[0], folder, memory_mb=1)
     tracemalloc.start()
     for seed in range(40):
@@ -775,8 +769,8 @@ def test_threads_may_share_a_catalogue(cutouts: Path, backgrounds: Path) -> None
 
 
 def test_relative_files_start_at_the_folder(backgrounds: Path) -> None:
-    photo = scan_backgrounds(backgrounds)[0][0]
-    moved = photo.model_copy(update={"file": "photo_0.jpg"})
+    first = scan_backgrounds(backgrounds)[0][0]
+    moved = first.model_copy(update={"file": "photo_0.jpg"})
     assert Catalogue([], [moved], backgrounds).background("photo_0").shape == (96, 128, 3)
 
 

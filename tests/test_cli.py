@@ -200,12 +200,6 @@ def test_one_bad_picture_in_a_folder_does_not_stop_the_rest(
     assert "1 of 3 pictures" in done.err
 
 
-def _png(image: Image.Image, **options: object) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, "PNG", **options)
-    return stream.getvalue()
-
-
 @pytest.mark.parametrize("name", ["mine.json", "mine.html"])
 def test_a_report_replaces_none_but_reports(
     model: Path, tmp_path: Path, run: Run, name: str
@@ -244,30 +238,6 @@ def test_an_empty_path_is_refused(
     assert "is empty" in done.err
     assert len(done.err.splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
-
-
-def test_a_bomb_is_refused_in_one_line(model: Path, tmp_path: Path, run: Run) -> None:
-    """20 000 x 20 000 pixels in a small file: refused from the header."""
-    bomb = tmp_path / "bomb.png"
-    bomb.write_bytes(_png(Image.new("1", (20_000, 20_000))))
-    done = run("predict", bomb, "-m", model, "-o", tmp_path / "out")
-    assert done.code == 1
-    assert "100000000 pixels" in done.err
-    assert "Traceback" not in done.err
-
-
-def test_a_plate_of_another_shape_is_refused_in_one_line(
-    model: Path, tmp_path: Path, run: Run
-) -> None:
-    save_png(tmp_path / "picture.png", np.zeros((40, 60, 3), np.uint8))
-    save_png(tmp_path / "plate.png", np.zeros((60, 40, 3), np.uint8))
-    done = run(
-        "predict", tmp_path / "picture.png", "--plate", tmp_path / "plate.png",
-        "-m", model, "-o", tmp_path / "out",
-    )  # fmt: skip
-    assert done.code == 1
-    assert "another shape" in done.err
-    assert not list((tmp_path / "out").glob("*"))
 
 
 @pytest.mark.parametrize(
@@ -331,15 +301,6 @@ def test_a_call_of_old_is_answered_with_the_present_name(
     arguments: tuple[str, ...], line: str, run: Run
 ) -> None:
     assert run(*arguments) == Outcome(2, "", f"error: {line}\n")
-
-
-def test_an_unknown_key_is_named_with_the_known_ones(tmp_path: Path, run: Run) -> None:
-    settings = tmp_path / "settings.yaml"
-    settings.write_text("steps: 3\nlearning_rat: 1\n")
-    done = run("fit", tmp_path, tmp_path, "-o", tmp_path / "out", "--config", settings)
-    assert done.code == 2
-    assert "learning_rat" in done.err
-    assert "learning_rate" in done.err
 
 
 @pytest.mark.parametrize("text", ["learning_rate: 0.001\n", "minutes: 5\nlearning_rate: 0.001\n"])

@@ -15,6 +15,8 @@ from maskdepth import Predictor
 from maskdepth.inference.matting.close_up import find_close_up, loses_foreground
 from maskdepth.inference.matting.evidence import measure_evidence
 from maskdepth.inference.model.card import ModelCard
+from maskdepth.testing import FakeBackend
+from pictures import disc
 
 Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]
@@ -87,13 +89,6 @@ def test_a_close_up_needs_a_plate_and_a_reason() -> None:
     assert looks(no_larger[0], no_larger[1]) == 1
 
 
-def soft_disc(side: int, radius: float, softness: float) -> Floats:
-    """A disc in the middle whose edge is a ramp of that many pixels."""
-    row, column = np.mgrid[:side, :side] - (side - 1) / 2
-    away = np.hypot(row, column)
-    return np.clip((radius - away) / softness + 0.5, 0, 1).astype(np.float32)
-
-
 def composite(alpha: Floats) -> tuple[Picture, Picture]:
     """A red thing before a grey plate with a little texture, and that plate."""
     noise = np.random.default_rng(0).normal(0, 2, (*alpha.shape, 3))
@@ -105,10 +100,10 @@ def composite(alpha: Floats) -> tuple[Picture, Picture]:
 def test_foreground_that_is_left_beside_a_mask_is_seen() -> None:
     """The core of a soft disc, nothing at all, and the disc as it is, soft or sharp."""
     for softness in (1.5, 24):
-        alpha = soft_disc(128, 40, softness)
+        alpha = disc(128, 40, softness)
         picture, plate = composite(alpha)
         assert not loses_foreground(measure_evidence(picture, plate, alpha))
-        assert loses_foreground(measure_evidence(picture, plate, soft_disc(128, 32, 1.5)))
+        assert loses_foreground(measure_evidence(picture, plate, disc(128, 32, 1.5)))
         assert loses_foreground(measure_evidence(picture, plate, np.zeros_like(alpha)))
 
 
@@ -127,7 +122,7 @@ class Eroding(Difference):
 
 def test_a_close_up_that_loses_foreground_does_not_count() -> None:
     """The first one stays, to the bit."""
-    picture, plate = composite(soft_disc(400, 60, 3))
+    picture, plate = composite(disc(400, 60, 3))
     found = []
     for again in (False, True):
         network = Eroding()
@@ -137,19 +132,13 @@ def test_a_close_up_that_loses_foreground_does_not_count() -> None:
     assert np.array_equal(*found)
 
 
-class Sure(Difference):
-    """A network to which all is foreground."""
-
-    def run(self, picture: Floats, *_: Any) -> tuple[Floats, Floats]:
-        ones = np.ones_like(picture[:, :1])
-        return ones, ones
-
-
 def test_resizing_does_not_leave_the_range() -> None:
     """A network of a fixed size sees one side enlarged and the other shrunk."""
     picture = np.zeros((186, 121, 3), np.uint8)
     for plate in (None, picture):
-        predictor = Predictor(Sure(), replace(CARD, fixed_size=224), register=False)
+        predictor = Predictor(
+            FakeBackend(alpha=1, disparity=1), replace(CARD, fixed_size=224), register=False
+        )
         prediction = predictor.predict(picture, plate)
         assert prediction.alpha.max() == prediction.disparity.max() == 1
 

@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from maskdepth.depth import disparity_from_depth
-from maskdepth.images import premultiply
 from maskdepth.synthesis.effects import NO_EFFECTS
 from maskdepth.synthesis.ground import find_ground
 from maskdepth.synthesis.placement import Placement, Standing, upright_tilt
 from maskdepth.synthesis.recipes import Recipe
 from maskdepth.synthesis.renderer import render
 from maskdepth.synthesis.worlds import standing
+from pictures import InMemory
 
 SIZE = 224
-
-
-@dataclass
-class OneOfEach:
-    made: standing.StandingScene
-    relief: NDArray[np.float32]
-    scene_disparity: NDArray[np.float32]
-
-    def cutout(self, _: str, __: int) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
-        pixels = premultiply(self.made.cutout.image) * np.float32(257)
-        return np.rint(pixels).astype(np.uint16), self.relief
-
-    def background_level(self, _: str, __: float) -> int:
-        return 0
-
-    def background(self, _: str, level: int = 0) -> NDArray[np.uint8]:
-        return self.made.plate.image
-
-    def disparity(self, _: str) -> NDArray[np.float32]:
-        return self.scene_disparity
 
 
 def ground_pixel(family: str, seed: int, across: float) -> tuple[int, int]:
@@ -111,7 +89,13 @@ def test_a_grounded_cutout_is_where_the_solid_object_is(
         stale=None, effects=NO_EFFECTS, jpeg_picture=None, jpeg_plate=None, noise_sigma=0.0,
         noise_seed=0,
     )  # fmt: skip
-    composite = render(recipe, SIZE, OneOfEach(made, upright_relief(made, contact, top), disparity))
+    composite = render(
+        recipe,
+        SIZE,
+        InMemory(
+            made.cutout.image, made.plate.image, disparity, upright_relief(made, contact, top)
+        ),
+    )
     # Whether a pixel is hidden is asked where the cutout has one: thin tubes are partly coverage.
     own = np.zeros((SIZE, SIZE), bool)
     rows, columns = np.nonzero(made.cutout.image[..., 3] > 127)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -36,14 +35,9 @@ from maskdepth.labelling.label_pictures import label_folder
 from maskdepth.labelling.teachers import TeacherInfo, disparity_map
 from maskdepth.labelling.teachers.recorded import ExactDepth, SensorDepth
 from maskdepth.synthesis.assets import scan_backgrounds
+from pictures import photo
 
 HEIGHT, WIDTH = 96, 128
-
-
-def photo(seed: int, height: int = HEIGHT, width: int = WIDTH) -> NDArray[np.uint8]:
-    """Coarse random colours, unlike those of any other seed."""
-    blocks = np.random.default_rng(seed).integers(0, 256, (6, 8, 3)).astype(np.uint8)
-    return cv2.resize(blocks, (width, height), interpolation=cv2.INTER_NEAREST)
 
 
 def cutout(seed: int) -> NDArray[np.uint8]:

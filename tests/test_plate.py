@@ -39,6 +39,8 @@ from maskdepth.inference.plate.profile import (
 )
 from maskdepth.inference.predictor import Predictor
 from maskdepth.media.pictures import find_jobs, predict_all
+from maskdepth.testing import FakeBackend
+from pictures import noise
 
 HEIGHT, WIDTH = 60, 80
 CARD = ModelCard("test", None, 224, "exact", "0.1.0", {}, 0)
@@ -62,7 +64,7 @@ def point(row: int, column: int = 40, wrong: float = 1.0) -> KnownPoint:
 
 
 def picture(seed: int = 0) -> NDArray[np.uint8]:
-    return np.random.default_rng(seed).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    return noise(HEIGHT, WIDTH, seed)
 
 
 def calibrated() -> PlateProfile:
@@ -550,8 +552,7 @@ def test_a_profile_of_another_plate_is_refused() -> None:
 
 def test_metres_of_another_scene_are_refused() -> None:
     """None of the plate's corners are in the picture; who switches registration off is believed."""
-    random = np.random.default_rng(1)
-    scenes = random.integers(0, 256, (2, HEIGHT, WIDTH, 3), np.uint8)
+    scenes = picture(1), picture(2)
     profile = replace(calibrated(), picture=scenes[0])
     with pytest.raises(PlateError, match="another scene than the plate profile"):
         believe(seen(box(), 0.6)).predict(scenes[1], profile)
@@ -713,19 +714,9 @@ def test_an_output_that_is_an_input_or_no_profile_is_refused(run: Run, scene: Pa
 # Judging
 
 
-class Difference:
-    """Alpha where picture and plate differ; the plate's own disparity everywhere."""
-
-    def run(
-        self, picture: Floats, plate: Floats, plate_disparity: Floats, validity: Floats
-    ) -> tuple[Floats, Floats]:
-        alpha = (np.abs(picture - plate).mean(axis=1, keepdims=True) > 0.06).astype(np.float32)
-        return alpha, plate_disparity
-
-
 def test_distances_are_judged_the_same_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judging, "SIZE", (72, 96))
-    predictor = Predictor(Difference(), CARD)
+    predictor = FakeBackend().predictor()
     found = judging.evaluate_distance(predictor, count=2, families=("indoor",), seed=3)
     again = judging.evaluate_distance(predictor, count=2, families=("indoor",), seed=3)
     assert found == again
@@ -771,7 +762,7 @@ def test_the_shipped_model_measures_an_object_that_stands_in_a_drawn_scene(
 
 
 def test_wrong_requests_to_judge_are_refused() -> None:
-    predictor = Predictor(Difference(), CARD)
+    predictor = FakeBackend().predictor()
     for request in ({"count": 0}, {"families": ("moon",)}, {"families": ()}):
         with pytest.raises(MaskdepthError, match="at least one scene"):
             judging.evaluate_distance(predictor, **request)  # type: ignore[arg-type]

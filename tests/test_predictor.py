@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
 from hypothesis import given, settings
@@ -33,13 +32,13 @@ from maskdepth.errors import (
     UsageError,
 )
 from maskdepth.files import file_checksum
-from maskdepth.inference.model.backend import OnnxBackend
 from maskdepth.inference.model.card import NETWORK_FILE, ModelCard
 from maskdepth.inference.model.folder import CARD_FILE, load_model_folder, read_card, save_card
 from maskdepth.inference.prediction import Prediction, Provenance
 from maskdepth.inference.predictor import Predictor
 from maskdepth.testing import FakeBackend
 from networks import GAIN, difference_network, network
+from pictures import noise
 
 CARD = ModelCard("test", None, 300, "exact", "0.1.0", {}, 0)
 
@@ -83,10 +82,6 @@ def fixed_predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
         replace(CARD, fixed_size=32, training_size=32),
     )
     return Predictor.from_pretrained(folder, device="cpu", threads=1)
-
-
-def noise(height: int, width: int, seed: int) -> NDArray[np.uint8]:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
 def some_prediction(**changes: Any) -> Prediction:
@@ -387,27 +382,8 @@ def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_network_with_other_names_is_refused(tmp_path: Path) -> None:
-    model = onnx.load_from_string(difference_network())
-    model.graph.node[0].input[1] = "trimap"
-    model.graph.input[1].name = "trimap"
-    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(ModelError, match="trimap"):
-        OnnxBackend(tmp_path / "a.onnx")
-
-
-def test_a_network_that_cannot_take_the_size_is_named(tmp_path: Path) -> None:
-    predictor = Predictor.from_pretrained(model_folder(tmp_path / "m", difference_network(32)))
-    with pytest.raises(ModelError, match="takes 20x10 pixels") as caught:
-        predictor.predict(noise(10, 20, 0))
-    assert "\n" not in str(caught.value)
-
-
-def test_a_network_that_is_not_finite_is_refused(tmp_path: Path) -> None:
-    model = onnx.load_from_string(difference_network())
-    for tensor in model.graph.initializer:
-        if tensor.name == "gain":
-            tensor.CopyFrom(onnx.numpy_helper.from_array(np.array(np.nan, np.float32), "gain"))
-    predictor = Predictor.from_pretrained(model_folder(tmp_path / "m", model.SerializeToString()))
+    folder = model_folder(tmp_path / "m", difference_network(gain=float("nan")))
+    predictor = Predictor.from_pretrained(folder)
     with pytest.raises(ModelError, match="not finite"):
         predictor.predict(noise(4, 4, 0), noise(4, 4, 1))
 

@@ -34,16 +34,10 @@ from maskdepth.inference.matting.perceptron import Perceptron
 from maskdepth.inference.matting.refinement import decide, find_outline, refine_alpha
 from maskdepth.inference.model.card import ModelCard
 from maskdepth.metrics import mask_metrics
+from pictures import disc, noise
 
 Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]
-
-
-def disc(side: int, radius: float, softness: float) -> Floats:
-    """A disc in the middle whose edge is a ramp of that many pixels."""
-    row, column = np.mgrid[:side, :side] - (side - 1) / 2
-    away = np.hypot(row, column)
-    return np.clip((radius - away) / softness + 0.5, 0, 1).astype(np.float32)
 
 
 def scene(side: int, level: float = 90.0) -> Floats:
@@ -115,8 +109,7 @@ def test_a_shadow_beside_an_outline_stays_background() -> None:
 def test_what_lies_away_from_outlines_is_left_alone() -> None:
     """Neither a sure foreground nor a sure background is measured, whatever the picture holds."""
     alpha = disc(96, 25, 2)
-    noise = np.random.default_rng(1).integers(0, 256, (2, 96, 96, 3)).astype(np.uint8)
-    after = refined(noise[0], noise[1], alpha)
+    after = refined(noise(96, 96, 1), noise(96, 96, 2), alpha)
     inner, outer = disc(96, 21, 1) == 1, disc(96, 29, 1) == 0
     assert np.array_equal(after[inner | outer], alpha[inner | outer])
 

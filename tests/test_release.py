@@ -44,6 +44,7 @@ from maskdepth.learning.settings import preset_config
 from maskdepth.pipeline import RunOptions, export_model, train_model
 from maskdepth.synthesis.rules import plan_rules
 from maskdepth.synthesis.worlds import write_sample_pack
+from pictures import noise
 
 WHOLE = {"model.json", "model.onnx", "model.int8.onnx", "model.safetensors", "assets.csv"}
 ROOT = Path(__file__).resolve().parents[1]
@@ -182,7 +183,7 @@ def test_the_card_says_what_int8_costs(released: Path) -> None:
 
 
 def test_the_predictor_takes_either_precision(released: Path) -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (80, 120, 3), np.uint8)
+    picture = noise(80, 120, 0)
     fp32, int8 = (
         Predictor.from_pretrained(released, precision=precision).predict(picture)
         for precision in ("fp32", "int8")
@@ -275,7 +276,7 @@ def test_a_copy_in_half_precision_is_half_as_large_and_agrees_with_itself(
     assert release.difference < 1e-4
     small, full = tmp_path / "half" / "model.safetensors", run / "model.safetensors"
     assert small.stat().st_size < 0.55 * full.stat().st_size
-    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    picture = noise(64, 64, 0)
     ours, theirs = (
         Predictor.from_pretrained(folder).predict(picture) for folder in (tmp_path / "half", run)
     )
@@ -478,7 +479,7 @@ def test_the_first_prediction_just_works(shipped: Path, tmp_path: Path) -> None:
     """Without a model, without a network connection, from any folder."""
     from maskdepth.images import save_png
 
-    picture = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    picture = noise(60, 80, 0)
     save_png(tmp_path / "picture.png", picture)
     command = [sys.executable, "-m", "maskdepth", "predict", "picture.png", "-o", "out"]
     subprocess.run(command, check=True, cwd=tmp_path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,33 +12,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from maskdepth.depth import disparity_from_depth
-from maskdepth.images import decode_jpeg, encode_jpeg, premultiply
+from maskdepth.images import decode_jpeg, encode_jpeg
 from maskdepth.synthesis.effects import NO_EFFECTS, Recolour, Shadow
 from maskdepth.synthesis.placement import Placement, Standing
 from maskdepth.synthesis.recipes import Recipe
 from maskdepth.synthesis.renderer import render
+from pictures import InMemory, noise
 
 SIZE = 64
-
-
-@dataclass
-class InMemory:
-    rgba: NDArray[np.uint8]
-    scene: NDArray[np.uint8]
-    scene_disparity: NDArray[np.float32] | None = None
-    relief: NDArray[np.float32] | None = None
-
-    def cutout(self, _: str, __: int) -> tuple[NDArray[np.uint16], NDArray[np.float32] | None]:
-        return np.rint(premultiply(self.rgba) * np.float32(257)).astype(np.uint16), self.relief
-
-    def background_level(self, _: str, __: float) -> int:
-        return 0
-
-    def background(self, _: str, level: int = 0) -> NDArray[np.uint8]:
-        return self.scene
-
-    def disparity(self, _: str) -> NDArray[np.float32] | None:
-        return self.scene_disparity
 
 
 WHITE = np.full((SIZE, SIZE, 3), 255, np.uint8)
@@ -93,7 +73,7 @@ def test_a_colour_pasted_on_itself_changes_no_pixel(recipe: Recipe, value: int) 
 @given(recipe=placements)
 def test_pixels_follow_the_matting_equation_and_nothing_else_moves(recipe: Recipe) -> None:
     """I = alpha F + (1 - alpha) B within rounding; where alpha is 0 the picture is the plate."""
-    scene = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    scene = noise(SIZE, SIZE, 0)
     composite = render(recipe, SIZE, InMemory(soft_disc((200, 40, 10)), scene))
     alpha = composite.alpha[..., None]
     expected = alpha * np.array([200, 40, 10]) + (1 - alpha) * composite.plate
@@ -192,7 +172,7 @@ def test_without_a_label_there_is_no_disparity() -> None:
 
 
 def test_jpeg_encodes_picture_and_plate_apart() -> None:
-    scene = np.random.default_rng(1).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    scene = noise(SIZE, SIZE, 1)
     catalogue = InMemory(soft_disc((200, 40, 10)), scene)
     clean = render(RECIPE, SIZE, catalogue)
     recipe = dataclasses.replace(RECIPE, jpeg_picture=90, jpeg_plate=60)
@@ -292,7 +272,7 @@ def test_a_flat_shadow_lies_at_the_feet() -> None:
 
 
 def test_a_moved_plate_takes_its_disparity_along() -> None:
-    scene = np.random.default_rng(3).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    scene = noise(SIZE, SIZE, 3)
     ramp = np.linspace(0.1, 0.9, SIZE, dtype=np.float32)[:, None].repeat(SIZE, 1)
     catalogue = InMemory(soft_disc((9, 9, 9)), scene, ramp)
     still = render(RECIPE, SIZE, catalogue)

@@ -37,12 +37,13 @@ from maskdepth.labelling.teachers.recorded import ExactDepth, SensorDepth
 
 pytest.importorskip("onnx")
 from networks import write_network
+from pictures import noise
 
 DEPTH = TeacherInfo("made-up", "1", "depth", "metres", (0.5, 10.0), None, "MIT")
 
 
 def picture(height: int = 24, width: int = 32, seed: int = 0) -> NDArray[np.uint8]:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    return noise(height, width, seed)
 
 
 @dataclass
