@@ -109,7 +109,7 @@ def test_targets_stay_where_they_are_along_a_curve(dataset, name):
 
 
 def test_the_neutral_point_is_the_clean_slice(curves):
-    clean = curves.clean.columns.model.mean
+    clean = curves.clean["columns"].model.mean
     assert clean["dice"] > 0.9
     assert set(clean) == {"dice", "iou", "boundary_f"}
     for curve in curves.curves.values():
@@ -122,7 +122,7 @@ def test_the_neutral_point_is_the_clean_slice(curves):
 def test_a_threshold_falls_where_it_must(curves):
     """Light and a moved plate break it, and both columns of the baseline say how much."""
     exposed = curves.curves["exposure"].points[-1].columns
-    assert exposed.model.mean["dice"] < curves.clean.columns.model.mean["dice"]
+    assert exposed.model.mean["dice"] < curves.clean["columns"].model.mean["dice"]
     noisy = curves.curves["noise"].points[-1].columns
     tuned_once, tuned_here = noisy.difference, noisy.difference_tuned_here
     assert tuned_here.tuned.threshold > tuned_once.tuned.threshold
@@ -160,9 +160,9 @@ def test_other_models_are_on_every_curve(curves):
 
 def test_without_a_plate_guesses_stand_beside_the_model(curves):
     """A disc in the middle finds something, the empty mask and a blind model nothing."""
-    columns = curves.no_plate.columns
-    assert columns.model.mean["dice"] == columns.empty.mean["dice"] == 0
-    assert 0.1 < columns.centred_disc.mean["dice"] < 0.9
+    columns = curves.no_plate["columns"]
+    assert columns["model"].mean["dice"] == columns["empty"].mean["dice"] == 0
+    assert 0.1 < columns["centred_disc"].mean["dice"] < 0.9
 
 
 def test_wrong_plates_are_plates_of_other_backgrounds(dataset, run):
@@ -238,13 +238,13 @@ def test_a_withheld_world_has_the_columns_of_depth(dataset, scenes):
         Fake(nowhere), spec, folder, scenes, 2, others={"twin": Fake(nowhere)}, teacher=Ramp()
     )
     assert result.scenes == 3
-    for depth in (result.placements.standing, result.placements.anywhere):
+    for depth in result.placements.values():
         assert depth.labels == ["exact"]
         assert depth.teacher == "ramp"
         # The labels are ramps, too: the teacher is nearly right, and a flat map is not.
-        assert depth.baselines.teacher.whole.mean["ordinal_accuracy"] > 0.8
-        assert depth.columns.plate.whole.mean["ordinal_accuracy"] < 0.1
-        assert depth.others["twin"].plate == depth.columns.plate
+        assert depth.baselines["teacher"].whole.mean["ordinal_accuracy"] > 0.8
+        assert depth.columns["plate"].whole.mean["ordinal_accuracy"] < 0.1
+        assert depth.others["twin"]["plate"] == depth.columns["plate"]
 
 
 def test_a_world_that_was_trained_on_is_refused(dataset, scenes, tmp_path):

@@ -160,11 +160,11 @@ def _facts(evaluation: Evaluation) -> Iterator[str]:
 
 def _trained(model: ModelFacts) -> str:
     training = model.training
-    if training.images is None:
+    if "images" not in training:
         return ""
-    minutes = (training.seconds or 0) / 60
-    before = sum(stage.images or 0 for stage in model.earlier)
-    return f", trained on {training.images:,} images in {minutes:.0f} minutes" + (
+    minutes = training.get("seconds", 0) / 60
+    before = sum(stage.get("images", 0) for stage in model.earlier)
+    return f", trained on {training['images']:,} images in {minutes:.0f} minutes" + (
         f" after {before:,} in earlier stages" if before else ""
     )
 
@@ -178,8 +178,8 @@ def _robustness(result: Robustness | NoRobustness | None) -> Iterator[str]:
             "user does.\n"
         )
         yield from (curve_table(curve).markdown() for curve in result.curves.values())
-        yield wrong_plate_table(result.wrong_plate.columns).markdown()
-        yield no_plate_table(result.no_plate.columns).markdown()
+        yield wrong_plate_table(result.wrong_plate["columns"]).markdown()
+        yield no_plate_table(result.no_plate["columns"]).markdown()
 
 
 def _frames(folders: Mapping[str, FrameResult] | None) -> Iterator[str]:
@@ -198,7 +198,7 @@ def _depth(evaluation: Evaluation) -> Iterator[str]:
     if evaluation.withheld:
         for key, text in PLACEMENTS.items():
             title = f"Withheld world, {text} ({evaluation.withheld.scenes} scenes)"
-            tables[title] = getattr(evaluation.withheld.placements, key)
+            tables[title] = evaluation.withheld.placements[key]
     for title, depth in tables.items():
         if isinstance(depth, DepthTable):
             yield f"### {title}\n"

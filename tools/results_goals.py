@@ -45,7 +45,7 @@ def goals(evaluation: Evaluation, bench: Mapping[str, Any] | None) -> Iterator[G
     yield from map(_frames_goal, *zip(*(evaluation.frames or {"": None}).items(), strict=True))
     yield _no_plate_goal(masks.get("hard"))
     for key, text in PLACEMENTS.items():
-        depth = evaluation.withheld and getattr(evaluation.withheld.placements, key)
+        depth = evaluation.withheld and evaluation.withheld.placements[key]
         for where, part in (("whole", "whole"), ("in-mask", "inside_mask")):
             yield _withheld_goal(f"withheld world, {text}, {where}", depth, part)
     for name, groups in (evaluation.sensor_depth or {"none": {}}).items():
@@ -110,10 +110,10 @@ def _withheld_goal(text: str, depth: DepthTable | NoDepthTable | None, part: str
     goal = "AbsRel <= 0.12, delta1 >= 0.88"
     if not isinstance(depth, DepthTable):
         return Goal(text, goal)
-    mean: Figures | None = getattr(depth.columns.plate, part).mean
+    mean: Figures | None = getattr(depth.columns["plate"], part).mean
     if not mean:
         return Goal(text, goal)
-    gradient: Column = getattr(depth.baselines.vertical_gradient, part)
+    gradient: Column = getattr(depth.baselines["vertical_gradient"], part)
     measured = (
         f"{mean['abs_rel']:.3f}, {mean['delta1']:.3f}; "
         f"gradient {number(gradient.figure('abs_rel'))}, {number(gradient.figure('delta1'))}"

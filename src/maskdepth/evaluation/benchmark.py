@@ -17,20 +17,12 @@ from maskdepth.evaluation.composite_depth import evaluate_composite_depth
 from maskdepth.evaluation.frames import evaluate_frames
 from maskdepth.evaluation.masks import PASSES_PER_SLICE, evaluate_masks
 from maskdepth.evaluation.measured_depth import evaluate_depth
-from maskdepth.evaluation.results import (
-    BenchmarkFacts,
-    Evaluation,
-    IntervalFacts,
-    ModelFacts,
-    TeacherFacts,
-    TrainingFacts,
-)
+from maskdepth.evaluation.results import BenchmarkFacts, Evaluation, ModelFacts
 from maskdepth.evaluation.robustness import PASSES, evaluate_robustness
 from maskdepth.evaluation.withheld import PLACEMENTS, evaluate_withheld
 from maskdepth.inference.model.card import NETWORK_FILE, NO_DEPTH, ModelCard
 from maskdepth.inference.predictor import Predictor
-from maskdepth.labelling.teachers import Teacher, TeacherInfo
-from maskdepth.records import Json
+from maskdepth.labelling.teachers import Teacher
 from maskdepth.synthesis.rules import BENCHMARK_SEED, BENCHMARK_V1
 from maskdepth.synthesis.spec import DatasetSpec
 
@@ -132,7 +124,11 @@ def evaluate_composites(
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - begin, 1),
         benchmark=BenchmarkFacts(BENCHMARK_VERSION, BENCHMARK_SEED, count, size, slices),
-        interval=IntervalFacts(CONFIDENCE, "groups of cutouts and of backgrounds", BOOTSTRAP_SEED),
+        interval={
+            "confidence": CONFIDENCE,
+            "resampled": "groups of cutouts and of backgrounds",
+            "seed": BOOTSTRAP_SEED,
+        },
         model=_describe_model(predictor.card),
         others={name: _describe_model(other.card) for name, other in others.items()},
         assets=spec.split_sizes,
@@ -143,7 +139,9 @@ def evaluate_composites(
         frames=frames or None,
         sensor_depth=sensor_depth or None,
         withheld=withheld,
-        teacher=None if teacher is None else _describe_teacher(teacher.info),
+        teacher=None
+        if teacher is None
+        else {key: getattr(teacher.info, key) for key in ("name", "version", "licence")},
     )
 
 
@@ -176,15 +174,14 @@ def _check_arguments(slices: Sequence[str], count: int, extras: Extras) -> None:
             )
 
 
-def _describe_teacher(info: TeacherInfo) -> TeacherFacts:
-    return TeacherFacts(info.name, info.version, info.licence)
-
-
 def _describe_model(card: ModelCard) -> ModelFacts:
     stages = [card.training]
     while "from" in stages[-1]:
         stages.append(stages[-1]["from"]["training"])
-    last, *earlier = map(_describe_training, stages)
+    keys = ("steps", "images", "seconds")
+    last, *earlier = (
+        {key: each[key] for key in keys if each.get(key) is not None} for each in stages
+    )
     return ModelFacts(
         preset=card.preset,
         weights=card.weights,
@@ -194,7 +191,3 @@ def _describe_model(card: ModelCard) -> ModelFacts:
         training=last,
         earlier=earlier,
     )
-
-
-def _describe_training(training: Json) -> TrainingFacts:
-    return TrainingFacts(training.get("steps"), training.get("images"), training.get("seconds"))

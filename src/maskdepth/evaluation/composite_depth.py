@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -34,6 +35,7 @@ NEAREST: Final = 0.5
 FARTHEST: Final = 100.0
 
 _IS_INPUT: Final = Column.without_figures("outside the object the answer is its input")
+_INPUTS: Final = ("picture", "plate", "plate_and_disparity")
 _UNLEARNED: Final = Column.without_figures("the model never learned depth")
 _UNITS: Final = (
     "multiples of the distance of the background's nearest point: 1 / disparity, after a fit of "
@@ -54,36 +56,15 @@ class Regions:
 
 
 @dataclass(frozen=True)
-class OtherDepth:
-    """Another model, of the picture alone and with the plate."""
-
-    picture: Regions
-    plate: Regions
-
-
-@dataclass(frozen=True)
-class ModelDepth(OtherDepth):
-    """The model, with the plate's disparity too."""
-
-    plate_and_disparity: Regions
-
-
-@dataclass(frozen=True)
-class DepthBaselines:
-    """Depth without this model; ``plate_disparity`` is the answer of predicting no object."""
-
-    vertical_gradient: Regions
-    plate_disparity: Regions
-    teacher: Regions | None = field(default=None, metadata=OMITTED)
-
-
-@dataclass(frozen=True)
 class DepthTable:
     """Depth of composites on labelled backgrounds.
 
     Attributes:
         labels, backgrounds_of: kinds of the labels, and origins of the backgrounds.
-        teacher: name of the teacher among the baselines.
+        columns: of the model: ``picture`` alone, with ``plate``, with ``plate_and_disparity``.
+        baselines: ``vertical_gradient``; ``plate_disparity``, the answer of predicting no object;
+            ``teacher``, if there is one, whose name is in the field of that name.
+        others: of other models, ``picture`` and ``plate``.
         depth_dice: the prior work's figure, for parity only.
         abs_rel_by_index: of the model with the plate, by recipe index.
     """
@@ -92,10 +73,10 @@ class DepthTable:
     silog_lambda: float
     labels: Sequence[str]
     backgrounds_of: Sequence[str]
-    columns: ModelDepth
-    baselines: DepthBaselines
+    columns: Mapping[str, Regions]
+    baselines: Mapping[str, Regions]
     teacher: str | None
-    others: Mapping[str, OtherDepth]
+    others: Mapping[str, Mapping[str, Regions]]
     depth_dice: Column | None = field(default=None, metadata=OMITTED)
     abs_rel_by_index: Figures = field(default_factory=dict)
 
@@ -133,47 +114,38 @@ def evaluate_composite_depth(
         advance(count)
         return NoDepthTable(_UNITS, None, reason)
     groups = AssetGroups.of(spec)
-    model = _Methods.of(groups, predictor) if predictor.card.depth != NO_DEPTH else None
-    rivals = {
-        name: _Methods.of(groups, other)
-        for name, other in (others or {}).items()
-        if other.card.depth != NO_DEPTH
+    model = _model_methods(groups, predictor)
+    rivals = {name: _model_methods(groups, other) for name, other in (others or {}).items()}
+    for methods in rivals.values():
+        methods.pop("plate_and_disparity", None)
+    baselines = {
+        "vertical_gradient": _Method(groups, lambda each: vertical_gradient(*each.alpha.shape)),
+        "plate_disparity": _Method(groups, _plate_disparity),
     }
-    gradient = _Method(groups, lambda each: vertical_gradient(*each.alpha.shape))
-    bare_plate = _Method(groups, _plate_disparity)
-    asked = teacher and _Method(groups, _teacher_method(teacher))
-    methods = [gradient, bare_plate, *([asked] if asked else [])]
-    if model:
-        methods += [model.picture, model.plate, model.plate_and_disparity]
-    for other in rivals.values():
-        methods += [other.picture, other.plate]
+    if teacher is not None:
+        baselines["teacher"] = _Method(groups, lambda each: teacher_disparity(teacher, each.image))
     dice = ColumnBuilder(groups)
     for composite in render_benchmark(rules, pool, catalogue, count):
         advance(1)
         if composite.disparity is None or not _can_be_judged(composite.disparity).any():
             continue
-        for method in methods:
-            pred = method.judge(composite)
-            if model and method is model.plate:
-                dice.add(composite.recipe, depth_dice(pred, composite.disparity))
+        for methods in (baselines, model, *rivals.values()):
+            for name, method in methods.items():
+                pred = method.judge(composite)
+                if methods is model and name == "plate":
+                    dice.add(composite.recipe, depth_dice(pred, composite.disparity))
+    unlearned = dict.fromkeys(_INPUTS, Regions(_UNLEARNED, _UNLEARNED))
     return DepthTable(
         depth_units=_UNITS,
         silog_lambda=SILOG_LAMBDA,
         labels=sorted({asset.label or "unknown" for asset in pool.backgrounds}),
         backgrounds_of=sorted({asset.origin for asset in pool.backgrounds}),
-        columns=model.columns() if model else ModelDepth(*[Regions(_UNLEARNED, _UNLEARNED)] * 3),
-        baselines=DepthBaselines(
-            gradient.regions(),
-            bare_plate.regions(whole=_IS_INPUT),
-            asked.regions() if asked else None,
-        ),
+        columns=_regions(model) or unlearned,
+        baselines=_regions(baselines),
         teacher=None if teacher is None else teacher.info.name,
-        others={
-            name: OtherDepth(each.picture.regions(), each.plate.regions())
-            for name, each in rivals.items()
-        },
+        others={name: _regions(methods) for name, methods in rivals.items() if methods},
         depth_dice=dice.column() if model else _UNLEARNED,
-        abs_rel_by_index=model.plate.whole.by_index("abs_rel") if model else {},
+        abs_rel_by_index=model["plate"].whole.by_index("abs_rel") if model else {},
     )
 
 
@@ -199,38 +171,29 @@ class _Method:
                 builder.add(composite.recipe, figures | disparity_metrics(pred, target, region))
         return pred
 
-    def regions(self, whole: Column | None = None) -> Regions:
-        """Both columns, or one in place of the whole picture's."""
-        return Regions(whole or self.whole.column(), self._inside.column())
+    def regions(self) -> Regions:
+        """Both columns."""
+        return Regions(self.whole.column(), self._inside.column())
 
 
-@dataclass(frozen=True)
-class _Methods:
-    """A model with three kinds of inputs."""
+def _model_methods(groups: AssetGroups, predictor: Predictor) -> dict[str, _Method]:
+    """A model with each kind of inputs; none of a model that never learned depth."""
+    if predictor.card.depth == NO_DEPTH:
+        return {}
+    return {name: _Method(groups, partial(_predict, predictor, name)) for name in _INPUTS}
 
-    picture: _Method
-    plate: _Method
-    plate_and_disparity: _Method
 
-    def columns(self) -> ModelDepth:
-        """Figures of all three; outside the object, the third is given the answer."""
-        return ModelDepth(
-            self.picture.regions(),
-            self.plate.regions(),
-            self.plate_and_disparity.regions(whole=_IS_INPUT),
-        )
+def _predict(predictor: Predictor, inputs: str, each: Composite) -> Disparity:
+    plate = None if inputs == "picture" else each.plate
+    plate_disparity = each.plate_disparity if inputs == "plate_and_disparity" else None
+    return predictor.predict(each.image, plate, plate_disparity).disparity
 
-    @classmethod
-    def of(cls, groups: AssetGroups, predictor: Predictor) -> _Methods:
-        """Those of a predictor."""
-        predict = predictor.predict
-        return cls(
-            _Method(groups, lambda each: predict(each.image).disparity),
-            _Method(groups, lambda each: predict(each.image, each.plate).disparity),
-            _Method(
-                groups, lambda each: predict(each.image, each.plate, each.plate_disparity).disparity
-            ),
-        )
+
+def _regions(methods: Mapping[str, _Method]) -> dict[str, Regions]:
+    """Columns by name; what is given the answer outside the object is judged inside alone."""
+    regions = {name: method.regions() for name, method in methods.items()}
+    given = regions.keys() & {"plate_disparity", "plate_and_disparity"}
+    return regions | {name: replace(regions[name], whole=_IS_INPUT) for name in given}
 
 
 def _can_be_judged(disparity: Disparity) -> NDArray[np.bool_]:
@@ -242,10 +205,6 @@ def _plate_disparity(composite: Composite) -> Disparity:
     """The answer of predicting no object at all, which the third column has to beat."""
     assert composite.plate_disparity is not None
     return np.nan_to_num(composite.plate_disparity)
-
-
-def _teacher_method(teacher: Teacher) -> PredictDisparity:
-    return lambda composite: teacher_disparity(teacher, composite.image)
 
 
 def teacher_disparity(teacher: Teacher, picture: NDArray[np.uint8]) -> Disparity:

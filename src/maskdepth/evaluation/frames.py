@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,7 @@ from maskdepth.evaluation.baselines import (
     largest_difference,
     registered,
 )
+from maskdepth.evaluation.columns import OMITTED
 from maskdepth.evaluation.measured_depth import check_folder, find_picture
 from maskdepth.images import load_picture
 from maskdepth.inference.predictor import Predictor
@@ -33,15 +34,6 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class PixelScores:
-    """Of the pixels of all frames together; 0 where nothing is claimed."""
-
-    f1: float
-    precision: float
-    recall: float
-
-
-@dataclass(frozen=True)
 class FrameTuning:
     """What a threshold on frames was tuned to, and on how many."""
 
@@ -51,10 +43,13 @@ class FrameTuning:
 
 
 @dataclass(frozen=True)
-class TunedPixelScores(PixelScores):
-    """Those of a threshold."""
+class PixelScores:
+    """Of the pixels of all frames together; 0 where nothing is claimed."""
 
-    tuned: FrameTuning
+    f1: float
+    precision: float
+    recall: float
+    tuned: FrameTuning | None = field(default=None, metadata=OMITTED)
 
 
 @dataclass(frozen=True)
@@ -83,8 +78,8 @@ class FrameResult:
 
     model: PixelScores
     no_plate: PixelScores
-    difference: TunedPixelScores
-    difference_registered: TunedPixelScores
+    difference: PixelScores
+    difference_registered: PixelScores
     mog2: PixelScores
     others: Mapping[str, PixelScores]
     frames: int
@@ -164,14 +159,12 @@ def evaluate_frames(
         for name, mask in masks.items():
             counts[name].add(mask, frame)
     scores = {name: each.scores() for name, each in counts.items()}
-    thresholds = {
-        name: TunedPixelScores(**vars(scores[name]), tuned=tuning) for name, tuning in tuned.items()
-    }
+    scores |= {name: replace(scores[name], tuned=tuning) for name, tuning in tuned.items()}
     return FrameResult(
         model=scores["model"],
         no_plate=scores["no_plate"],
-        difference=thresholds["difference"],
-        difference_registered=thresholds["difference_registered"],
+        difference=scores["difference"],
+        difference_registered=scores["difference_registered"],
         mog2=scores["mog2"],
         others={name: scores[f"other {name}"] for name in others or {}},
         frames=len(frames) - tune,

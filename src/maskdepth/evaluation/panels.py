@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -67,70 +68,53 @@ def select_panels(
     Returns:
         Worst first; none of a table without figures.
     """
-    panels = []
     catalogue = spec.catalogue(folder, max(rules.size for rules in BENCHMARK_V1.values()))
+    render_ranks = partial(_render_ranks, predictor, catalogue, each)
+    panels: list[Panel] = []
     for name, table in evaluation.masks.items():
         origin = None if table.backgrounds_of == "all" else table.backgrounds_of
         pool, _ = find_pool(spec, "test", "test", origin=origin)
         if pool is not None:
-            examples = _Examples("masks", name, "dice", table.dice_by_index)
-            panels += _render_panels(examples, each, predictor, pool, catalogue)
+            panels += render_ranks(pool, "masks", name, "dice", table.dice_by_index)
     pool, _ = find_depth_pool(spec)
     if pool is not None and isinstance(evaluation.depth, DepthTable):
-        examples = _Examples("depth", "clean", "abs_rel", evaluation.depth.abs_rel_by_index)
-        panels += _render_panels(examples, each, predictor, pool, catalogue)
+        panels += render_ranks(pool, "depth", "clean", "abs_rel", evaluation.depth.abs_rel_by_index)
     return panels
 
 
-@dataclass(frozen=True)
-class _Examples:
-    """The values of one figure by recipe index, from which examples are chosen."""
-
-    group: str
-    slice: str
-    figure: str
-    values: Figures
-
-    def choose(self, each: int) -> Iterator[tuple[str, int]]:
-        """(rank, index), worst first, no index twice."""
-        smaller_is_worse = self.group == "masks"
-        ranked = sorted(
-            self.values,
-            key=lambda index: (self.values[index] * (1 if smaller_is_worse else -1), int(index)),
-        )
-        count = len(ranked)
-        ranks = {"worst": 0, "median": (count - each) // 2, "best": count - each}
-        chosen: set[str] = set()
-        for rank, start in ranks.items():
-            for index in ranked[max(start, 0) : max(start, 0) + each]:
-                if index not in chosen:
-                    chosen.add(index)
-                    yield rank, int(index)
-
-
-def _render_panels(
-    examples: _Examples, each: int, predictor: Predictor, pool: Pool, catalogue: Catalogue
-) -> list[Panel]:
-    rules = BENCHMARK_V1[examples.slice]
-    panels = []
-    for rank, index in examples.choose(each):
-        recipe = sample_recipe(rules, pool, BENCHMARK_SEED, index)
+def _render_ranks(
+    predictor: Predictor,
+    catalogue: Catalogue,
+    each: int,
+    pool: Pool,
+    group: str,
+    slice_name: str,
+    figure: str,
+    values: Figures,
+) -> Iterator[Panel]:
+    """Examples by the values of a figure by recipe index: worst first, no index twice."""
+    rules, sign = BENCHMARK_V1[slice_name], 1 if group == "masks" else -1
+    ranked = sorted(values, key=lambda index: (sign * values[index], int(index)))
+    count = len(ranked)
+    ranks = {"worst": 0, "median": (count - each) // 2, "best": count - each}
+    rank_of: dict[str, str] = {}
+    for rank, start in ranks.items():
+        for index in ranked[max(start, 0) : max(start, 0) + each]:
+            rank_of.setdefault(index, rank)
+    for index, rank in rank_of.items():
+        recipe = sample_recipe(rules, pool, BENCHMARK_SEED, int(index))
         composite = render(recipe, rules.size, catalogue)
         prediction = predictor.predict(composite.image, composite.plate)
-        learned = predictor.card.depth != NO_DEPTH
-        panels.append(
-            Panel(
-                group=examples.group,
-                rank=rank,
-                slice=examples.slice,
-                index=index,
-                figures={examples.figure: examples.values[str(index)]},
-                picture=composite.image,
-                plate=composite.plate,
-                target_alpha=composite.alpha,
-                pred_alpha=prediction.alpha,
-                target_disparity=composite.disparity,
-                pred_disparity=prediction.disparity if learned else None,
-            )
+        yield Panel(
+            group=group,
+            rank=rank,
+            slice=slice_name,
+            index=int(index),
+            figures={figure: values[index]},
+            picture=composite.image,
+            plate=composite.plate,
+            target_alpha=composite.alpha,
+            pred_alpha=prediction.alpha,
+            target_disparity=composite.disparity,
+            pred_disparity=None if predictor.card.depth == NO_DEPTH else prediction.disparity,
         )
-    return panels

@@ -12,7 +12,6 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from maskdepth.evaluation.columns import OMITTED
 from maskdepth.evaluation.composite_depth import DepthTable, NoDepthTable
 from maskdepth.evaluation.frames import FrameResult
 from maskdepth.evaluation.masks import MaskTable
@@ -34,30 +33,13 @@ class BenchmarkFacts:
 
 
 @dataclass(frozen=True)
-class IntervalFacts:
-    """How the intervals were drawn."""
-
-    confidence: float
-    resampled: str
-    seed: int
-
-
-@dataclass(frozen=True)
-class TrainingFacts:
-    """How long a model was trained, as far as its card says."""
-
-    steps: int | None = field(default=None, metadata=OMITTED)
-    images: int | None = field(default=None, metadata=OMITTED)
-    seconds: float | None = field(default=None, metadata=OMITTED)
-
-
-@dataclass(frozen=True)
 class ModelFacts:
     """A model's card in short.
 
     Attributes:
         maskdepth: the version that made it.
         sha256: of its network file.
+        training: its ``steps``, ``images`` and ``seconds``, as far as the card says.
         earlier: trainings of the models that it started from, the latest first.
     """
 
@@ -66,17 +48,8 @@ class ModelFacts:
     depth: str
     maskdepth: str
     sha256: str | None
-    training: TrainingFacts = TrainingFacts()
-    earlier: Sequence[TrainingFacts] = ()
-
-
-@dataclass(frozen=True)
-class TeacherFacts:
-    """A depth network that was judged beside the model."""
-
-    name: str
-    version: str
-    licence: str | None
+    training: Mapping[str, int | float] = field(default_factory=dict)
+    earlier: Sequence[Mapping[str, int | float]] = ()
 
 
 @dataclass(frozen=True)
@@ -85,11 +58,13 @@ class Evaluation:
 
     Attributes:
         made: when, in UTC.
+        interval: its ``confidence``, what is ``resampled``, and the ``seed``.
         others: more models by name.
         assets: how many of each kind each split has.
         labels: see ``DatasetSpec.describe_labels``.
         masks: by slice.
         frames, sensor_depth: by folder, the latter by group of pictures below that.
+        teacher: name, version and licence of the depth network judged beside the model.
         trained_on_this_dataset: None where nobody compared.
         held_out_but_learned: assets of val and test that the model lists among its own; None where
             its list is not complete.
@@ -101,7 +76,7 @@ class Evaluation:
     made: str
     seconds: float
     benchmark: BenchmarkFacts
-    interval: IntervalFacts
+    interval: Json
     model: ModelFacts
     others: Mapping[str, ModelFacts]
     assets: Mapping[str, Mapping[str, int]]
@@ -112,7 +87,7 @@ class Evaluation:
     frames: Mapping[str, FrameResult] | None
     sensor_depth: Mapping[str, Mapping[str, DepthGroup]] | None
     withheld: Withheld | None
-    teacher: TeacherFacts | None
+    teacher: Mapping[str, str | None] | None
     trained_on_this_dataset: bool | None = None
     held_out_but_learned: int | None = None
 

@@ -55,29 +55,6 @@ class PointColumns:
 
 
 @dataclass(frozen=True)
-class NoPlateColumns:
-    """The model of clean pictures alone, beside guesses that use no pixel."""
-
-    model: Column
-    empty: Column
-    centred_disc: Column
-
-
-@dataclass(frozen=True)
-class Point:
-    """Composites that no curve has."""
-
-    columns: PointColumns
-
-
-@dataclass(frozen=True)
-class NoPlatePoint:
-    """Clean composites without their plates."""
-
-    columns: NoPlateColumns
-
-
-@dataclass(frozen=True)
 class CurvePoint:
     """Composites that are changed by a value, in the curve's unit."""
 
@@ -102,16 +79,18 @@ class Robustness:
 
     Attributes:
         count: composites a point.
-        wrong_plate: each picture with the plate of another background.
+        clean, wrong_plate, no_plate: their ``columns``. With the wrong plate each picture has
+            that of another background; without, the model of clean pictures alone stands beside
+            guesses that use no pixel, ``empty`` and ``centred_disc``.
     """
 
     slice: str
     count: int
     backgrounds_of: str
-    clean: Point
+    clean: Mapping[str, PointColumns]
     curves: Mapping[str, CurveResult]
-    wrong_plate: Point
-    no_plate: NoPlatePoint
+    wrong_plate: Mapping[str, PointColumns]
+    no_plate: Mapping[str, Mapping[str, Column]]
 
 
 @dataclass(frozen=True)
@@ -288,10 +267,10 @@ def evaluate_robustness(
         slice=SLICE,
         count=count,
         backgrounds_of=origin or "all",
-        clean=Point(clean),
+        clean={"columns": clean},
         curves=curves,
-        wrong_plate=Point(bench.judge_point(bench.render_wrong_plates)),
-        no_plate=NoPlatePoint(bench.judge_without_plate()),
+        wrong_plate={"columns": bench.judge_point(bench.render_wrong_plates)},
+        no_plate={"columns": bench.judge_without_plate()},
     )
 
 
@@ -369,14 +348,13 @@ class _Bench:
             others={name: columns[f"other {name}"] for name in self.others},
         )
 
-    def judge_without_plate(self) -> NoPlateColumns:
+    def judge_without_plate(self) -> dict[str, Column]:
         """The model of the clean picture alone, beside guesses that use no pixel."""
         methods = {"model": without_plate(self.predictor), "empty": predict_nothing}
         if DISC in self.tuned:
             methods[DISC] = self.tuned[DISC].predict
         columns = self._judge(methods, self.render(self.test))
-        disc = baseline_column(DISC, self.tuned, self.untuned, columns)
-        return NoPlateColumns(columns["model"], columns["empty"], disc)
+        return columns | {DISC: baseline_column(DISC, self.tuned, self.untuned, columns)}
 
     def _judge(
         self, methods: Mapping[str, PredictAlpha], composites: Iterable[Composite]

@@ -24,19 +24,11 @@ slice, where the distance is random."""
 
 
 @dataclass(frozen=True)
-class Placements:
-    """Objects on the ground, whose distance is visible, and objects anywhere."""
-
-    standing: DepthTable | NoDepthTable
-    anywhere: DepthTable | NoDepthTable
-
-
-@dataclass(frozen=True)
 class Withheld:
-    """Depth in drawn scenes of a family that was not trained on."""
+    """Depth in drawn scenes of a family that was not trained on, by placement."""
 
     scenes: int
-    placements: Placements
+    placements: Mapping[str, DepthTable | NoDepthTable]
 
 
 def evaluate_withheld(
@@ -90,4 +82,4 @@ def evaluate_withheld(
         )
         for name, rules in PLACEMENTS.items()
     }  # fmt: skip
-    return Withheld(len(labelled), Placements(**tables))
+    return Withheld(len(labelled), tables)

@@ -58,11 +58,11 @@ def _robustness(result: Robustness | NoRobustness) -> str:
     title = "<section><h2>Robustness</h2>"
     if isinstance(result, NoRobustness):
         return f'{title}<p class="soft">Not judged: {escape(result.reason)}.</p></section>'
-    no_plate = result.no_plate.columns
-    charts = "".join(_chart(curve, no_plate.model) for curve in result.curves.values())
-    entries = [(style, name) for style, (name, _) in _styled_rows(result.clean.columns)]
+    no_plate = result.no_plate["columns"]
+    charts = "".join(_chart(curve, no_plate["model"]) for curve in result.curves.values())
+    entries = [(style, name) for style, (name, _) in _styled_rows(result.clean["columns"])]
     details = "".join(curve_table(curve).html() for curve in result.curves.values())
-    wrong = wrong_plate_table(result.wrong_plate.columns).html()
+    wrong = wrong_plate_table(result.wrong_plate["columns"]).html()
     guesses = no_plate_table(no_plate).html()
     return (
         f"{title}<p>The first {result.count} composites of the clean slice (unseen cutouts on "
@@ -104,16 +104,14 @@ def _styled_rows(point: PointColumns) -> Iterator[tuple[str, tuple[str, Column]]
 
 
 def _withheld(result: Withheld) -> str:
-    placements = {
-        "Objects that stand on the ground: their distance is visible": result.placements.standing,
-        "Objects anywhere, as in the clean slice: their distance is drawn by lot": (
-            result.placements.anywhere
-        ),
+    titles = {
+        "standing": "Objects that stand on the ground: their distance is visible",
+        "anywhere": "Objects anywhere, as in the clean slice: their distance is drawn by lot",
     }
     parts = "".join(
         f"<h3>{title}</h3>{''.join(table.html() for table in depth_tables(depth))}"
-        for title, depth in placements.items()
-        if isinstance(depth, DepthTable)
+        for name, title in titles.items()
+        if isinstance(depth := result.placements[name], DepthTable)
     )
     return (
         f"<section><h2>A withheld world</h2><p>{result.scenes} drawn scenes of a family that was "

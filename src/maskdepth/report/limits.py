@@ -48,7 +48,7 @@ def limits(evaluation: Evaluation) -> Iterator[str]:
         "before you rely on it."
     )
     yield (
-        f"The intervals ({evaluation.interval.confidence:.0%}) come from resampling cutouts and "
+        f"The intervals ({evaluation.interval['confidence']:.0%}) come from resampling cutouts and "
         f"backgrounds, near-duplicates together. With {cell.cutouts or 0} cutouts and "
         f"{cell.backgrounds or 0} backgrounds that masks are judged on they are themselves rough, "
         "and too narrow when there are only a few."

@@ -32,9 +32,6 @@ def write_report(
         evaluation: as `maskdepth.evaluation.evaluate_composites` returns it.
         panels: examples, as `maskdepth.evaluation.select_panels` returns them.
         log: rows of the training log (``step``, ``total``, ``val_loss``, ``val_dice``), if any.
-
-    Raises:
-        StorageError: the file cannot be written.
     """
     style = files("maskdepth.report").joinpath("style.css").read_text(encoding="utf-8")
     sections = [
@@ -94,8 +91,7 @@ def _cards(evaluation: Evaluation) -> str:
             f"{_verdict(dice, table.difference.figure('dice'))}"
         )
     depth = evaluation.depth
-    if isinstance(depth, DepthTable) and depth.columns.plate.whole.mean:
-        whole = depth.columns.plate.whole
+    if isinstance(depth, DepthTable) and (whole := depth.columns["plate"].whole).mean:
         cards.append(
             f"<b>{whole.figure('abs_rel'):.3f}</b>"
             f"<span>depth AbsRel with the plate, whole picture; "

@@ -12,7 +12,7 @@ from maskdepth.evaluation.composite_depth import DepthTable
 from maskdepth.evaluation.frames import FrameResult
 from maskdepth.evaluation.masks import MaskTable
 from maskdepth.evaluation.measured_depth import DepthGroup
-from maskdepth.evaluation.robustness import CurveResult, NoPlateColumns, PointColumns
+from maskdepth.evaluation.robustness import CurveResult, PointColumns
 from maskdepth.report.figures import whisker
 
 # name in the evaluation: name in tables, arrow to the better side; the first leads its table
@@ -137,18 +137,19 @@ def mask_table(name: str, table: MaskTable) -> Table:
 
 def depth_tables(depth: DepthTable) -> Iterator[Table]:
     """The whole picture and inside the mask; the model's columns come before the baselines."""
-    model, baselines = depth.columns, depth.baselines
-    methods = [
-        ("picture alone", "", model.picture),
-        ("with plate", "", model.plate),
-        ("with plate and plate disparity", "", model.plate_and_disparity),
-        ("baseline: vertical gradient", "", baselines.vertical_gradient),
-        ("baseline: the plate's disparity, no object", "", baselines.plate_disparity),
-        *([("the teacher, picture alone", "", baselines.teacher)] if baselines.teacher else []),
-    ]
+    names = {
+        "picture alone": depth.columns["picture"],
+        "with plate": depth.columns["plate"],
+        "with plate and plate disparity": depth.columns["plate_and_disparity"],
+        "baseline: vertical gradient": depth.baselines["vertical_gradient"],
+        "baseline: the plate's disparity, no object": depth.baselines["plate_disparity"],
+    }
+    if "teacher" in depth.baselines:
+        names["the teacher, picture alone"] = depth.baselines["teacher"]
+    methods = [(name, "", regions) for name, regions in names.items()]
     for name, other in depth.others.items():
-        methods.append((f"other: {name}", "picture alone", other.picture))
-        methods.append((f"other: {name}", "with plate", other.plate))
+        methods.append((f"other: {name}", "picture alone", other["picture"]))
+        methods.append((f"other: {name}", "with plate", other["plate"]))
     for title, part in (("Whole picture", "whole"), ("Inside the mask", "inside_mask")):
         rows = [(name, remark, getattr(regions, part)) for name, remark, regions in methods]
         errors = [column.mean["abs_rel"] for *_, column in rows if column.mean]
@@ -201,12 +202,12 @@ def wrong_plate_table(columns: PointColumns) -> Table:
     return _dice_table(caption, point_rows(columns))
 
 
-def no_plate_table(columns: NoPlateColumns) -> Table:
+def no_plate_table(columns: Mapping[str, Column]) -> Table:
     """Clean pictures without their plates."""
     rows = {
-        "this model, of the picture alone": columns.model,
-        "a disc in the middle, its radius tuned on val": columns.centred_disc,
-        "the empty mask": columns.empty,
+        "this model, of the picture alone": columns["model"],
+        "a disc in the middle, its radius tuned on val": columns["centred_disc"],
+        "the empty mask": columns["empty"],
     }
     caption = "No plate, clean pictures, beside guesses that use no pixel."
     return _dice_table(caption, iter(rows.items()))
@@ -215,6 +216,7 @@ def no_plate_table(columns: NoPlateColumns) -> Table:
 def frame_table(name: str, result: FrameResult) -> Table:
     """Masks of real frames."""
     tuned = result.difference.tuned
+    assert tuned is not None
     caption = (
         f"“{name}”: {result.frames} frames, all pixels together; the {tuned.on} before them tuned "
         f"the thresholds (|frame − plate| over {tuned.threshold}/255, median {tuned.median_px} px)."

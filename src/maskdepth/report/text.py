@@ -26,9 +26,9 @@ def score_table(evaluation: Evaluation) -> str:
         return "\n".join([*lines, f"depth not judged: {depth.reason}"])
     lines += ["", "depth, whole picture                   AbsRel  delta1  ordinal"]
     for row, regions in {
-        "picture alone": depth.columns.picture,
-        "with plate": depth.columns.plate,
-        "vertical gradient": depth.baselines.vertical_gradient,
+        "picture alone": depth.columns["picture"],
+        "with plate": depth.columns["plate"],
+        "vertical gradient": depth.baselines["vertical_gradient"],
     }.items():
         figures = ("abs_rel", "delta1", "ordinal_accuracy")
         lines.append(f"  {row:36}" + _figures(regions.whole, figures))
