@@ -198,9 +198,6 @@ def check_no_other(folder: Path, spec: DatasetSpec, to_draw: int = 0) -> None:
 
     Args:
         to_draw: number of sample scenes that are still to be added to ``spec``.
-
-    Raises:
-        StorageError: the folder holds another dataset.
     """
     if not (folder / SPEC_FILE).exists():
         return
@@ -326,11 +323,7 @@ def write_folders(dataset: Dataset, count: int) -> None:
 
 
 def _write_once(path: Path, content: bytes) -> None:
-    """Write a new file; one that is there has to hold the same.
-
-    Raises:
-        StorageError: the file that is there holds something else.
-    """
+    """Write a new file; one that is there has to hold the same."""
     if not path.exists():
         write_bytes(path, content)
     elif read_bytes(path) != content:

@@ -223,11 +223,6 @@ def save_sheet(dataset: Dataset, path: Path, *, stored: bool) -> None:
     Args:
         path: with the suffix .png, .jpg or .jpeg.
         stored: take the samples from the shards, which must be complete, rather than render them.
-
-    Raises:
-        UsageError: see ``check_sheet``.
-        DatasetError: an asset or a sample is damaged.
-        StorageError: the sheet cannot be written.
     """
     check_sheet(dataset, path)
     rows = [_panels(*sample) for sample in _samples(dataset, stored)]
@@ -236,11 +231,7 @@ def save_sheet(dataset: Dataset, path: Path, *, stored: bool) -> None:
 
 
 def check_sheet(dataset: Dataset, path: Path) -> None:
-    """Check the path of a contact sheet, before shards are read for minutes.
-
-    Raises:
-        UsageError: another suffix than .png, .jpg and .jpeg, or a picture of the dataset.
-    """
+    """Check the path of a contact sheet, before shards are read for minutes."""
     if path.suffix.lower() not in {".png", ".jpg", ".jpeg"}:
         raise UsageError(
             "a file name ending in .png or .jpg", str(path), "choose such a name",

@@ -142,10 +142,6 @@ def make_labels(
 
     Returns:
         A result for each job, in order.
-
-    Raises:
-        TeacherError: the teacher breaks a promise, see ``checked_maps``.
-        StorageError: a label cannot be written.
     """
     done: dict[LabelJob, LabelResult] = {}
     notified = time.monotonic()

@@ -119,10 +119,6 @@ def save_weights(
         metadata: must name the ``preset`` that ``load_weights`` builds.
         half: round kernels to half precision, for half the bytes. Tensors of one dimension, such as
             variances of a hundred-thousandth, stay as they are.
-
-    Raises:
-        ModelError: a weight is NaN or infinite, as it is or in half precision.
-        StorageError: the file cannot be written.
     """
     if "preset" not in metadata:
         raise ValueError("metadata without a preset could not be loaded again")
@@ -166,11 +162,7 @@ def load_weights(path: Path) -> tuple[nn.Module, dict[str, str]]:
 
 
 def save_state(path: Path, state: TrainingState) -> None:
-    """Write a state, atomically.
-
-    Raises:
-        StorageError: the file cannot be written.
-    """
+    """Write a state, atomically."""
     write_tensors(path, _STATE, state.tensors, state.facts.model_dump(mode="json"))
 
 
@@ -261,11 +253,7 @@ def capture_tensors(
 def restore_tensors(
     state: TrainingState, model: nn.Module, average: nn.Module | None, optimisers: _Optimisers
 ) -> None:
-    """Put the tensors of ``capture_tensors`` back into objects that were made in the same way.
-
-    Raises:
-        TrainingError: the tensors do not belong to these objects.
-    """
+    """Put the tensors of ``capture_tensors`` back into objects that were made in the same way."""
     tensors = state.tensors
     networks = _network_tensors(model, average)
     memory: dict[str, tuple[nn.Parameter, torch.optim.Optimizer, str]] = {}

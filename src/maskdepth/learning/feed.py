@@ -48,9 +48,6 @@ class CountedBatches(Sampler[list[int]]):
         first_step: the step to start at; earlier batches are not rendered.
         recur_after: number of samples after which the same ones come again; None: never.
         process, processes: this process's number, and how many there are.
-
-    Raises:
-        ConfigError: the batch cannot be divided among the processes.
     """
 
     def __init__(

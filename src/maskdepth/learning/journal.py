@@ -61,11 +61,6 @@ class Journal:
         folder: the run's folder, which exists.
         resumed_step: later rows are removed, since their steps come again; None removes all.
         tensorboard: write every row to ``folder/tensorboard`` as well.
-
-    Raises:
-        DependencyError: TensorBoard is asked for and not installed.
-        ModelError: the log of the run to resume is damaged.
-        StorageError: the log cannot be written.
     """
 
     def __init__(

@@ -115,9 +115,6 @@ def load_parent(folder: Path, model: str) -> Parent:
 
     Args:
         model: the name to give it.
-
-    Raises:
-        ModelError: no model folder, or its weights are missing or have changed.
     """
     card = read_card(folder)
     check_file(folder, WEIGHTS_FILE, card)
@@ -153,11 +150,7 @@ def count_assets(assets: Iterable[UsedAsset]) -> list[AssetCount]:
 
 
 def save_assets(path: Path, assets: Iterable[UsedAsset]) -> None:
-    """Write the list as CSV, one asset a line, with a heading.
-
-    Raises:
-        StorageError: the file cannot be written.
-    """
+    """Write the list as CSV, one asset a line, with a heading."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(field.name for field in fields(UsedAsset))
@@ -166,11 +159,7 @@ def save_assets(path: Path, assets: Iterable[UsedAsset]) -> None:
 
 
 def load_assets(path: Path) -> tuple[UsedAsset, ...]:
-    """Read a list that ``save_assets`` wrote.
-
-    Raises:
-        ModelError: there is none, or it is another table.
-    """
+    """Read a list that ``save_assets`` wrote."""
     remedy = "copy the entire model folder again"
     try:
         rows = list(csv.reader(io.StringIO(read_text(path))))
@@ -194,9 +183,6 @@ def find_assets(
 
     Returns:
         None where neither is at hand.
-
-    Raises:
-        ModelError: the list is damaged.
     """
     if ASSETS_FILE in card.sha256:
         check_file(folder, ASSETS_FILE, card)
@@ -214,9 +200,6 @@ def complete_assets(
 
     Returns:
         The assets that were found, and whether they are all.
-
-    Raises:
-        ModelError: the folder's list is damaged.
     """
     own = find_assets(folder, card, datasets)
     lists = [own or ()]
@@ -246,11 +229,7 @@ def _find_in_datasets(data: Json, datasets: Sequence[Path]) -> tuple[UsedAsset, 
 
 
 def save_lineage(folder: Path, spec: DatasetSpec, parent: Parent | None) -> None:
-    """Write what the card will need into a run's folder, where a resumed run finds it.
-
-    Raises:
-        StorageError: the folder cannot be written.
-    """
+    """Write what the card will need into a run's folder, where a resumed run finds it."""
     (folder / PARENT_FILE).unlink(missing_ok=True)  # of a run that ended before its first save
     inherited = () if parent is None else parent.assets or ()
     save_assets(folder / ASSETS_FILE, join_assets(used_assets(spec), inherited))
@@ -265,11 +244,7 @@ def save_lineage(folder: Path, spec: DatasetSpec, parent: Parent | None) -> None
 
 
 def load_lineage(folder: Path) -> Parent | None:
-    """The parent of the run in a folder, without its assets; None where there is none.
-
-    Raises:
-        ModelError: the record is damaged.
-    """
+    """The parent of the run in a folder, without its assets; None where there is none."""
     path = folder / PARENT_FILE
     if not path.exists():
         return None

@@ -57,11 +57,7 @@ PRESETS: dict[str, Preset] = {
 
 
 def find_preset(name: str) -> Preset:
-    """The preset of a name, which may be a former one.
-
-    Raises:
-        ConfigError: there is none of that name.
-    """
+    """The preset of a name, which may be a former one."""
     name = present_preset(name)
     if name not in PRESETS:
         raise ConfigError(

@@ -149,9 +149,6 @@ class PriorNetwork(nn.Module):
 
         The prior work has neither a plate disparity, which is ignored, nor absent plates, which
         count as black.
-
-        Raises:
-            ModelError: the picture is not 224 x 224.
         """
         _check_side(picture)
         plate = torch.where(validity[:, :1, None, None] > 0, plate, 0.0)

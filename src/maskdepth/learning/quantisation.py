@@ -52,10 +52,6 @@ def quantise_network(network: Path, output: Path, samples: Samples) -> None:
         network: a file of ``export_onnx``.
         output: the file to write.
         samples: to calibrate on; some with and some without plate and plate disparity.
-
-    Raises:
-        ModelError: the network cannot be quantised.
-        StorageError: the file cannot be written.
     """
     with tempfile.TemporaryDirectory(prefix="maskdepth-int8-") as name:
         prepared, draft = Path(name) / "prepared.onnx", Path(name) / "int8.onnx"

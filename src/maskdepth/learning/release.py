@@ -306,11 +306,7 @@ def _quantise(network: Path, output: Path, dataset: Dataset) -> Int8Record:
 
 
 def starting_network(folder: Path, parent: Parent, preset: str) -> nn.Module:
-    """A parent's network, to train on.
-
-    Raises:
-        ModelError: it is of another preset, or its weights cannot be read.
-    """
+    """A parent's network, to train on."""
     if parent.card.preset != preset:
         raise ModelError(
             f"a model of preset {preset} to start from",

@@ -116,11 +116,7 @@ class TrainingConfig(Settings):
     def with_duration(
         self, *, steps: int | None = None, epochs: int | None = None, minutes: float | None = None
     ) -> Self:
-        """A copy of another duration, which keeps only the epoch's size of this one.
-
-        Raises:
-            ConfigError: not exactly one of ``steps``, ``epochs`` and ``minutes`` is given.
-        """
+        """A copy of another duration, which keeps only the epoch's size of this one."""
         epoch_size = None if epochs is None else self.epoch_size or EPOCH_SIZE
         duration = {"steps": steps, "epochs": epochs, "minutes": minutes, "epoch_size": epoch_size}
         return self.parse({**self.model_dump(), **duration}, "the duration")
@@ -131,9 +127,6 @@ def preset_config(preset: str) -> TrainingConfig:
 
     Those of "prior" are the prior work's: plain SGD on the raw output, three epochs of 360 000
     composites, each with its plate, and no average, schedule or clipping.
-
-    Raises:
-        ConfigError: there is no preset of that name.
     """
     find_preset(preset)
     preset = present_preset(preset)

@@ -30,11 +30,7 @@ class FileKind:
 
 
 def write_tensors(path: Path, kind: FileKind, tensors: Mapping[str, Tensor], facts: Json) -> None:
-    """Write a file atomically; equal tensors and facts are equal files.
-
-    Raises:
-        StorageError: the file cannot be written.
-    """
+    """Write a file atomically; equal tensors and facts are equal files."""
     # One entry of metadata: safetensors writes several in an order that changes with each call.
     record = {"format": kind.file_format, "version": VERSION, "facts": facts}
     plain = {  # on the CPU, contiguous, sharing no memory, as safetensors requires

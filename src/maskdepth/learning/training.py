@@ -280,11 +280,7 @@ class _Run:
         return True
 
     def _save(self) -> None:
-        """Write the state.
-
-        Raises:
-            NonFiniteLossError: the run has diverged; the earlier state stays.
-        """
+        """Write the state."""
         facts = RunFacts(
             config=self.config,
             fingerprint=self.fingerprint,

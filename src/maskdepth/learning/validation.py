@@ -47,9 +47,6 @@ def validate(
     """Judge a network on all samples of a loader, or return None on a request to stop.
 
     The network is in evaluation mode meanwhile, and in its former mode afterwards.
-
-    Raises:
-        NonFiniteLossError: a loss is NaN or infinite; names the batch, and ``step``.
     """
     means = MetricMean()
     preview = None

@@ -49,14 +49,7 @@ def ray_engine(
     notify: Callable[[str], None],
     teacher: TeacherOpener | None = None,
 ) -> Iterator[Work]:
-    """Actors on the cluster at RAY_ADDRESS, else on this machine's cores; an ``Engine``.
-
-    Raises:
-        DependencyError: ray is not installed.
-        UsageError: no cluster answers at RAY_ADDRESS, or it has no GPU for the teacher.
-        StorageError: a node does not share the folder or renders other bytes, or nothing was
-            finished for hours, since Ray restarts actors without end.
-    """
+    """Actors on the cluster at RAY_ADDRESS, else on this machine's cores; an ``Engine``."""
     permit = job.folder / f".{secrets.token_hex(8)}.part"  # a name that remove_parts removes
     try:
         with ray_session(workers), contextlib.ExitStack() as ending:
@@ -94,10 +87,6 @@ def ray_session(workers: int | None = None) -> Iterator[None]:
 
     Args:
         workers: processors of our own; as many as there are cores if left out.
-
-    Raises:
-        DependencyError: ray is not installed.
-        UsageError: no cluster answers at RAY_ADDRESS.
     """
     try:
         import ray
@@ -160,9 +149,6 @@ def plan_actors(
         device: of the teacher; ``"auto"`` is a GPU where the cluster has any. None: no teacher.
         workers: at most, where given.
         nodes: Ray's resources of each.
-
-    Raises:
-        UsageError: there is no GPU, and the device asks for one.
     """
     gpus = sum(int(node.get("GPU", 0)) for node in nodes)
     cores = [int(node.get("CPU", 0)) for node in nodes]
@@ -193,12 +179,7 @@ class _Run:
     expected: str
 
     def open_worker(self, task: Task) -> ShardWorker:
-        """A worker, after a check that this node shares the folder and renders the same bytes.
-
-        Raises:
-            StorageError: it does not.
-            TeacherError: the teacher cannot be opened, or is another one.
-        """
+        """A worker, after a check that this node shares the folder and renders the same bytes."""
         import ray
 
         self.check()
@@ -213,11 +194,7 @@ class _Run:
         return ShardWorker(self.job, self.check, self.teacher.open())
 
     def check(self) -> None:
-        """Go on only where the permit is.
-
-        Raises:
-            StorageError: the permit is gone, or this node does not share the folder.
-        """
+        """Go on only where the permit is."""
         if not self.permit.exists():
             host = socket.gethostname()
             raise StorageError(
@@ -249,9 +226,6 @@ def _map_on_actors(
     Args:
         run: a reference to the ``_Run``.
         ending: kills the actors when it closes, if they are still at work.
-
-    Raises:
-        StorageError: nothing was finished for hours.
     """
     import ray
     from ray.exceptions import RayActorError, RayTaskError

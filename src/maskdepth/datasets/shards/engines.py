@@ -29,13 +29,7 @@ ENGINES: Final[dict[str, Engine]] = {"local": local_engine, "ray": ray_engine}
 
 
 def find_engine(name: str, teacher: Teacher | TeacherOpener | None = None) -> Engine:
-    """The engine of a name; it labels every composite if there is a teacher.
-
-    Raises:
-        UsageError: no engine has that name; or the teacher is open in this process, but the
-            engine needs it in others.
-        TeacherError: the teacher cannot be opened.
-    """
+    """The engine of a name; it labels every composite if there is a teacher."""
     if name not in ENGINES:
         raise UsageError(
             f"the engine {' or '.join(ENGINES)}", repr(name), f"use {' or '.join(ENGINES)}",

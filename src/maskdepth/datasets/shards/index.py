@@ -22,11 +22,7 @@ from maskdepth.synthesis.spec import DatasetSpec
 
 
 def require_pyarrow() -> None:
-    """Fail before any work if the index could not be written at the end.
-
-    Raises:
-        DependencyError: pyarrow is not installed.
-    """
+    """Fail before any work if the index could not be written at the end."""
     try:
         import pyarrow.parquet  # noqa: F401
     except ModuleNotFoundError as error:
@@ -34,12 +30,7 @@ def require_pyarrow() -> None:
 
 
 def write_index(folder: Path, spec: DatasetSpec, manifest: Manifest) -> None:
-    """Write ``index.parquet`` of finished shards; row group i is shard i.
-
-    Raises:
-        DatasetError: a shard has no record.
-        StorageError: it cannot be written.
-    """
+    """Write ``index.parquet`` of finished shards; row group i is shard i."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -172,11 +172,7 @@ def load_manifest(folder: Path) -> Manifest:
 
 
 def load_shard_record(folder: Path, shard: int) -> ShardRecord:
-    """Read a finished shard's record.
-
-    Raises:
-        DatasetError: there is none, or it is damaged.
-    """
+    """Read a finished shard's record."""
     path = record_path(folder, shard)
     remedy = f"remove {path.name} if it is there, and run the command that writes the shards again"
     return _load(ShardRecord, path, remedy)

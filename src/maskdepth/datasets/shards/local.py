@@ -31,9 +31,6 @@ def local_engine(
     """Processes, one a core unless ``workers`` says otherwise; an ``Engine``.
 
     A teacher labels every composite in this process alone: a network uses all cores by itself.
-
-    Raises:
-        StorageError: a worker process was killed.
     """
     processes = min(workers or os.cpu_count() or 1, job.manifest().shards)
     if teacher is not None or processes == 1:

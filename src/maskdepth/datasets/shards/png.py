@@ -25,11 +25,7 @@ ENCODER: Final = "libdeflate"
 
 
 def require_encoder() -> None:
-    """Fail before any work if no member could be written.
-
-    Raises:
-        DependencyError: deflate, which wraps libdeflate, is not installed.
-    """
+    """Fail before any work if no member could be written."""
     _libdeflate()
 
 
@@ -38,9 +34,6 @@ def pack_png(array: NDArray[Any], compression: int) -> bytes:
 
     Args:
         compression: libdeflate's level, 1 to 9: higher ones take longer for fewer bytes.
-
-    Raises:
-        DependencyError: deflate, which wraps libdeflate, is not installed.
     """
     height, width = array.shape[:2]
     rows = array.astype(array.dtype.newbyteorder(">")).view(np.uint8).reshape(height, -1)

@@ -96,23 +96,14 @@ class ShardReader:
         return self.manifest.count
 
     def __iter__(self) -> Iterator[StoredSample]:
-        """All samples in order.
-
-        Raises:
-            DatasetError: names the shard and the sample, or the plate, that is damaged.
-        """
+        """All samples in order."""
         for shard in range(self.manifest.shards):
             with self._open(shard) as file:
                 for number in self.manifest.numbers(shard):
                     yield self._decode(file, shard, number)
 
     def __getitem__(self, number: int) -> StoredSample:
-        """The sample of a number, 0 to ``len(self) - 1``.
-
-        Raises:
-            IndexError: there is none of that number.
-            DatasetError: as for all samples.
-        """
+        """The sample of a number, 0 to ``len(self) - 1``."""
         if not 0 <= number < len(self):
             raise IndexError(number)
         shard = number // self.manifest.shard_size

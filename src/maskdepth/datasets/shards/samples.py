@@ -122,11 +122,7 @@ def tar_end(length: int) -> bytes:
 
 
 def unpack_members(packed: bytes) -> dict[str, bytes]:
-    """The members of a sample by kind (``image.jpg``, ``json``).
-
-    Raises:
-        tarfile.TarError: the bytes are no part of a tar file.
-    """
+    """The members of a sample by kind (``image.jpg``, ``json``)."""
     members = {}
     with tarfile.open(fileobj=io.BytesIO(packed), mode="r:") as tar:
         for header in tar:

@@ -44,7 +44,7 @@ def write_shards(
 
     Args:
         lock: from ``writer_lock`` on the job's folder.
-        engine, workers, teacher, notify: see ``build.materialise``, also for the errors.
+        engine, workers, teacher, notify: see ``build.materialise``.
     """
     run = find_engine(engine, teacher)
     require_pyarrow()
@@ -70,11 +70,7 @@ def write_shards(
 
 
 def _earlier(job: WriteJob) -> Manifest | None:
-    """The manifest of an earlier run; None where there was none.
-
-    Raises:
-        StorageError: the earlier run wrote other samples, so that this one cannot go on.
-    """
+    """The manifest of an earlier run; None where there was none."""
     shards = job.folder / SHARD_FOLDER
     remedy = f"choose another folder, or remove {shards}"
     if not is_materialised(job.folder):

@@ -144,9 +144,6 @@ def _check_description(description: object, path: Path) -> frozenset[str]:
 
     Returns:
         The classes of the layers; none where the file does not describe its model.
-
-    Raises:
-        TeacherError: the file's own description says otherwise.
     """
     if description is None:
         return frozenset()

@@ -193,10 +193,6 @@ def find_folder(hub_id: str, *, download: bool) -> Path:
 
     Args:
         download: get the files that the cache lacks; without it no connection is made.
-
-    Raises:
-        DependencyError: huggingface_hub is not installed.
-        TeacherError: files are not in the cache, and cannot or must not be downloaded.
     """
     try:
         import huggingface_hub

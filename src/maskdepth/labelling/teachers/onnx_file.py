@@ -213,11 +213,7 @@ def _open_session(path: Path, device: str) -> tuple[ort.InferenceSession, bytes]
 
 
 def _digest(path: Path, data: bytes, text: bytes) -> str:
-    """SHA-256 of an ONNX file, its JSON, and the files that hold tensors for it, if any do.
-
-    Raises:
-        TeacherError: one of these cannot be read.
-    """
+    """SHA-256 of an ONNX file, its JSON, and the files that hold tensors for it, if any do."""
     digest, names = hashlib.sha256(data + text), set()
     for match in _LOCATION.finditer(data):
         length = int.from_bytes(match[1]) % 128 + (match[2][0] << (7 * len(match[1])))

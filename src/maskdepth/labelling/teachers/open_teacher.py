@@ -146,12 +146,7 @@ def describe(teacher: DepthSource | TeacherOpener) -> str:
 
 
 def _complete(name: str, published: NetworkFacts | None, options: _Options) -> NetworkFacts:
-    """The facts of a network, completed by its user; nothing is guessed.
-
-    Raises:
-        UsageError: the options contradict the facts, or leave some of them open.
-        TeacherError: disparity in metres, which does not exist.
-    """
+    """The facts of a network, completed by its user; nothing is guessed."""
     for key, value in options.given().items():
         choices = {"kind": KINDS, "units": UNITS}.get(key)
         if choices is not None and value not in choices:

@@ -117,11 +117,7 @@ class TeacherOpener:
     make: Callable[[], Teacher] = field(compare=False)
 
     def open(self) -> Teacher:
-        """The teacher, in this process.
-
-        Raises:
-            TeacherError: the teacher that is found here is another one, or there is none.
-        """
+        """The teacher, in this process."""
         teacher = self.make()
         if teacher.info != self.info:
             raise TeacherError(
