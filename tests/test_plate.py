@@ -27,6 +27,7 @@ from maskdepth.depth import disparity_from_depth
 from maskdepth.errors import MaskdepthError, PictureError, PlateError, UsageError
 from maskdepth.evaluation import distance as judging
 from maskdepth.evaluation import to_json
+from maskdepth.images import save_png
 from maskdepth.inference.model.card import ModelCard
 from maskdepth.inference.plate.calibration import KnownPoint, calibrate
 from maskdepth.inference.plate.health import PlateHealth
@@ -662,7 +663,6 @@ def test_a_teachers_metres_are_no_calibration(run: Run, shared_data: Path, scene
 
 
 REFUSED = {
-    "nothing": ([], "one of --teacher"),
     "two sources": (["--depth", "m.npy", "--disparity", "d.png"], "one of --teacher"),
     "one point": (["--disparity", "d.png", *_points(5)], "2 to 100 points"),
     "a bad point": (["--disparity", "d.png", "--point", "1,2"], "three numbers"),
@@ -701,6 +701,54 @@ def test_what_is_said_of_a_teacher_needs_one(
         "plate", scene / "hall.png", "-o", scene / "a.plate", "--depth", scene / "m.npy", *option
     )
     assert (code, f"{option[0]} does nothing without --teacher" in said) == (2, True)
+
+
+@pytest.mark.parametrize("teacher", [(), ("--teacher", "shipped")])
+def test_without_a_source_the_shipped_model_gives_the_depth(
+    run: Run, scene: Path, teacher: tuple[str, ...]
+) -> None:
+    code, _, said = run("plate", scene / "hall.png", "-o", scene / "a.plate", *teacher)
+    assert code == 0, said
+    profile = load_profile(scene / "a.plate")
+    assert profile.source["name"] == "maskdepth-shipped"
+    assert profile.source["licence"] == "Apache-2.0"
+    assert np.isfinite(profile.disparity).all()
+
+
+def test_two_of_five_points_left_out_are_a_warning(run: Run, scene: Path) -> None:
+    """At most one in four may be wrong for the fit to be sure."""
+    wrong = ["--point", "4,20,0.5", "--point", "9,40,30"]
+    call = ("plate", scene / "hall.png", "-o", scene / "a.plate", "--disparity", scene / "d.png")
+    _, _, said = run(*call, *_points(5, 30, 50), *wrong)
+    assert "warning: 2 of 5 points do not fit the others" in said
+    _, _, said = run(*call, *_points(5, 30, 50))
+    assert "warning" not in said
+
+
+def test_frames_in_which_things_move_give_their_plate(run: Run, scene: Path) -> None:
+    """As a picture, or at once as a profile."""
+    frames = scene / "frames"
+    for number in range(5):
+        frame = picture()
+        frame[10:20, 12 * number : 12 * number + 10] = 255
+        save_png(frames / f"{number}.png", frame)
+    code, _, said = run("plate", frames, "-o", scene / "clean.png")
+    assert (code, "the median of 5 of 5 frames" in said) == (0, True)
+    np.testing.assert_array_equal(np.asarray(Image.open(scene / "clean.png")), picture())
+    assert run("plate", frames, "-o", scene / "a.plate", "--disparity", scene / "d.png")[0] == 0
+    np.testing.assert_array_equal(load_profile(scene / "a.plate").picture, picture())
+
+
+def test_frames_that_give_no_plate_are_refused(run: Run, scene: Path) -> None:
+    frames = scene / "frames"
+    for number in range(2):
+        save_png(frames / f"{number}.png", picture())
+    call = ("plate", frames, "-o", scene / "clean.png")
+    assert "at least 3 pictures of the scene; there are 2" in run(*call)[2]
+    save_png(frames / "2.png", picture()[:-4])
+    assert "2.png is 80x56, but 0.png is 80x60" in run(*call)[2]
+    code, _, said = run(*call, "--teacher", "shipped")
+    assert (code, "--teacher does nothing without a .plate output" in said) == (2, True)
 
 
 def test_an_output_that_is_an_input_or_no_profile_is_refused(run: Run, scene: Path) -> None:

@@ -99,7 +99,8 @@ Engine = Annotated[
     ),
 ]
 TEACHERS = (
-    "FILE.onnx with a JSON beside it; a hub id or folder of the transformers library; "
+    "shipped, the package's own model; FILE.onnx with a JSON beside it; a hub id or folder of the "
+    "transformers library; "
     "densedepth:FILE.h5 or densedepth-kitti:FILE.h5 in Keras' format"
 )
 Kind = Annotated[

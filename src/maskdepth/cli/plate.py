@@ -12,17 +12,33 @@ from maskdepth.cli.options import TEACHERS, TeacherOptions, check_idle, open_sou
 from maskdepth.errors import UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from maskdepth.inference.plate.calibration import Calibration, KnownPoint
 
 
 def plate(
-    picture: Annotated[Path, typer.Argument(metavar="PLATE", help="The clean plate.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PLATE",
+            help="The clean plate, or a folder of frames in which things move: their median is "
+            "the plate.",
+        ),
+    ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Plate profile to write: SCENE.plate.")
+        Path,
+        typer.Option(
+            "--output", "-o", help="Plate profile to write, SCENE.plate; of frames also a PNG."
+        ),
     ],
     teacher: Annotated[
         str | None,
-        typer.Option(help=f"{TEACHERS}; sensor or exact: the file beside the plate."),
+        typer.Option(
+            help=f"Depth network: {TEACHERS}; sensor or exact: the file beside the plate. Default, "
+            "without --depth and --disparity: shipped."
+        ),
     ] = None,
     depth: Annotated[
         Path | None,
@@ -54,7 +70,7 @@ def plate(
     as_json: opt.AsJson = False,
 ) -> None:
     """Make a plate profile: a plate with its depth, in metres once it is calibrated."""
-    from maskdepth.images import load_picture
+    from maskdepth.images import save_png
     from maskdepth.inference.plate.profile import (
         check_profile_path,
         profile_from_depth,
@@ -64,21 +80,31 @@ def plate(
     from maskdepth.labelling.plate_depth import read_plate_depth
     from maskdepth.records import check_not_inputs, file_identities
 
-    sources = 3 - (teacher, depth, disparity).count(None)
-    if sources != 1:
+    given = 3 - (teacher, depth, disparity).count(None)
+    if given > 1:
         message = "Give one of --teacher, --depth or --disparity."
-        raise UsageError("one of --teacher, --depth or --disparity", str(sources), "", message)
+        raise UsageError("one of --teacher, --depth or --disparity", str(given), "", message)
     if teacher is None:
         check_idle("--teacher", {"--kind": kind, "--units": units, "--licence": licence})
     points = [_parse_point(text) for text in point or []]
-    check_profile_path(output)
-    inputs = [path for path in (picture, depth, disparity) if path is not None]
+    picture_only = output.suffix.lower() == ".png" and source.is_dir()
+    if picture_only:
+        asked = {"--point": points or None, "--teacher": teacher, "--depth": depth}
+        check_idle("a .plate output", {**asked, "--disparity": disparity})
+    else:
+        check_profile_path(output)
+    inputs = [path for path in (source, depth, disparity) if path is not None]
     check_not_inputs([output], file_identities(inputs))
-    pixels = load_picture(picture)
-    source = None
-    if teacher is not None:
-        source = open_source(teacher, TeacherOptions(kind, units, licence, download, device))
-    found = read_plate_depth(picture, pixels, depth=depth, disparity=disparity, teacher=source)
+    pixels = _load_plate(source)
+    if picture_only:
+        save_png(output, pixels)
+        say(f"plate -> {output}")
+        return
+    network = None
+    if depth is None and disparity is None:
+        options = TeacherOptions(kind, units, licence, download, device)
+        network = open_source(teacher or "shipped", options)
+    found = read_plate_depth(source, pixels, depth=depth, disparity=disparity, teacher=network)
     if found.flags:
         say(f"warning: the teacher's map is {', '.join(found.flags)}")
     if found.depth_m is None:
@@ -110,6 +136,20 @@ def plate(
         )
 
 
+def _load_plate(source: Path) -> NDArray[np.uint8]:
+    """A plate's picture, or the median of a folder's pictures."""
+    from maskdepth.images import load_picture
+    from maskdepth.inference.plate.estimate import median_plate
+    from maskdepth.picture_formats import PICTURE_SUFFIXES
+
+    if not source.is_dir():
+        return load_picture(source)
+    frames = sorted(path for path in source.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+    pixels, count = median_plate(frames)
+    say(f"the plate is the median of {count} of {len(frames)} frames")
+    return pixels
+
+
 def _show(calibration: Calibration | None) -> None:
     if calibration is None:
         say("no metres: give points at measured distances, or measured depth")
@@ -119,6 +159,8 @@ def _show(calibration: Calibration | None) -> None:
         left_out = "" if each.used else ", left out"
         say(f"point ({each.x:g}, {each.y:g}): {each.depth_m:g} m, fitted {fit}{left_out}")
     say(f"residual check: {calibration.residual_check}")
+    if calibration.warning is not None:
+        say(f"warning: {calibration.warning}")
 
 
 def _parse_point(text: str) -> KnownPoint:

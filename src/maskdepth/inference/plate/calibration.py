@@ -121,6 +121,17 @@ class Calibration:
         return asdict(self) | {"residual_check": self.residual_check}
 
     @property
+    def warning(self) -> str | None:
+        """Why the calibration may follow the wrong points; None where it need not."""
+        left_out = sum(not each.used for each in self.points)
+        if 4 * left_out <= len(self.points):
+            return None
+        return (
+            f"{left_out} of {len(self.points)} points do not fit the others. If one of those that "
+            "fit is wrong as well, so are all metres: check the distances, or measure more points."
+        )
+
+    @property
     def residual_check(self) -> str:
         """How well the points fit each other, in words."""
         if self.method == "measured":

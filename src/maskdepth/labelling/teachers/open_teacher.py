@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from maskdepth.errors import TeacherError, UsageError
+from maskdepth.inference.model.locate import SHIPPED
 from maskdepth.labelling.teachers.densedepth import DENSEDEPTHS, DenseDepth
 from maskdepth.labelling.teachers.published import PUBLISHED, UNKNOWN, NetworkFacts
 from maskdepth.labelling.teachers.recorded import (
@@ -49,7 +50,8 @@ def open_teacher(
     """The teacher that a user names.
 
     Args:
-        name: ``sensor`` or ``exact``; the path of an ONNX file; ``densedepth:`` or
+        name: ``shipped``, the model that comes with the package; ``sensor`` or ``exact``; the path
+        of an ONNX file; ``densedepth:`` or
             ``densedepth-kitti:`` and the path of a Keras file; the folder of a network of the
             transformers library, or its hub id.
         kind, units, licence: what the network's maps mean and how they may be used, where it is
@@ -64,7 +66,7 @@ def open_teacher(
     """
     options = _Options(kind, units, licence)
     path = Path(name)
-    if name in _RECORDED or path.suffix.lower() == ".onnx":
+    if name in (*_RECORDED, SHIPPED) or path.suffix.lower() == ".onnx":
         if given := options.given():
             raise UsageError(
                 f"no --kind, --units or --licence for {name}",
@@ -74,6 +76,10 @@ def open_teacher(
             )
         if name in _RECORDED:
             return _RECORDED[name]()
+        if name == SHIPPED:
+            from maskdepth.labelling.teachers.model_teacher import ModelTeacher
+
+            return ModelTeacher(device)
         from maskdepth.labelling.teachers.onnx_file import OnnxTeacher
 
         return OnnxTeacher(path, device)
@@ -130,7 +136,7 @@ def _absolute(name: str) -> str:
     network, colon, weights = name.partition(":")
     if network in DENSEDEPTHS:
         return f"{network}{colon}{Path(weights).absolute()}"
-    return str(Path(name).absolute()) if Path(name).exists() else name
+    return str(Path(name).absolute()) if name != SHIPPED and Path(name).exists() else name
 
 
 def describe(teacher: DepthSource | TeacherOpener) -> str:
