@@ -229,54 +229,34 @@ def _sample(rules: RecipeRules, u: _Columns) -> SampledEffects:
     toned = u.applies(rules.tone)
     tone_gains = [1 + toned * (u.between(rules.tone.channel_gain) - 1) for _ in range(3)]
     tone_offset = toned * u.between(rules.tone.offset)
-    rows = zip_rows(
-        plain, np.column_stack(shadow), np.column_stack(contact), blueness, reflection, harmony,
-        np.column_stack([length * np.cos(angle), length * np.sin(angle)]),
-        np.column_stack([1 + remains * (each - 1) for each in gains]), offset * remains,
-        np.column_stack([each * remains for each in plate_shift]), plate_angle * remains,
-        blur_sigma, scale, row_noise, recolours, np.column_stack(recolour), exposure, plate_blur,
-        defocus, np.column_stack(tone_gains), tone_offset,
+    rows = zip(  # in the order of the fields of Effects
+        starmap(_make_shadows, zip_rows(*shadow, *contact, blueness)),
+        reflection.tolist(), harmony.tolist(),
+        zip_rows(length * np.cos(angle), length * np.sin(angle)),
+        zip_rows(*[1 + remains * (each - 1) for each in gains]), (offset * remains).tolist(),
+        zip_rows(*[each * remains for each in plate_shift]), (plate_angle * remains).tolist(),
+        blur_sigma.tolist(), scale.tolist(), row_noise.tolist(),
+        (Recolour(*each) if on else None for on, *each in zip_rows(recolours, *recolour)),
+        exposure.tolist(), plate_blur.tolist(), defocus.tolist(),
+        zip_rows(*tone_gains), tone_offset.tolist(), strict=True,
     )  # fmt: skip
-    return SampledEffects(
-        u_crowd, np.where(plain, 1.0, u_stale), plain, starmap(_make_effects, rows)
+    effects = (
+        NO_EFFECTS if bare else Effects(*row)
+        for bare, row in zip(plain.tolist(), rows, strict=True)
     )
+    return SampledEffects(u_crowd, np.where(plain, 1.0, u_stale), plain, effects)
 
 
-def _make_effects(
-    plain: bool, shadow: list[float], contact: list[float], blueness: float, reflection: float,
-    harmony: float, motion: list[float], gains: list[float], offset: float,
-    plate_shift: list[float], plate_angle: float, blur_sigma: float, scale: float,
-    row_noise: float, recolours: bool, recolour: list[float], exposure: float, plate_blur: float,
-    defocus: float, tone_gains: list[float], tone_offset: float,
-) -> Effects:  # fmt: skip
-    """The effects of one sample."""
-    if plain:
-        return NO_EFFECTS
+def _make_shadows(
+    strength: float, sigma_px: float, dx: float, dy: float,
+    contact: float, height: float, lean: float, blueness: float,
+) -> tuple[Shadow, ...]:  # fmt: skip
+    """The cast shadow of one sample and its contact shadow, each where it has any strength."""
     shadows = []
-    if shadow[0] > 0:
-        strength, sigma_px, dx, dy = shadow
-        shadows.append(Shadow(strength, sigma_px, dx, dy, blueness=blueness))
-    strength, height, lean = contact
     if strength > 0:
+        shadows.append(Shadow(strength, sigma_px, dx, dy, blueness=blueness))
+    if contact > 0:
         # The flatter the shadow lies, the nearer it is to the object, and the sharper.
-        lean *= height
-        shadows.append(Shadow(strength, 1.0 + 6.0 * height, 0.0, 0.0, height, lean, blueness))
-    return Effects(
-        shadows=tuple(shadows),
-        reflection=reflection,
-        harmony=harmony,
-        motion=(motion[0], motion[1]),
-        gains=(gains[0], gains[1], gains[2]),
-        offset=offset,
-        plate_shift=(plate_shift[0], plate_shift[1]),
-        plate_angle=plate_angle,
-        blur_sigma=blur_sigma,
-        scale=scale,
-        row_noise=row_noise,
-        recolour=Recolour(*recolour) if recolours else None,
-        exposure=exposure,
-        plate_blur=plate_blur,
-        defocus=defocus,
-        tone_gains=(tone_gains[0], tone_gains[1], tone_gains[2]),
-        tone_offset=tone_offset,
-    )
+        blur = 1.0 + 6.0 * height
+        shadows.append(Shadow(contact, blur, 0.0, 0.0, height, lean * height, blueness))
+    return tuple(shadows)
