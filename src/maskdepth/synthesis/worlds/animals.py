@@ -5,26 +5,14 @@ Body frame: x towards the head, y up, z to the animal's left; the trunk is one u
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from maskdepth.synthesis.worlds.builds import BUILDS, Build
-from maskdepth.synthesis.worlds.coats import (
-    EAR,
-    FACE,
-    HORN,
-    LEG,
-    PAW,
-    TAIL,
-    TRUNK,
-    Chain,
-    Marks,
-    draw_animal,
-)
+from maskdepth.synthesis.worlds.builds import BUILDS, Build, Proportions
+from maskdepth.synthesis.worlds.coats import Chain, Marks, Part, draw_animal
 from maskdepth.synthesis.worlds.textures import Array
 
 Rng = np.random.Generator
+_Body = Proportions[float]
 _LONG = 0.86  # hip to shoulder
 
 
@@ -45,25 +33,6 @@ def chain(points: list[Array], radii: list[float], tag: int, flatten: float = 1.
 def _v(x: float, y: float, z: float = 0.0) -> Array:
     point: Array = np.array([x, y, z], np.float64)
     return point
-
-
-@dataclass(frozen=True)
-class _Body:
-    """The drawn proportions of one animal."""
-
-    stand: float
-    chest: float
-    waist: float
-    neck: float
-    neck_radius: float
-    neck_angle: float
-    head: float
-    snout: float
-    snout_radius: float
-    ear: float
-    tail: float
-    tail_radius: float
-    leg_radius: float
 
 
 def _leg(rng: Rng, body: _Body, joint: Array, hind: bool, pose: str, hoofs: bool) -> list[Chain]:
@@ -102,8 +71,8 @@ def _leg(rng: Rng, body: _Body, joint: Array, hind: bool, pose: str, hoofs: bool
     ankle = paw + _v(-0.005, 0.04 if pose in ("stand", "walk") else 0.0)
     toe = paw + _v(r * (0.4 if hoofs else 0.9), -r * 0.05)
     return [
-        chain([joint, knee, heel, ankle], radii, LEG),
-        chain([ankle, paw, toe], [r * 0.72, r * (0.85 if hoofs else 0.95), r * 0.7], PAW),
+        chain([joint, knee, heel, ankle], radii, Part.LEG),
+        chain([ankle, paw, toe], [r * 0.72, r * (0.85 if hoofs else 0.95), r * 0.7], Part.PAW),
     ]
 
 
@@ -124,12 +93,16 @@ def _head(
     tip = place(h * 0.75 + body.snout, -h * 0.32, 0)
     bridge = place(h * 0.5, -h * 0.18, 0)
     parts = [
-        chain([place(-h * 0.25, -h * 0.05, 0), place(h * 0.2, 0.0, 0)], [h * 0.95, h * 0.92], FACE),
-        chain([tip, (tip + bridge) / 2, bridge], [sr * 0.82, sr, h * 0.72], FACE),
+        chain(
+            [place(-h * 0.25, -h * 0.05, 0), place(h * 0.2, 0.0, 0)],
+            [h * 0.95, h * 0.92],
+            Part.FACE,
+        ),
+        chain([tip, (tip + bridge) / 2, bridge], [sr * 0.82, sr, h * 0.72], Part.FACE),
         chain(
             [tip - up * sr * 0.5 - ahead * sr * 0.4, place(0, -h * 0.45, 0)],
             [sr * 0.6, h * 0.5],
-            FACE,
+            Part.FACE,
         ),
     ]
     shape = build.ears[int(rng.integers(len(build.ears)))]
@@ -139,26 +112,26 @@ def _head(
         if shape == "pointed":
             end = root + up * e + left * (z * e * 0.22) - ahead * (e * 0.05)
             parts.append(
-                chain([root, (root + end) / 2, end], [e * 0.42, e * 0.3, 0.006], EAR, 0.45)
+                chain([root, (root + end) / 2, end], [e * 0.42, e * 0.3, 0.006], Part.EAR, 0.45)
             )
         elif shape == "round":
             end = root + up * e * 0.5 + left * (z * e * 0.4)
-            parts.append(chain([root, end], [e * 0.6, e * 0.6], EAR, 0.6))
+            parts.append(chain([root, end], [e * 0.6, e * 0.6], Part.EAR, 0.6))
         elif shape == "sideways":
             end = root + left * (z * e) + up * (e * rng.uniform(-0.3, 0.3))
             middle = root + left * (z * e * 0.5)
-            parts.append(chain([root, middle, end], [e * 0.2, e * 0.32, 0.008], EAR, 0.6))
+            parts.append(chain([root, middle, end], [e * 0.2, e * 0.32, 0.008], Part.EAR, 0.6))
         else:
             low = place(-h * 0.3, h * 0.4 - e, z * h * 1.0)
             middle = place(-h * 0.3, h * 0.45, z * h * 0.98)
-            parts.append(chain([root, middle, low], [e * 0.22, e * 0.34, e * 0.26], EAR, 0.5))
+            parts.append(chain([root, middle, low], [e * 0.22, e * 0.34, e * 0.26], Part.EAR, 0.5))
     if rng.random() < build.horns:
         grow = body.head * rng.uniform(1.0, 3.2)
         for z in (-1.0, 1.0):
             root = place(-h * 0.2, h * 0.8, z * h * 0.35)
             middle = root + up * grow * 0.4 + left * (z * grow * 0.5)
             end = middle + up * grow * 0.6 + left * (z * grow * 0.1) - ahead * grow * 0.2
-            parts.append(chain([root, middle, end], [h * 0.2, h * 0.14, 0.01], HORN))
+            parts.append(chain([root, middle, end], [h * 0.2, h * 0.14, 0.01], Part.HORN))
     eyes = [place(h * 0.62, h * 0.26, z * h * 0.62) for z in (-1.0, 1.0)]
     marks = Marks(
         eyes, h * rng.uniform(0.11, 0.17), tip + ahead * sr * 0.6 + up * sr * 0.3, sr * 0.6
@@ -185,7 +158,7 @@ def _trunk(body: _Body, rise: float, hip: Array) -> tuple[list[Chain], Array, Ar
         hip + along * 0.15,
         hip - along * 0.08,
     ]
-    return [chain(knots, bulk, TRUNK)], shoulder, along
+    return [chain(knots, bulk, Part.TRUNK)], shoulder, along
 
 
 def _tail(rng: Rng, body: _Body, hip: Array) -> Chain:
@@ -199,18 +172,19 @@ def _tail(rng: Rng, body: _Body, hip: Array) -> Chain:
         points.append(point)
         angle += bend
     r = body.tail_radius
-    return chain(points, [r, r * 1.1, r * 1.2, r * 1.15, r * 0.9, r * 0.4], TAIL)
+    return chain(points, [r, r * 1.1, r * 1.2, r * 1.15, r * 0.9, r * 0.4], Part.TAIL)
 
 
 def _mane(body: _Body, crest: list[Array]) -> Chain:
-    return chain([p + _v(-0.02, body.neck_radius * 0.75) for p in crest], [0.05, 0.06, 0.05], TAIL)
+    return chain(
+        [p + _v(-0.02, body.neck_radius * 0.75) for p in crest], [0.05, 0.06, 0.05], Part.TAIL
+    )
 
 
 def quadruped(rng: Rng, size: int) -> tuple[Array, Array, Array]:
     """One animal; see ``cutouts.CUTOUTS`` for what it returns."""
     build = BUILDS[list(BUILDS)[int(rng.integers(len(BUILDS)))]]
-    fields = _Body.__dataclass_fields__
-    body = _Body(**{name: float(rng.uniform(*getattr(build, name))) for name in fields})
+    body = _Body(*(float(rng.uniform(*limits)) for limits in vars(build.body).values()))
     poses = ["stand", "walk", "walk", "lie"] + (["sit"] if build.sits else [])
     pose = poses[int(rng.integers(len(poses)))]
     level, rise = body.stand, 0.0
@@ -235,7 +209,7 @@ def quadruped(rng: Rng, size: int) -> tuple[Array, Array, Array]:
     top = start + way * (body.neck + body.chest * 0.4)
     crest = [top, (start + top) / 2, start - along * 0.1]
     n = body.neck_radius
-    parts.append(chain(crest, [n * 0.85, n * 1.1, body.chest * 0.92], TRUNK))
+    parts.append(chain(crest, [n * 0.85, n * 1.1, body.chest * 0.92], Part.TRUNK))
     if build.mane:
         parts.append(_mane(body, crest))
     tilt = rng.normal(-0.25, 0.2) - 0.25 * body.snout / 0.3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ from maskdepth.synthesis.worlds.vectors import turn_y
 Rng = np.random.Generator
 Floats = NDArray[np.float32]
 
-TRUNK, LEG, PAW, FACE, EAR, TAIL, HORN = range(7)
+Part = IntEnum("Part", "TRUNK LEG PAW FACE EAR TAIL HORN", start=0)
 _FINE = 2  # samples a pixel, each way
 # length of hair on each part, relative to the coat's
 _HAIR = np.array([1.0, 0.5, 0.25, 0.3, 0.5, 1.6, 0.0])
@@ -155,31 +156,33 @@ def _coat(rng: Rng, rest: Array, tag: NDArray[np.uint8], hoofs: bool) -> Array:
         spots = sample_field(rng, rng.uniform(0.07, 0.25), 2, 0.4).solid(rest)
         colour = mix(colour, other, step(spots, rng.uniform(0.5, 1.2), 0.25))
     elif kind < 0.7:
-        trunk = (tag == TRUNK) | (tag == TAIL)
+        trunk = (tag == Part.TRUNK) | (tag == Part.TAIL)
         line = np.median(y[trunk]) if trunk.any() else 0.0
         saddle = step(y + 0.08 * blot, line + rng.uniform(-0.05, 0.12), 0.18)
         colour = mix(colour, other, saddle * np.where(trunk, 1.0, 0.3))
     if rng.random() < 0.6:
         pale = np.clip(base * rng.uniform(1.4, 3.0) + 0.08, 0, 0.9)
-        trunk = tag == TRUNK
+        trunk = tag == Part.TRUNK
         edge = np.quantile(y[trunk], rng.uniform(0.08, 0.3)) if trunk.any() else 0.0
         colour = mix(colour, pale, (1.0 - step(y + 0.03 * blot, edge, 0.2)) * trunk * 0.8)
     if rng.random() < 0.45:
         sock = third if rng.random() < 0.5 else np.array([0.8, 0.78, 0.74])
         high = rng.uniform(0.05, 0.3)
-        low = (1.0 - step(y + 0.03 * blot, high, 0.06)) * ((tag == LEG) | (tag == PAW))
+        low = (1.0 - step(y + 0.03 * blot, high, 0.06)) * ((tag == Part.LEG) | (tag == Part.PAW))
         colour = mix(colour, sock, low)
     if rng.random() < 0.4:
-        colour = mix(colour, other, (tag == FACE) * step(blot, rng.normal(0.0, 0.6), 0.3) * 0.9)
+        colour = mix(
+            colour, other, (tag == Part.FACE) * step(blot, rng.normal(0.0, 0.6), 0.3) * 0.9
+        )
     if rng.random() < 0.35:
-        colour = mix(colour, other * 0.6, (tag == EAR) * 0.8)
+        colour = mix(colour, other * 0.6, (tag == Part.EAR) * 0.8)
     if rng.random() < 0.35:
-        colour = mix(colour, third, (tag == TAIL) * 0.8)
+        colour = mix(colour, third, (tag == Part.TAIL) * 0.8)
     if hoofs:
         horn = sample_colour(rng, (0.05, 0.1), (0.1, 0.4), (0.08, 0.4))
-        colour = mix(colour, horn, (tag == PAW) * 0.9)
+        colour = mix(colour, horn, (tag == Part.PAW) * 0.9)
     bone = sample_colour(rng, (0.08, 0.13), (0.1, 0.4), (0.3, 0.9))
-    return np.clip(mix(colour, bone, (tag == HORN) * 1.0), 0.006, 0.92)
+    return np.clip(mix(colour, bone, (tag == Part.HORN) * 1.0), 0.006, 0.92)
 
 
 def _shade(rng: Rng, relief: _Relief, inside: NDArray[np.bool_], scale: float) -> Array:
@@ -318,7 +321,7 @@ def draw_animal(
         np.zeros((height, width, 2), np.float32),
     )
     for part in parts:
-        blend = scale * (0.02 if part.tag in (EAR, HORN, TAIL) else 0.07)
+        blend = scale * (0.02 if part.tag in (Part.EAR, Part.HORN, Part.TAIL) else 0.07)
         _ball_heights(relief, project(part.points), part.radii * scale, part, blend)
     inside = np.isfinite(relief.height)
     rows, columns = np.nonzero(inside)
