@@ -20,12 +20,7 @@ from maskdepth.files import read_text
 from maskdepth.picture_decoding import MAX_PIXELS
 from maskdepth.picture_formats import COMMON_SUFFIXES
 from maskdepth.records import Json
-from maskdepth.synthesis.checks import (
-    Checked,
-    Finding,
-    check_background,
-    check_cutout,
-)
+from maskdepth.synthesis.checks import Checked, Finding, check_background, check_cutout
 from maskdepth.synthesis.duplicates import near_duplicates
 from maskdepth.synthesis.folders import list_pictures
 from maskdepth.synthesis.ground import GroundPoint

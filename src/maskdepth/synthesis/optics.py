@@ -57,10 +57,7 @@ def cast_shadow(
         return
     # Rows shrink towards the foot, and lean aside in proportion to their height above it.
     matrix = np.array(
-        [
-            [1.0, -shadow.lean, left + shadow.dx + aside - low_x],
-            [0.0, shadow.height, y0 - low_y],
-        ]
+        [[1.0, -shadow.lean, left + shadow.dx + aside - low_x], [0.0, shadow.height, y0 - low_y]]
     )
     size = (high_x - low_x, high_y - low_y)
     dark = cv2.warpAffine(alpha * np.float32(shadow.strength), matrix, size)

@@ -15,13 +15,7 @@ from maskdepth.synthesis.worlds.pack import (
     scene_pool,
     write_sample_pack,
 )
-from maskdepth.synthesis.worlds.scenes import (
-    FAMILIES,
-    SCENES,
-    WITHHELD_FAMILY,
-    Scene,
-    render_scene,
-)
+from maskdepth.synthesis.worlds.scenes import FAMILIES, SCENES, WITHHELD_FAMILY, Scene, render_scene
 from maskdepth.synthesis.worlds.standing import (
     STANDING,
     StandingScene,

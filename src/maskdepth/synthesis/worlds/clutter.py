@@ -26,14 +26,7 @@ from maskdepth.synthesis.worlds.props import (
     sample_leaves,
     tapered,
 )
-from maskdepth.synthesis.worlds.shapes import (
-    Box,
-    Cut,
-    Frustum,
-    Quad,
-    Shape,
-    moved,
-)
+from maskdepth.synthesis.worlds.shapes import Box, Cut, Frustum, Quad, Shape, moved
 from maskdepth.synthesis.worlds.textures import (
     Array,
     Paint,

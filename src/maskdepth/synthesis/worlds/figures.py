@@ -82,11 +82,7 @@ def _hair(rng: Rng, centre: Array, radii: Array) -> list[Shape]:
         return [
             ellipsoid(
                 centre + at(0, radii[1] * (0.12 - 0.4 * long * low), radii[2] * 0.14),
-                (
-                    radii[0] * share,
-                    radii[1] * (share - 0.1 + 0.3 * low * long),
-                    radii[2] * share,
-                ),
+                (radii[0] * share, radii[1] * (share - 0.1 + 0.3 * low * long), radii[2] * share),
                 locks.paint,
                 rough=0.5,
                 grain=0.02,

@@ -180,10 +180,7 @@ def sofa(rng: Rng, base: Array = ORIGIN, turn: Array = STRAIGHT) -> list[Shape]:
         place = base + turn[0] * x + at(0, y, 0) + turn[2] * z
         return ellipsoid(place, radii, own, axes=turn, rough=0.15, grain=0.2)
 
-    shapes = [
-        part(0, 0.22, 0, (wide, 0.24, deep)),
-        part(0, 0.5, deep / 2 - 0.1, (wide, 0.62, 0.2)),
-    ]
+    shapes = [part(0, 0.22, 0, (wide, 0.24, deep)), part(0, 0.5, deep / 2 - 0.1, (wide, 0.62, 0.2))]
     for sign in (-1.0, 1.0):
         x = sign * (wide / 2 + arm / 2)
         shapes.append(part(x, 0.33, 0, (arm, 0.5, deep)))

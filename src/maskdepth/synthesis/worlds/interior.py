@@ -147,11 +147,7 @@ def _walls(rng: Rng, low: Array, high: Array) -> list[Quad]:
     ]
     return [
         Quad(
-            centre=centre,
-            axes=np.stack([side, up, inward]),
-            size=(half, hy),
-            paint=own,
-            room=True,
+            centre=centre, axes=np.stack([side, up, inward]), size=(half, hy), paint=own, room=True
         )
         for centre, side, inward, half, own in places
     ]

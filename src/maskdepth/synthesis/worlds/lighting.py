@@ -145,11 +145,7 @@ class _Hits:
 
 
 def _gather(
-    camera: Camera,
-    shapes: Sequence[Shape],
-    rays: Array,
-    index: NDArray[np.int32],
-    t: Array,
+    camera: Camera, shapes: Sequence[Shape], rays: Array, index: NDArray[np.int32], t: Array
 ) -> _Hits:
     """Albedo and normals of the hits."""
     world = camera.position.astype(np.float32) + rays * t[:, None]
@@ -286,11 +282,7 @@ def _first_of_pixel(index: NDArray[np.int32]) -> NDArray[np.int8]:
 
 
 def render_linear(
-    shapes: Sequence[Shape],
-    light: Light,
-    camera: Camera,
-    height: int,
-    width: int,
+    shapes: Sequence[Shape], light: Light, camera: Camera, height: int, width: int
 ) -> tuple[Array, NDArray[np.bool_]]:
     """Linear light (H, W, S, 3) and hits (H, W, S) of the S samples of every pixel.
 
@@ -347,11 +339,7 @@ def _shaded(
     lit = np.zeros(len(hits.world), np.float32)
     if light.sun_colour.any():
         sun = ShadowMap(
-            casting,
-            light.sun_direction,
-            light.shadow_centre,
-            light.shadow_radius,
-            1000,
+            casting, light.sun_direction, light.shadow_centre, light.shadow_radius, 1000
         )
         lit = sun.visible(hits.world, hits.normal, _spiral(6, 1.3))
     # occlusion has no fine detail: that of a pixel's first sample serves the others

@@ -42,12 +42,7 @@ def desk(rng: Rng) -> list[Shape]:
     deep, tall = rng.uniform(0.6, 0.95), rng.uniform(0.68, 0.78)
     thick = rng.uniform(0.018, 0.05)
     shapes: list[Shape] = [
-        block(
-            at(0, tall - thick / 2, 0),
-            (long, thick, deep),
-            wood,
-            gloss=rng.uniform(0, 0.6),
-        )
+        block(at(0, tall - thick / 2, 0), (long, thick, deep), wood, gloss=rng.uniform(0, 0.6))
     ]
     metal = plain(case_colour(rng))
     if rng.random() < 0.5:

@@ -262,8 +262,7 @@ def courses(
         own = (table[piece][:, None] * tints[piece] - 1.0) * fade + 1.0
         shade = np.exp(0.12 * grain.flat(u * 0.35, v, surface.footprint))[:, None]
         cover = np.maximum(
-            lines(v, height, gap, surface.footprint),
-            lines(shifted, length, gap, surface.footprint),
+            lines(v, height, gap, surface.footprint), lines(shifted, length, gap, surface.footprint)
         )
         return np.clip(mix(colour * own * shade, joint, cover), 0.0, 1.0)
 
