@@ -16,17 +16,20 @@ from maskdepth.synthesis.worlds.figures import limb
 from maskdepth.synthesis.worlds.furniture import sample_cloth, small_thing
 from maskdepth.synthesis.worlds.prints import labels, lettering, screen, sheet
 from maskdepth.synthesis.worlds.props import (
+    ORIGIN,
     Rng,
     at,
     block,
     ellipsoid,
     foliage,
+    pick,
     plain,
     rod,
     sample_leaves,
     tapered,
+    tube,
 )
-from maskdepth.synthesis.worlds.shapes import Box, Cut, Frustum, Quad, Shape, moved
+from maskdepth.synthesis.worlds.shapes import Box, Quad, Shape, moved
 from maskdepth.synthesis.worlds.textures import (
     Array,
     Paint,
@@ -50,14 +53,18 @@ def case_colour(rng: Rng) -> Array:
     )
 
 
+def _leaning(lean: float) -> tuple[Array, Array, Array]:
+    """Up and outwards (3,) on a screen that leans back by an angle, and its axes."""
+    up, out = at(0, np.cos(lean), np.sin(lean)), at(0, np.sin(lean), -np.cos(lean))
+    return up, out, np.stack([at(1, 0, 0), up, np.cross(at(1, 0, 0), up)])
+
+
 def monitor(rng: Rng) -> list[Shape]:
     """A flat or deep screen on a foot."""
     half = (rng.uniform(0.18, 0.33), rng.uniform(0.14, 0.19))
     case = plain(case_colour(rng))
-    level, lean = rng.uniform(0.12, 0.2) + half[1], rng.uniform(-0.1, 0.25)
-    up, out = at(0, np.cos(lean), np.sin(lean)), at(0, np.sin(lean), -np.cos(lean))
-    axes = np.stack([at(1, 0, 0), up, np.cross(at(1, 0, 0), up)])
-    centre = at(0, level, 0)
+    centre = at(0, rng.uniform(0.12, 0.2) + half[1], 0)
+    _, out, axes = _leaning(rng.uniform(-0.1, 0.25))
     size = (half[0] + 0.02, half[1] + 0.02, 0.022)
     shapes: list[Shape] = [
         Box(centre=centre, axes=axes, size=size, paint=case, gloss=0.3),
@@ -82,9 +89,7 @@ def laptop(rng: Rng) -> list[Shape]:
     """An open laptop."""
     case, keys = plain(case_colour(rng)), plain(np.array([0.02] * 3))
     half, deep = rng.uniform(0.15, 0.19), rng.uniform(0.1, 0.13)
-    lean = rng.uniform(0.05, 0.6)
-    up, out = at(0, np.cos(lean), np.sin(lean)), at(0, np.sin(lean), -np.cos(lean))
-    axes = np.stack([at(1, 0, 0), up, np.cross(at(1, 0, 0), up)])
+    up, out, axes = _leaning(rng.uniform(0.05, 0.6))
     centre = at(0, 0.015, deep) + up * deep
     front = Quad(
         centre=centre + out * 0.006,
@@ -173,23 +178,13 @@ def roll(rng: Rng) -> list[Shape]:
     """A roll of tape, or rings of cable."""
     paint = plain(sample_colour(rng, (0, 1), (0, 0.8), (0.05, 0.9)))
     wide, tall = rng.uniform(0.04, 0.07), rng.uniform(0.02, 0.06)
-    ring = {"height": tall, "caps": (False, False), "paint": paint}
-    base = at(0, 0, 0)
-    rings: list[Shape] = [
-        Frustum(centre=base, radii=(r, r), **ring)  # type: ignore[arg-type]
-        for r in (wide, wide * 0.65)
-    ]
 
-    lid = Quad(centre=at(0, tall, 0), axes=_FLAT, size=(wide, wide), paint=paint, cut=_ring(wide))
-    return [*rings, lid]
-
-
-def _ring(wide: float) -> Cut:
-    def cut(points: Array) -> NDArray[np.bool_]:
+    def ring(points: Array) -> NDArray[np.bool_]:
         away = np.hypot(points[:, 0], points[:, 1])
         return np.asarray((away < wide) & (away > wide * 0.65), np.bool_)
 
-    return cut
+    lid = Quad(centre=at(0, tall, 0), axes=_FLAT, size=(wide, wide), paint=paint, cut=ring)
+    return [*(tube(ORIGIN, tall, (r, r), paint) for r in (wide, wide * 0.65)), lid]
 
 
 def telephone(rng: Rng) -> list[Shape]:
@@ -217,15 +212,7 @@ def desk_lamp(rng: Rng) -> list[Shape]:
         rod(at(0, 0, 0), at(0, 0.02, 0), (0.09, 0.085), paint, gloss=0.5),
         rod(at(0, 0, 0), elbow, (0.01, 0.01), paint, gloss=0.5),
         rod(elbow, head, (0.01, 0.01), paint, gloss=0.5),
-        Frustum(
-            centre=head,
-            axes=frame_along(way),
-            height=0.13,
-            radii=(0.03, 0.08),
-            caps=(True, False),
-            paint=paint,
-            gloss=0.4,
-        ),
+        tube(head, 0.13, (0.03, 0.08), paint, closed=True, axes=frame_along(way), gloss=0.4),
     ]
 
 
@@ -279,17 +266,9 @@ def paper_bin(rng: Rng) -> list[Shape]:
     """A waste-paper bin or bucket."""
     paint = plain(sample_colour(rng, (0, 1), (0, 0.7), (0.05, 0.9)))
     tall, wide = rng.uniform(0.25, 0.4), rng.uniform(0.1, 0.16)
-    tube = Frustum(
-        centre=at(0, 0, 0), height=tall, radii=(wide, wide * 1.25), caps=(True, False), paint=paint
-    )
-    fill = ellipsoid(
-        at(0, tall * 0.7, 0),
-        (wide, 0.06, wide),
-        mottled(rng, np.array([0.7] * 3), 0.05, 0.4),
-        rough=0.7,
-        grain=0.04,
-    )
-    return [tube, fill]
+    paper = mottled(rng, np.array([0.7] * 3), 0.05, 0.4)
+    fill = ellipsoid(at(0, tall * 0.7, 0), (wide, 0.06, wide), paper, rough=0.7, grain=0.04)
+    return [tube(ORIGIN, tall, (wide, wide * 1.25), paint, closed=True), fill]
 
 
 def small_box(rng: Rng) -> list[Shape]:
@@ -301,34 +280,13 @@ def small_box(rng: Rng) -> list[Shape]:
 
 
 DESK_THINGS: tuple[Maker, ...] = (
-    laptop,
-    papers,
-    papers,
-    papers,
-    books,
-    can,
-    can,
-    roll,
-    telephone,
-    desk_lamp,
-    toy,
-    objects.bottle,
-    objects.mug,
-    objects.mug,
-    small_thing,
-    small_box,
-)
+    laptop, papers, papers, papers, books, can, can, roll, telephone, desk_lamp, toy,
+    objects.bottle, objects.mug, objects.mug, small_thing, small_box,
+)  # fmt: skip
 FLOOR_THINGS: tuple[Maker, ...] = (
-    objects.carton,
-    objects.carton,
-    bag,
-    paper_bin,
-    objects.ball,
-    toy,
-    objects.marker,
-    books,
+    objects.carton, objects.carton, bag, paper_bin, objects.ball, toy, objects.marker, books,
     papers,
-)
+)  # fmt: skip
 
 
 def scatter(
@@ -349,7 +307,7 @@ def scatter(
         if taken and max(away) < 0.12:
             break
         taken.append(best)
-        own = makers[int(rng.integers(len(makers)))](rng)
+        own = pick(rng, makers)(rng)
         turn = turn_y(float(rng.normal(0, 0.6))) @ axes
         shapes += moved(own, base + at(best[0], 0, best[1]) @ axes, turn)
     return shapes

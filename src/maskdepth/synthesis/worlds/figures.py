@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from maskdepth.synthesis.worlds.furniture import sample_cloth
 from maskdepth.synthesis.worlds.props import Rng, at, block, ellipsoid, plain, rod, sample_leaves
-from maskdepth.synthesis.worlds.shapes import Shape
+from maskdepth.synthesis.worlds.shapes import Cut, Shape
 from maskdepth.synthesis.worlds.textures import (
     Array,
     Paint,
@@ -56,11 +56,8 @@ def _hair(rng: Rng, centre: Array, radii: Array) -> list[Shape]:
         return []
     if kind < 0.28:
         cloth = sample_cloth(rng)
-        crown = ellipsoid(
-            centre + at(0, radii[1] * 0.45, 0),
-            (radii[0] * 1.12, radii[1] * 0.75, radii[2] * 1.12),
-            cloth,
-        )
+        size = (radii[0] * 1.12, radii[1] * 0.75, radii[2] * 1.12)
+        crown = ellipsoid(centre + at(0, radii[1] * 0.45, 0), size, cloth)
         level = centre + at(0, radii[1] * 0.42, 0)
         wide = radii[2] * rng.uniform(1.15, 2.0)
         return [crown, rod(level, level + at(0, 0.012, 0), (wide, wide * 0.97), cloth)]
@@ -71,14 +68,12 @@ def _hair(rng: Rng, centre: Array, radii: Array) -> list[Shape]:
     locks = sample_leaves(rng, colour, 0.012)
     long = rng.uniform(0.0, 1.3)
 
-    def worn(cut_leaves: int) -> list[Shape]:
-        leaf = locks.cuts[cut_leaves]
+    def worn(leaf: Cut, share: float) -> list[Shape]:
 
         def cut(points: Array) -> NDArray[np.bool_]:
             face = (points[:, 2] < -0.25 * radii[2]) & (points[:, 1] < 0.42 * radii[1])
             return np.asarray(leaf(points) & ~face, np.bool_)
 
-        share = (1.3, 1.2, 1.12)[cut_leaves]
         return [
             ellipsoid(
                 centre + at(0, radii[1] * (0.12 - 0.4 * long * low), radii[2] * 0.14),
@@ -91,7 +86,8 @@ def _hair(rng: Rng, centre: Array, radii: Array) -> list[Shape]:
             for low in ((0.0, 1.0) if long > 0.4 else (0.0,))
         ]
 
-    return worn(0) + worn(1) + worn(2)
+    shells = zip(locks.cuts, (1.3, 1.2, 1.12), strict=True)
+    return [part for leaf, share in shells for part in worn(leaf, share)]
 
 
 def _lower_body(
@@ -156,15 +152,8 @@ def person(rng: Rng) -> list[Shape]:
     soft(0, 0.225, 0.005, (0.108 * wide, 0.12, 0.068 * wide), top)
     if rng.random() < 0.25:  # a skirt or a coat
         low = hip - tall * rng.uniform(0.08, 0.3)
-        shapes.append(
-            rod(
-                at(0, low, 0),
-                at(0, hip + 0.12 * tall, 0),
-                (0.14 * tall, 0.085 * tall),
-                top,
-                rough=0.1,
-            )
-        )
+        waist = at(0, hip + 0.12 * tall, 0)
+        shapes.append(rod(at(0, low, 0), waist, (0.14 * tall, 0.085 * tall), top, rough=0.1))
     shoulder = hip + 0.305 * tall
     shapes += _arms(rng, tall, shoulder, wide, top, bare)
     neck = at(0, shoulder + 0.015 * tall, 0)

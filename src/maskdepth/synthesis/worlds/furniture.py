@@ -15,8 +15,9 @@ from maskdepth.synthesis.worlds.props import (
     plain,
     rod,
     sample_leaves,
+    tube,
 )
-from maskdepth.synthesis.worlds.shapes import Box, Frustum, Quad, Shape
+from maskdepth.synthesis.worlds.shapes import Box, Quad, Shape
 from maskdepth.synthesis.worlds.textures import (
     Array,
     Paint,
@@ -84,22 +85,16 @@ def small_thing(rng: Rng, base: Array = ORIGIN) -> list[Shape]:
             rod(base + at(0, size * 1.5, 0), neck, (size, size * 0.4), paint, gloss=0.8),
         ]
     if kind == 1:
-        return [
-            rod(base, base + at(0, size * 1.4, 0), (size * 0.55, size * 0.65), paint, gloss=0.7)
-        ]
+        top = base + at(0, size * 1.4, 0)
+        return [rod(base, top, (size * 0.55, size * 0.65), paint, gloss=0.7)]
     if kind == 2:
         bowl = rod(base, base + at(0, size, 0), (size * 0.6, size * 1.8), paint, gloss=0.6)
         fruit = plain(sample_colour(rng, (0.0, 0.3), (0.6, 0.95), (0.5, 0.95)))
-        tops: list[Shape] = [
-            ellipsoid(
-                base + at(np.cos(a) * size * 0.8, size * 1.2, np.sin(a) * size * 0.8),
-                size * 0.6,
-                fruit,
-                gloss=0.4,
-            )
+        tops = [
+            base + at(np.cos(a) * size * 0.8, size * 1.2, np.sin(a) * size * 0.8)
             for a in (0.3, 2.4, 4.5)
         ]
-        return [bowl, *tops]
+        return [bowl, *(ellipsoid(top, size * 0.6, fruit, gloss=0.4) for top in tops)]
     if kind == 3:
         books: list[Shape] = []
         level = 0.0
@@ -120,18 +115,11 @@ def lamp(rng: Rng, base: Array, height: float) -> list[Shape]:
     shade = mottled(rng, sample_colour(rng, (0.0, 1.0), (0.05, 0.6), (0.6, 0.95)), 0.1, 0.05)
     radius = 0.11 + height * 0.08
     top = base + at(0, height * 0.72, 0)
+    glow = float(rng.choice([0.0, 1.5]))
     return [
         rod(base, base + at(0, 0.02, 0), (radius * 0.8, radius * 0.75), metal, gloss=0.6),
         rod(base, top, (0.012, 0.012), metal, gloss=0.6),
-        Frustum(
-            centre=top,
-            height=height * 0.28,
-            radii=(radius * 1.3, radius * 0.8),
-            caps=(False, False),
-            paint=shade,
-            leafy=0.6,
-            glow=float(rng.choice([0.0, 1.5])),
-        ),
+        tube(top, height * 0.28, (radius * 1.3, radius * 0.8), shade, leafy=0.6, glow=glow),
     ]
 
 
@@ -148,9 +136,8 @@ def chair(rng: Rng, base: Array = ORIGIN, turn: Array = STRAIGHT) -> list[Shape]
             knee = base + turn[0] * (x * wide) + turn[2] * (z * wide) + at(0, tall, 0)
             shapes.append(rod(foot, knee, (0.014, 0.02), wood))
             if z > 0:
-                shapes.append(
-                    rod(knee, knee + at(0, back, 0) + turn[2] * 0.06, (0.02, 0.015), wood)
-                )
+                top = knee + at(0, back, 0) + turn[2] * 0.06
+                shapes.append(rod(knee, top, (0.02, 0.015), wood))
     middle = base + turn[2] * (0.44 * wide + 0.045) + at(0, tall + back, 0)
     if rng.random() < 0.5:
         for level in (0.02, 0.17, 0.3):
@@ -198,20 +185,18 @@ def sofa(rng: Rng, base: Array = ORIGIN, turn: Array = STRAIGHT) -> list[Shape]:
     return shapes
 
 
-def shelf(rng: Rng, base: Array = ORIGIN, turn: Array = STRAIGHT) -> list[Shape]:
+def shelf(rng: Rng) -> list[Shape]:
     """A bookcase with books and things."""
     wood = sample_wood(rng)
     wide, tall, deep = rng.uniform(0.6, 1.2), rng.uniform(1.0, 2.1), 0.3
     rows = int(tall / 0.36)
     shapes: list[Shape] = [
-        block(base + at(0, tall / 2, 0) + turn[2] * (deep / 2), (wide, tall, 0.02), wood, turn)
+        block(at(0, tall / 2, deep / 2), (wide, tall, 0.02), wood),
+        *(block(at(x, tall / 2, 0), (0.025, tall, deep), wood) for x in (-wide / 2, wide / 2)),
     ]
-    for sign in (-1.0, 1.0):
-        side = base + turn[0] * (sign * wide / 2) + at(0, tall / 2, 0)
-        shapes.append(block(side, (0.025, tall, deep), wood, turn))
     for row in range(rows + 1):
         level = 0.05 + row * (tall - 0.07) / rows
-        shapes.append(block(base + at(0, level, 0), (wide, 0.025, deep), wood, turn))
+        shapes.append(block(at(0, level, 0), (wide, 0.025, deep), wood))
         if row == rows:
             break
         x = -wide / 2 + 0.03
@@ -222,19 +207,19 @@ def shelf(rng: Rng, base: Array = ORIGIN, turn: Array = STRAIGHT) -> list[Shape]
                 continue
             high = rng.uniform(0.17, 0.28)
             cover = plain(sample_colour(rng, (0.0, 1.0), (0.0, 0.9), (0.1, 0.95)))
-            place = base + turn[0] * (x + thick / 2) + at(0, level + high / 2 + 0.01, 0)
-            shapes.append(block(place, (thick * 0.94, high, 0.2), cover, turn, casts=False))
+            place = at(x + thick / 2, level + high / 2 + 0.01, 0)
+            shapes.append(block(place, (thick * 0.94, high, 0.2), cover, casts=False))
             x += thick
     return shapes
 
 
-def cupboard(rng: Rng, base: Array = ORIGIN, turn: Array = STRAIGHT) -> list[Shape]:
-    """A cupboard, chest of drawers or wardrobe; its front is on the side of -turn[2]."""
+def cupboard(rng: Rng) -> list[Shape]:
+    """A cupboard, chest of drawers or wardrobe; its front is towards -z."""
     wood, front = sample_wood(rng), sample_wood(rng)
     knob = plain(sample_colour(rng, (0.05, 0.15), (0.0, 0.6), (0.1, 0.9)))
     wide, deep = rng.uniform(0.7, 1.3), rng.uniform(0.4, 0.55)
     tall = rng.choice([0.8, 1.1, 1.9])
-    shapes: list[Shape] = [block(base + at(0, tall / 2, 0), (wide, tall, deep), wood, turn)]
+    shapes: list[Shape] = [block(at(0, tall / 2, 0), (wide, tall, deep), wood)]
     columns, rows = int(rng.integers(1, 3)), int(rng.integers(1, 5)) if tall < 1.5 else 1
     columns = max(columns, 2) if rows == 1 else columns
     for column in range(columns):
@@ -242,37 +227,25 @@ def cupboard(rng: Rng, base: Array = ORIGIN, turn: Array = STRAIGHT) -> list[Sha
             x = ((column + 0.5) / columns - 0.5) * wide
             y = 0.06 + (row + 0.5) / rows * (tall - 0.1)
             size = (wide / columns * 0.93, (tall - 0.1) / rows * 0.92, 0.03)
-            spot = base + turn[0] * x + at(0, y, 0) - turn[2] * (deep / 2)
-            shapes.append(block(spot, size, front, turn, gloss=0.2))
-            pull = spot - turn[2] * 0.03
-            shapes.append(ellipsoid(pull, 0.018, knob, gloss=0.8))
+            shapes.append(block(at(x, y, -deep / 2), size, front, gloss=0.2))
+            shapes.append(ellipsoid(at(x, y, -deep / 2 - 0.03), 0.018, knob, gloss=0.8))
     if tall < 1.5:
-        shapes += small_thing(rng, base + at(0, tall, 0) + turn[0] * rng.uniform(-0.3, 0.3) * wide)
+        shapes += small_thing(rng, at(rng.uniform(-0.3, 0.3) * wide, tall, 0))
     return shapes
 
 
-def bed(rng: Rng, base: Array = ORIGIN, turn: Array = STRAIGHT) -> list[Shape]:
-    """A bed with pillows; its head is on the side of turn[2]."""
+def bed(rng: Rng) -> list[Shape]:
+    """A bed with pillows; its head is towards z."""
     wood, sheet, cover = sample_wood(rng), sample_cloth(rng), sample_cloth(rng)
     wide, long = rng.choice([0.9, 1.4]), 2.0
-    head = base + at(0, 0.5, 0) + turn[2] * (long / 2)
     shapes: list[Shape] = [
-        block(base + at(0, 0.2, 0), (wide, 0.2, long), wood, turn),
-        block(head, (wide, 1.0, 0.05), wood, turn),
-        block(base + at(0, 0.38, 0), (wide * 0.98, 0.18, long * 0.98), sheet, turn, rough=0.1),
-        block(
-            base + at(0, 0.42, 0) - turn[2] * 0.25,
-            (wide * 1.03, 0.16, long * 0.74),
-            cover,
-            turn,
-            rough=0.25,
-            grain=0.4,
-        ),
+        block(at(0, 0.2, 0), (wide, 0.2, long), wood),
+        block(at(0, 0.5, long / 2), (wide, 1.0, 0.05), wood),
+        block(at(0, 0.38, 0), (wide * 0.98, 0.18, long * 0.98), sheet, rough=0.1),
+        block(at(0, 0.42, -0.25), (wide * 1.03, 0.16, long * 0.74), cover, rough=0.25, grain=0.4),
     ]
-    for x in (-0.25, 0.25) if wide > 1 else (0.0,):
-        place = base + at(0, 0.52, 0) + turn[2] * (long / 2 - 0.3) + turn[0] * (x * wide)
-        shapes.append(ellipsoid(place, (0.3, 0.1, 0.2), sheet, axes=turn))
-    return shapes
+    places = [at(x * wide, 0.52, long / 2 - 0.3) for x in ((-0.25, 0.25) if wide > 1 else (0.0,))]
+    return shapes + [ellipsoid(place, (0.3, 0.1, 0.2), sheet) for place in places]
 
 
 def plant(rng: Rng, base: Array, height: float) -> list[Shape]:
@@ -319,15 +292,15 @@ def frame_for_leaf(rng: Rng, along: Array) -> Array:
     return np.stack([x, y, np.cross(x, y)])
 
 
-def rug(rng: Rng, base: Array = ORIGIN, turn: Array = STRAIGHT) -> list[Shape]:
+def rug(rng: Rng) -> list[Shape]:
     """A rug, round or square, a centimetre thick."""
     cloth = sample_cloth(rng)
     wide = rng.uniform(1.2, 2.4)
     if rng.random() < 0.5:
         cloth = ornament(rng, wide / 2, wide * 0.3)
     if rng.random() < 0.3:
-        return [rod(base, base + at(0, 0.01, 0), (wide / 2, wide / 2), cloth)]
-    return [block(base + at(0, 0.005, 0), (wide, 0.01, wide * rng.uniform(0.5, 0.8)), cloth, turn)]
+        return [rod(ORIGIN, at(0, 0.01, 0), (wide / 2, wide / 2), cloth)]
+    return [block(at(0, 0.005, 0), (wide, 0.01, wide * rng.uniform(0.5, 0.8)), cloth)]
 
 
 def wall_picture(rng: Rng, wall: Quad) -> list[Shape]:

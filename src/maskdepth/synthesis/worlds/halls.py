@@ -15,7 +15,16 @@ from maskdepth.synthesis.worlds.interior import (
 )
 from maskdepth.synthesis.worlds.lighting import Lamp
 from maskdepth.synthesis.worlds.prints import labels
-from maskdepth.synthesis.worlds.props import Rng, at, block, ellipsoid, plain, rod
+from maskdepth.synthesis.worlds.props import (
+    Rng,
+    at,
+    block,
+    ellipsoid,
+    pick,
+    plain,
+    rod,
+    turned_anyhow,
+)
 from maskdepth.synthesis.worlds.raycast import Camera
 from maskdepth.synthesis.worlds.shapes import Quad, Shape, moved
 from maskdepth.synthesis.worlds.textures import Array, sample_colour
@@ -75,19 +84,15 @@ def _corridor_things(rng: Rng, inside: Interior) -> list[list[Shape]]:
                 ]
                 pieces.append(moved(body, foot, frame))
             elif kind < 0.85:
-                maker = clutter.FLOOR_THINGS[int(rng.integers(len(clutter.FLOOR_THINGS)))]
-                pieces.append(moved(maker(rng), foot + inward * 0.3, frame))
+                own = pick(rng, clutter.FLOOR_THINGS)(rng)
+                pieces.append(moved(own, foot + inward * 0.3, frame))
             else:
                 pieces.append(furniture.plant(rng, foot + inward * 0.3, rng.uniform(0.7, 1.5)))
             along += rng.uniform(1.3, 3.0)
-    pieces += [
-        poster(rng, inside.walls[int(rng.integers(3))]) for _ in range(int(rng.integers(0, 7)))
-    ]
+    pieces += [poster(rng, pick(rng, inside.walls[:3])) for _ in range(int(rng.integers(0, 7)))]
     for _ in range(int(rng.choice([0, 0, 1, 1, 2, 3]))):
         spot = rng.uniform(inside.low + 0.4, inside.high - 0.4)
-        pieces.append(
-            moved(figures.person(rng), at(spot[0], 0, spot[2]), turn_y(rng.uniform(0, 6.3)))
-        )
+        pieces.append(turned_anyhow(rng, figures.person(rng), at(spot[0], 0, spot[2])))
     return pieces
 
 
@@ -138,10 +143,8 @@ def _goods(rng: Rng, long: float, deep: float, room: float) -> list[Shape]:
             for n in range(max(1, int(run / (2.1 * radius)))):
                 foot = at(x + (n + 0.5) * 2.1 * radius, 0, back - deep / 2 + radius)
                 own = labels(rng, radius * 2.5, tall) if n == 0 else shapes[-2].paint
-                shapes.append(
-                    rod(foot, foot + at(0, tall * 0.75, 0), (radius, radius), own, gloss=0.5)
-                )
                 top = foot + at(0, tall * 0.75, 0)
+                shapes.append(rod(foot, top, (radius, radius), own, gloss=0.5))
                 cap = (radius * 0.95, radius * 0.4)
                 shapes.append(rod(top, top + at(0, tall * 0.2, 0), cap, own, gloss=0.5))
         x += run
@@ -222,11 +225,8 @@ def shop(rng: Rng, height: int, width: int) -> World:
                     unit_ = float(rng.choice([1.2, 2.4]))
                     if rng.random() < 0.93 and (side > 0 or rng.random() < 0.3):
                         shelf = shelving(rng, unit_)
-                        pieces.append(
-                            moved(
-                                shelf, away + at(0, 0, z + unit_ / 2), _facing(turn, -sign * side)
-                            )
-                        )
+                        place = away + at(0, 0, z + unit_ / 2)
+                        pieces.append(moved(shelf, place, _facing(turn, -sign * side)))
                     z += unit_ + (0.0 if rng.random() < 0.85 else 1.2)
     wall: Quad = inside.walls[2]
     pieces.append(moved(shelving(rng, 2.4), wall.centre * at(0, 0, 1) + at(0, 0, -0.3), STRAIGHT))
@@ -236,7 +236,7 @@ def shop(rng: Rng, height: int, width: int) -> World:
         pieces.append(moved(maker(rng), stand, turn_y(rng.normal(0, 0.6))))
     for _ in range(int(rng.integers(0, 4))):
         spot = at(rng.uniform(-0.4, 0.4) * aisle, 0, rng.uniform(1.5, long - 1))
-        pieces.append(moved(figures.person(rng), spot, turn_y(rng.uniform(0, 6.3))))
+        pieces.append(turned_anyhow(rng, figures.person(rng), spot))
     shapes = inside.shapes + lights + keep_clear(pieces, camera.position, 0.2)
     return World(shapes, light_interior(rng, inside, lamps, at(0, 0, 3.0)), camera)
 

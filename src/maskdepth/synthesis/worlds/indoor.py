@@ -18,7 +18,7 @@ from maskdepth.synthesis.worlds.interior import (
     light_interior,
     wall_things,
 )
-from maskdepth.synthesis.worlds.props import Rng, at
+from maskdepth.synthesis.worlds.props import Rng, at, pick, turned_anyhow
 from maskdepth.synthesis.worlds.raycast import Camera
 from maskdepth.synthesis.worlds.shapes import Quad, Shape, moved
 from maskdepth.synthesis.worlds.textures import Array
@@ -58,7 +58,7 @@ def along_wall(rng: Rng, wall: Quad, fill: float) -> list[Piece]:
     pieces: list[Piece] = []
     x = -wall.size[0] + rng.uniform(0.1, 0.8)
     while x < wall.size[0] - 0.5:
-        maker, gap, wide = _WALL_PIECES[int(rng.integers(len(_WALL_PIECES)))]
+        maker, gap, wide = pick(rng, _WALL_PIECES)
         if x + wide > wall.size[0]:
             x += 0.4
             continue
@@ -104,15 +104,15 @@ def furnish(rng: Rng, inside: Interior, groups: int, fill: float) -> list[Piece]
     low, high = inside.low + at(1.4, 0, 1.4), inside.high - at(1.4, 0, 1.4)
     for _ in range(groups):
         spot = rng.uniform(np.minimum(low, high), np.maximum(low, high))
-        pieces.append(moved(_group(rng), at(spot[0], 0, spot[2]), turn_y(rng.uniform(0, 6.3))))
+        pieces.append(turned_anyhow(rng, _group(rng), at(spot[0], 0, spot[2])))
     for _ in range(int(rng.integers(0, 5))):
         spot = rng.uniform(inside.low + 0.4, inside.high - 0.4)
-        maker = clutter.FLOOR_THINGS[int(rng.integers(len(clutter.FLOOR_THINGS)))]
-        pieces.append(moved(maker(rng), at(spot[0], 0, spot[2]), turn_y(rng.uniform(0, 6.3))))
+        own = pick(rng, clutter.FLOOR_THINGS)(rng)
+        pieces.append(turned_anyhow(rng, own, at(spot[0], 0, spot[2])))
     for _ in range(int(rng.choice([0, 0, 0, 1, 1, 2]))):
         spot = rng.uniform(inside.low + 0.5, inside.high - 0.5)
         own = figures.person(rng) if rng.random() < 0.8 else figures.creature(rng, 0.4)
-        pieces.append(moved(own, at(spot[0], 0, spot[2]), turn_y(rng.uniform(0, 6.3))))
+        pieces.append(turned_anyhow(rng, own, at(spot[0], 0, spot[2])))
     return pieces
 
 

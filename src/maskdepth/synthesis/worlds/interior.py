@@ -15,6 +15,7 @@ from maskdepth.synthesis.worlds.shapes import Box, Cut, Quad, Shape
 from maskdepth.synthesis.worlds.textures import (
     Array,
     Paint,
+    Surface,
     courses,
     mix,
     mottled,
@@ -38,10 +39,8 @@ def sample_floor(rng: Rng) -> tuple[Paint, float]:
         stone = sample_colour(rng, (0.0, 1.0), (0.0, 0.3), (0.3, 0.92))
         joint = sample_colour(rng, (0.05, 0.15), (0.0, 0.15), (0.4, 0.85))
         size = rng.uniform(0.15, 0.6)
-        return (
-            courses(rng, stone, joint, size, size, gap=0.008, offset=0.0, spread=0.07),
-            rng.uniform(0.2, 0.9),
-        )
+        tiles = courses(rng, stone, joint, size, size, gap=0.008, offset=0.0, spread=0.07)
+        return tiles, rng.uniform(0.2, 0.9)
     first = sample_colour(rng, (0.0, 1.0), (0.0, 0.6), (0.1, 0.8))
     if kind < 0.77:
         second = first * rng.uniform(0.1, 0.7)
@@ -76,9 +75,8 @@ def _panelled(rng: Rng, above: Paint) -> Paint:
     below = mottled(rng, sample_colour(rng, (0.0, 1.0), (0.0, 0.5), (0.25, 0.9)), 1.0, 0.06)
     level = rng.uniform(0.8, 1.2)
 
-    def paint(surface: object) -> Array:
-        height: Array = surface.world[:, 1]  # type: ignore[attr-defined]
-        return mix(below(surface), above(surface), step(height, level, 0.01))  # type: ignore[arg-type]
+    def paint(surface: Surface) -> Array:
+        return mix(below(surface), above(surface), step(surface.world[:, 1], level, 0.01))
 
     return paint
 
@@ -107,9 +105,7 @@ def _window(
 
     def bar(x: float, y: float, width: float, height: float, deep: float = 0.08) -> None:
         place = centre + side * x + up * y
-        full = (width, height, deep)
-        size = (full[0] / 2, full[1] / 2, full[2] / 2)
-        shapes.append(Box(centre=place, axes=wall.axes, size=size, paint=white))
+        shapes.append(props.block(place, (width, height, deep), white, wall.axes))
 
     for sign in (-1.0, 1.0):
         bar(sign * w, 0, 0.08, 2 * h + 0.08)
@@ -126,9 +122,8 @@ def _window(
         for sign in (-1.0, 1.0):
             for fold in range(5):
                 foot = centre + side * (sign * (w + 0.05 + 0.08 * fold)) - up * (h + 0.3)
-                shapes.append(
-                    props.rod(foot, foot + up * (2 * h + 0.5), (0.06, 0.05), paint, leafy=0.3)
-                )
+                rail = foot + up * (2 * h + 0.5)
+                shapes.append(props.rod(foot, rail, (0.06, 0.05), paint, leafy=0.3))
     return shapes
 
 
@@ -205,13 +200,12 @@ def build_interior(rng: Rng, low: Array, high: Array, lit: int) -> Interior:
         foot = wall.centre - wall.axes[1] * (half[1] - 0.05)
         size_ = (wall.size[0], 0.05, 0.015)
         shapes.append(Box(centre=foot, axes=wall.axes, size=size_, paint=skirting, room=True))
-        if number != lit:
-            shapes.append(replace(wall, size=(wall.size[0] + _LAP, wall.size[1] + _LAP)))
-            continue
-        holes, frames, lamps = _open_windows(rng, wall)
-        lapped = (wall.size[0] + _LAP, wall.size[1] + _LAP)
-        shapes.append(replace(wall, size=lapped, cut=_hole(holes)))
-        shapes += frames
+        lapped = replace(wall, size=(wall.size[0] + _LAP, wall.size[1] + _LAP))
+        if number == lit:
+            holes, frames, lamps = _open_windows(rng, wall)
+            shapes += [replace(lapped, cut=_hole(holes)), *frames]
+        else:
+            shapes.append(lapped)
     return Interior(low, high, shapes, walls, lit, lamps)
 
 
@@ -251,21 +245,15 @@ def door(rng: Rng, wall: Quad, along: float) -> list[Shape]:
     frame = plain(sample_colour(rng, (0.05, 0.15), (0.0, 0.5), (0.15, 0.95)))
     foot = wall.centre - up * wall.size[1] + side * along
     middle = foot + up * (tall / 2)
+    edge = (half + 0.07, tall / 2 + 0.035, 0.03)
     shapes: list[Shape] = [
-        Box(
-            centre=middle + up * 0.035,
-            axes=wall.axes,
-            size=(half + 0.07, tall / 2 + 0.035, 0.03),
-            paint=frame,
-            casts=False,
-        ),
+        Box(centre=middle + up * 0.035, axes=wall.axes, size=edge, paint=frame, casts=False),
         Box(centre=middle, axes=wall.axes, size=(half, tall / 2, 0.045), paint=leaf, gloss=0.2),
     ]
     handle = foot + up * 1.02 + side * (half * 0.82) + inward * 0.07
     metal = plain(np.array([0.4, 0.38, 0.33]))
-    shapes.append(
-        Box(centre=handle, axes=wall.axes, size=(0.06, 0.012, 0.012), paint=metal, gloss=0.9)
-    )
+    size = (0.06, 0.012, 0.012)
+    shapes.append(Box(centre=handle, axes=wall.axes, size=size, paint=metal, gloss=0.9))
     if rng.random() < 0.3:
         glass = plain(sample_colour(rng, (0.45, 0.65), (0.05, 0.4), (0.2, 0.8)))
         pane = middle + up * (tall * 0.15)
@@ -309,10 +297,8 @@ def light_interior(rng: Rng, inside: Interior, lamps: list[Lamp], focus: Array) 
     colour = np.array([1.0, rng.uniform(0.78, 0.95), rng.uniform(0.55, 0.85)]) * bright
     if inside.lit < 0 or rng.random() < 0.5:
         warm = np.array([1.0, rng.uniform(0.7, 0.95), rng.uniform(0.4, 0.9)])
-        spot = (
-            at(middle[0], high[1] - 0.3, middle[2]) * 0.6
-            + at(focus[0], high[1] - 0.3, focus[2]) * 0.4
-        )
+        top = high[1] - 0.3
+        spot = at(middle[0], top, middle[2]) * 0.6 + at(focus[0], top, focus[2]) * 0.4
         lamps = [*lamps, Lamp(spot, warm * rng.uniform(1, 4))]
     ambient = np.array([1.0, 0.97, 0.93]) * rng.uniform(0.25, 0.6)
     day = sample_colour(rng, (0.5, 0.62), (0.02, 0.35), (0.85, 1.0)) * rng.uniform(1.5, 4.0)

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from maskdepth.synthesis.worlds import furniture, props, vehicles
-from maskdepth.synthesis.worlds.props import Rng, at, block, ellipsoid, plain, rod
+from maskdepth.synthesis.worlds.props import ORIGIN, Rng, at, block, ellipsoid, plain, rod, tube
 from maskdepth.synthesis.worlds.shapes import Frustum, Shape
 from maskdepth.synthesis.worlds.textures import (
     Array,
@@ -108,15 +108,9 @@ def bottle(rng: Rng) -> list[Shape]:
     body = plain(sample_colour(rng, (0, 1), (0.0, 0.9), (0.05, 0.9)))
     label = sample_paint(rng, wide * 3)
     cap = plain(sample_colour(rng, (0, 1), (0.0, 0.9), (0.05, 0.95)))
-    outline = [
-        (0.0, wide * 0.9),
-        (0.01, wide),
-        (shoulder, wide),
-        (shoulder + (top - shoulder) * 0.5, neck),
-        (top, neck),
-    ]
-    base = at(0, 0, 0)
-    shapes = turned_on_lathe(base, _smooth_profile(outline, 3), [body], 0.9)
+    outline = [(0.0, wide * 0.9), (0.01, wide), (shoulder, wide)]
+    outline += [(shoulder + (top - shoulder) * 0.5, neck), (top, neck)]
+    shapes = turned_on_lathe(ORIGIN, _smooth_profile(outline, 3), [body], 0.9)
     low, high = shoulder * 0.2, shoulder * rng.uniform(0.6, 0.85)
     shapes.append(rod(at(0, low, 0), at(0, high, 0), (wide * 1.01, wide * 1.01), label, gloss=0.2))
     shapes.append(rod(at(0, top, 0), at(0, tall, 0), (neck * 1.15, neck * 1.1), cap, gloss=0.4))
@@ -130,19 +124,10 @@ def mug(rng: Rng) -> list[Shape]:
     paint = sample_paint(rng, wide * 2)
     inside = plain(sample_colour(rng, (0, 0.2), (0, 0.2), (0.7, 0.95)))
     drink = plain(sample_colour(rng, (0.02, 0.12), (0.2, 0.8), (0.1, 0.6)))
-    base = at(0, 0, 0)
     shapes: list[Shape] = [
-        Frustum(
-            centre=base, height=tall, radii=(wide, top), caps=(True, False), paint=paint, gloss=0.7
-        ),
-        Frustum(
-            centre=at(0, 0.004, 0),
-            height=tall - 0.004,
-            radii=(wide * 0.93, top * 0.94),
-            caps=(True, False),
-            paint=inside,
-        ),
-        rod(base, at(0, tall * 0.8, 0), (wide * 0.9, top * 0.9), drink),
+        tube(ORIGIN, tall, (wide, top), paint, closed=True, gloss=0.7),
+        tube(at(0, 0.004, 0), tall - 0.004, (wide * 0.93, top * 0.94), inside, closed=True),
+        rod(ORIGIN, at(0, tall * 0.8, 0), (wide * 0.9, top * 0.9), drink),
     ]
     angle, turn = np.linspace(-1.4, 1.4, 12), rng.uniform(-1.2, 1.2) + np.pi * rng.integers(2)
     out = (wide + top) / 2 * 0.9 + np.cos(angle) * tall * 0.35
@@ -162,7 +147,7 @@ def vase(rng: Rng) -> list[Shape]:
     radii[0] = max(radii[0], tall * 0.14)
     outline = [(tall * h, float(r)) for h, r in zip((0, 0.22, 0.5, 0.8, 1.0), radii, strict=True)]
     paint = sample_paint(rng, tall)
-    shapes = turned_on_lathe(at(0, 0, 0), _smooth_profile(outline, 3), [paint], rng.uniform(0, 0.9))
+    shapes = turned_on_lathe(ORIGIN, _smooth_profile(outline, 3), [paint], rng.uniform(0, 0.9))
     if rng.random() < 0.5:
         green = plain(sample_colour(rng, (0.2, 0.35), (0.3, 0.8), (0.2, 0.6)))
         bloom = sample_colour(rng, (0.75, 1.2), (0.1, 0.9), (0.5, 0.97))
@@ -202,21 +187,20 @@ def marker(rng: Rng) -> list[Shape]:
     kind = int(rng.integers(4))
     first = plain(sample_colour(rng, (0, 1), (0.2, 0.95), (0.3, 0.95)))
     second = plain(sample_colour(rng, (0, 0.2), (0, 0.3), (0.6, 0.97)))
-    base = at(0, 0, 0)
     if kind == 0:
         outline = [(0.03, 0.16), (0.2, 0.125), (0.35, 0.09), (0.5, 0.055), (0.6, 0.03)]
-        cone = turned_on_lathe(base, outline, [first, second, first, second], 0.1)
+        cone = turned_on_lathe(ORIGIN, outline, [first, second, first, second], 0.1)
         return [block(at(0, 0.015, 0), (0.38, 0.03, 0.38), first, turn_y(rng.uniform(0, 1))), *cone]
     if kind == 1:
         paints = [first, second, first, second, first]
         levels = np.linspace(0, 0.9, 6)
-        post = turned_on_lathe(base, [(float(y), 0.09) for y in levels], paints, 0.2)
+        post = turned_on_lathe(ORIGIN, [(float(y), 0.09) for y in levels], paints, 0.2)
         return [*post, ellipsoid(at(0, 0.9, 0), (0.09, 0.05, 0.09), first)]
     if kind == 2:
         paint = sample_paint(rng, 0.4)
         hoop = plain(sample_colour(rng, (0, 1), (0, 0.3), (0.1, 0.6)))
         outline = [(0.0, 0.2), (0.3, 0.27), (0.6, 0.27), (0.85, 0.2)]
-        shapes = turned_on_lathe(base, _smooth_profile(outline, 2), [paint], 0.2)
+        shapes = turned_on_lathe(ORIGIN, _smooth_profile(outline, 2), [paint], 0.2)
         for level, radius in ((0.12, 0.238), (0.7, 0.246)):
             shapes.append(rod(at(0, level, 0), at(0, level + 0.05, 0), (radius, radius), hoop))
         return shapes
@@ -264,21 +248,10 @@ def umbrella(rng: Rng) -> list[Shape]:
 
 
 THINGS: tuple[Callable[[Rng], list[Shape]], ...] = (
-    ball,
-    bottle,
-    mug,
-    vase,
-    carton,
-    marker,
-    ladder,
-    umbrella,
-    furniture.chair,
-    furniture.sofa,
-    furniture.table,
-    lambda rng: furniture.plant(rng, at(0, 0, 0), rng.uniform(0.4, 1.2)),
-    lambda rng: furniture.lamp(rng, at(0, 0, 0), rng.uniform(0.4, 1.5)),
-    lambda rng: props.bush(rng, at(0, 0, 0), rng.uniform(0.5, 1.2)),
-    props.bench,
-    vehicles.vehicle,
-    vehicles.bicycle,
-)
+    ball, bottle, mug, vase, carton, marker, ladder, umbrella,
+    furniture.chair, furniture.sofa, furniture.table,
+    lambda rng: furniture.plant(rng, ORIGIN, rng.uniform(0.4, 1.2)),
+    lambda rng: furniture.lamp(rng, ORIGIN, rng.uniform(0.4, 1.5)),
+    lambda rng: props.bush(rng, ORIGIN, rng.uniform(0.5, 1.2)),
+    props.bench, vehicles.vehicle, vehicles.bicycle,
+)  # fmt: skip

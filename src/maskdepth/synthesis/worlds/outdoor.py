@@ -7,7 +7,7 @@ import numpy as np
 from maskdepth.synthesis.worlds import figures, props, vehicles
 from maskdepth.synthesis.worlds.cameras import keep_clear, sample_camera
 from maskdepth.synthesis.worlds.lighting import Light
-from maskdepth.synthesis.worlds.props import GROUND_AXES, Rng, at, ellipsoid
+from maskdepth.synthesis.worlds.props import GROUND_AXES, Rng, at, ellipsoid, turned_anyhow
 from maskdepth.synthesis.worlds.shapes import Quad, Shape, moved
 from maskdepth.synthesis.worlds.textures import (
     Array,
@@ -166,7 +166,7 @@ def scatter_figures(
         z = float(np.exp(rng.uniform(*np.log(reach))))
         spot = at(rng.uniform(-0.5, 0.5) * z, 0, z)
         own = figures.creature(rng) if rng.random() < animals else figures.person(rng)
-        pieces.append(moved(own, spot, turn_y(rng.uniform(0, 6.3))))
+        pieces.append(turned_anyhow(rng, own, spot))
     return pieces
 
 
@@ -178,14 +178,8 @@ def park(rng: Rng, height: int, width: int) -> World:
     camera = sample_camera(rng, height, width, eye, pitch, 0.0)
     ground = sample_grass(rng)
     if rng.random() < 0.75:
-        ground = path_over(
-            rng,
-            ground,
-            sample_way(rng),
-            rng.uniform(1.0, 3.2),
-            rng.normal(0, 1.5),
-            rng.normal(0, 0.3),
-        )
+        way, wide, shift = sample_way(rng), rng.uniform(1.0, 3.2), rng.normal(0, 1.5)
+        ground = path_over(rng, ground, way, wide, shift, rng.normal(0, 0.3))
     shapes = [ground_plane(ground), *hills(rng)]
     evergreen = float(rng.choice([0.0, 0.2, 0.8]))
     for _ in range(int(rng.integers(2, 6))):
@@ -304,7 +298,7 @@ def _traffic(rng: Rng, shift: float, half: float, walk: float) -> list[list[Shap
         own = figures.creature(rng, 0.5) if kind < 0.1 else figures.person(rng)
         if 0.1 < kind < 0.2:
             own = vehicles.bicycle(rng)
-        pieces.append(moved(own, spot, turn_y(rng.uniform(0, 6.3))))
+        pieces.append(turned_anyhow(rng, own, spot))
     return pieces
 
 

@@ -21,10 +21,12 @@ from maskdepth.synthesis.worlds.props import (
     Rng,
     at,
     block,
+    pick,
     plain,
     rod,
     sample_wall,
     tapered,
+    turned_anyhow,
 )
 from maskdepth.synthesis.worlds.shapes import Quad, Shape, moved
 from maskdepth.synthesis.worlds.textures import (
@@ -170,14 +172,13 @@ def yard(rng: Rng, height: int, width: int) -> World:
     for _ in range(int(rng.integers(3, 11))):
         z = rng.uniform(1.2, far - 0.5)
         spot = at(rng.uniform(-0.55, 0.55) * (z + 1.5), 0, z)
-        maker = makers[int(rng.integers(len(makers)))]
-        pieces.append(moved(maker(rng), spot, turn_y(rng.uniform(0, 6.3))))
+        pieces.append(turned_anyhow(rng, pick(rng, makers)(rng), spot))
     if rng.random() < 0.5:
         spot = at(rng.uniform(-2.5, 2.5), 0, rng.uniform(0.5, 0.8) * far)
         pieces.append(moved(steps(rng), spot, turn_y(rng.normal(0, 0.7))))
     if rng.random() < 0.55:
         spot = at(rng.choice([-1, 1]) * rng.uniform(1.2, 4.0), 0, rng.uniform(3.0, far))
-        pieces.append(moved(vehicles.vehicle(rng), spot, turn_y(rng.uniform(0, 6.3))))
+        pieces.append(turned_anyhow(rng, vehicles.vehicle(rng), spot))
     if rng.random() < 0.4:
         spot = at(rng.choice([-1, 1]) * rng.uniform(2, 5), 0, rng.uniform(3.0, far))
         pieces.append(props.broadleaf(rng, spot, rng.uniform(3.0, 6.0)))
@@ -297,12 +298,9 @@ def field(rng: Rng, height: int, width: int) -> World:
         pieces.append(props.broadleaf(rng, spot, rng.uniform(3.0, 9.0)))
     for _ in range(int(rng.integers(0, 4))):
         spot = _spot(rng, slope, 3.0, 30.0)
-        own = (
-            _bale(rng)
-            if rng.random() < 0.5
-            else props.bush(rng, at(0, 0, 0), rng.uniform(0.3, 1.2))
-        )
-        pieces.append(moved(own, spot, turn_y(rng.uniform(0, 6.3))))
+        bale = rng.random() < 0.5
+        own = _bale(rng) if bale else props.bush(rng, at(0, 0, 0), rng.uniform(0.3, 1.2))
+        pieces.append(turned_anyhow(rng, own, spot))
     for piece in scatter_figures(rng, int(rng.choice([0, 1, 2, 4])), (2.0, 15.0), 0.75):
         spot = piece[0].centre
         pieces.append(moved(piece, at(0, float(spot[[0, 2]] @ slope), 0), np.eye(3)))

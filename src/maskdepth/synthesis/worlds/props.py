@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from maskdepth.synthesis.worlds.shapes import (
     Polyhedron,
     Quad,
     Shape,
+    moved,
     taper,
 )
 from maskdepth.synthesis.worlds.textures import (
@@ -29,9 +31,15 @@ from maskdepth.synthesis.worlds.textures import (
 )
 from maskdepth.synthesis.worlds.vectors import STRAIGHT, frame_along, turn_y
 
+_Choice = TypeVar("_Choice")
 Rng = np.random.Generator
 GROUND_AXES = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
 _FAR_M = 13.0  # farther trees are made of fewer shapes
+
+
+def pick(rng: Rng, choices: Sequence[_Choice]) -> _Choice:
+    """Any of some choices."""
+    return choices[int(rng.integers(len(choices)))]
 
 
 def at(x: float, y: float, z: float) -> Array:
@@ -40,6 +48,11 @@ def at(x: float, y: float, z: float) -> Array:
 
 
 ORIGIN = at(0, 0, 0)
+
+
+def turned_anyhow(rng: Rng, shapes: Sequence[Shape], place: Array) -> list[Shape]:
+    """Shapes built around the origin, put on a point (3,) and turned by any angle."""
+    return moved(shapes, place, turn_y(rng.uniform(0, 6.3)))
 
 
 def rod(
@@ -55,6 +68,20 @@ def rod(
         paint=paint,
         **how,  # type: ignore[arg-type]
     )
+
+
+def tube(
+    base: Array,
+    height: float,
+    radii: tuple[float, float],
+    paint: Paint,
+    *,
+    closed: bool = False,
+    **how: Any,
+) -> Frustum:
+    """A round wall that is open at the top, and at the bottom too unless ``closed``."""
+    caps = (closed, False)
+    return Frustum(centre=base, height=height, radii=radii, caps=caps, paint=paint, **how)
 
 
 def ellipsoid(
@@ -158,10 +185,9 @@ def broadleaf(rng: Rng, base: Array, height: float) -> list[Shape]:
     stem = height * rng.uniform(0.22, 0.42)
     lean = rng.normal(0.0, 0.03, 2) * height
     top = base + at(lean[0], stem, lean[1])
+    foot = base - at(0, 0.05, 0)
     shapes: list[Shape] = [
-        rod(
-            base - at(0, 0.05, 0), top, (radius * 1.25, radius * 0.8), paint, rough=0.5, grain=0.06
-        ),
+        rod(foot, top, (radius * 1.25, radius * 0.8), paint, rough=0.5, grain=0.06),
         rod(base, base + at(0, radius * 1.5, 0), (radius * 1.9, radius * 1.2), paint, rough=0.5),
     ]
     wide = height * rng.uniform(0.2, 0.36)
@@ -255,12 +281,7 @@ def block(
 
 def plain(colour: Array) -> Paint:
     """One colour everywhere."""
-
-    def paint(surface: object) -> Array:
-        points: Array = surface.points  # type: ignore[attr-defined]
-        return np.broadcast_to(colour, points.shape)
-
-    return paint
+    return lambda surface: np.broadcast_to(colour, surface.points.shape)
 
 
 def fence(rng: Rng, start: Array, end: Array) -> list[Shape]:
@@ -333,28 +354,21 @@ def house(rng: Rng, base: Array, angle: float) -> list[Shape]:
     colour = sample_colour(rng, (0.98, 1.1), (0.1, 0.6), (0.2, 0.55))
     tiles = courses(rng, colour, colour * 0.4, 0.3, 0.35, gap=0.02, spread=0.12)
     slope = float(np.hypot(deep / 2, rise))
+
+    def gable(points: Array) -> NDArray[np.bool_]:
+        return np.asarray(np.abs(points[:, 0]) < deep / 2 * (0.5 - points[:, 1] / rise), np.bool_)
+
     for sign in (-1.0, 1.0):
         middle = base + at(0, tall + rise / 2 - 0.05, 0) + back * (sign * deep / 4)
         up = at(0, rise, 0) - back * (sign * deep / 2)
         up = up / np.linalg.norm(up)
         axes = np.stack([side, up, np.cross(side, up)])
-        shapes.append(
-            Quad(
-                centre=middle - up * 0.2,
-                axes=axes,
-                size=(width / 2 + 0.3, slope / 2 + 0.25),
-                paint=tiles,
-            )
-        )
-
-        def gable(points: Array, half: float = deep / 2, top: float = rise) -> NDArray[np.bool_]:
-            return np.asarray(np.abs(points[:, 0]) < half * (0.5 - points[:, 1] / top), np.bool_)
-
+        size = (width / 2 + 0.3, slope / 2 + 0.25)
+        shapes.append(Quad(centre=middle - up * 0.2, axes=axes, size=size, paint=tiles))
         end = base + at(0, tall + rise / 2, 0) + side * (sign * width / 2)
         frame = np.stack([back, at(0, 1, 0), side])
-        shapes.append(
-            Quad(centre=end, axes=frame, size=(deep / 2, rise / 2), paint=wall, cut=gable)
-        )
+        size = (deep / 2, rise / 2)
+        shapes.append(Quad(centre=end, axes=frame, size=size, paint=wall, cut=gable))
     shapes += _openings(rng, base, turn, width, deep, storeys)
     return shapes
 
@@ -384,24 +398,21 @@ def _openings(
     door = int(rng.integers(count))
     w, h = rng.uniform(0.9, 1.4), rng.uniform(1.1, 1.6)
     shapes: list[Shape] = []
+
+    def put(place: Array, size: tuple[float, float, float], paint: Paint, gloss: float = 0) -> None:
+        shapes.append(block(place, size, paint, turn, casts=False, gloss=gloss))
+
     for face in (-1.0, 1.0):
         for storey in range(storeys):
             for number in range(count):
                 along = (number + 0.5) / count * width - width / 2
                 spot = base + side * along + back * (face * deep / 2)
                 if storey == 0 and number == door:
-                    shapes.append(
-                        block(spot + at(0, 1.05, 0), (1.15, 2.2, 0.1), frame, turn, casts=False)
-                    )
-                    shapes.append(
-                        block(spot + at(0, 1.02, 0), (0.95, 2.05, 0.16), leaf, turn, casts=False)
-                    )
+                    put(spot + at(0, 1.05, 0), (1.15, 2.2, 0.1), frame)
+                    put(spot + at(0, 1.02, 0), (0.95, 2.05, 0.16), leaf)
                     continue
                 spot = spot + at(0, 2.9 * storey + 1.65, 0)
-                shapes.append(block(spot, (w + 0.16, h + 0.16, 0.1), frame, turn, casts=False))
+                put(spot, (w + 0.16, h + 0.16, 0.1), frame)
                 for half in (-1.0, 1.0):
-                    pane = spot + side * (half * w / 4)
-                    shapes.append(
-                        block(pane, (w / 2 - 0.05, h, 0.14), glass, turn, gloss=0.9, casts=False)
-                    )
+                    put(spot + side * (half * w / 4), (w / 2 - 0.05, h, 0.14), glass, 0.9)
     return shapes

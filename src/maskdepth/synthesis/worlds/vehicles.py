@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskdepth.synthesis.worlds.props import Rng, at, block, plain, rod, tapered
-from maskdepth.synthesis.worlds.shapes import Frustum, Polyhedron, Shape, taper
+from maskdepth.synthesis.worlds.props import Rng, at, block, plain, rod, tapered, tube
+from maskdepth.synthesis.worlds.shapes import Polyhedron, Shape, taper
 from maskdepth.synthesis.worlds.textures import (
     Array,
     Paint,
@@ -135,16 +135,8 @@ def bicycle(rng: Rng) -> list[Shape]:
     shapes: list[Shape] = []
     for x in (-apart, apart):
         hub = at(x, radius, 0)
-        shapes.append(
-            Frustum(
-                centre=hub - at(0, 0, 0.02),
-                axes=frame_along(at(0, 0, 1)),
-                height=0.04,
-                radii=(radius, radius),
-                caps=(False, False),
-                paint=black,
-            )
-        )
+        axes = frame_along(at(0, 0, 1))
+        shapes.append(tube(hub - at(0, 0, 0.02), 0.04, (radius, radius), black, axes=axes))
         for angle in np.arange(8) * np.pi / 4:
             rim = hub + at(np.cos(angle), np.sin(angle), 0) * radius
             shapes.append(rod(hub, rim, (0.003, 0.003), steel))
