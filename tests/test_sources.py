@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from maskdepth.cli.options import report_failures
 from maskdepth.errors import PictureError, StorageError, UsageError
 from maskdepth.inference.prediction import Prediction
 from maskdepth.media.pictures import PredictionJob, find_jobs, predict_all, predict_file
@@ -399,3 +401,78 @@ def test_a_composite_is_the_cutout_on_its_background(tmp_path: Path) -> None:
         prediction.composite("blurple")
     written = prediction.save(tmp_path, "x", background=wide)
     assert tmp_path / "x_composite.png" in written
+
+
+# What is no picture, and names that differ in their bytes alone
+
+
+def test_a_folder_tells_by_kind_what_it_left_out(tmp_path: Path) -> None:
+    """One line counts videos, HEIC photos and depth maps; plates, outputs and folders are ours."""
+    for name in ("a.png", "b.jfif", "c.JPE", "plate.png", "a_alpha.png", "a_depth_mm.png"):
+        picture(tmp_path / f"{name}.png").rename(tmp_path / name)
+    for name in ("clip.mp4", "IMG_1.HEIC", "IMG_2.heic", "a.json", "a.plate", "notes.txt", ".x"):
+        (tmp_path / name).touch()
+    (tmp_path / "more").mkdir()
+    lines: list[str] = []
+    jobs = find_jobs(str(tmp_path), str(tmp_path / "plate.png"), notify=lines.append)
+    assert names(jobs) == ["a.png", "b.jfif", "c.JPE"]
+    counted = "2 HEIC photos, 1 depth map, 1 video, 1 other file (.txt)"
+    assert [sorted(lines[0].split(": ")[1].split(", ")), len(lines)] == [
+        sorted(counted.split(", ")),
+        1,
+    ]
+    find_jobs(str(tmp_path / "*.jfif"), notify=lines.append)
+    assert len(lines) == 1
+
+
+def test_a_folder_without_pictures_says_what_it_has(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").touch()
+    with pytest.raises(UsageError, match=r"There are no pictures .* but 1 video"):
+        find_jobs(str(tmp_path))
+
+
+def test_depth_maps_and_outputs_are_no_pictures_to_predict(tmp_path: Path) -> None:
+    """Nobody wants the cutout of a depth map; an output is known by its JSON."""
+    predict_all(PREDICTOR, find_jobs(str(picture(tmp_path / "a.png"))), tmp_path)
+    depth = picture(tmp_path / "b_depth_mm.png")
+    for path, words in (
+        (depth, "is a depth map by its name"),
+        (tmp_path / "a_disparity.png", "is an output of an earlier run"),
+        (tmp_path / "a_cutout.png", "is an output of an earlier run"),
+    ):
+        summary = predict_all(PREDICTOR, find_jobs(str(path)), tmp_path / "out")
+        assert words in summary.failures[0][1]
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("address", ["https://example.org/a.jpg?x=1", "rtsp://camera/1"])
+def test_an_address_is_refused_in_one_sentence(address: str, tmp_path: Path) -> None:
+    path = str(picture(tmp_path / "a.png"))
+    for source, plate in ((address, None), (path, address)):
+        with pytest.raises(UsageError, match=r"is an address, not a file\. Download"):
+            find_jobs(source, plate)
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_accents_match_however_they_are_composed(tmp_path: Path, forms: tuple[str, str]) -> None:
+    """macOS writes an accented letter as two code points, others as one."""
+    ours, theirs = (unicodedata.normalize(form, "café") for form in forms)
+    picture(tmp_path / "in" / f"{ours}.png")
+    picture(tmp_path / "plates" / f"{theirs}.jpg")
+    (job,) = find_jobs(str(tmp_path / "in"), str(tmp_path / "plates"))
+    assert job.problem is None
+    assert job.plate == tmp_path / "plates" / f"{theirs}.jpg"
+    picture(tmp_path / "in" / f"{theirs}.jpg")
+    stems = {job.stem for job in find_jobs(str(tmp_path / "in"))}
+    assert {unicodedata.normalize("NFC", stem) for stem in stems} == {"café.png", "café.jpg"}
+
+
+def test_a_failure_names_its_picture_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "e.png").touch()
+    summary = predict_all(PREDICTOR, find_jobs(str(tmp_path / "e.png")), tmp_path / "out")
+    report_failures([*summary.failures, ("f.png", "It is gone."), ("g.png", "No plate of g.png.")])
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.count("e.png") for line in lines] == [1, 0, 0]
+    assert lines[1:] == ["f.png: It is gone.", "No plate of g.png."]

@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import stat
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -32,6 +33,23 @@ def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "no regular file", os.fspath(path))
     return open(path, "rb")
+
+
+def normal_name(name: str) -> str:
+    """A name with its accents composed (NFC), to compare it with others.
+
+    macOS may decompose them, so that two names that read alike differ.
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def find_beside(picture: Path, ending: str) -> Path:
+    """The path of ``<stem><ending>`` beside a picture, in the composition that a file there has."""
+    path = picture.with_name(picture.stem + ending)
+    if path.name.isascii() or path.exists():
+        return path
+    forms = (unicodedata.normalize(form, path.name) for form in ("NFC", "NFD"))
+    return next((each for name in forms if (each := path.with_name(name)).exists()), path)
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:

@@ -185,7 +185,7 @@ def say(message: str) -> None:
 def report_failures(failures: Iterable[tuple[str, str]]) -> None:
     """A line on stderr for each file that failed, with its name where the message lacks that."""
     for name, message in failures:
-        typer.echo(message if message.startswith(name) else f"{name}: {message}", err=True)
+        typer.echo(message if name in message else f"{name}: {message}", err=True)
 
 
 def is_quiet() -> bool:

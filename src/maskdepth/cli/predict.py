@@ -115,7 +115,7 @@ def predict(
         kind = check_file(single, formats, background=background is not None)
         formats = [kind]
     stdin = sys.stdin.buffer.read() if "-" in sources else None
-    jobs = find_jobs(sources, plate, stdin=stdin)
+    jobs = find_jobs(sources, plate, stdin=stdin, notify=say)
     if single is not None and (len(jobs) > 1 or as_json):
         raise UsageError(
             "one picture for one file, without --json",

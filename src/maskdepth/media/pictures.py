@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import glob
-import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from maskdepth.errors import MaskdepthError, PictureError, UsageError, first_line
-from maskdepth.files import make_folder
+from maskdepth.errors import MaskdepthError, PictureError, UsageError
+from maskdepth.files import make_folder, normal_name
 from maskdepth.images import load_picture
 from maskdepth.inference.output_files import (
     FILE_ENDINGS,
+    RECORD_FORMAT,
     LayerEncoder,
     check_file,
     check_formats,
@@ -22,19 +21,32 @@ from maskdepth.inference.output_files import (
     output_paths,
 )
 from maskdepth.inference.plate.prepared import PreparedPlate
-from maskdepth.inference.plate.profile import is_profile
+from maskdepth.inference.plate.profile import PLATE_SUFFIX
 from maskdepth.inference.prediction import BackgroundSource, Prediction
 from maskdepth.inference.predictor import Predictor
-from maskdepth.picture_formats import (
-    PICTURE_SUFFIXES,
+from maskdepth.media.listing import (
+    exists,
+    is_file,
+    is_folder,
+    list_folder,
+    list_pattern,
+    picture_files,
 )
-from maskdepth.records import check_not_inputs, file_identities
+from maskdepth.media.plate_files import Plates
+from maskdepth.picture_formats import (
+    COMMON_SUFFIXES,
+    DEPTH_MAP_ENDINGS,
+    MILLIMETRES_SUFFIX,
+    count_kinds,
+    is_address,
+)
+from maskdepth.records import check_not_inputs, file_identities, load_record
 
 DEFAULT_OUTPUT = Path("maskdepth-output")
 STDIN = "-"
 
 _PICTURE_ENDINGS = tuple(ending for ending in FILE_ENDINGS.values() if ending != ".json")
-_SUFFIXES = ", ".join(sorted(PICTURE_SUFFIXES))
+_OWN_SUFFIXES = frozenset({PLATE_SUFFIX, ".json"})  # of files that nobody takes for pictures
 
 
 @dataclass(frozen=True)
@@ -77,6 +89,7 @@ def find_jobs(
     plate: str | None = None,
     *,
     stdin: bytes | None = None,
+    notify: Callable[[str], None] = lambda _: None,
 ) -> list[PredictionJob]:
     """Find the pictures of one or more sources, each with its plate.
 
@@ -90,12 +103,14 @@ def find_jobs(
         plate: one picture or plate profile for all, or a folder that has one of each picture's
             stem. A picture without its plate becomes a job with a ``problem``.
         stdin: the bytes of a picture, for the source ``"-"``.
+        notify: receives a line that counts, by kind, the files that are no pictures.
 
     Raises:
         UsageError: the source has no picture, a folder cannot be read, or the plate does not exist.
     """
-    plates = _Plates(plate)
     sources = [sources] if isinstance(sources, str) else list(dict.fromkeys(sources))
+    _check_addresses([*sources, plate or ""])
+    plates = Plates(plate)
     if STDIN in sources:
         if len(sources) > 1:
             raise UsageError(
@@ -110,13 +125,17 @@ def find_jobs(
             )
         return [_make_job(stdin, "stdin", plates)]
     pictures: list[Path] = []
+    others: list[Path] = []
     for source in sources:
         # A file may be named like a pattern, "a[1].jpg": the file goes first.
-        if not _exists(source) or _is_folder(source):
-            pictures += _find_pictures(source, plates)
+        if not exists(source) or is_folder(source):
+            found, left_out = _find_pictures(source, plates)
+            pictures, others = pictures + found, others + left_out
         elif len(sources) == 1 or not _is_other(Path(source), plates):
             pictures.append(Path(source))
     pictures = list(dict.fromkeys(pictures))
+    if others:
+        notify(f"left out, for they are no pictures: {count_kinds(dict.fromkeys(others))}")
     if not pictures:
         raise UsageError(
             "pictures",
@@ -214,173 +233,109 @@ def _predict_job(
     return prediction.of_file(job.picture) if isinstance(job.picture, Path) else prediction
 
 
-class _Plates:
-    """The plates of a run: one file for all pictures, a folder with one for each, or none."""
-
-    def __init__(self, plate: str | None) -> None:
-        self.folder: Path | None = None
-        self._file: Path | None = None
-        self._by_stem: dict[str, list[Path]] = {}
-        if plate is None:
-            return
-        if _is_folder(plate):
-            self.folder = Path(plate)
-            listed = _list_folder(self.folder)
-            profiles = [path for path in listed if is_profile(path) and _is_file(path)]
-            for path in [*_picture_files(listed), *profiles]:
-                self._by_stem.setdefault(path.stem, []).append(path)
-        elif _exists(plate):
-            self._file = Path(plate)
-        else:
-            raise UsageError(
-                "a plate, or a folder of plates",
-                f"no {plate}",
-                "check the path",
-                f"The plate {plate} does not exist.",
-            )
-
-    def contain(self, path: Path) -> bool:
-        """Whether a file is the plate, or lies in the folder of plates."""
-        real = _real(path)
-        own = [_real(each) for each in (self._file, self.folder) if each is not None]
-        return any(real == each or each in real.parents for each in own)
-
-    def find(self, picture: Path) -> Path | None:
-        """The picture's plate: in a folder, the file of its name, else the only one of its stem.
-
-        Raises:
-            PictureError: no such plate, several, or the picture itself.
-        """
-        if self.folder is None:
-            partners = [] if self._file is None else [self._file]
-        else:
-            partners = self._by_stem.get(picture.stem, [])
-            same_name = [path for path in partners if path.name == picture.name]
-            # A picture and a profile of one stem are two plates, whatever the picture's name.
-            if not any(map(is_profile, partners)):
-                partners = same_name or partners
-            if len(partners) != 1:
-                found = " and ".join(path.name for path in partners) or "none"
-                raise PictureError(
-                    f"one plate named {picture.stem!r} in {self.folder}",
-                    found,
-                    "name each plate like its picture",
-                    f"{self.folder} must have one plate named {picture.stem!r}, but has {found}.",
-                )
-        if file_identities(partners) & file_identities([picture]):
-            raise PictureError(
-                "a plate apart from its picture",
-                f"{picture} for both",
-                "pass a picture of the same scene without foreground",
-                f"{picture} cannot be its own plate.",
-            )
-        return partners[0] if partners else None
-
-
-def _make_job(picture: Path | bytes, stem: str, plates: _Plates) -> PredictionJob:
+def _make_job(picture: Path | bytes, stem: str, plates: Plates) -> PredictionJob:
     path = picture if isinstance(picture, Path) else Path(stem)
     try:
+        if isinstance(picture, Path):
+            _check_no_output(picture)
         return PredictionJob(picture, plates.find(path), stem)
     except PictureError as problem:
         return PredictionJob(picture, None, stem, problem)
 
 
-def _find_pictures(source: str, plates: _Plates) -> list[Path]:
-    """The picture files of a folder or pattern that are neither plates nor outputs."""
-    if plates.folder is not None and _is_folder(source) and plates.folder.samefile(source):
+def _check_addresses(paths: Iterable[str]) -> None:
+    for path in filter(is_address, paths):
+        raise UsageError(
+            "the path of a picture, a folder or a pattern",
+            f"the address {path}",
+            "download the picture first and pass its path",
+            f"{path} is an address, not a file.",
+        )
+
+
+def _check_no_output(picture: Path) -> None:
+    """Raises PictureError where a file is an earlier prediction's, or holds depth by its name."""
+    for ending in _PICTURE_ENDINGS:
+        stem = picture.name.removesuffix(ending)
+        if stem not in ("", picture.name) and load_record(
+            picture.with_name(f"{stem}.json"), RECORD_FORMAT
+        ):
+            raise PictureError(
+                "a picture",
+                f"{picture}, an output",
+                "pass the picture that it was made of",
+                f"{picture} is an output of an earlier run, not a picture to predict.",
+            )
+    if picture.name.lower().endswith(DEPTH_MAP_ENDINGS):
+        raise PictureError(
+            "a picture",
+            f"{picture}, a depth map",
+            "pass the picture that it belongs to, or rename it if it is one",
+            f"{picture} is a depth map by its name, not a picture to predict.",
+        )
+
+
+def _find_pictures(source: str, plates: Plates) -> tuple[list[Path], list[Path]]:
+    """The pictures of a folder or pattern that are neither plates nor outputs, and what is none."""
+    if plates.folder is not None and is_folder(source) and plates.folder.samefile(source):
         raise UsageError(
             "different folders of pictures and plates",
             f"{source} for both",
             "",
             "Give two folders: pictures and plates cannot be the same folder.",
         )
-    listed = _list_folder(Path(source)) if _exists(source) else _list_pattern(source)
-    pictures = [path for path in _picture_files(listed) if not _is_other(path, plates)]
+    listed = list_folder(Path(source)) if exists(source) else list_pattern(source)
+    candidates = [path for path in listed if not _is_other(path, plates)]
+    pictures = [path for path in picture_files(candidates) if not _is_depth(path)]
+    kept = frozenset(pictures)
+    others = [
+        path
+        for path in candidates
+        if path.suffix.lower() not in _OWN_SUFFIXES and is_file(path) and path not in kept
+    ]
     if not pictures:
         raise UsageError(
-            f"pictures ({_SUFFIXES}) in {source}",
-            f"{len(listed)} other files" if listed else "no files",
+            f"pictures ({COMMON_SUFFIXES}) in {source}",
+            count_kinds(others) or "no other files",
             "check the path",
-            f"There are no pictures ({_SUFFIXES}) in {source}; plates and outputs of earlier runs "
-            "do not count.",
+            f"There are no pictures ({COMMON_SUFFIXES}) in {source}"
+            + (f", but {count_kinds(others)}" if others else "")
+            + "; plates and outputs of earlier runs do not count.",
         )
-    return pictures
+    return pictures, others
 
 
-def _is_other(path: Path, plates: _Plates) -> bool:
+def _is_depth(path: Path) -> bool:
+    return path.name.lower().endswith(MILLIMETRES_SUFFIX)
+
+
+def _is_other(path: Path, plates: Plates) -> bool:
     """Whether a file is a plate or an output of an earlier run, which is not to be predicted."""
     return path.name.endswith(_PICTURE_ENDINGS) or plates.contain(path)
-
-
-def _list_folder(folder: Path) -> list[Path]:
-    try:
-        paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-        if paths:
-            paths[0].lstat()  # A folder can be listable while its files are out of reach.
-        return paths
-    except OSError as error:
-        reason = first_line(error)
-        raise UsageError(
-            f"a readable folder at {folder}",
-            reason,
-            "check its permissions",
-            f"The folder {folder} cannot be read: {reason}.",
-        ) from None
-
-
-def _list_pattern(pattern: str) -> list[Path]:
-    if not glob.has_magic(pattern):
-        raise UsageError(
-            "a picture, a folder or a pattern",
-            f"no {pattern}",
-            "",
-            f"{pattern or 'An empty path'} does not exist.",
-        )
-    # Path.glob takes no absolute patterns.
-    return sorted(Path(path) for path in glob.glob(pattern, recursive=True))  # noqa: PTH207
-
-
-def _picture_files(paths: Iterable[Path]) -> list[Path]:
-    return [path for path in paths if path.suffix.lower() in PICTURE_SUFFIXES and _is_file(path)]
-
-
-# os.path answers for files out of reach and for circles of links, where Path raises.
-
-
-def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))
-
-
-def _is_file(path: Path) -> bool:
-    return os.path.isfile(path)  # noqa: PTH113
-
-
-def _is_folder(path: str) -> bool:
-    return os.path.isdir(path)  # noqa: PTH112
-
-
-def _exists(path: str) -> bool:
-    return "\0" not in path and os.path.lexists(path)
 
 
 def _distinct_stems(pictures: Sequence[Path]) -> list[str]:
     """The stem of each picture; its name, then a number, where two stems would be the same.
 
-    Stems that differ in letter case alone count as the same, because some file systems take
-    their files for one.
+    Stems that differ in letter case or in the composition of accents alone count as the same,
+    because some file systems take their files for one.
     """
     stems = [path.stem for path in pictures]
-    counts = Counter(stem.casefold() for stem in stems)
+    counts = Counter(map(_folded, stems))
     stems = [
-        path.name if counts[stem.casefold()] > 1 else stem
+        path.name if counts[_folded(stem)] > 1 else stem
         for path, stem in zip(pictures, stems, strict=True)
     ]
     taken: set[str] = set()
     distinct = []
     for stem in stems:
         candidate, number = stem, 2
-        while candidate.casefold() in taken:
+        while _folded(candidate) in taken:
             candidate, number = f"{stem}-{number}", number + 1
-        taken.add(candidate.casefold())
+        taken.add(_folded(candidate))
         distinct.append(candidate)
     return distinct
+
+
+def _folded(stem: str) -> str:
+    return normal_name(stem).casefold()
