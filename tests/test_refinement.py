@@ -21,7 +21,7 @@ from maskdepth.inference.matting.colour_samples import (
     describe_samples,
     try_colours,
 )
-from maskdepth.inference.matting.evidence import Squares, measure_evidence
+from maskdepth.inference.matting.evidence import measure_evidence
 from maskdepth.inference.matting.outline import (
     AVERAGED,
     FEATURES,
@@ -31,7 +31,8 @@ from maskdepth.inference.matting.outline import (
     load_outline_network,
 )
 from maskdepth.inference.matting.perceptron import Perceptron
-from maskdepth.inference.matting.refinement import decide, find_outline, refine_alpha
+from maskdepth.inference.matting.refinement import find_outline, refine_alpha, sharpen
+from maskdepth.inference.matting.squares import Squares
 from maskdepth.inference.model.card import ModelCard
 from maskdepth.metrics import mask_metrics
 from pictures import disc, noise
@@ -122,7 +123,7 @@ def test_deciding_keeps_the_mask_and_its_outline(alpha: Floats, blurred: bool) -
     """Alpha away from the outline only moves towards the end that it is nearer to."""
     if blurred:
         alpha = cv2.GaussianBlur(alpha, (0, 0), 4.0)
-    after = decide(alpha)
+    after = sharpen(alpha)
     assert after.dtype == np.float32
     assert np.array_equal(after > 0.5, alpha > 0.5)
     assert (np.abs(after - 0.5) >= np.abs(alpha - 0.5) - 1e-6).all()

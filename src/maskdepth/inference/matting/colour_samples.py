@@ -14,13 +14,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.inference.matting.evidence import (
-    MAX_VARIANCE,
-    Evidence,
-    Floats,
-    Pixels,
-    Squares,
-)
+from maskdepth.inference.matting.evidence import MAX_VARIANCE, Evidence, Floats
+from maskdepth.inference.matting.squares import Pixels, Squares
 
 __all__ = ["SAMPLE_FEATURES", "SAMPLE_RADII", "ColourSamples", "describe_samples", "try_colours"]
 

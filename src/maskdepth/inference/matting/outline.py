@@ -21,20 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.inference.matting.colour_samples import SAMPLE_FEATURES, describe_samples
-from maskdepth.inference.matting.evidence import (
-    MAX_VARIANCE,
-    Evidence,
-    Floats,
-    Pixels,
-    Squares,
-    dot,
-)
+from maskdepth.inference.matting.evidence import MAX_VARIANCE, Evidence, Floats, dot
 from maskdepth.inference.matting.perceptron import (
     ROWS,
     Perceptron,
     load_perceptrons,
     save_perceptrons,
 )
+from maskdepth.inference.matting.squares import Pixels, Squares
 
 __all__ = [
     "AVERAGED",
