@@ -201,7 +201,8 @@ def test_it_says_the_figures_and_what_they_were_measured_on(tmp_path, evaluation
 
 
 @pytest.mark.parametrize(
-    ("baseline", "words"), [(0.8, "+0.110 over |picture"), (0.99, "|picture − plate| is better")]
+    ("baseline", "words"),
+    [(0.8, "+0.110 over the tuned threshold"), (0.99, "the tuned threshold is better")],
 )
 def test_it_says_who_wins(tmp_path, evaluation, baseline, words):
     """Losing to the plain difference is said at the top, in words."""
@@ -354,6 +355,16 @@ def test_terminals_see_the_model_between_its_baselines(evaluation):
     assert "0.7770" in registered
     assert "0.757 to 0.797" in registered
     assert [line for line in lines if "this model" in line and "0.9100" in line]
+
+
+def test_terminals_say_why_a_threshold_wins_and_hide_what_finds_nothing(evaluation):
+    clean = evaluation["masks"]["clean"]
+    text = score_table(read_evaluation(evaluation))
+    assert ("is better here" in text, "without plate" in text) == (False, True)
+    clean["difference_registered"], clean["no_plate"] = mask_column(0.95), mask_column(0.0)
+    text = score_table(read_evaluation(evaluation))
+    assert "the tuned threshold after registration is better here by 0.040" in text
+    assert "without plate" not in text
 
 
 def test_a_model_of_whatever_name_leaves_the_other_lines_alone(evaluation):

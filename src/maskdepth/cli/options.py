@@ -89,6 +89,14 @@ Threads = Annotated[
     int | None, typer.Option(min=1, help="Number of CPU threads. Default: one a core.")
 ]
 Count = Annotated[int, typer.Option(min=1, help="Composites a slice to judge on.")]
+FitCount = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Composites a slice to judge on. Default: what takes about a third of the training's "
+        "time, at most 500.",
+    ),
+]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes. Default: one a core.")]
 ShardSize = Annotated[int | None, typer.Option(min=1, help="Samples a shard. Default: 1000.")]
 Engine = Annotated[

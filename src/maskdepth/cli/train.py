@@ -66,7 +66,7 @@ def fit(
     small: opt.Small = False,
     strict: opt.Strict = False,
     depth_scenes: opt.DepthScenes = 60,
-    count: opt.Count = 500,
+    count: opt.FitCount = None,
     start: opt.Start = None,
     resume: opt.Resume = False,
     device: opt.Device = "auto",

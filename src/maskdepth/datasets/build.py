@@ -28,7 +28,14 @@ from maskdepth.synthesis.assets import (
 from maskdepth.synthesis.recipes import sample_recipes
 from maskdepth.synthesis.renderer import render
 from maskdepth.synthesis.rules import RecipeRules
-from maskdepth.synthesis.spec import SPEC_FILE, DatasetSpec, load_spec, save_spec, split_line
+from maskdepth.synthesis.spec import (
+    SPEC_FILE,
+    DatasetSpec,
+    count_splits,
+    load_spec,
+    save_spec,
+    split_line,
+)
 from maskdepth.synthesis.worlds import SEEDS, write_sample_pack
 
 SYNTHETIC_DEPTH_NOTICE = (
@@ -61,6 +68,9 @@ class Dataset:
         """The findings and the sizes of the splits, line by line."""
         yield from map(str, self.findings)
         yield from (split_line(*item) for item in self.spec.split_sizes.items())
+        own = [asset for asset in self.spec.backgrounds if asset.origin == "user"]
+        if len(own) < len(self.spec.backgrounds):
+            yield split_line("backgrounds of your own", count_splits(own))
         if self.samples is not None:
             yield f"{self.samples} training composites planned"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,13 +11,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from maskdepth.datasets.build import Dataset, compose_dataset, open_dataset
-from maskdepth.errors import UsageError
+from maskdepth.errors import MaskdepthError, UsageError
 from maskdepth.evaluation import Evaluation
 from maskdepth.images import save_png
-from maskdepth.inference.model.folder import STATE_FILE
+from maskdepth.inference.model.folder import (
+    LOG_FILE,
+    STATE_FILE,
+    WEIGHTS_FILE,
+    load_log,
+    load_model_folder,
+)
 from maskdepth.inference.predictor import Predictor
 from maskdepth.pipeline.judging import Notify, check_report, judge_model
-from maskdepth.pipeline.training import RunOptions, check_run, train_model
+from maskdepth.pipeline.training import (
+    RunOptions,
+    check_run,
+    check_training,
+    find_start,
+    train_model,
+)
 from maskdepth.synthesis.recipes import sample_recipe
 from maskdepth.synthesis.renderer import render
 from maskdepth.synthesis.rules import BENCHMARK_SEED, BENCHMARK_V1, RecipeRules, plan_rules
@@ -23,6 +37,9 @@ from maskdepth.synthesis.worlds import write_sample_pack
 
 if TYPE_CHECKING:
     from maskdepth.learning.settings import TrainingConfig
+
+_MIN_COUNT, _MAX_COUNT = 60, 500  # composites a slice to judge on
+_COUNT_PER_SECOND = 0.25  # of training: two models on three slices then take about a third of it
 
 
 @dataclass(frozen=True)
@@ -61,13 +78,16 @@ def fit(
     config: TrainingConfig,
     options: RunOptions,
     *,
-    count: int = 500,
+    count: int | None = None,
     notify: Notify = lambda _: None,
 ) -> Evaluation | None:
     """Compose, train, export and evaluate: two folders of assets in, a model folder out.
 
+    Arguments that cannot be used are found before any work, and nothing is left behind then.
+
     Args:
-        count: composites a slice to judge on.
+        count: composites a slice to judge on; None: as many as are judged in about a third of the
+            time that the training took, at most 500.
 
     Returns:
         The evaluation, or None where a signal ended the training; ``resume`` continues it.
@@ -77,14 +97,56 @@ def fit(
             that no evaluation wrote.
     """
     check_run(output, options)
-    report = output / "report.html"
-    check_report(report)
-    dataset = _open_dataset(assets, output / "dataset", config, options.resume, notify)
+    check_training(config, options)
+    report, folder = output / "report.html", output / "dataset"
+    with _remove_if_empty(folder):
+        check_report(report)
+        dataset = _open_dataset(assets, folder, config, options.resume, notify)
     for line in dataset.describe():
         notify(line)
     if train_model(dataset, output, config, options):
         return None
-    return judge_model(output, dataset, report=report, count=count, notify=notify)
+    return judge_model(
+        output,
+        dataset,
+        report=report,
+        parent=_parent(output),
+        count=count or _count_for(output),
+        notify=notify,
+    )
+
+
+@contextmanager
+def _remove_if_empty(folder: Path) -> Iterator[None]:
+    """Where the block fails, remove what it made of a folder and those above, if empty."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        yield
+    except BaseException:
+        for each in missing:
+            with suppress(OSError):
+                each.rmdir()
+        raise
+
+
+def _parent(output: Path) -> tuple[str, Path] | None:
+    """Name and folder of the model that a training started from; None where it is not at hand."""
+    from maskdepth.learning.lineage import load_lineage
+
+    parent = load_lineage(output)
+    if parent is None:
+        return None
+    with suppress(MaskdepthError):
+        folder, name = find_start(parent.model)
+        if load_model_folder(folder).sha256.get(WEIGHTS_FILE) == parent.sha256:
+            return name, folder
+    return None
+
+
+def _count_for(output: Path) -> int:
+    """Composites a slice that are judged in about a third of the training's time."""
+    seconds = (load_log(output / LOG_FILE) or [{}])[-1].get("seconds") or 0
+    return min(_MAX_COUNT, max(_MIN_COUNT, round(_COUNT_PER_SECOND * float(seconds))))
 
 
 def _open_dataset(
@@ -136,7 +198,7 @@ def demo(
         write_sample_pack(pack, scenes=40, cutouts=40, seed=config.seed)
         notify(f"drew 40 scenes and 40 cutouts -> {pack}")
     assets = DatasetOptions(pack / "cutouts", pack / "backgrounds", small=True)
-    evaluation = fit(assets, model, config, options, count=100, notify=notify)
+    evaluation = fit(assets, model, config, options, notify=notify)
     if evaluation is None:
         return None
     dataset = open_dataset(model / "dataset")

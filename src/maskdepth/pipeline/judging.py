@@ -35,6 +35,7 @@ def judge_model(
     *,
     report: Path,
     against: Sequence[Path] = (),
+    parent: tuple[str, Path] | None = None,
     count: int = 500,
     extras: Extras | None = None,
     notify: Notify = lambda _: None,
@@ -44,6 +45,7 @@ def judge_model(
     Args:
         report: the HTML file; the JSON lies beside it under the same stem.
         against: other model folders for the same table.
+        parent: name and folder of the model that the training started from, for the table too.
         count: composites a slice.
         extras: what to evaluate beside the slices.
 
@@ -71,6 +73,8 @@ def judge_model(
             f"the model has learned from {count_learned} of the assets that are held out here"
         )
     others = {_short_name(path, against): Predictor.from_pretrained(path) for path in against}
+    if parent is not None:
+        others = {f"{parent[0]}, where it started": Predictor.from_pretrained(parent[1]), **others}
     notify(f"judging on {count} composites a slice")
     evaluation = evaluate_composites(
         predictor,

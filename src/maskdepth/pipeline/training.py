@@ -123,15 +123,40 @@ def _load_start(
     from maskdepth.learning.release import starting_network
 
     if options.start is not None:
-        shipped = options.start == SHIPPED
-        folder = find_model(SHIPPED if shipped else Path(options.start))
-        parent = load_parent(folder, SHIPPED if shipped else folder.resolve().name)
+        folder, name = find_start(options.start)
+        parent = load_parent(folder, name)
         model = starting_network(folder, parent, config.preset)
         save_lineage(output, dataset.spec, parent)
         return model
     if not options.resume or not (output / ASSETS_FILE).exists():
         save_lineage(output, dataset.spec, None)
     return None
+
+
+def find_start(start: str) -> tuple[Path, str]:
+    """The folder of a model to start from, and its name in cards and tables."""
+    folder = find_model(SHIPPED if start == SHIPPED else Path(start))
+    return folder, SHIPPED if start == SHIPPED else folder.resolve().name
+
+
+def check_training(config: TrainingConfig, options: RunOptions) -> None:
+    """Check, before any other work, that a training can start.
+
+    Raises:
+        DependencyError: torch or another package of the extra ``train`` is missing.
+        UsageError: this machine lacks the device.
+        ModelError: the model to start from is none, lacks its weights, or is of another preset.
+    """
+    pick_device(options.device)
+    try:
+        from maskdepth.learning.lineage import load_parent
+        from maskdepth.learning.release import starting_network
+    except ModuleNotFoundError as error:
+        raise DependencyError(error.name or "torch", "train") from None
+
+    if options.start is not None:
+        folder, name = find_start(options.start)
+        starting_network(folder, load_parent(folder, name), config.preset)
 
 
 def _training_samples(

@@ -88,7 +88,7 @@ def _cards(evaluation: Evaluation) -> str:
             f"<b>{dice:.3f}</b>"
             f"<span>mask Dice, slice “{escape(name)}”, unseen cutouts on unseen backgrounds; "
             f"{_interval_text(cell, 'dice')}</span>"
-            f"{_verdict(dice, table.difference.figure('dice'))}"
+            f"{_verdict(dice, table.strongest_baseline())}"
         )
     depth = evaluation.depth
     if isinstance(depth, DepthTable) and (whole := depth.columns["plate"].whole).mean:
@@ -109,14 +109,14 @@ def _interval_text(column: Column, name: str) -> str:
     return f"95 % interval {number(interval[0])} to {number(interval[1])}"
 
 
-def _verdict(dice: float, threshold_dice: float | None) -> str:
-    """Whether the network beats the threshold, in words."""
-    if threshold_dice is None:
+def _verdict(dice: float, baseline: tuple[str, float] | None) -> str:
+    """Whether the network beats the stronger threshold, in words."""
+    if baseline is None:
         return "<span>no baseline to compare with</span>"
-    gain = dice - threshold_dice
+    name, gain = baseline[0], dice - baseline[1]
     if gain >= 0:
-        return f'<span class="good">{gain:+.3f} over |picture − plate|</span>'
-    return f'<span class="bad">{gain:+.3f}: |picture − plate| is better here</span>'
+        return f'<span class="good">{gain:+.3f} over {name}</span>'
+    return f'<span class="bad">{gain:+.3f}: {name} is better here</span>'
 
 
 def _masks(evaluation: Evaluation) -> str:

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 from maskdepth.evaluation.columns import Column
 from maskdepth.evaluation.composite_depth import NoDepthTable
+from maskdepth.evaluation.masks import MaskTable
 from maskdepth.evaluation.results import Evaluation
+
+_FOUND = 0.05  # Dice without a plate, below which a model finds nothing
 
 
 def score_table(evaluation: Evaluation) -> str:
@@ -20,7 +23,10 @@ def score_table(evaluation: Evaluation) -> str:
             "the same after registration": table.difference_registered,
             **{f"other: {other}": column for other, column in table.others.items()},
         }
+        if (rows["without plate"].figure("dice") or 0) < _FOUND:
+            del rows["without plate"]  # the model finds nothing without one
         lines += [_mask_line(name, row, column) for row, column in rows.items()]
+        lines += [f"         {line}" for line in (explain_loss(table),) if line]
     depth = evaluation.depth
     if isinstance(depth, NoDepthTable):
         return "\n".join([*lines, f"depth not judged: {depth.reason}"])
@@ -33,6 +39,17 @@ def score_table(evaluation: Evaluation) -> str:
         figures = ("abs_rel", "delta1", "ordinal_accuracy")
         lines.append(f"  {row:36}" + _figures(regions.whole, figures))
     return "\n".join(lines)
+
+
+def explain_loss(table: MaskTable) -> str:
+    """Why a model loses to a threshold, in a sentence; empty where it does not."""
+    dice, baseline = table.cells.unseen_unseen.figure("dice"), table.strongest_baseline()
+    if dice is None or baseline is None or dice >= baseline[1]:
+        return ""
+    return (
+        f"{baseline[0]} is better here by {baseline[1] - dice:.3f}: the network needs more "
+        "training on such pictures (`fit --from shipped` starts from one that has had some)"
+    )
 
 
 def _mask_line(name: str, row: str, column: Column) -> str:

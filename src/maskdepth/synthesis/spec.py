@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
@@ -131,13 +131,7 @@ class DatasetSpec(Settings):
             "cutouts": self.cutouts,
             "backgrounds": self.backgrounds,
         }
-        return {
-            kind: {
-                split: sum(asset.split == split for asset in assets)
-                for split in ("train", "val", "test")
-            }
-            for kind, assets in kinds.items()
-        }
+        return {kind: count_splits(assets) for kind, assets in kinds.items()}
 
     @property
     def label_kinds(self) -> dict[str, int]:
@@ -167,6 +161,12 @@ class DatasetSpec(Settings):
             for asset in self.backgrounds
             if asset.teacher is not None and asset.teacher.flags
         }
+
+
+def count_splits(assets: Iterable[Asset]) -> dict[str, int]:
+    """The number of assets by split."""
+    counts = Counter(asset.split for asset in assets)
+    return {split: counts[split] for split in ("train", "val", "test")}
 
 
 def split_line(kind: str, sizes: Mapping[str, int]) -> str:
