@@ -20,7 +20,7 @@ The text of each is a sentence or two: the problem, and what to do about it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 
@@ -81,6 +81,14 @@ class UsageError(MaskdepthError):
 
 class ConfigError(UsageError):
     """A settings file or value: unknown key, wrong type, out of range."""
+
+
+def check_name(kind: str, name: str, names: Collection[str], error: type[UsageError]) -> None:
+    """Raise an error unless a name is one of those of its kind, such as "family of scenes"."""
+    if name not in names:
+        choices = ", ".join(names)
+        problem = f"There is no {kind} {name!r}."
+        raise error(f"a {kind} among {choices}", repr(name), f"choose one of {choices}", problem)
 
 
 class PictureError(MaskdepthError):

@@ -180,11 +180,7 @@ def scan_backgrounds(
         origin: whose folder this is.
         strict: raise at the first file that the check drops.
 
-    Returns:
-        The usable backgrounds in the order of their paths, and the findings about all files.
-
-    Raises:
-        AssetError: the folder is missing or unreadable, nothing in it is usable, or ``strict``.
+    Returns, raises: as ``scan_cutouts``.
     """
     kept, findings = _scan(folder, check_background, "backgrounds", strict)
     labelled = sorted({path.parent for path, item, _ in kept if item.label})

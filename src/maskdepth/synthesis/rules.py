@@ -11,7 +11,7 @@ from typing import Annotated, Final, Self
 from pydantic import AfterValidator, Field
 
 from maskdepth.config import Settings
-from maskdepth.errors import ConfigError
+from maskdepth.errors import ConfigError, check_name
 
 Range = tuple[float, float]
 
@@ -350,13 +350,6 @@ def plan_rules(plan: str, changes: Path | None = None, size: int | None = None) 
     Raises:
         ConfigError: there is no plan of that name, or the file cannot be read as rules.
     """
-    if plan not in PLANS:
-        names = ", ".join(PLANS)
-        raise ConfigError(
-            f"a plan of {names}",
-            repr(plan),
-            f"choose one of {names}",
-            f"There is no plan {plan!r}.",
-        )
+    check_name("plan", plan, PLANS, ConfigError)
     rules = PLANS[plan] if changes is None else PLANS[plan].overlaid(changes)
     return rules if size is None else rules.at_size(size)

@@ -29,7 +29,7 @@ from maskdepth.synthesis.worlds.props import (
     tapered,
     tube,
 )
-from maskdepth.synthesis.worlds.shapes import Box, Quad, Shape, moved
+from maskdepth.synthesis.worlds.shapes import Box, Pair, Quad, Shape, moved
 from maskdepth.synthesis.worlds.textures import (
     Array,
     Paint,
@@ -290,12 +290,7 @@ FLOOR_THINGS: tuple[Maker, ...] = (
 
 
 def scatter(
-    rng: Rng,
-    makers: Sequence[Maker],
-    count: int,
-    base: Array,
-    axes: Array,
-    half: tuple[float, float],
+    rng: Rng, makers: Sequence[Maker], count: int, half: Pair, base: Array = ORIGIN
 ) -> list[Shape]:
     """Things strewn over a rectangle around ``base``, apart from each other where there is room."""
     shapes: list[Shape] = []
@@ -308,6 +303,5 @@ def scatter(
             break
         taken.append(best)
         own = pick(rng, makers)(rng)
-        turn = turn_y(float(rng.normal(0, 0.6))) @ axes
-        shapes += moved(own, base + at(best[0], 0, best[1]) @ axes, turn)
+        shapes += moved(own, base + at(best[0], 0, best[1]), turn_y(rng.normal(0, 0.6)))
     return shapes

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.errors import UsageError
+from maskdepth.errors import UsageError, check_name
 from maskdepth.synthesis.worlds.animals import quadruped
 from maskdepth.synthesis.worlds.figures import person
 from maskdepth.synthesis.worlds.film import line_kernel, spread
@@ -63,13 +63,7 @@ def render_cutout(kind: str, seed: int, size: int) -> CutoutPicture:
     Raises:
         UsageError: an unknown kind, a bad seed, or a size under 16 pixels.
     """
-    if kind not in CUTOUTS:
-        raise UsageError(
-            f"a kind of {', '.join(CUTOUT_KINDS)}",
-            repr(kind),
-            f"name one of {', '.join(CUTOUT_KINDS)}",
-            f"There is no kind {kind!r} of cutouts.",
-        )
+    check_name("kind of cutouts", kind, CUTOUTS, UsageError)
     if size < 16:
         raise UsageError(
             "a size of at least 16 px",

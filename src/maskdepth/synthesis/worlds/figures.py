@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from maskdepth.synthesis.worlds.furniture import sample_cloth
 from maskdepth.synthesis.worlds.props import Rng, at, block, ellipsoid, plain, rod, sample_leaves
-from maskdepth.synthesis.worlds.shapes import Cut, Shape
+from maskdepth.synthesis.worlds.shapes import Cut, Pair, Shape, Triple
 from maskdepth.synthesis.worlds.textures import (
     Array,
     Paint,
@@ -23,7 +23,7 @@ from maskdepth.synthesis.worlds.vectors import frame_along, turn_y
 _POSES = ("stand", "walk")
 
 
-def limb(start: Array, end: Array, radii: tuple[float, float], paint: Paint) -> list[Shape]:
+def limb(start: Array, end: Array, radii: Pair, paint: Paint) -> list[Shape]:
     """A bar with rounded ends."""
     ends = [ellipsoid(point, (r, r, r), paint) for point, r in ((start, radii[0]), (end, radii[1]))]
     return [rod(start, end, radii, paint, rough=0.06, grain=0.05), *ends]
@@ -142,7 +142,7 @@ def person(rng: Rng) -> list[Shape]:
     hip = 0.5 * tall
     shapes = _lower_body(rng, tall, pose, hip, trousers, wide)
 
-    def soft(x: float, y: float, z: float, radii: tuple[float, float, float], own: Paint) -> None:
+    def soft(x: float, y: float, z: float, radii: Triple, own: Paint) -> None:
         size = (radii[0] * tall, radii[1] * tall, radii[2] * tall)
         place = at(x * tall, hip + y * tall, z * tall)
         shapes.append(ellipsoid(place, size, own, rough=0.12, grain=0.08))
@@ -184,7 +184,7 @@ def creature(rng: Rng, tallest: float = 1.0) -> list[Shape]:
         coat = patchy(rng, coat, mottled(rng, second, 0.05, 0.2), stand * 0.5, rng.normal(0.2, 0.4))
     level = stand + thick * 0.5
 
-    def soft(place: Array, radii: tuple[float, float, float], axes: Array | None = None) -> Shape:
+    def soft(place: Array, radii: Triple, axes: Array | None = None) -> Shape:
         frame = np.eye(3) if axes is None else axes
         return ellipsoid(place, radii, coat, axes=frame, rough=0.2, grain=0.03)
 

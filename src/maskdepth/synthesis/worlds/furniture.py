@@ -17,7 +17,7 @@ from maskdepth.synthesis.worlds.props import (
     sample_leaves,
     tube,
 )
-from maskdepth.synthesis.worlds.shapes import Box, Quad, Shape
+from maskdepth.synthesis.worlds.shapes import Box, Quad, Shape, Triple
 from maskdepth.synthesis.worlds.textures import (
     Array,
     Paint,
@@ -159,11 +159,11 @@ def sofa(rng: Rng, base: Array = ORIGIN, turn: Array = STRAIGHT) -> list[Shape]:
     seats = max(1, round(wide / 0.65))
     arm = 0.16
 
-    def part(x: float, y: float, z: float, size: tuple[float, float, float]) -> Shape:
+    def part(x: float, y: float, z: float, size: Triple) -> Shape:
         place = base + turn[0] * x + at(0, y, 0) + turn[2] * z
         return block(place, size, cloth, turn, rough=0.12, grain=0.3)
 
-    def soft(x: float, y: float, z: float, radii: tuple[float, float, float], own: Paint) -> Shape:
+    def soft(x: float, y: float, z: float, radii: Triple, own: Paint) -> Shape:
         place = base + turn[0] * x + at(0, y, 0) + turn[2] * z
         return ellipsoid(place, radii, own, axes=turn, rough=0.15, grain=0.2)
 

@@ -48,9 +48,8 @@ def ceiling_lamps(rng: Rng, inside: Interior, every: float) -> tuple[list[Shape]
             if rng.random() < 0.08:
                 continue
             if tube:
-                shapes.append(
-                    block(at(x, level, z), (0.2, 0.07, 1.2), glass, glow=3.0, casts=False)
-                )
+                size = (0.2, 0.07, 1.2)
+                shapes.append(block(at(x, level, z), size, glass, glow=3.0, casts=False))
             else:
                 shapes.append(ellipsoid(at(x, level, z), (0.2, 0.08, 0.2), glass, glow=3.0))
             if number % max(1, round(3.0 / every)) == 0 and len(lamps) < 8:
@@ -106,9 +105,8 @@ def corridor(rng: Rng, height: int, width: int) -> World:
     position = at(0.0, eye, 0.0)
     heading = rng.normal(0.0, 0.28) + (np.pi if rng.random() < 0.1 else 0.0)
     pitch = float(np.clip(rng.normal(0.12, 0.14), -0.12, 0.6))
-    camera = aim_camera(
-        (height, width), position, heading, pitch, sample_roll(rng), sample_focal(rng)
-    )
+    size = (height, width)
+    camera = aim_camera(size, position, heading, pitch, sample_roll(rng), sample_focal(rng))
     shapes = inside.shapes + lights
     if rng.random() < 0.8:
         shapes += door(rng, inside.walls[2], float(rng.normal(0, 0.1)))

@@ -20,7 +20,7 @@ from maskdepth.synthesis.worlds.interior import (
 )
 from maskdepth.synthesis.worlds.props import Rng, at, pick, turned_anyhow
 from maskdepth.synthesis.worlds.raycast import Camera
-from maskdepth.synthesis.worlds.shapes import Quad, Shape, moved
+from maskdepth.synthesis.worlds.shapes import Pair, Quad, Shape, moved
 from maskdepth.synthesis.worlds.textures import Array
 from maskdepth.synthesis.worlds.vectors import turn_y
 from maskdepth.synthesis.worlds.world import World
@@ -40,13 +40,7 @@ _WALL_PIECES: tuple[tuple[clutter.Maker, float, float], ...] = (
     (furniture.chair, 0.3, 0.6),
     (lambda rng: furniture.plant(rng, at(0, 0, 0), rng.uniform(0.6, 1.6)), 0.35, 0.6),
     (lambda rng: furniture.lamp(rng, at(0, 0, 0), rng.uniform(1.2, 1.7)), 0.3, 0.6),
-    (
-        lambda rng: clutter.scatter(
-            rng, clutter.FLOOR_THINGS, 2, at(0, 0, 0), np.eye(3), (0.4, 0.2)
-        ),
-        0.35,
-        1.0,
-    ),
+    (lambda rng: clutter.scatter(rng, clutter.FLOOR_THINGS, 2, half=(0.4, 0.2)), 0.35, 1.0),
 )
 
 
@@ -116,9 +110,7 @@ def furnish(rng: Rng, inside: Interior, groups: int, fill: float) -> list[Piece]
     return pieces
 
 
-def look_at(
-    rng: Rng, size: tuple[int, int], position: Array, target: Array, pitch: tuple[float, float]
-) -> Camera:
+def look_at(rng: Rng, size: tuple[int, int], position: Array, target: Array, pitch: Pair) -> Camera:
     """A hand-held camera that faces a point roughly, its pitch (radians) kept within bounds."""
     away = target - position
     yaw = float(np.arctan2(away[0], away[2])) + rng.normal(0, 0.12)
@@ -179,21 +171,18 @@ def desk(rng: Rng, height: int, width: int) -> World:
     inside = build_interior(rng, low, low + size, int(rng.integers(-1, 4)))
     pieces = furnish(rng, inside, int(rng.integers(0, 3)), rng.uniform(0.2, 0.7))
     centre = rng.uniform(low + 1.2, low + size - 1.2)
-    turn = turn_y(rng.uniform(0, 6.3))
-    own = moved(office.desk(rng), at(centre[0], 0, centre[2]), turn)
+    place, turn = at(centre[0], 0, centre[2]), turn_y(rng.uniform(0, 6.3))
+    own = moved(office.desk(rng), place, turn)
     if rng.random() < 0.5:
         seat = at(rng.normal(0, 0.3), 0, -rng.uniform(0.4, 0.8)) @ turn
         chair = office.office_chair(rng)
-        spot = at(centre[0], 0, centre[2]) + seat
-        pieces.append(moved(chair, spot, turn_y(np.pi + rng.normal(0, 0.6)) @ turn))
+        pieces.append(moved(chair, place + seat, turn_y(np.pi + rng.normal(0, 0.6)) @ turn))
     if rng.random() < 0.4:  # a second desk beside or behind it
         beside = at(rng.uniform(-0.5, 0.5), 0, rng.uniform(0.75, 1.0)) @ turn
-        other = moved(office.desk(rng), at(centre[0], 0, centre[2]) + beside, turn_y(np.pi) @ turn)
-        pieces.append(other)
+        pieces.append(moved(office.desk(rng), place + beside, turn_y(np.pi) @ turn))
     pitch, away = rng.uniform(0.17, 0.87), float(np.exp(rng.uniform(*np.log([0.5, 2.1]))))
     heading = rng.normal(0, 0.7) + (np.pi if rng.random() < 0.25 else 0.0)
-    aim = at(rng.normal(0, 0.25), rng.uniform(0.7, 0.95), rng.normal(0, 0.1)) @ turn
-    aim = aim + at(centre[0], 0, centre[2])
+    aim = at(rng.normal(0, 0.25), rng.uniform(0.7, 0.95), rng.normal(0, 0.1)) @ turn + place
     back = at(np.sin(heading) * np.cos(pitch), -np.sin(pitch), np.cos(heading) * np.cos(pitch))
     position = aim - (back @ turn) * away
     position = np.clip(position, low + 0.15, low + size - 0.15)

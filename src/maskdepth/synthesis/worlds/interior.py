@@ -11,7 +11,7 @@ from maskdepth.synthesis.worlds import furniture, props
 from maskdepth.synthesis.worlds.lighting import Lamp, Light
 from maskdepth.synthesis.worlds.prints import chequered, grained, sheet
 from maskdepth.synthesis.worlds.props import GROUND_AXES, Rng, at, plain
-from maskdepth.synthesis.worlds.shapes import Box, Cut, Quad, Shape
+from maskdepth.synthesis.worlds.shapes import Box, Cut, Pair, Quad, Shape
 from maskdepth.synthesis.worlds.textures import (
     Array,
     Paint,
@@ -93,9 +93,7 @@ def _hole(windows: list[tuple[float, float, float, float]]) -> Cut:
     return cut
 
 
-def _window(
-    rng: Rng, wall: Quad, along: float, level: float, half: tuple[float, float]
-) -> list[Shape]:
+def _window(rng: Rng, wall: Quad, along: float, level: float, half: Pair) -> list[Shape]:
     """Frame, bars, sill and perhaps curtains of a window in a wall."""
     side, up, inward = wall.axes
     centre = wall.centre + side * along + up * level
@@ -141,10 +139,8 @@ def _walls(rng: Rng, low: Array, high: Array) -> list[Quad]:
         (at(x, y, low[2]), at(-1, 0, 0), at(0, 0, 1), hx, paint),
     ]
     return [
-        Quad(
-            centre=centre, axes=np.stack([side, up, inward]), size=(half, hy), paint=own, room=True
-        )
-        for centre, side, inward, half, own in places
+        Quad(centre=centre, axes=np.stack([side, up, way]), size=(half, hy), paint=own, room=True)
+        for centre, side, way, half, own in places
     ]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from maskdepth.synthesis.worlds import furniture, props, vehicles
 from maskdepth.synthesis.worlds.props import ORIGIN, Rng, at, block, ellipsoid, plain, rod, tube
-from maskdepth.synthesis.worlds.shapes import Frustum, Shape
+from maskdepth.synthesis.worlds.shapes import Frustum, Pair, Shape
 from maskdepth.synthesis.worlds.textures import (
     Array,
     Paint,
@@ -38,7 +38,7 @@ def sample_paint(rng: Rng, size: float) -> Paint:
 
 
 def turned_on_lathe(
-    base: Array, profile: Sequence[tuple[float, float]], paints: Sequence[Paint], gloss: float
+    base: Array, profile: Sequence[Pair], paints: Sequence[Paint], gloss: float
 ) -> list[Shape]:
     """Frusta stacked along a profile of (height, radius), one paint each."""
     line = np.array(profile)
@@ -62,7 +62,7 @@ def turned_on_lathe(
     return shapes
 
 
-def _smooth_profile(points: list[tuple[float, float]], steps: int) -> list[tuple[float, float]]:
+def _smooth_profile(points: list[Pair], steps: int) -> list[Pair]:
     """A profile with its corners rounded, by repeated corner cutting (Chaikin 1974)."""
     line = np.array(points)
     for _ in range(steps):

@@ -8,7 +8,7 @@ from maskdepth.synthesis.worlds.clutter import DESK_THINGS, case_colour, keyboar
 from maskdepth.synthesis.worlds.furniture import sample_cloth, sample_wood
 from maskdepth.synthesis.worlds.props import Rng, at, block, ellipsoid, plain, rod, tapered
 from maskdepth.synthesis.worlds.shapes import Shape, moved
-from maskdepth.synthesis.worlds.vectors import STRAIGHT, turn_y
+from maskdepth.synthesis.worlds.vectors import turn_y
 
 
 def office_chair(rng: Rng) -> list[Shape]:
@@ -69,4 +69,4 @@ def desk(rng: Rng) -> list[Shape]:
         if rng.random() < 0.8:
             shapes += moved(keyboard(rng), place - at(0, 0, deep * 0.4), turn)
     count = int(rng.integers(2, 4 + int(5 * long)))
-    return shapes + scatter(rng, DESK_THINGS, count, top, STRAIGHT, (long * 0.46, deep * 0.42))
+    return shapes + scatter(rng, DESK_THINGS, count, (long * 0.46, deep * 0.42), top)

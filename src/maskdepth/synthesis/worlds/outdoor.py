@@ -8,7 +8,7 @@ from maskdepth.synthesis.worlds import figures, props, vehicles
 from maskdepth.synthesis.worlds.cameras import keep_clear, sample_camera
 from maskdepth.synthesis.worlds.lighting import Light
 from maskdepth.synthesis.worlds.props import GROUND_AXES, Rng, at, ellipsoid, turned_anyhow
-from maskdepth.synthesis.worlds.shapes import Quad, Shape, moved
+from maskdepth.synthesis.worlds.shapes import Pair, Quad, Shape, moved
 from maskdepth.synthesis.worlds.textures import (
     Array,
     Paint,
@@ -136,16 +136,12 @@ def hills(rng: Rng) -> list[Shape]:
         side = rng.uniform(-0.9, 0.9) * far
         colour = sample_colour(rng, (0.13, 0.34), (0.15, 0.5), (0.22, 0.5))
         high = far * rng.uniform(0.05, 0.2)
-        shapes.append(
-            ellipsoid(
-                at(side, -high * 0.2, far),
-                (far * rng.uniform(0.4, 1.0), high * 1.2, far * 0.35),
-                mottled(rng, colour, far * 0.08, 0.35),
-                rough=0.6,
-                grain=far * 0.04,
-                casts=False,
-            )
+        place, size = (
+            at(side, -high * 0.2, far),
+            (far * rng.uniform(0.4, 1.0), high * 1.2, far * 0.35),
         )
+        paint = mottled(rng, colour, far * 0.08, 0.35)
+        shapes.append(ellipsoid(place, size, paint, rough=0.6, grain=far * 0.04, casts=False))
     return shapes
 
 
@@ -154,9 +150,7 @@ def _tree(rng: Rng, base: Array, height: float, evergreen: float) -> list[Shape]
     return grow(rng, base, height)
 
 
-def scatter_figures(
-    rng: Rng, count: int, reach: tuple[float, float], animals: float = 0.3
-) -> list[list[Shape]]:
+def scatter_figures(rng: Rng, count: int, reach: Pair, animals: float = 0.3) -> list[list[Shape]]:
     """People and animals on level ground in the view, between two distances along z.
 
     The first shape of each stands at the figure's place.

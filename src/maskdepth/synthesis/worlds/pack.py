@@ -58,21 +58,20 @@ class _Item(NamedTuple):
 
     folder: Path
     name: str
-    family: str | None
-    kind: str | None
+    kind: str
     seed: int
 
 
 def _write_item(item: _Item) -> float | None:
     """Draw and write one item; returns a scene's focal length as a share of the long side."""
     path = item.folder / f"{item.name}.png"
-    if item.family is not None:
-        scene = render_scene(item.family, item.seed, *SCENE_SIZE)
+    if item.kind in SCENES:
+        scene = render_scene(item.kind, item.seed, *SCENE_SIZE)
         save_png(path, scene.image)
         disparity = encode_disparity(disparity_from_depth(scene.depth_m))
         save_png(item.folder / f"{item.name}_disparity.png", disparity)
         return scene.focal
-    cutout = render_cutout(str(item.kind), item.seed, CUTOUT_SIZE)
+    cutout = render_cutout(item.kind, item.seed, CUTOUT_SIZE)
     save_png(path, cutout.image)
     save_png(item.folder / f"{item.name}_relief.png", encode_relief(cutout.relief))
     return None
@@ -94,14 +93,14 @@ def _items(
 ) -> list[_Item]:
     """All pictures of a pack: families and kinds in turn, each numbered from 0."""
     items = []
-    for number in range(scenes):
-        own, which = divmod(number, len(families))
-        name, own_seed = f"{families[which]}_{own:03d}", seed * _SEEDS_A_PACK + own
-        items.append(_Item(pack.backgrounds, name, families[which], None, own_seed))
-    for number in range(cutouts):
-        own, which = divmod(number, len(CUTOUT_KINDS))
-        name, own_seed = f"{CUTOUT_KINDS[which]}_{own:03d}", seed * _SEEDS_A_PACK + own
-        items.append(_Item(pack.cutouts, name, None, CUTOUT_KINDS[which], own_seed))
+    for folder, kinds, count in (
+        (pack.backgrounds, families, scenes),
+        (pack.cutouts, CUTOUT_KINDS, cutouts),
+    ):
+        for number in range(count):
+            own, which = divmod(number, len(kinds))
+            name, own_seed = f"{kinds[which]}_{own:03d}", seed * _SEEDS_A_PACK + own
+            items.append(_Item(folder, name, kinds[which], own_seed))
     return items
 
 

@@ -93,9 +93,8 @@ def sheet(rng: Rng, half_width: float, half_height: float) -> Paint:
         text = print_.cover(x + half_width, y, surface.footprint) * inner
         colour = mix(paper, ink, 0.9 * text)
         field = soft.flat(x, y, surface.footprint)
-        image = mix(
-            mix(colours[0], colours[1], step(field, 0.0, 0.5)), colours[2], step(field, 1, 0.2)
-        )
+        image = mix(colours[0], colours[1], step(field, 0.0, 0.5))
+        image = mix(image, colours[2], step(field, 1, 0.2))
         above = step(y, split * half_height, fine) * inner
         colour = mix(colour, image, above)
         if banner:
@@ -116,13 +115,11 @@ def screen(rng: Rng, half_width: float, half_height: float) -> Paint:
     for _ in range(int(rng.integers(1, 4))):
         centre = rng.uniform(-0.5, 0.5, 2) * [half_width, half_height]
         half = rng.uniform(0.3, 0.8, 2) * [half_width, half_height]
-        paper = sample_colour(
-            rng, (0.0, 1.0), (0.0, 0.15), rng.choice([0.1, 0.85]) + np.array([0, 0.1])
-        )
+        grey = rng.choice([0.1, 0.85]) + np.array([0, 0.1])
+        paper = sample_colour(rng, (0.0, 1.0), (0.0, 0.15), grey)
         ink = np.where(paper.mean() > 0.3, 0.05, 0.7) * np.ones(3)
-        windows.append(
-            (centre, half, paper, ink, sample_ink(rng, half_height * rng.uniform(0.04, 0.1)))
-        )
+        text = sample_ink(rng, half_height * rng.uniform(0.04, 0.1))
+        windows.append((centre, half, paper, ink, text))
 
     def paint(surface: Surface) -> Array:
         x, y = surface.points[:, 0], surface.points[:, 1]

@@ -14,9 +14,11 @@ from maskdepth.synthesis.worlds.shapes import (
     Cut,
     Ellipsoid,
     Frustum,
+    Pair,
     Polyhedron,
     Quad,
     Shape,
+    Triple,
     moved,
     taper,
 )
@@ -55,38 +57,21 @@ def turned_anyhow(rng: Rng, shapes: Sequence[Shape], place: Array) -> list[Shape
     return moved(shapes, place, turn_y(rng.uniform(0, 6.3)))
 
 
-def rod(
-    start: Array, end: Array, radii: tuple[float, float], paint: Paint, **how: float
-) -> Frustum:
+def rod(start: Array, end: Array, radii: Pair, paint: Paint, **how: Any) -> Frustum:
     """A round bar from one world point to another."""
-    along = end - start
-    return Frustum(
-        centre=start,
-        axes=frame_along(along),
-        height=float(np.linalg.norm(along)),
-        radii=radii,
-        paint=paint,
-        **how,  # type: ignore[arg-type]
-    )
+    axes, height = frame_along(end - start), float(np.linalg.norm(end - start))
+    return Frustum(centre=start, axes=axes, height=height, radii=radii, paint=paint, **how)
 
 
 def tube(
-    base: Array,
-    height: float,
-    radii: tuple[float, float],
-    paint: Paint,
-    *,
-    closed: bool = False,
-    **how: Any,
+    base: Array, height: float, radii: Pair, paint: Paint, *, closed: bool = False, **how: Any
 ) -> Frustum:
     """A round wall that is open at the top, and at the bottom too unless ``closed``."""
     caps = (closed, False)
     return Frustum(centre=base, height=height, radii=radii, caps=caps, paint=paint, **how)
 
 
-def ellipsoid(
-    centre: Array, radii: float | tuple[float, float, float], paint: Paint, **how: Any
-) -> Ellipsoid:
+def ellipsoid(centre: Array, radii: float | Triple, paint: Paint, **how: Any) -> Ellipsoid:
     """A ball of one radius, or an ellipsoid of three, around a world point."""
     sizes = radii if isinstance(radii, tuple) else (radii,) * 3
     return Ellipsoid(centre=centre, radii=sizes, paint=paint, **how)
@@ -94,11 +79,11 @@ def ellipsoid(
 
 def tapered(
     centre: Array,
-    bottom: tuple[float, float],
-    top: tuple[float, float],
+    bottom: Pair,
+    top: Pair,
     height: float,
     paint: Paint,
-    lean: tuple[float, float] = (0.0, 0.0),
+    lean: Pair = (0.0, 0.0),
     **how: Any,
 ) -> Polyhedron:
     """A solid that narrows or widens upwards; see ``shapes.taper``."""
@@ -149,11 +134,7 @@ def sample_leaves(rng: Rng, colour: Array, size: float) -> Leaves:
 
 
 def foliage(
-    rng: Rng,
-    centre: Array,
-    radii: tuple[float, float, float],
-    leaves: Leaves,
-    axes: Array | None = None,
+    rng: Rng, centre: Array, radii: Triple, leaves: Leaves, axes: Array | None = None
 ) -> list[Shape]:
     """A ball of leaves: shells, sparse outside and dense within, so that its outline is ragged."""
     turned = turn_y(rng.uniform(0, 6.3)) if axes is None else axes
@@ -267,16 +248,10 @@ def rock(rng: Rng, base: Array, size: float) -> list[Shape]:
     return shapes
 
 
-def block(
-    centre: Array,
-    size: tuple[float, float, float],
-    paint: Paint,
-    turn: Array = STRAIGHT,
-    **how: float,
-) -> Box:
+def block(centre: Array, size: Triple, paint: Paint, turn: Array = STRAIGHT, **how: Any) -> Box:
     """A box by its centre and full sizes (width, height, length), turned about the vertical."""
     half = (size[0] / 2, size[1] / 2, size[2] / 2)
-    return Box(centre=centre, axes=turn, size=half, paint=paint, **how)  # type: ignore[arg-type]
+    return Box(centre=centre, axes=turn, size=half, paint=paint, **how)
 
 
 def plain(colour: Array) -> Paint:
@@ -399,7 +374,7 @@ def _openings(
     w, h = rng.uniform(0.9, 1.4), rng.uniform(1.1, 1.6)
     shapes: list[Shape] = []
 
-    def put(place: Array, size: tuple[float, float, float], paint: Paint, gloss: float = 0) -> None:
+    def put(place: Array, size: Triple, paint: Paint, gloss: float = 0) -> None:
         shapes.append(block(place, size, paint, turn, casts=False, gloss=gloss))
 
     for face in (-1.0, 1.0):

@@ -118,6 +118,13 @@ def trace(
     return view.t, np.append(order, -1).astype(np.int32)[view.rank]
 
 
+def trace_pixels(
+    camera: Camera, shapes: Sequence[Shape], height: int, width: int
+) -> tuple[Array, NDArray[np.int32]]:
+    """``trace`` the rays through the centres of pixels, in double precision."""
+    return trace(camera, shapes, np.arange(float(width)), np.arange(float(height)))
+
+
 class _View:
     """The nearest hits so far; shapes are ranked by their smallest possible t.
 

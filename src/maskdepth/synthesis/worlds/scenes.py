@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.errors import UsageError
+from maskdepth.errors import UsageError, check_name
 from maskdepth.synthesis.worlds.film import take_picture
 from maskdepth.synthesis.worlds.halls import corridor, shop
 from maskdepth.synthesis.worlds.indoor import desk, room
 from maskdepth.synthesis.worlds.lighting import render_linear
 from maskdepth.synthesis.worlds.outdoor import park, street
 from maskdepth.synthesis.worlds.outskirts import field, yard
-from maskdepth.synthesis.worlds.raycast import trace
+from maskdepth.synthesis.worlds.raycast import trace_pixels
 from maskdepth.synthesis.worlds.world import World
 
 SCENES: dict[str, Callable[[np.random.Generator, int, int], World]] = {
@@ -88,13 +88,7 @@ def compose_world(family: str, seed: int, height: int, width: int) -> World:
     Raises:
         UsageError: an unknown family, or a side shorter than 16 pixels.
     """
-    if family not in SCENES:
-        raise UsageError(
-            f"a family of {', '.join(SCENES)}",
-            repr(family),
-            f"name one of {', '.join(SCENES)}",
-            f"There is no family {family!r} of scenes.",
-        )
+    check_name("family of scenes", family, SCENES, UsageError)
     if min(height, width) < 16:
         raise UsageError(
             "sides of at least 16 px",
@@ -120,7 +114,6 @@ def render_scene(family: str, seed: int, height: int, width: int) -> Scene:
 def render_world(world: World, family: str, seed: int, height: int, width: int) -> Scene:
     """Render a world with the camera that belongs to a family and a seed."""
     colour, _ = render_linear(world.shapes, world.light, world.camera, height, width)
-    columns, rows = np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64)
-    depth, _ = trace(world.camera, world.shapes, columns, rows)
+    depth, _ = trace_pixels(world.camera, world.shapes, height, width)
     image = take_picture(colour, depth, generator(family + " sensor", seed))
     return Scene(image, depth.astype(np.float32), world.camera.focal)

@@ -23,6 +23,8 @@ from maskdepth.synthesis.worlds.forms import (
 from maskdepth.synthesis.worlds.textures import Array, Paint
 from maskdepth.synthesis.worlds.vectors import unit
 
+Pair = tuple[float, float]
+Triple = tuple[float, float, float]
 Cut = Callable[[Array], NDArray[np.bool_]]
 """Tells which points (N, 3) of a shape's surface, in its own frame, exist."""
 
@@ -94,7 +96,7 @@ class Shape:
 class Quad(Shape):
     """A rectangle in its frame's xy plane; infinite sizes make a plane."""
 
-    size: tuple[float, float]  # half width and half height
+    size: Pair  # half width and half height
 
     def half(self) -> tuple[Array, Array]:
         high = np.array([self.size[0], self.size[1], 0.0])
@@ -116,7 +118,7 @@ class Quad(Shape):
 class Box(Shape):
     """A box around its frame's origin."""
 
-    size: tuple[float, float, float]  # half sizes
+    size: Triple  # half sizes
 
     def half(self) -> tuple[Array, Array]:
         high = np.array(self.size)
@@ -141,7 +143,7 @@ class Box(Shape):
 class Ellipsoid(Shape):
     """An ellipsoid around its frame's origin."""
 
-    radii: tuple[float, float, float]
+    radii: Triple
 
     def half(self) -> tuple[Array, Array]:
         high = np.array(self.radii)
@@ -166,9 +168,9 @@ class Frustum(Shape):
     """
 
     height: float
-    radii: tuple[float, float]  # at the bottom and at the top
+    radii: Pair  # at the bottom and at the top
     caps: tuple[bool, bool] = (True, True)
-    slopes: tuple[float, float] | None = None
+    slopes: Pair | None = None
 
     def half(self) -> tuple[Array, Array]:
         r = max(self.radii)
@@ -233,12 +235,7 @@ class Polyhedron(Shape):
         return np.asarray(self.faces.astype(points.dtype)[np.argmin(off, axis=1)])
 
 
-def taper(
-    bottom: tuple[float, float],
-    top: tuple[float, float],
-    height: float,
-    lean: tuple[float, float] = (0.0, 0.0),
-) -> tuple[Array, Array]:
+def taper(bottom: Pair, top: Pair, height: float, lean: Pair = (0.0, 0.0)) -> tuple[Array, Array]:
     """Faces and reach of a solid that tapers from y = 0 to ``height``.
 
     Args:

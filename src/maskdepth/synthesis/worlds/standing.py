@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.errors import UsageError
+from maskdepth.errors import UsageError, check_name
 from maskdepth.synthesis.worlds import clutter, figures, furniture, objects, vehicles
 from maskdepth.synthesis.worlds.cutouts import CutoutPicture, extent, trimmed_cutout
 from maskdepth.synthesis.worlds.props import at
-from maskdepth.synthesis.worlds.raycast import Camera, trace
+from maskdepth.synthesis.worlds.raycast import Camera, trace_pixels
 from maskdepth.synthesis.worlds.scenes import Scene, compose_world, generator, render_world
 from maskdepth.synthesis.worlds.shapes import Shape, lowest, moved
-from maskdepth.synthesis.worlds.studio import depth_of, draw, framed
+from maskdepth.synthesis.worlds.studio import draw, framed
 from maskdepth.synthesis.worlds.textures import Array
 from maskdepth.synthesis.worlds.vectors import turn_y
 from maskdepth.synthesis.worlds.world import World
@@ -74,8 +74,7 @@ def ground_depth(family: str, seed: int, height: int, width: int) -> NDArray[np.
         UsageError: as ``render_scene``.
     """
     world = compose_world(family, seed, height, width)
-    steps = np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64)
-    depth, index = trace(world.camera, world.shapes, *steps)
+    depth, index = trace_pixels(world.camera, world.shapes, height, width)
     ground = np.full((height, width), np.nan, np.float32)
     for number in np.unique(index[index >= 0]):
         shape = world.shapes[int(number)]
@@ -109,14 +108,7 @@ def render_standing(
         UsageError: an unknown family or kind, a bad seed, a pixel that shows no ground, or one
             so near that the object would reach the camera.
     """
-    if kind not in STANDING:
-        names = ", ".join(STANDING)
-        raise UsageError(
-            f"an object of {names}",
-            repr(kind),
-            f"name one of {names}",
-            f"There is no object {kind!r}.",
-        )
+    check_name("kind of objects", kind, STANDING, UsageError)
     ground = ground_depth(family, seed, height, width)
     row, column = pixel
     if not (0 <= row < height and 0 <= column < width and ground[row, column] > 0):
@@ -142,8 +134,7 @@ def render_standing(
         )
     full = replace(world, shapes=[*world.shapes, *shapes])
     picture = render_world(full, family, seed, height, width)
-    steps = np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64)
-    _, index = trace(world.camera, full.shapes, *steps)
+    _, index = trace_pixels(world.camera, full.shapes, height, width)
     cutout, alone, corner = _cut_out(rng, world, shapes)
     return StandingScene(
         plate=plate,
@@ -181,7 +172,7 @@ def _cut_out(
     left = round(world.camera.centre[0] - camera.centre[0])
     top = round(world.camera.centre[1] - camera.centre[1])
     colour, alpha, towards = draw(rng, shapes, world.light, camera, height, width)
-    depth = depth_of(shapes, camera, height, width)
+    depth, _ = trace_pixels(camera, shapes, height, width)
     inside = extent(alpha)
     size = max(alpha[inside].shape)
     cutout = trimmed_cutout(colour[inside], alpha[inside], towards[inside], size)

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from maskdepth.synthesis.worlds.film import develop
 from maskdepth.synthesis.worlds.lighting import Light, render_linear
 from maskdepth.synthesis.worlds.props import Rng, at
-from maskdepth.synthesis.worlds.raycast import Camera, trace
+from maskdepth.synthesis.worlds.raycast import Camera, trace_pixels
 from maskdepth.synthesis.worlds.shapes import Shape
 from maskdepth.synthesis.worlds.textures import Array, mix
 
@@ -67,19 +66,10 @@ def draw(
     spread = cv2.GaussianBlur(picture * shares[..., None], (0, 0), 1.5)
     weight = cv2.GaussianBlur(shares, (0, 0), 1.5)[..., None]
     picture = np.where(shares[..., None] > 0.0, picture, spread / np.maximum(weight, 1e-4))
-    depth = depth_of(shapes, camera, height, width)
+    depth, _ = trace_pixels(camera, shapes, height, width)
     distance = float(np.median(depth[np.isfinite(depth)]))
     towards = (distance - depth) * camera.focal / distance
     return picture, np.asarray(alpha), np.where(np.isfinite(depth), towards, np.nan)
-
-
-def depth_of(
-    shapes: Sequence[Shape], camera: Camera, height: int, width: int
-) -> NDArray[np.float64]:
-    """Exact depth (H, W) in metres at the pixels' centres; inf beside the shapes."""
-    columns, rows = np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64)
-    depth, _ = trace(camera, shapes, columns, rows)
-    return np.asarray(depth, np.float64)
 
 
 def portray(rng: Rng, shapes: Sequence[Shape], size: int) -> tuple[Array, Array, Array]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from maskdepth.synthesis.worlds.props import Rng, at, block, plain, rod, tapered, tube
-from maskdepth.synthesis.worlds.shapes import Polyhedron, Shape, taper
+from maskdepth.synthesis.worlds.shapes import Pair, Polyhedron, Shape, taper
 from maskdepth.synthesis.worlds.textures import (
     Array,
     Paint,
@@ -41,7 +41,7 @@ def _glazed(body: Array, low: float, high: float, pillars: Array, long: float) -
     return paint
 
 
-def _wheels(places: list[tuple[float, float]], radius: float) -> list[Shape]:
+def _wheels(places: list[Pair], radius: float) -> list[Shape]:
     """Tyres with hubs, at (x, z)."""
     tyre, hub = plain(np.array([0.012] * 3)), plain(np.array([0.35] * 3))
     shapes: list[Shape] = []
