@@ -1,4 +1,4 @@
-"""A prediction: the layers of one picture, what can be made of them, and where they come from."""
+"""A prediction: alpha and disparity of one picture, what follows from them, and their origin."""
 
 from __future__ import annotations
 
@@ -35,8 +35,7 @@ BackgroundSource = PictureSource | tuple[int, int, int]
 """A picture, or a colour: its name, ``"#rrggbb"`` or (red, green, blue)."""
 
 _NEAREST_PERCENT = 2
-# Below this alpha the foreground's colour is a small difference divided by a small number.
-_MIN_ALPHA = 0.05
+_MIN_ALPHA = 0.05  # below it the foreground's colour is a small difference over a small number
 _PANEL_SIDE = 640
 _CHECK_SIDE = 16
 _CHECK_GREYS = (150, 200)
@@ -62,13 +61,14 @@ class Provenance:
     """Where a prediction comes from.
 
     Attributes:
-        card: the model's; None where it is not known.
-        picture_file, plate_file, plate_disparity_file: the files the inputs were read from; None
-            for inputs that were not files.
+        card: describes the model; None where it is not known.
+        picture_file, plate_file, plate_disparity_file: the files that the inputs were read from;
+            None for inputs that were not files.
         plate_disparity_used: whether the network read the plate's disparity.
-        registration: how the plate was brought onto the picture; None where that was not tried.
+        registration: how the plate was moved and relit to match the picture; None where that was
+            not tried.
         alignment: how the disparity came into the plate's units; None without a plate profile.
-        calibration: the plate's; None where nothing is known in metres.
+        calibration: brings the plate's disparity into metres; None where no metres are known.
     """
 
     card: ModelCard | None = None
@@ -94,12 +94,11 @@ class Prediction:
     Attributes:
         image: uint8 (H, W, 3) RGB, the picture.
         alpha: float32 (H, W) in [0,1].
-        disparity: float32 (H, W) in [0,1], near = 1. Where the model never learned depth it is
-            NaN, or a plate profile's outside the mask.
-        plate: uint8 (H, W, 3) RGB as it was compared with the picture: moved and lit where it was
-            registered. None without a plate.
-        depth_m: float32 (H, W) metres where the plate is calibrated, else None. Infinity is sky or
-            too far to tell, NaN invalid.
+        disparity: float32 (H, W) in [0,1], near = 1; NaN where it is invalid, as the disparity of
+            a model that never learned depth is. Outside the mask it is a plate profile's, if any.
+        plate: uint8 (H, W, 3) RGB, moved and relit to match the picture; None without a plate.
+        depth_m: float32 (H, W) metres; None where the plate is not calibrated. Infinity is sky or
+            too far to tell, NaN is invalid.
         provenance: model, input files, and how the plate was used.
     """
 
@@ -134,7 +133,7 @@ class Prediction:
             return None
         valid = self.depth_m[self.mask & ~np.isnan(self.depth_m)]
         finite = valid[np.isfinite(valid)]
-        # Where half of the foreground is too far to tell, its median is no distance.
+        # Where half of the foreground is too far to tell, its median is infinite.
         if 2 * finite.size <= valid.size:
             return None
         return ObjectDistance(
@@ -143,8 +142,8 @@ class Prediction:
             pixels=int(finite.size),
         )
 
-    def of_file(self, picture_file: Path) -> Prediction:
-        """The same prediction, of a picture that was read from a file before it was predicted."""
+    def with_picture_file(self, picture_file: Path) -> Prediction:
+        """The same prediction with the file's path, for a picture that was passed as pixels."""
         return replace(self, provenance=replace(self.provenance, picture_file=picture_file))
 
     def alpha_8_bit(self) -> NDArray[np.uint8]:
@@ -155,20 +154,20 @@ class Prediction:
         """The foreground alone: uint8 (H, W, 4) straight RGBA.
 
         A picture is I = alpha F + (1 - alpha) B (Porter and Duff, "Compositing Digital Images",
-        SIGGRAPH 1984). With the plate B known, F = (I - (1 - alpha) B) / alpha, clipped to
-        0..255: no halo of the old background. Where alpha is below 0.05, or without a plate,
-        the colour is the picture's own. Fully transparent pixels are black: they keep nothing
-        of the scene.
+        SIGGRAPH 1984). With the plate B known, F = (I - (1 - alpha) B) / alpha, clipped to 0..255,
+        has no halo of the old background. Without a plate, and where alpha is below 0.05, the
+        colour is the picture's own. Fully transparent pixels are black, so that nothing of the
+        scene is left in them.
         """
         cutout = np.empty((*self.alpha.shape, 4), np.uint8)
         for rows in bands(*self.alpha.shape):
             alpha, colour = self.alpha[rows], self.image[rows].copy()
             if self.plate is not None:
-                opaque = alpha >= _MIN_ALPHA
-                share = alpha[opaque][:, None]  # (K, 1)
-                background = self.plate[rows][opaque].astype(np.float32)  # (K, 3)
-                foreground = (colour[opaque] - (1 - share) * background) / share
-                colour[opaque] = np.clip(np.rint(foreground), 0, 255).astype(np.uint8)
+                visible = alpha >= _MIN_ALPHA
+                share = alpha[visible][:, None]  # (K, 1)
+                background = self.plate[rows][visible].astype(np.float32)  # (K, 3)
+                foreground = (colour[visible] - (1 - share) * background) / share
+                colour[visible] = np.clip(np.rint(foreground), 0, 255).astype(np.uint8)
             opacity = _to_8_bit(alpha)
             colour[opacity == 0] = 0
             cutout[rows, :, :3], cutout[rows, :, 3] = colour, opacity
@@ -183,7 +182,7 @@ class Prediction:
             background: a colour, by name (``"white"``), as ``"#rrggbb"`` or as (red, green, blue);
                 or a picture, as in `maskdepth.Predictor.predict`, which is scaled and cropped to
                 fill the frame.
-            cutout: what `cutout` returned, to save its time where that has been called before.
+            cutout: what `cutout` returned, if it has been called before; this saves time.
 
         Raises:
             PictureError: the background is neither a colour nor a readable picture.
@@ -200,7 +199,7 @@ class Prediction:
         """Four panels side by side: picture, cutout over a checkerboard, alpha, disparity.
 
         Args:
-            cutout: what `cutout` returned, to save its time where that has been called before.
+            cutout: what `cutout` returned, if it has been called before; this saves time.
 
         Returns:
             uint8 (h, 4 w, 3) RGB, each panel's long side at most 640 px.
@@ -230,10 +229,9 @@ class Prediction:
     ) -> list[Path]:
         """Write the prediction's files, which take their places once all are complete.
 
-        An earlier prediction's files are replaced: its JSON says that they are. Its depth is
-        removed where this prediction has none, or has it in another format. Other files are never
-        replaced, except that without ``json`` among the formats nothing says whose they are, and
-        all may be.
+        Files of an earlier prediction are replaced; they are known by its JSON. Its depth is
+        removed where this prediction has none, or has it in another format. Other files are an
+        error. Without ``json`` among the formats, any files of these names are replaced.
 
         Args:
             folder: made if it is missing.

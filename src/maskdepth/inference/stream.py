@@ -1,22 +1,21 @@
-"""Frames of one camera, one after another: a plate that is prepared once, and a state.
+"""Frames of one camera, one after another, before a plate that is prepared once.
 
-The predictor itself holds no state. `StreamState` is all that one frame leaves to the next; a
-program that keeps it may stop, move to another process and go on.
+Each frame is predicted alone. `StreamState` records how many there were and what the last one gave.
+The predictor itself holds no state, so a program may keep the state, stop, and go on in another
+process.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.images import PictureSource, load_picture
-from maskdepth.inference.plate.loading import DisparitySource, PlateSource
+from maskdepth.inference.plate.loading import DisparitySource, PlateSource, path_of
 from maskdepth.inference.plate.prepared import PreparedPlate
 from maskdepth.inference.plate.registration import Registration
 
@@ -29,13 +28,13 @@ __all__ = ["Stream", "StreamState"]
 
 @dataclass(frozen=True, eq=False)
 class StreamState:
-    """What one frame of a stream leaves to the next. It can be pickled.
+    """What the frames of a stream have given so far. It can be pickled.
 
     Attributes:
-        frames: number of frames so far.
-        time_s: of the last frame, where it was given.
-        registration: how the plate came onto the last frame.
-        alpha, disparity: float32 (H, W), the last frame's layers.
+        frames: number of frames.
+        time_s: when the last frame was taken; None if the caller did not say.
+        registration: how the plate was moved and relit to match the last frame.
+        alpha, disparity: float32 (H, W), of the last frame.
     """
 
     frames: int = 0
@@ -45,7 +44,7 @@ class StreamState:
     disparity: NDArray[np.float32] | None = None
 
     def after(self, prediction: Prediction, time_s: float | None) -> StreamState:
-        """The state once a frame has been predicted."""
+        """The state after one more frame."""
         return StreamState(
             frames=self.frames + 1,
             time_s=time_s,
@@ -58,8 +57,8 @@ class StreamState:
 class Stream:
     """The frames of one camera or connection. Make one with `Predictor.stream`.
 
-    The plate is prepared with the first frame, and again when frames of another size arrive. Frames
-    that several threads pass are predicted one after another.
+    The plate is prepared for the first frame, and again for frames of another size. Frames that
+    several threads pass are predicted one after another.
 
     Args:
         predictor: predicts the frames; streams may share it.
@@ -81,7 +80,7 @@ class Stream:
 
     @property
     def state(self) -> StreamState:
-        """What the last frame left."""
+        """The state after the last frame."""
         return self._state
 
     def predict(self, frame: PictureSource, time_s: float | None = None) -> Prediction:
@@ -92,30 +91,30 @@ class Stream:
             time_s: when it was taken, seconds from any start.
 
         Raises:
-            MaskdepthError: as `Predictor.predict`; the stream then stays as it was.
+            MaskdepthError: as `Predictor.predict`; the frame is then not counted.
         """
         with self._lock:
             pixels = load_picture(frame)
-            plate = self._prepared_for((pixels.shape[0], pixels.shape[1]))
+            plate = self._prepare((pixels.shape[0], pixels.shape[1]))
             prediction, self._state = self._predictor.step(pixels, plate, self._state, time_s)
-            if isinstance(frame, (str, os.PathLike)):
-                return prediction.of_file(Path(frame))
-            return prediction
+        file = path_of(frame)
+        return prediction if file is None else prediction.with_picture_file(file)
 
     def replace_plate(
         self, plate: PlateSource | None, plate_disparity: DisparitySource | None = None
     ) -> None:
-        """Go on with another plate; the frames' state begins again."""
+        """Go on with another plate, and with a new state."""
         with self._lock:
             self._plate, self._plate_disparity = plate, plate_disparity
             self._prepared, self._state = None, StreamState()
 
     def reset(self) -> None:
-        """Forget the frames so far, as after a cut or a camera's move; the plate stays."""
+        """Begin a new state, as after a cut or when the camera was moved; the plate stays."""
         with self._lock:
             self._state = StreamState()
 
-    def _prepared_for(self, size: tuple[int, int]) -> PreparedPlate | None:
+    def _prepare(self, size: tuple[int, int]) -> PreparedPlate | None:
+        """The plate, prepared for frames of a size; a new size begins a new state."""
         if self._plate is None:
             return None
         if self._prepared is None or self._prepared.size != size:

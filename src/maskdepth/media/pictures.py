@@ -230,7 +230,9 @@ def _predict_job(
     size = picture.shape[0], picture.shape[1]
     plate = None if job.plate is None else prepare(job.plate, size)
     prediction = predictor.predict(picture, plate)
-    return prediction.of_file(job.picture) if isinstance(job.picture, Path) else prediction
+    return (
+        prediction.with_picture_file(job.picture) if isinstance(job.picture, Path) else prediction
+    )
 
 
 def _make_job(picture: Path | bytes, stem: str, plates: Plates) -> PredictionJob:
