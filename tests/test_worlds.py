@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -32,7 +33,7 @@ from maskdepth.synthesis.worlds import (
     write_sample_pack,
 )
 from maskdepth.synthesis.worlds.lighting import render_linear
-from maskdepth.synthesis.worlds.raycast import Camera, trace
+from maskdepth.synthesis.worlds.raycast import Camera, trace, trace_pixels
 from maskdepth.synthesis.worlds.scenes import compose_world
 from maskdepth.synthesis.worlds.shapes import (
     Box,
@@ -51,6 +52,7 @@ from maskdepth.synthesis.worlds.textures import Array, Surface
 
 SMALL = (48, 64)
 INDOORS = {"indoor", "desk", "corridor", "shop"}
+UPRIGHT = np.diag([1.0, -1.0, 1.0])  # axes of a camera that looks along z
 
 
 def no_paint(surface: Surface) -> NDArray[np.float64]:
@@ -126,8 +128,7 @@ def test_unprojected_wall_is_a_plane() -> None:
     for seed in range(3):
         world = compose_world("indoor", seed, height, width)
         scene = render_scene("indoor", seed, height, width)
-        steps = np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64)
-        _, index = trace(world.camera, world.shapes, *steps)
+        _, index = trace_pixels(world.camera, world.shapes, height, width)
         walls = [i for i, s in enumerate(world.shapes) if isinstance(s, Quad) and s.room]
         number = max(walls, key=lambda i: int((index == i).sum()))
         rows, columns = np.nonzero(index == number)
@@ -149,8 +150,7 @@ def test_hits_lie_on_the_implicit_surface(seed: int) -> None:
     turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
     centre = np.array([*rng.uniform(-0.5, 0.5, 2), rng.uniform(3.0, 6.0)])
     a, b, c = (float(r) for r in rng.uniform(0.3, 1.0, 3))
-    axes = np.array([[1.0, 0, 0], [0, -1.0, 0], [0, 0, 1.0]])
-    camera = Camera(np.zeros(3), axes, 40.0, (19.5, 14.5))
+    camera = Camera(np.zeros(3), UPRIGHT, 40.0, (19.5, 14.5))
     steps = np.arange(40.0), np.arange(30.0)
     rays = pixel_rays(camera, 30, 40)
     shapes = [
@@ -199,8 +199,7 @@ def test_polyhedron_is_where_all_its_faces_allow(seed: int) -> None:
     away = np.linalg.norm(solid.vertices[:, None] - ends[None], axis=2)
     np.testing.assert_allclose(away.min(axis=0), 0.0, atol=1e-7)
     assert lowest([solid]) == pytest.approx((centre + ends @ turn)[:, 1].min())
-    axes = np.array([[1.0, 0, 0], [0, -1.0, 0], [0, 0, 1.0]])
-    camera = Camera(np.zeros(3), axes, 40.0, (19.5, 14.5))
+    camera = Camera(np.zeros(3), UPRIGHT, 40.0, (19.5, 14.5))
     t, index = trace(camera, [solid], np.arange(40.0), np.arange(30.0))
     rays = pixel_rays(camera, 30, 40)
     points = (rays[index == 0] * t[index == 0][:, None] - centre) @ turn.T
@@ -247,7 +246,7 @@ def sample_shapes(rng: np.random.Generator, count: int, holed: float) -> list[Sh
 
 
 def sample_eye(rng: np.random.Generator, parallel: bool) -> Camera:
-    axes = np.linalg.qr(rng.normal(size=(3, 3)))[0] if parallel else np.diag([1.0, -1.0, 1.0])
+    axes = np.linalg.qr(rng.normal(size=(3, 3)))[0] if parallel else UPRIGHT
     position = -9.0 * axes[2] if parallel else np.zeros(3)
     return Camera(position, axes, 4.0 if parallel else 30.0, (20.0, 14.0), parallel)
 
@@ -310,19 +309,13 @@ def test_moved_shapes_keep_their_form() -> None:
 
 
 def test_nearer_shape_hides_the_farther() -> None:
-    axes = np.array([[1.0, 0, 0], [0, -1.0, 0], [0, 0, 1.0]])
-    camera = Camera(np.zeros(3), axes, 20.0, (2.0, 2.0))
+    camera = Camera(np.zeros(3), UPRIGHT, 20.0, (2.0, 2.0))
     steps = np.arange(5.0), np.arange(5.0)
     near = Ellipsoid(centre=np.array([0, 0, 2.0]), radii=(1, 1, 1), paint=no_paint)
     far = Ellipsoid(centre=np.array([0, 0, 5.0]), radii=(1, 1, 1), paint=no_paint)
     for order in ([near, far], [far, near]):
         assert trace(camera, order, *steps)[0][2, 2] == pytest.approx(1.0)
-    hollow = Ellipsoid(
-        centre=near.centre,
-        radii=(1, 1, 1),
-        paint=no_paint,
-        cut=lambda p: np.zeros(len(p), np.bool_),
-    )
+    hollow = replace(near, cut=lambda p: np.zeros(len(p), np.bool_))
     assert trace(camera, [hollow, far], *steps)[0][2, 2] == pytest.approx(4.0)
 
 

@@ -193,34 +193,26 @@ class _Sampler:
         is_stale = effects.u_stale < rules.stale.probability
         stale = self.place_further_objects(scenes, Stream.STALE, is_stale, None)
         # Encoding and noise. Then one recipe for each row of the columns.
+        encoded = (draws.jpeg < rules.jpeg_probability).tolist()
+
+        def qualities(uniform: Array) -> Iterator[int | None]:
+            drawn = np.rint(between(uniform, rules.jpeg_quality)).astype(int).tolist()
+            return (number if jpeg else None for number, jpeg in zip(drawn, encoded, strict=True))
+
         noisy = (draws.noise < rules.noise_probability) & ~effects.plain
-        columns = zip_rows(
-            background,
-            crop_side,
-            draws.crop_x,
-            draws.crop_y,
-            draws.jpeg < rules.jpeg_probability,
-            np.rint(between(draws.jpeg_picture, rules.jpeg_quality)).astype(int),
-            np.rint(between(draws.jpeg_plate, rules.jpeg_quality)).astype(int),
-            np.where(noisy, between(draws.noise_sigma, rules.noise_sigma), 0.0),
-            (draws.noise_seed * 2**53).astype(np.int64),
-        )
-        for row, (own_effects, choices) in enumerate(zip(effects.effects, columns, strict=False)):
-            number, side, x, y, jpeg, picture, plate, sigma, noise_seed = choices
-            yield Recipe(
-                index=start + row,
-                background=self.pool.backgrounds[number].id,
-                crop_side=side,
-                crop_x=x,
-                crop_y=y,
-                objects=_far_to_near([placed[row] for placed in objects if row in placed]),
-                stale=stale.get(row),
-                effects=own_effects,
-                jpeg_picture=picture if jpeg else None,
-                jpeg_plate=plate if jpeg else None,
-                noise_sigma=sigma,
-                noise_seed=noise_seed,
-            )
+        rows = range(stop - start)
+        return map(  # in the order of the fields of Recipe
+            Recipe,
+            range(start, stop),
+            (self.pool.backgrounds[number].id for number in background.tolist()),
+            crop_side.tolist(), draws.crop_x.tolist(), draws.crop_y.tolist(),
+            (_far_to_near([placed[row] for placed in objects if row in placed]) for row in rows),
+            map(stale.get, rows),
+            effects.effects,
+            qualities(draws.jpeg_picture), qualities(draws.jpeg_plate),
+            np.where(noisy, between(draws.noise_sigma, rules.noise_sigma), 0.0).tolist(),
+            (draws.noise_seed * 2**53).astype(np.int64).tolist(),
+        )  # fmt: skip
 
     def walk_grid(self, start: int, stop: int) -> tuple[Indices, Indices, NDArray[np.bool_]]:
         """Cutouts, backgrounds and flips of a grid, with every combination ``places`` times."""
@@ -297,19 +289,13 @@ class _Sampler:
         )
         return {
             row: Placement(
-                cutout=self.pool.cutouts[number].id,
-                flip=mirrored,
-                width=width,
-                height=height,
-                x=x,
-                y=y,
-                nearness=nearness,
-                standing=Standing(*contact) if stands else None,
+                self.pool.cutouts[number].id, mirrored, width, height, x, y, nearness,
+                Standing(*contact) if stands else None,
             )
             for row, (number, mirrored, (width, height, x, y), nearness, stands, contact) in zip(
                 rows.tolist(), columns, strict=True
             )
-        }
+        }  # fmt: skip
 
 
 def _far_to_near(objects: list[Placement]) -> tuple[Placement, ...]:
