@@ -144,20 +144,10 @@ def _trunk(body: _Body, rise: float, hip: Array) -> tuple[list[Chain], Array, Ar
     along = _v(np.cos(rise), np.sin(rise))
     shoulder = hip + along * _LONG
     belly = hip + along * (0.5 * _LONG) - _v(0, max(0.0, body.waist - 0.2) * 0.3)
-    bulk = [
-        body.chest * 0.86,
-        body.chest,
-        (body.chest + body.waist * 2) / 3,
-        body.waist * 1.05,
-        body.waist * 0.85,
-    ]
-    knots = [
-        shoulder + along * 0.04,
-        hip + along * (0.78 * _LONG),
-        belly,
-        hip + along * 0.15,
-        hip - along * 0.08,
-    ]
+    bulk = [body.chest * 0.86, body.chest, (body.chest + body.waist * 2) / 3]
+    bulk += [body.waist * 1.05, body.waist * 0.85]
+    knots = [shoulder + along * 0.04, hip + along * (0.78 * _LONG), belly]
+    knots += [hip + along * 0.15, hip - along * 0.08]
     return [chain(knots, bulk, Part.TRUNK)], shoulder, along
 
 
@@ -173,12 +163,6 @@ def _tail(rng: Rng, body: _Body, hip: Array) -> Chain:
         angle += bend
     r = body.tail_radius
     return chain(points, [r, r * 1.1, r * 1.2, r * 1.15, r * 0.9, r * 0.4], Part.TAIL)
-
-
-def _mane(body: _Body, crest: list[Array]) -> Chain:
-    return chain(
-        [p + _v(-0.02, body.neck_radius * 0.75) for p in crest], [0.05, 0.06, 0.05], Part.TAIL
-    )
 
 
 def quadruped(rng: Rng, size: int) -> tuple[Array, Array, Array]:
@@ -211,7 +195,8 @@ def quadruped(rng: Rng, size: int) -> tuple[Array, Array, Array]:
     n = body.neck_radius
     parts.append(chain(crest, [n * 0.85, n * 1.1, body.chest * 0.92], Part.TRUNK))
     if build.mane:
-        parts.append(_mane(body, crest))
+        line = [point + _v(-0.02, n * 0.75) for point in crest]
+        parts.append(chain(line, [0.05, 0.06, 0.05], Part.TAIL))
     tilt = rng.normal(-0.25, 0.2) - 0.25 * body.snout / 0.3
     face, marks = _head(rng, body, build, top + way * body.head * 0.3, tilt)
     parts += face

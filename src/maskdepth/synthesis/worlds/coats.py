@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -249,10 +250,7 @@ def _strands(
     tint = np.clip(canvas[r, c] * shade, 0, 255)
     for number in np.flatnonzero(long > 1.2):
         stroke = lines[number].reshape(1, 3, 2)
-        red, green, blue = tint[number]
-        cv2.polylines(
-            canvas, stroke, False, (float(red), float(green), float(blue)), 1, cv2.LINE_AA, 4
-        )
+        cv2.polylines(canvas, stroke, False, tint[number].tolist(), 1, cv2.LINE_AA, 4)
         cv2.polylines(alpha, stroke, False, 255.0, 1, cv2.LINE_AA, 4)
 
 
@@ -269,15 +267,13 @@ def _draw_marks(
             continue
         centre = (round(float(x) * 16), round(float(y) * 16))
 
-        def disc(
-            r: float, colour: tuple[float, float, float], at: tuple[int, int] = centre
-        ) -> None:
+        def disc(r: float, colour: Sequence[float], at: tuple[int, int] = centre) -> None:
             cv2.circle(canvas, at, max(round(r * 16), 8), colour, -1, cv2.LINE_AA, 4)
 
         shift = round(radius * 6)
         if kind == "eye":
             disc(radius * 1.25, (22.0, 18.0, 16.0))
-            disc(radius, (float(iris[0]), float(iris[1]), float(iris[2])))
+            disc(radius, iris.tolist())
             disc(radius * 0.7, (8.0, 8.0, 10.0))
             disc(radius * 0.2, (215.0, 220.0, 225.0), (centre[0] - shift, centre[1] - shift))
         else:

@@ -20,8 +20,6 @@ from maskdepth.synthesis.worlds.textures import (
 )
 from maskdepth.synthesis.worlds.vectors import frame_along, turn_y
 
-_POSES = ("stand", "walk")
-
 
 def limb(start: Array, end: Array, radii: Pair, paint: Paint) -> list[Shape]:
     """A bar with rounded ends."""
@@ -91,11 +89,11 @@ def _hair(rng: Rng, centre: Array, radii: Array) -> list[Shape]:
 
 
 def _lower_body(
-    rng: Rng, tall: float, pose: str, hip: float, trousers: Paint, wide: float
+    rng: Rng, tall: float, walks: bool, hip: float, trousers: Paint, wide: float
 ) -> list[Shape]:
     """Legs and shoes."""
     shoe = plain(sample_colour(rng, (0.0, 1.0), (0.0, 0.6), (0.03, 0.9)))
-    swing = rng.uniform(0.15, 0.5) if pose == "walk" else rng.uniform(0.0, 0.06)
+    swing = rng.uniform(0.15, 0.5) if walks else rng.uniform(0.0, 0.06)
     thick = tall * 0.046 * wide
     bare = mottled(rng, _sample_skin(rng), 0.1, 0.05) if rng.random() < 0.2 else trousers
     shapes: list[Shape] = []
@@ -105,7 +103,7 @@ def _lower_body(
         knee = joint + at(0, -np.cos(angle), -np.sin(angle)) * (0.24 * tall)
         below = angle - max(0.0, -side) * swing * 0.9
         ankle = knee + at(0, -np.cos(below), -np.sin(below)) * (0.24 * tall)
-        ankle[1] = max(ankle[1], 0.045 * tall if side > 0 or pose == "stand" else 0.07 * tall)
+        ankle[1] = max(ankle[1], 0.045 * tall if side > 0 or not walks else 0.07 * tall)
         shapes += limb(joint, knee, (thick * 1.45, thick), trousers)
         shapes += limb(knee, ankle, (thick, thick * 0.72), bare)
         toe = at(ankle[0], max(ankle[1] - 0.03 * tall, 0.02 * tall), ankle[2] - 0.045 * tall)
@@ -133,14 +131,14 @@ def _arms(
 
 def person(rng: Rng) -> list[Shape]:
     """A clothed adult or child who stands or walks."""
-    pose = _POSES[int(rng.integers(2))]
+    walks = bool(rng.integers(2))
     tall = rng.uniform(1.0, 1.45) if rng.random() < 0.15 else rng.uniform(1.5, 1.95)
     wide = rng.uniform(0.85, 1.25)
     skin = _sample_skin(rng)
     bare = mottled(rng, skin, 0.1, 0.05)
     top, trousers = sample_cloth(rng), sample_cloth(rng)
     hip = 0.5 * tall
-    shapes = _lower_body(rng, tall, pose, hip, trousers, wide)
+    shapes = _lower_body(rng, tall, walks, hip, trousers, wide)
 
     def soft(x: float, y: float, z: float, radii: Triple, own: Paint) -> None:
         size = (radii[0] * tall, radii[1] * tall, radii[2] * tall)

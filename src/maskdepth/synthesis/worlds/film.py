@@ -74,12 +74,6 @@ def spread(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
     return np.asarray(table[labels])
 
 
-def _shaken(picture: Array, rng: np.random.Generator) -> Array:
-    """Blur along a short line: an unsteady hand."""
-    reach = round(max(picture.shape) * rng.uniform(0.006, 0.02))
-    return np.asarray(cv2.filter2D(picture, -1, line_kernel(reach, rng.uniform(0, np.pi))))
-
-
 def _lens(picture: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """Darker corners; a soft lens, or one sharpened by the camera."""
     height, width = picture.shape[:2]
@@ -109,12 +103,6 @@ def _sensed(picture: Array, rng: np.random.Generator) -> Array:
     return np.asarray(picture + shot * noise)
 
 
-def _compressed(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    """Through JPEG and back."""
-    _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
-
-
 def take_picture(colour: Array, depth_m: Array, rng: np.random.Generator) -> NDArray[np.uint8]:
     """The 8-bit picture (H, W, 3) of linear samples (H, W, S, 3) at depth (H, W)."""
     capped = np.minimum(colour, 6.0 * float(np.mean(colour)) + 1e-3)  # lest highlights alias
@@ -132,9 +120,12 @@ def take_picture(colour: Array, depth_m: Array, rng: np.random.Generator) -> NDA
     cast = 0.05 if rng.random() < 0.8 else 0.22
     picture = np.asarray(develop(small, rng, aim / middle, cast), np.float32)
     if rng.random() < 0.1:
-        picture = np.asarray(_shaken(picture, rng), np.float32)
+        reach = round(max(picture.shape) * rng.uniform(0.006, 0.02))  # an unsteady hand
+        shake = line_kernel(reach, rng.uniform(0, np.pi))
+        picture = np.asarray(cv2.filter2D(picture, -1, shake), np.float32)
     noisy = _sensed(_lens(picture, rng), rng)
     done = np.asarray(np.clip(noisy * 255.0 + 0.5, 0, 255), np.uint8)
     if rng.random() < 0.5:
-        done = _compressed(done, int(rng.integers(45, 96)))
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(45, 96))]
+        done = np.asarray(cv2.imdecode(cv2.imencode(".jpg", done, quality)[1], cv2.IMREAD_COLOR))
     return done

@@ -27,7 +27,7 @@ from maskdepth.synthesis.worlds.props import (
 )
 from maskdepth.synthesis.worlds.raycast import Camera
 from maskdepth.synthesis.worlds.shapes import Quad, Shape, moved
-from maskdepth.synthesis.worlds.textures import Array, sample_colour
+from maskdepth.synthesis.worlds.textures import sample_colour
 from maskdepth.synthesis.worlds.vectors import STRAIGHT, turn_y
 from maskdepth.synthesis.worlds.world import World
 
@@ -63,7 +63,7 @@ def _corridor_things(rng: Rng, inside: Interior) -> list[list[Shape]]:
     metal = plain(sample_colour(rng, (0.05, 0.15), (0.0, 0.1), (0.5, 0.95)))
     for wall in inside.walls[:2]:
         side, up, inward = wall.axes
-        frame = np.stack([side if np.cross(side, up) @ -inward > 0 else -side, up, -inward])
+        frame = np.stack([side, up, -inward])
         along = -wall.size[0] + rng.uniform(0.5, 2.0)
         while along < wall.size[0] - 0.8:
             kind = rng.random()
@@ -224,7 +224,7 @@ def shop(rng: Rng, height: int, width: int) -> World:
                     if rng.random() < 0.93 and (side > 0 or rng.random() < 0.3):
                         shelf = shelving(rng, unit_)
                         place = away + at(0, 0, z + unit_ / 2)
-                        pieces.append(moved(shelf, place, _facing(turn, -sign * side)))
+                        pieces.append(moved(shelf, place, turn))
                     z += unit_ + (0.0 if rng.random() < 0.85 else 1.2)
     wall: Quad = inside.walls[2]
     pieces.append(moved(shelving(rng, 2.4), wall.centre * at(0, 0, 1) + at(0, 0, -0.3), STRAIGHT))
@@ -237,8 +237,3 @@ def shop(rng: Rng, height: int, width: int) -> World:
         pieces.append(turned_anyhow(rng, figures.person(rng), spot))
     shapes = inside.shapes + lights + keep_clear(pieces, camera.position, 0.2)
     return World(shapes, light_interior(rng, inside, lamps, at(0, 0, 3.0)), camera)
-
-
-def _facing(turn: Array, sign: float) -> Array:
-    """The turn about the vertical whose front (-z) looks along ``sign`` times x."""
-    return turn if -turn[2][0] * sign > 0 else turn_y(np.pi) @ turn

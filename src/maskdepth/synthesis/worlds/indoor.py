@@ -47,7 +47,7 @@ _WALL_PIECES: tuple[tuple[clutter.Maker, float, float], ...] = (
 def along_wall(rng: Rng, wall: Quad, fill: float) -> list[Piece]:
     """Pieces of furniture with their backs to a wall; ``fill`` is the share of places taken."""
     side, up, inward = wall.axes
-    frame = np.stack([side if np.cross(side, up) @ -inward > 0 else -side, up, -inward])
+    frame = np.stack([side, up, -inward])
     foot = wall.centre - up * wall.size[1]
     pieces: list[Piece] = []
     x = -wall.size[0] + rng.uniform(0.1, 0.8)
