@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from folders import contents
-from maskdepth.datasets.build import compose_dataset, open_dataset, write_folders
+from maskdepth.datasets.build import compose_dataset, open_dataset
+from maskdepth.datasets.picture_folders import write_folders
 from maskdepth.errors import AssetError, DatasetError, StorageError, UsageError
 from maskdepth.evaluation.masks import mask_origin
 from maskdepth.files import write_text

@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from maskdepth.cli import options as opt
-from maskdepth.cli.options import check_idle, print_json, say
+from maskdepth.cli.options import (
+    TEACHERS,
+    TeacherOptions,
+    check_idle,
+    open_network,
+    print_json,
+    say,
+)
 from maskdepth.errors import UsageError
 
 
@@ -49,15 +56,39 @@ def compose(
     seed: opt.Seed = 0,
     plan: opt.Plan = None,
     rules: opt.Rules = None,
+    split: opt.Split = None,
     small: opt.Small = False,
     strict: opt.Strict = False,
-    depth_scenes: opt.DepthScenes = 60,
+    depth_scenes: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Number of drawn scenes to learn depth from where no background has a label. "
+            "Default: 60, and none with --split none.",
+        ),
+    ] = None,
     layout: Annotated[
-        str | None, typer.Option(help="folders: also write files as the prior work did.")
+        str | None,
+        typer.Option(
+            help="folders: also write composites as the prior work did, as numbered files in "
+            "output_image, output_bg, output_mask and output_depth."
+        ),
     ] = None,
     count: Annotated[
         int | None, typer.Option(min=1, help="Composites that --layout writes. Default: 100.")
     ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Depth network to ask for each composite's depth, for output_depth: {TEACHERS}. "
+            "Default: the labels of the backgrounds."
+        ),
+    ] = None,
+    kind: opt.Kind = None,
+    units: opt.Units = None,
+    licence: opt.Licence = None,
+    download: opt.Download = False,
+    device: opt.Device = "auto",
     materialise: Annotated[
         int | None,
         typer.Option(
@@ -75,19 +106,17 @@ def compose(
     as_json: opt.AsJson = False,
 ) -> None:
     """Check, split and freeze two folders of assets as a dataset."""
-    from maskdepth.datasets.build import SHARD_SIZE, compose_dataset, write_folders
+    from maskdepth.datasets.build import SHARD_SIZE, compose_dataset
     from maskdepth.datasets.build import materialise as write_shards
+    from maskdepth.datasets.picture_folders import write_folders
     from maskdepth.datasets.shards import Encoding
     from maskdepth.datasets.shards.engines import find_engine
     from maskdepth.synthesis.rules import plan_rules
 
     find_engine(engine)  # before anything is written
-    if layout not in (None, "folders"):
-        raise UsageError(
-            "--layout folders", repr(layout), "", f"--layout is folders or nothing, not {layout}."
-        )
-    if not layout:
-        check_idle("--layout folders", {"--count": count})
+    asked = TeacherOptions(kind, units, licence, download, device)
+    _check_split(split, small)
+    _check_layout(layout, count, teacher, asked)
     if not materialise:
         remote = engine != "local"
         check_idle(
@@ -95,6 +124,8 @@ def compose(
             {"--shard-size": shard_size, "--lossless": lossless, "--workers": workers}
             | {"--engine": remote},
         )
+    # Opened before anything is written: a teacher that is not there ends the run.
+    network = open_network(teacher, asked, "composites have no depth files") if teacher else None
     dataset = compose_dataset(
         cutouts,
         backgrounds,
@@ -103,15 +134,17 @@ def compose(
         seed=seed,
         small=small,
         strict=strict,
-        depth_scenes=depth_scenes,
+        hold_out=split is None,
+        depth_scenes=(60 if split is None else 0) if depth_scenes is None else depth_scenes,
         notify=say,
     )
     for line in dataset.describe():
         say(line)
     if layout:
         count = count or 100
-        write_folders(dataset, count)
-        say(f"{count} composites -> {', '.join(map(str, sorted(output.glob('output_*'))))}")
+        write_folders(dataset, count, teacher=network, notify=say)
+        folders = sorted(path for path in output.glob("output_*") if path.is_dir())
+        say(f"{count} composites -> {', '.join(map(str, folders))}")
     if materialise:
         manifest = write_shards(
             dataset,
@@ -127,6 +160,32 @@ def compose(
         findings = [str(finding) for finding in dataset.findings]
         splits = dataset.spec.split_sizes
         print_json({"splits": splits, "samples": dataset.samples, "findings": findings})
+
+
+def _check_split(split: str | None, small: bool) -> None:
+    if split not in (None, "none"):
+        raise UsageError(
+            "--split none", repr(split), "", f"--split is none or nothing, not {split}."
+        )
+    if split and small:
+        raise UsageError(
+            "--split none or --small", "both", "leave one of them out",
+            "--small is a way to split, and --split none does not split.",
+        )  # fmt: skip
+
+
+def _check_layout(
+    layout: str | None, count: int | None, teacher: str | None, asked: TeacherOptions
+) -> None:
+    if layout not in (None, "folders"):
+        raise UsageError(
+            "--layout folders", repr(layout), "", f"--layout is folders or nothing, not {layout}."
+        )
+    if not layout:
+        check_idle("--layout folders", {"--count": count, "--teacher": teacher})
+    if teacher is None:
+        given = {f"--{name}": value for name, value in vars(asked).items()}
+        check_idle("--teacher", given | {"--device": asked.device != "auto"})
 
 
 def inspect(

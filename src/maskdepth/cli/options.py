@@ -42,6 +42,13 @@ Small = Annotated[
     bool, typer.Option("--small", help="Split by rank, so that a handful of assets is enough.")
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first unusable asset.")]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        help="none: train on all assets and hold none out, as the prior work did. The last tenth "
+        "of the composites is then held out instead."
+    ),
+]
 DepthScenes = Annotated[
     int,
     typer.Option(

@@ -5,18 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from maskdepth.datasets.shards import Encoding, Manifest, WriteJob, write_shards
 from maskdepth.errors import DatasetError, StorageError, UsageError
-from maskdepth.files import file_checksum, read_bytes, remove_parts, write_bytes
-from maskdepth.images import encode_jpeg
+from maskdepth.files import file_checksum, remove_parts
 from maskdepth.labelling.labels import describe_teacher
 from maskdepth.labelling.teachers.teacher import Teacher, TeacherOpener
 from maskdepth.locks import writer_lock
-from maskdepth.records import check_no_other_files
 from maskdepth.synthesis.assets import (
     MIN_GROUPS,
     BackgroundAsset,
@@ -24,9 +21,8 @@ from maskdepth.synthesis.assets import (
     assign_splits,
     scan_backgrounds,
     scan_cutouts,
+    train_on_all,
 )
-from maskdepth.synthesis.recipes import sample_recipes
-from maskdepth.synthesis.renderer import render
 from maskdepth.synthesis.rules import RecipeRules
 from maskdepth.synthesis.spec import (
     SPEC_FILE,
@@ -52,8 +48,6 @@ ALIKE_NOTICE = (
 )
 PACK_FOLDER = "sample_pack"
 SHARD_SIZE = 1000  # samples
-_QUALITY = 90  # of the files in the prior work's layout
-_PRIOR_FOLDERS = ("output_image", "output_bg", "output_mask", "output_depth")
 
 
 @dataclass(frozen=True)
@@ -80,6 +74,18 @@ class Dataset:
         places = self.spec.rules.places
         return self.spec.pool().grid_size(places) if places else None
 
+    def check_count(self, count: int) -> None:
+        """Check that a planned grid has as many composites.
+
+        Raises:
+            UsageError: it has fewer.
+        """
+        if self.samples is not None and count > self.samples:
+            raise UsageError(
+                f"at most the {self.samples} samples of the plan", str(count), "ask for fewer",
+                f"The plan has {self.samples} samples, not {count}.",
+            )  # fmt: skip
+
 
 def compose_dataset(
     cutouts: Path,
@@ -90,6 +96,7 @@ def compose_dataset(
     seed: int = 0,
     small: bool = False,
     strict: bool = False,
+    hold_out: bool = True,
     depth_scenes: int = 60,
     notify: Callable[[str], None] = lambda _: None,
 ) -> Dataset:
@@ -100,6 +107,8 @@ def compose_dataset(
         folder: the dataset, created where needed.
         small: split by hash rank, so that a handful of assets fills every split.
         strict: stop at the first asset that the check drops.
+        hold_out: keep some assets from training, to judge on; False trains on all, as the prior
+            work did, without drawn scenes.
         depth_scenes: sample-pack scenes to mix in where no background has a disparity label. Where
             all backgrounds are of one camera or two they are mixed in as well: the backgrounds are
             trained on, and the scenes held out.
@@ -109,8 +118,16 @@ def compose_dataset(
         AssetError: a folder is missing or empty, a split is empty, or ``strict`` stopped.
         StorageError: the folder holds another dataset, lies among the pictures, or another run
             writes to it.
-        UsageError: one or two drawn scenes, which are too few to split.
+        UsageError: one or two drawn scenes, which are too few to split; or ``depth_scenes``
+            without ``hold_out``.
     """
+    if depth_scenes and not hold_out:
+        raise UsageError(
+            "no drawn scenes where no asset is held out",
+            str(depth_scenes),
+            "make --depth-scenes 0, or leave --split none out",
+            "Drawn scenes are split, and nothing is with --split none.",
+        )
     if 0 < depth_scenes < MIN_GROUPS:
         raise UsageError(
             f"no drawn scenes, or at least {MIN_GROUPS}: one for each of train, val and test",
@@ -132,16 +149,15 @@ def compose_dataset(
             )
     cutout_assets, cutout_findings = scan_cutouts(cutouts, strict=strict)
     background_assets, background_findings = scan_backgrounds(backgrounds, strict=strict)
-    cutout_assets = assign_splits(cutout_assets, small=small)
     groups = len({asset.group for asset in background_assets})
     alike = groups < MIN_GROUPS and depth_scenes > 0
     if alike:
         notify(ALIKE_NOTICE.format(count=len(background_assets), groups=groups))
-        background_assets = [
-            each.model_copy(update={"split": "train"}) for each in background_assets
-        ]
-    else:
-        background_assets = assign_splits(background_assets, small=small)
+    split = partial(assign_splits, small=small)
+    cutout_assets = split(cutout_assets) if hold_out else train_on_all(cutout_assets)
+    background_assets = (
+        split(background_assets) if hold_out and not alike else train_on_all(background_assets)
+    )
     rules = rules or RecipeRules()
     if rules.ground.share and not any(asset.ground for asset in background_assets):
         notify(NO_GROUND_NOTICE)
@@ -270,7 +286,7 @@ def materialise(
         StorageError: other samples are there already, another run writes there, the disk is full,
             or workers were killed.
     """
-    _check_count(dataset, count)
+    dataset.check_count(count)
     job = WriteJob(
         dataset.folder.resolve(),
         dataset.spec,
@@ -283,61 +299,3 @@ def materialise(
         return write_shards(
             job, lock, engine=engine, workers=workers, teacher=teacher, notify=notify
         )
-
-
-def _check_count(dataset: Dataset, count: int) -> None:
-    if dataset.samples is not None and count > dataset.samples:
-        raise UsageError(
-            f"at most the {dataset.samples} samples of the plan", str(count), "ask for fewer",
-            f"The plan has {dataset.samples} samples, not {count}.",
-        )  # fmt: skip
-
-
-def write_folders(dataset: Dataset, count: int) -> None:
-    """Write the first ``count`` training composites in the prior work's layout.
-
-    ``output_image/1.jpg`` ..., ``output_bg``, ``output_mask`` and ``output_depth`` with the same
-    numbers, as its notebooks read them: masks and depth are grey JPEGs of 0..255, near = bright.
-    A sample without a disparity label has no file in ``output_depth``. Called again after an
-    interruption, or with a larger count, it goes on.
-
-    Args:
-        count: of a planned grid, at most all of it.
-
-    Raises:
-        UsageError: ``count`` is beyond the planned grid.
-        StorageError: one of the four folders holds something else; nothing is overwritten; or
-            another run writes there.
-    """
-    _check_count(dataset, count)
-    with writer_lock(dataset.folder):
-        expected = {f"{number}.jpg" for number in range(1, count + 1)}
-        for target in (dataset.folder / name for name in _PRIOR_FOLDERS):
-            remove_parts(target)
-            check_no_other_files(target, expected, f"composites 1 to {count}")
-        spec = dataset.spec
-        catalogue = spec.catalogue(dataset.folder)
-        for recipe in sample_recipes(spec.rules, spec.pool(), spec.seed, 0, count):
-            composite = render(recipe, spec.rules.size, catalogue)
-            pictures = {
-                "output_image": composite.image,
-                "output_bg": composite.plate,
-                "output_mask": np.rint(composite.alpha * 255).astype(np.uint8),
-            }
-            if composite.disparity is not None:
-                grey = np.rint(np.nan_to_num(composite.disparity) * 255)
-                pictures["output_depth"] = grey.astype(np.uint8)
-            for name, picture in pictures.items():
-                path = dataset.folder / name / f"{recipe.index + 1}.jpg"
-                _write_once(path, encode_jpeg(picture, _QUALITY))
-
-
-def _write_once(path: Path, content: bytes) -> None:
-    """Write a new file; one that is there has to hold the same."""
-    if not path.exists():
-        write_bytes(path, content)
-    elif read_bytes(path) != content:
-        raise StorageError(
-            f"the composite of this dataset at {path}", "another file", "choose another folder",
-            f"{path} is another file than the composite of this dataset.",
-        )  # fmt: skip

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskdepth.learning.settings import TrainingConfig
+from maskdepth.synthesis.assets import Split
 from maskdepth.synthesis.catalogue import Catalogue
 from maskdepth.synthesis.recipes import Pool, Recipe, sample_recipes
 from maskdepth.synthesis.renderer import render
@@ -35,7 +36,9 @@ class CompositeDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
         drop_plate_disparity: share of samples without their plate's disparity.
         mirror: share of samples shown as in a mirror.
         labels: disparity to learn from instead of the composites' own, float32 (S, S) with NaN
-            where it is not valid. Sample ``i`` is then that of ``i`` modulo their number.
+            where it is not valid, by recipe index.
+        indices: of the recipes to show, again and again; those with labels, or else all, if left
+            out.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class CompositeDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
         drop_plate_disparity: float = 0.5,
         mirror: float = 0.0,
         labels: Sequence[NDArray[np.float32]] | None = None,
+        indices: range | None = None,
     ) -> None:
         self.rules = rules
         self.pool = pool
@@ -60,6 +64,7 @@ class CompositeDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
         self.drop_plate_disparity = drop_plate_disparity
         self.mirror = mirror
         self.labels = labels
+        self.indices = range(len(labels)) if indices is None and labels is not None else indices
         self._block: tuple[int, list[Recipe]] | None = None
 
     def __len__(self) -> int:
@@ -116,8 +121,8 @@ class CompositeDataset(torch.utils.data.Dataset[dict[str, Tensor]]):
 
     def _recipe(self, index: int) -> Recipe:
         """A sample's recipe, drawn in blocks: one by one takes ten times as long."""
-        if self.labels is not None:
-            index %= len(self.labels)
+        if self.indices is not None:
+            index = self.indices[index % len(self.indices)]
         number, position = divmod(index, _BLOCK)
         if self._block is None or self._block[0] != number:
             start = number * _BLOCK
@@ -150,8 +155,9 @@ def training_samples(
     catalogue: Catalogue,
     config: TrainingConfig,
     labels: Sequence[NDArray[np.float32]] | None = None,
+    indices: range | None = None,
 ) -> CompositeDataset:
-    """Composites of a dataset's train split, without end."""
+    """Composites of a dataset's train split, without end; see ``CompositeDataset``."""
     return CompositeDataset(
         spec.rules,
         spec.pool(),
@@ -162,16 +168,41 @@ def training_samples(
         drop_plate_disparity=config.drop_plate_disparity,
         mirror=config.mirror,
         labels=labels,
+        indices=indices,
+    )
+
+
+def held_out_samples(
+    spec: DatasetSpec,
+    catalogue: Catalogue,
+    labels: Sequence[NDArray[np.float32]] | None,
+    indices: range,
+) -> CompositeDataset:
+    """Composites of the train split that are kept from training, with their plates alone."""
+    return CompositeDataset(
+        spec.rules,
+        spec.pool(),
+        spec.seed,
+        catalogue,
+        len(indices),
+        drop_plate=0.0,
+        drop_plate_disparity=1.0,
+        labels=labels,
+        indices=indices,
     )
 
 
 def benchmark_samples(
     spec: DatasetSpec, catalogue: Catalogue, rules: RecipeRules, count: int
 ) -> CompositeDataset:
-    """Composites of a dataset's val split at its size, with their plates alone."""
+    """Composites of a dataset's val split at its size, with their plates alone.
+
+    Where no asset is held out they show those of the train split.
+    """
+    split: Split = "val" if spec.holds_out else "train"
     return CompositeDataset(
         rules.at_size(spec.rules.size),
-        spec.pool("val", "val"),
+        spec.pool(split, split),
         BENCHMARK_SEED,
         catalogue,
         count,

@@ -8,9 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maskdepth.datasets.build import Dataset
-from maskdepth.datasets.shards import ShardReader, StoredDisparity
+from maskdepth.datasets.composite_labels import (
+    CompositeLabels,
+    CompositeSplit,
+    load_composite_labels,
+    split_composites,
+)
 from maskdepth.devices import pick_device
-from maskdepth.errors import DatasetError, DependencyError, StorageError, UsageError
+from maskdepth.errors import DependencyError, StorageError, UsageError
 from maskdepth.inference.model.card import NETWORK_FILE
 from maskdepth.inference.model.folder import (
     ASSETS_FILE,
@@ -66,19 +71,22 @@ def train_model(
     """Train on a dataset and leave a model folder: weights, ONNX, card, log and previews.
 
     Args:
-        per_composite: learn depth from the shards' labels, which a teacher made of each composite.
+        per_composite: learn depth from labels that a teacher made of each composite, in shards or
+            in ``output_depth``.
 
     Returns:
         Whether a signal ended the run early; its state is saved and nothing is exported then.
 
     Raises:
         StorageError: ``output`` holds a run and ``resume`` is off, or none and it is on.
-        DatasetError: ``per_composite``, and there are no such shards.
+        DatasetError: ``per_composite``, and there are no such labels.
         UsageError: ``start`` beside ``resume``.
         ModelError: ``start`` is no model, lacks its weights, or is of another preset.
     """
     check_run(output, options)
-    labels, teacher = _load_labels(dataset) if per_composite else (None, None)
+    labels = load_composite_labels(dataset) if per_composite else None
+    teacher = None if labels is None else labels.teacher
+    split = split_composites(dataset, labels)
     try:
         from maskdepth.learning.lineage import load_lineage
         from maskdepth.learning.release import draft_card, write_networks
@@ -86,16 +94,15 @@ def train_model(
     except ModuleNotFoundError as error:
         raise DependencyError(error.name or "torch", "train") from None
 
-    spec = dataset.spec
     model = _load_start(dataset, output, config, options)
     parent = load_lineage(output)
-    samples, validation = _training_samples(dataset, config, options.device, labels)
+    samples, validation = _training_samples(dataset, config, options.device, labels, split)
     result = train(
         config,
         samples,
         validation,
         output,
-        fingerprint=spec.fingerprint + (f"+{teacher.version}" if teacher else ""),
+        fingerprint=_fingerprint(dataset, teacher, split),
         model=model,
         resume=options.resume,
         device=options.device,
@@ -110,6 +117,8 @@ def train_model(
         "seconds": round(result.seconds, 1),
         "config": config.model_dump(mode="json"),
     }
+    if split is not None:
+        training["composites"] = len(split.learned)
     card = draft_card(config.preset, dataset, training, teacher, parent, output / ASSETS_FILE)
     write_networks(output, card)
     return False
@@ -160,34 +169,38 @@ def check_training(config: TrainingConfig, options: RunOptions) -> None:
 
 
 def _training_samples(
-    dataset: Dataset, config: TrainingConfig, device: str, labels: StoredDisparity | None
+    dataset: Dataset,
+    config: TrainingConfig,
+    device: str,
+    labels: CompositeLabels | None,
+    split: CompositeSplit | None,
 ) -> tuple[CompositeDataset, CompositeDataset]:
     """The composites to train on, and those to validate on."""
-    from maskdepth.learning.dataset import benchmark_samples, training_samples
+    from maskdepth.learning.dataset import benchmark_samples, held_out_samples, training_samples
     from maskdepth.learning.feed import count_workers, training_catalogue
 
     spec = dataset.spec
     workers = count_workers(config.workers, pick_device(device))
     catalogue = training_catalogue(spec, dataset.folder, workers)
+    disparity = None if labels is None else labels.disparity
+    if split is not None:
+        return (
+            training_samples(spec, catalogue, config, disparity, split.learned),
+            held_out_samples(spec, catalogue, disparity, split.held_out[:_VALIDATION_COUNT]),
+        )
     rules = BENCHMARK_V1["clean"].with_(labelled_share=0.5)
     return (
-        training_samples(spec, catalogue, config, labels),
+        training_samples(spec, catalogue, config, disparity),
         benchmark_samples(spec, catalogue, rules, _VALIDATION_COUNT),
     )
 
 
-def _load_labels(dataset: Dataset) -> tuple[StoredDisparity, TeacherLabel]:
-    """The disparity in shards whose composites a teacher has labelled, and that teacher."""
-    reader = ShardReader(dataset.folder)
-    manifest = reader.manifest
-    if manifest.teacher is None or manifest.fingerprint != dataset.spec.fingerprint:
-        raise DatasetError(
-            f"shards of this dataset in {dataset.folder} that a teacher has labelled",
-            "others",
-            "write them with `maskdepth label DATASET --teacher ... --per-composite N`",
-            f"The shards in {dataset.folder} hold no labels of this dataset's composites.",
-        )
-    return StoredDisparity(reader), manifest.teacher
+def _fingerprint(
+    dataset: Dataset, teacher: TeacherLabel | None, split: CompositeSplit | None
+) -> str:
+    """What a run learns from: it resumes only with the same."""
+    labels = "" if teacher is None else f"+{teacher.version}"
+    return dataset.spec.fingerprint + labels + (f"/{len(split.learned)}" if split else "")
 
 
 def check_run(output: Path, options: RunOptions) -> None:

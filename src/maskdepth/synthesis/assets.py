@@ -38,6 +38,7 @@ __all__ = [
     "list_pictures",
     "scan_backgrounds",
     "scan_cutouts",
+    "train_on_all",
 ]
 
 Split = Literal["train", "val", "test"]
@@ -256,6 +257,11 @@ def assign_splits(assets: Iterable[_AnyAsset], small: bool = False) -> list[_Any
             f"Of {len(groups)} {kind} that differ, none is in {' and '.join(empty)}.",
         )
     return [asset.model_copy(update={"split": splits[asset.group]}) for asset in assets]
+
+
+def train_on_all(assets: Iterable[_AnyAsset]) -> list[_AnyAsset]:
+    """Copies of the assets, all in the split ``train``."""
+    return [asset.model_copy(update={"split": "train"}) for asset in assets]
 
 
 def _position(group: str) -> float:

@@ -125,6 +125,11 @@ class DatasetSpec(Settings):
         return ", ".join(sorted(kinds)) or "none"
 
     @property
+    def holds_out(self) -> bool:
+        """Whether assets are kept from training, to judge on."""
+        return any(asset.split != "train" for asset in (*self.cutouts, *self.backgrounds))
+
+    @property
     def split_sizes(self) -> dict[str, dict[str, int]]:
         """Number of cutouts and backgrounds by split."""
         kinds: dict[str, tuple[Asset, ...]] = {
