@@ -298,26 +298,26 @@ def test_invalid_pixels_and_other_regions_do_not_count():
 # --- depth Dice, means, intervals --------------------------------------------------------------
 
 
-def test_depth_dice_by_hand():
+def test_grey_dice_by_hand():
     """Target (1, 0.5, 0): perfect 1.25/1.5, white 3/4.5, best binary 2/2.5 or 3/3.5."""
     target = np.array([[1.0, 0.5, 0.0]])
-    figures = metrics.depth_dice(np.array([[0.0, 1.0, 1.0]]), target)
+    figures = metrics.grey_dice(np.array([[0.0, 1.0, 1.0]]), target)
     assert figures == pytest.approx(
         {"score": 1 / 3.5, "perfect": 1.25 / 1.5, "all_white": 3 / 4.5, "maximum": 3 / 3.5}
     )
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=7), SEEDS)
-def test_depth_dice_maximum_beats_every_picture(target, seed):
+def test_grey_dice_maximum_beats_every_picture(target, seed):
     row = np.array([target])
-    maximum = metrics.depth_dice(row, row)["maximum"]
+    maximum = metrics.grey_dice(row, row)["maximum"]
     binary = [
-        metrics.depth_dice(np.array([[float(code >> k & 1) for k in range(row.size)]]), row)
+        metrics.grey_dice(np.array([[float(code >> k & 1) for k in range(row.size)]]), row)
         for code in range(2**row.size)
     ]
     assert maximum == pytest.approx(max(figures["score"] for figures in binary))
     grey = np.random.default_rng(seed).random(row.shape)
-    assert metrics.depth_dice(grey, row)["score"] <= maximum + 1e-9
+    assert metrics.grey_dice(grey, row)["score"] <= maximum + 1e-9
 
 
 def test_mean_is_over_the_pictures_that_have_the_figure():

@@ -205,24 +205,24 @@ def ordinal_accuracy(
     return float((np.sign(pred_order[judged]) == np.sign(target_order[judged])).mean())
 
 
-def depth_dice(pred_disparity: NDArray[Any], target_disparity: NDArray[Any]) -> dict[str, float]:
-    """The 'depth Dice' of the prior work, 2 sum(pt) / (sum p + sum t): for parity only.
+def grey_dice(pred: NDArray[Any], target: NDArray[Any]) -> dict[str, float]:
+    """The Dice of the prior work on grey levels, 2 sum(pt) / (sum p + sum t): for parity only.
 
-    The score rewards bright maps, so three others are reported with it: that of a perfect
-    prediction, sum(t^2) / sum(t); that of an all-white picture; and the maximum over all pictures.
-    The best picture is binary (the score is a ratio of functions linear in p, so it is white where
-    t exceeds a threshold), and all thresholds are tried.
+    It was reported of masks and of depth. On depth the score rewards bright maps, so three others
+    are reported with it: that of a perfect prediction, sum(t^2) / sum(t); that of an all-white
+    picture; and the maximum over all pictures. The best picture is binary (the score is a ratio of
+    functions linear in p, so it is white where t exceeds a threshold), and all thresholds are
+    tried.
 
     Args:
-        pred_disparity, target_disparity: (H, W) in [0,1]; NaN in the target is left out.
+        pred, target: (H, W) in [0,1], alpha or disparity; NaN in the target is left out.
 
     Returns:
         ``score``, ``perfect``, ``all_white``, ``maximum``; all 0 for a black target.
     """
-    _check_shapes(pred_disparity, target_disparity)
-    valid = np.isfinite(target_disparity)
-    pred = np.asarray(pred_disparity, np.float64)[valid]
-    target = np.asarray(target_disparity, np.float64)[valid]
+    _check_shapes(pred, target)
+    valid = np.isfinite(target)
+    pred, target = np.asarray(pred, np.float64)[valid], np.asarray(target, np.float64)[valid]
     total = float(target.sum())
     if total <= 0:
         return {"score": 0.0, "perfect": 0.0, "all_white": 0.0, "maximum": 0.0}

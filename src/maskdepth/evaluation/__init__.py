@@ -4,6 +4,7 @@ evaluation = evaluate_composites(predictor, spec, folder, extras=Extras(robustne
 evaluate_frames(predictor, folder)   # real frames with hand-made masks
 evaluate_depth(predictor, folder)   # pictures with measured depth
 evaluate_distance(predictor)   # objects in drawn scenes, before a plate that four points calibrate
+evaluate_held_out(predictor, dataset, 500)   # as the prior work judged: no asset is held out
 evaluate_labels(teacher, spec, folder)   # a teacher's labels of composites, beside layers
 panels = select_panels(predictor, spec, folder, evaluation)   # examples for people
 to_json(evaluation)   # plain values
@@ -14,9 +15,10 @@ from __future__ import annotations
 from maskdepth.evaluation.benchmark import Extras, evaluate_composites
 from maskdepth.evaluation.distance import evaluate_distance
 from maskdepth.evaluation.frames import evaluate_frames
+from maskdepth.evaluation.held_out import evaluate_held_out
 from maskdepth.evaluation.labels import evaluate_labels
 from maskdepth.evaluation.measured_depth import evaluate_depth
-from maskdepth.evaluation.panels import Panel, select_panels
+from maskdepth.evaluation.panels import Panel, select_held_out_panels, select_panels
 from maskdepth.evaluation.results import Evaluation, read_evaluation, to_json
 
 __all__ = [
@@ -27,8 +29,10 @@ __all__ = [
     "evaluate_depth",
     "evaluate_distance",
     "evaluate_frames",
+    "evaluate_held_out",
     "evaluate_labels",
     "read_evaluation",
+    "select_held_out_panels",
     "select_panels",
     "to_json",
 ]

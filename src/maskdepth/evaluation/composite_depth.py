@@ -20,9 +20,9 @@ from maskdepth.labelling.teachers import Teacher, checked_maps, disparity_map
 from maskdepth.metrics import (
     MASK_THRESHOLD,
     SILOG_LAMBDA,
-    depth_dice,
     depth_metrics,
     disparity_metrics,
+    grey_dice,
 )
 from maskdepth.synthesis.catalogue import Catalogue
 from maskdepth.synthesis.renderer import Composite
@@ -133,7 +133,7 @@ def evaluate_composite_depth(
             for name, method in methods.items():
                 pred = method.judge(composite)
                 if methods is model and name == "plate":
-                    dice.add(composite.recipe, depth_dice(pred, composite.disparity))
+                    dice.add(composite.recipe, grey_dice(pred, composite.disparity))
     unlearned = dict.fromkeys(_INPUTS, Regions(_UNLEARNED, _UNLEARNED))
     return DepthTable(
         depth_units=_UNITS,

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from maskdepth.datasets.build import Dataset
 from maskdepth.evaluation.columns import Figures
 from maskdepth.evaluation.composite_depth import DepthTable
 from maskdepth.evaluation.composites import find_depth_pool, find_pool
+from maskdepth.evaluation.held_out import HeldOutComposites, HeldOutTable
 from maskdepth.evaluation.results import Evaluation
 from maskdepth.inference.model.card import NO_DEPTH
 from maskdepth.inference.predictor import Predictor
-from maskdepth.synthesis.catalogue import Catalogue
 from maskdepth.synthesis.recipes import Pool, sample_recipe
-from maskdepth.synthesis.renderer import render
+from maskdepth.synthesis.renderer import Composite, render
 from maskdepth.synthesis.rules import BENCHMARK_SEED, BENCHMARK_V1
 from maskdepth.synthesis.spec import DatasetSpec
+
+HELD_OUT: Final = "held out"
+"""The group of panels of composites that a dataset holds out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +32,9 @@ class Panel:
     """One composite of unseen assets with its targets and predictions, side S.
 
     Attributes:
-        group: ``"masks"`` or ``"depth"``: the figures that it was chosen by.
+        group: ``"masks"`` or ``"depth"``, the figures that it was chosen by, or ``HELD_OUT``.
         rank: ``"worst"``, ``"median"`` or ``"best"``.
-        slice: of the benchmark.
+        slice: of the benchmark, or ``"prior"``.
         index: of the recipe; with the dataset it renders the composite again.
         figures: the figure it was chosen by, under its name.
         picture, plate: uint8 (S, S, 3) RGB.
@@ -69,31 +73,61 @@ def select_panels(
         Worst first; none of a table without figures.
     """
     catalogue = spec.catalogue(folder, max(rules.size for rules in BENCHMARK_V1.values()))
-    render_ranks = partial(_render_ranks, predictor, catalogue, each)
+
+    def select(pool: Pool, group: str, name: str, figure: str, values: Figures) -> Iterator[Panel]:
+        def render_one(index: int) -> Composite:
+            rules = BENCHMARK_V1[name]
+            recipe = sample_recipe(rules, pool, BENCHMARK_SEED, index)
+            return render(recipe, rules.size, catalogue)
+
+        return _render_ranks(predictor, each, render_one, group, name, figure, values)
+
     panels: list[Panel] = []
     for name, table in evaluation.masks.items():
         origin = None if table.backgrounds_of == "all" else table.backgrounds_of
         pool, _ = find_pool(spec, "test", "test", origin=origin)
         if pool is not None:
-            panels += render_ranks(pool, "masks", name, "dice", table.dice_by_index)
+            panels += select(pool, "masks", name, "dice", table.dice_by_index)
     pool, _ = find_depth_pool(spec)
     if pool is not None and isinstance(evaluation.depth, DepthTable):
-        panels += render_ranks(pool, "depth", "clean", "abs_rel", evaluation.depth.abs_rel_by_index)
+        panels += select(pool, "depth", "clean", "abs_rel", evaluation.depth.abs_rel_by_index)
     return panels
+
+
+def select_held_out_panels(
+    predictor: Predictor, dataset: Dataset, table: HeldOutTable | None, *, each: int = 2
+) -> list[Panel]:
+    """The same of the composites that a dataset holds out, by the grey Dice of their masks.
+
+    Args:
+        table: as `evaluate_held_out` returns it.
+    """
+    composites = HeldOutComposites.of(predictor, dataset)
+    if table is None or composites is None:
+        return []
+    values = table.mask_by_number
+    render_one = composites.render_one
+    return list(_render_ranks(predictor, each, render_one, HELD_OUT, "prior", "dice", values))
 
 
 def _render_ranks(
     predictor: Predictor,
-    catalogue: Catalogue,
     each: int,
-    pool: Pool,
+    render_one: Callable[[int], Composite],
     group: str,
     slice_name: str,
     figure: str,
     values: Figures,
 ) -> Iterator[Panel]:
-    """Examples by the values of a figure by recipe index: worst first, no index twice."""
-    rules, sign = BENCHMARK_V1[slice_name], 1 if group == "masks" else -1
+    """Examples by the values of a figure by recipe index: worst first, no index twice.
+
+    Args:
+        each: examples of each rank.
+        render_one: the composite of an index.
+        group, slice_name: see ``Panel``; smaller is better in the group ``"depth"`` alone.
+        figure: its name.
+    """
+    sign = -1 if group == "depth" else 1
     ranked = sorted(values, key=lambda index: (sign * values[index], int(index)))
     count = len(ranked)
     ranks = {"worst": 0, "median": (count - each) // 2, "best": count - each}
@@ -102,8 +136,7 @@ def _render_ranks(
         for index in ranked[max(start, 0) : max(start, 0) + each]:
             rank_of.setdefault(index, rank)
     for index, rank in rank_of.items():
-        recipe = sample_recipe(rules, pool, BENCHMARK_SEED, int(index))
-        composite = render(recipe, rules.size, catalogue)
+        composite = render_one(int(index))
         prediction = predictor.predict(composite.image, composite.plate)
         yield Panel(
             group=group,

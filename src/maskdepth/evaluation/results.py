@@ -12,8 +12,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from maskdepth.evaluation.columns import OMITTED
 from maskdepth.evaluation.composite_depth import DepthTable, NoDepthTable
 from maskdepth.evaluation.frames import FrameResult
+from maskdepth.evaluation.held_out import HeldOutTable
 from maskdepth.evaluation.masks import MaskTable
 from maskdepth.evaluation.measured_depth import DepthGroup
 from maskdepth.evaluation.robustness import NoRobustness, Robustness
@@ -64,6 +66,7 @@ class Evaluation:
         labels: see ``DatasetSpec.describe_labels``.
         masks: by slice.
         frames, sensor_depth: by folder, the latter by group of pictures below that.
+        held_out: of a dataset that holds composites out, and no assets.
         teacher: name, version and licence of the depth network judged beside the model.
         trained_on_this_dataset: None where nobody compared.
         held_out_but_learned: assets of val and test that the model lists among its own; None where
@@ -90,6 +93,7 @@ class Evaluation:
     teacher: Mapping[str, str | None] | None
     trained_on_this_dataset: bool | None = None
     held_out_but_learned: int | None = None
+    held_out: HeldOutTable | None = field(default=None, metadata=OMITTED)
 
 
 def to_json(result: Any) -> Any:

@@ -14,6 +14,8 @@ from maskdepth.evaluation import (
     Evaluation,
     Extras,
     evaluate_composites,
+    evaluate_held_out,
+    select_held_out_panels,
     select_panels,
     to_json,
 )
@@ -86,9 +88,13 @@ def judge_model(
         progress=_notify_quarters(notify),
     )
     evaluation = replace(
-        evaluation, trained_on_this_dataset=same_dataset, held_out_but_learned=learned
+        evaluation,
+        trained_on_this_dataset=same_dataset,
+        held_out_but_learned=learned,
+        held_out=evaluate_held_out(predictor, dataset, count),
     )
     panels = select_panels(predictor, dataset.spec, dataset.folder, evaluation)
+    panels += select_held_out_panels(predictor, dataset, evaluation.held_out)
     text = json.dumps(to_json(evaluation), indent=1, ensure_ascii=False, allow_nan=False)
     write_text(report.with_suffix(".json"), text + "\n")
     write_report(report, evaluation, panels, log)
@@ -164,4 +170,5 @@ def _main_figures(evaluation: Evaluation) -> Json:
         }
         for name, table in evaluation.masks.items()
     }
-    return {"benchmark": to_json(evaluation.benchmark), **figures}
+    held_out = {} if evaluation.held_out is None else {"held_out": to_json(evaluation.held_out)}
+    return {"benchmark": to_json(evaluation.benchmark), **figures, **held_out}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Final
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.depth import colourise
-from maskdepth.evaluation.panels import Panel
+from maskdepth.evaluation.panels import HELD_OUT, Panel
 from maskdepth.images import encode_jpeg, grey_picture
 from maskdepth.records import Json
 from maskdepth.report.charts import Series, line_chart
@@ -29,13 +29,19 @@ def panel_figure(panel: Panel, names: Mapping[str, str]) -> str:
     Args:
         names: how figures are written, by their name.
     """
+    # The prior work showed depth in grey.
+    paint = grey_picture if panel.group == HELD_OUT else colourise
     cells = [
         _picture(panel.picture, "picture"),
         _picture(panel.plate, "plate"),
         _picture(grey_picture(panel.target_alpha), "target alpha"),
         _picture(grey_picture(panel.pred_alpha), "predicted alpha"),
-        _disparity(panel.target_disparity, "target disparity", "this background has no label"),
-        _disparity(panel.pred_disparity, "predicted disparity", "the model never learned depth"),
+        _disparity(
+            panel.target_disparity, paint, "target disparity", "this background has no label"
+        ),
+        _disparity(
+            panel.pred_disparity, paint, "predicted disparity", "the model never learned depth"
+        ),
     ]
     figures = ", ".join(
         f"{escape(names.get(name, name))} {value:.3f}" for name, value in panel.figures.items()
@@ -117,10 +123,15 @@ def _thin(points: list[Point]) -> list[Point]:
     return [(float(chunk[:, 0].mean()), float(chunk[:, 1].mean())) for chunk in chunks]
 
 
-def _disparity(disparity: NDArray[np.float32] | None, caption: str, why_not: str) -> str:
+def _disparity(
+    disparity: NDArray[np.float32] | None,
+    paint: Callable[[NDArray[np.float32]], NDArray[np.uint8]],
+    caption: str,
+    why_not: str,
+) -> str:
     if disparity is None:
         return f'<div><div class="none">{escape(why_not)}</div><span>{escape(caption)}</span></div>'
-    return _picture(colourise(disparity), caption)
+    return _picture(paint(disparity), caption)
 
 
 def _picture(rgb: NDArray[np.uint8], caption: str) -> str:

@@ -27,6 +27,11 @@ def limits(evaluation: Evaluation) -> Iterator[str]:
                 else "It has no list of assets, so it may have learned from those held out here."
             )
         )
+    if evaluation.held_out is not None:
+        yield (
+            "No asset was held out: nothing here says what the model does with other cutouts or "
+            "backgrounds."
+        )
     depth = evaluation.depth
     labels = depth.labels if isinstance(depth, DepthTable) else ()
     if any(label.startswith("teacher ") for label in labels):

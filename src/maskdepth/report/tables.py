@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Final
@@ -10,6 +10,7 @@ from typing import Final
 from maskdepth.evaluation.columns import Column, Interval
 from maskdepth.evaluation.composite_depth import DepthTable
 from maskdepth.evaluation.frames import FrameResult
+from maskdepth.evaluation.held_out import HeldOutTable
 from maskdepth.evaluation.masks import MaskTable
 from maskdepth.evaluation.measured_depth import DepthGroup
 from maskdepth.evaluation.robustness import CurveResult, PointColumns
@@ -158,16 +159,31 @@ def depth_tables(depth: DepthTable) -> Iterator[Table]:
         yield _figure_table(caption, DEPTH_FIGURES, rows, axis, {1: "main", 3: "break"})
 
 
-def depth_dice_table(column: Column) -> Table:
-    """The prior work's figure between the three that give it its scale."""
-    texts = {
-        "score": "this model",
-        "perfect": "a perfect prediction",
-        "all_white": "an all-white picture",
-        "maximum": "the best binary picture",
-    }
-    cells = [str(column.reason)] if column.mean is None else [measure(column, key) for key in texts]
-    return Table("", ["", *texts.values()], [Row("depth Dice", cells)])
+GREY_DICE: Final = {
+    "score": "score",
+    "perfect": "a perfect prediction",
+    "all_white": "an all-white picture",
+    "maximum": "the best binary picture",
+}
+
+
+def grey_dice_rows(table: HeldOutTable) -> Iterator[tuple[str, Column]]:
+    """The prior work's two figures, and baselines."""
+    yield "mask, this model", table.mask
+    yield "mask, tuned |picture − plate|", table.mask_difference
+    yield "depth, this model", table.depth
+    yield "depth, baseline: vertical gradient", table.depth_gradient
+
+
+def grey_dice_table(rows: Iterable[tuple[str, Column]]) -> Table:
+    """The prior work's figure beside the three that give it its scale."""
+
+    def cells(column: Column) -> list[str | Measure]:
+        if column.mean is None:
+            return [str(column.reason)]
+        return [measure(column, key) for key in GREY_DICE]
+
+    return Table("", ["", *GREY_DICE.values()], [Row(name, cells(column)) for name, column in rows])
 
 
 def point_rows(point: PointColumns) -> Iterator[tuple[str, Column]]:

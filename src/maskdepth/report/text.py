@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from maskdepth.evaluation.columns import Column
 from maskdepth.evaluation.composite_depth import NoDepthTable
+from maskdepth.evaluation.held_out import HeldOutTable
 from maskdepth.evaluation.masks import MaskTable
 from maskdepth.evaluation.results import Evaluation
+from maskdepth.report.tables import GREY_DICE, grey_dice_rows
 
 _FOUND = 0.05  # Dice without a plate, below which a model finds nothing
 
 
 def score_table(evaluation: Evaluation) -> str:
     """Unseen cutouts on unseen backgrounds beside the baselines, in lines of plain text."""
+    if evaluation.held_out is not None:
+        return _held_out_table(evaluation, evaluation.held_out)
     lines = ["unseen cutouts on unseen backgrounds     Dice   95 % interval    IoU  boundary F"]
     for name, table in evaluation.masks.items():
         rows = {
@@ -52,6 +56,19 @@ def explain_loss(table: MaskTable) -> str:
     )
 
 
+def _held_out_table(evaluation: Evaluation, table: HeldOutTable) -> str:
+    """The prior work's figures, and the benchmark on the assets that were trained on."""
+    title = f"Dice of composites {table.first} to {table.last}, held out"
+    lines = [f"{title:38}   score perfect  white binary"]
+    for row, column in grey_dice_rows(table):
+        why = "" if column.reason is None else f"  {column.reason}"
+        lines.append(f"  {row:36}{_figures(column, GREY_DICE)}{why}")
+    lines += ["", "no asset is held out: seen cutouts on seen backgrounds    Dice"]
+    for name, masks in evaluation.masks.items():
+        lines.append(f"  {name:52}{_figures(masks.cells.seen_seen, ('dice',))}")
+    return "\n".join(lines)
+
+
 def _mask_line(name: str, row: str, column: Column) -> str:
     interval = column.span("dice")
     span = f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "-"
@@ -59,6 +76,6 @@ def _mask_line(name: str, row: str, column: Column) -> str:
     return f"  {name:6} {row:29}{dice}  {span:>14}{_figures(column, ('iou', 'boundary_f'))}"
 
 
-def _figures(column: Column, names: Sequence[str]) -> str:
+def _figures(column: Column, names: Iterable[str]) -> str:
     figures = [column.figure(name) for name in names]
     return "".join(f"{'-':>8}" if value is None else f"{value:8.4f}" for value in figures)

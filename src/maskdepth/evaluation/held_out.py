@@ -1,0 +1,151 @@
+"""The prior work's two Dice figures, on composites that were kept from training.
+
+The prior work split its composites by number: a model was judged on the same cutouts and
+backgrounds as it was trained on, in other combinations. Datasets without held-out assets
+(``compose --split none``) are judged in that way, beside the scores that give the figures a scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from maskdepth.datasets.build import Dataset
+from maskdepth.datasets.composite_labels import (
+    CompositeLabels,
+    find_composite_labels,
+    split_composites,
+)
+from maskdepth.evaluation.baselines import tune_baselines, vertical_gradient
+from maskdepth.evaluation.columns import AssetGroups, Column, ColumnBuilder, Figures
+from maskdepth.inference.model.card import NO_DEPTH
+from maskdepth.inference.predictor import Predictor
+from maskdepth.metrics import grey_dice
+from maskdepth.synthesis.recipes import sample_recipes
+from maskdepth.synthesis.renderer import Composite, render
+
+_DIFFERENCE: Final = "difference"
+_TUNED_ON: Final = 100  # composites
+_UNTUNED: Final = "no composite that was learned from has a mask"
+_UNLABELLED: Final = "no composite has a depth label"
+_UNLEARNED: Final = "the model never learned depth"
+_ALL_LEARNED: Final = "the model has learned from all composites of this dataset"
+
+
+@dataclass(frozen=True)
+class HeldOutTable:
+    """2 sum(pt) / (sum p + sum t) of composites that were kept from training; see ``grey_dice``.
+
+    Attributes:
+        first, last: numbers of the composites that were judged.
+        labels: where their depth comes from.
+        mask, depth: of the model, with the plate.
+        mask_difference: of |picture - plate|, tuned on composites that were learned from.
+        depth_gradient: of depth that says "lower is nearer".
+        mask_by_number: the model's score by sample number.
+    """
+
+    first: int
+    last: int
+    labels: str
+    mask: Column
+    mask_difference: Column
+    depth: Column
+    depth_gradient: Column
+    mask_by_number: Figures = field(default_factory=dict)
+
+
+def evaluate_held_out(predictor: Predictor, dataset: Dataset, count: int) -> HeldOutTable | None:
+    """The prior work's figures; None for a dataset with held-out assets, or endless composites.
+
+    Args:
+        count: composites to judge on, at most as many as are held out.
+
+    Raises:
+        DatasetError: an asset or a label is missing or damaged.
+    """
+    composites = HeldOutComposites.of(predictor, dataset)
+    if composites is None:
+        return None
+    groups = AssetGroups.of(dataset.spec)
+    numbers = composites.held_out[:count]
+    reason = "" if numbers else _ALL_LEARNED
+    mask, difference = (
+        ColumnBuilder(groups, _ALL_LEARNED),
+        ColumnBuilder(groups, reason or _UNTUNED),
+    )
+    depth, gradient = (ColumnBuilder(groups, reason or _UNLABELLED) for _ in range(2))
+    learned = predictor.card.depth != NO_DEPTH
+    tuned = tune_baselines(composites.render(composites.learned[:_TUNED_ON]), [_DIFFERENCE])
+    for composite in composites.render(numbers):
+        recipe, target = composite.recipe, composite.disparity
+        prediction = predictor.predict(composite.image, composite.plate)
+        mask.add(recipe, grey_dice(prediction.alpha, composite.alpha))
+        for baseline in tuned.values():
+            difference.add(recipe, grey_dice(baseline.predict(composite), composite.alpha))
+        if target is not None:
+            if learned:
+                depth.add(recipe, grey_dice(prediction.disparity, target))
+            gradient.add(recipe, grey_dice(vertical_gradient(*target.shape), target))
+    return HeldOutTable(
+        first=numbers.start + 1,
+        last=numbers.stop,
+        labels=composites.label_kind,
+        mask=mask.column(),
+        mask_difference=difference.column(),
+        depth=depth.column() if learned else Column.without_figures(_UNLEARNED),
+        depth_gradient=gradient.column(),
+        mask_by_number=mask.by_index("score"),
+    )
+
+
+@dataclass(frozen=True)
+class HeldOutComposites:
+    """A dataset's composites, with the depth labels that are learned from.
+
+    Attributes:
+        learned, held_out: sample numbers.
+    """
+
+    dataset: Dataset
+    labels: CompositeLabels | None
+    learned: range
+    held_out: range
+
+    @classmethod
+    def of(cls, predictor: Predictor, dataset: Dataset) -> HeldOutComposites | None:
+        """Those of a dataset that a model was kept from; None where there is no such split."""
+        labels = find_composite_labels(dataset)
+        split = split_composites(dataset, labels)
+        if split is None:
+            return None
+        card, held_out = predictor.card, split.held_out
+        learned = card.training.get("composites")
+        if card.data.get("fingerprint") == dataset.spec.fingerprint and isinstance(learned, int):
+            # Without labels a model may have learned from more composites than have some.
+            held_out = held_out[max(learned - held_out.start, 0) :]
+        return cls(dataset, labels, split.learned, held_out)
+
+    @property
+    def label_kind(self) -> str:
+        """Where depth comes from, in words."""
+        if self.labels is None:
+            return self.dataset.spec.depth_kind
+        return f"teacher {self.labels.teacher.name}, asked for each composite"
+
+    def render(self, numbers: range) -> Iterator[Composite]:
+        """Composites by sample number."""
+        spec = self.dataset.spec
+        catalogue = spec.catalogue(self.dataset.folder)
+        recipes = sample_recipes(spec.rules, spec.pool(), spec.seed, numbers.start, numbers.stop)
+        for recipe in recipes:
+            composite = render(recipe, spec.rules.size, catalogue)
+            if self.labels is not None:
+                label = self.labels.disparity[recipe.index]
+                composite = replace(composite, disparity=label)
+            yield composite
+
+    def render_one(self, number: int) -> Composite:
+        """The composite of a sample number."""
+        return next(self.render(range(number, number + 1)))
