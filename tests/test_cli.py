@@ -451,6 +451,25 @@ def test_strict_stops_at_the_first_bad_asset(pack: Path, tmp_path: Path, run: Ru
     assert not (tmp_path / "b").exists()
 
 
+def test_the_demo_shows_the_shipped_model_beside_a_threshold(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its second part, which trains, runs in .ci/run."""
+    small = {"_PACK": 6, "_SHOWN": 1, "_JUDGED": 2, "_TUNED": 2}
+    for name, value in small.items():
+        monkeypatch.setattr(f"maskdepth.pipeline.demo.{name}", value)
+    done = run("demo", "--no-fit", "-o", tmp_path)
+    assert done.code == 0, done.err
+    assert "the shipped model 0." in done.err
+    assert "a tuned threshold 0." in done.err
+    assert str(tmp_path / "shipped.png") in done.err
+    assert load_picture(tmp_path / "shipped.png").shape == (246, 6 * 224, 3)
+    assert sorted(path.name for path in (tmp_path / "pair").iterdir()) == [
+        "picture.png",
+        "plate.png",
+    ]
+
+
 def test_quiet_says_nothing_but_errors(pack: Path, tmp_path: Path, run: Run) -> None:
     arguments = (
         "compose",

@@ -99,18 +99,25 @@ def fit(
 
 def demo(
     output: opt.Output = Path("demo"),
-    minutes: opt.Minutes = 4.0,
+    training: Annotated[
+        bool,
+        typer.Option("--fit/--no-fit", help="Also train, which needs pip install '.[train]'."),
+    ] = True,
+    steps: Annotated[int, typer.Option(min=1, help="Train for this many steps.")] = 300,
     seed: opt.PackSeed = 0,
 ) -> None:
-    """Draw a sample pack, fit a network on it, and predict on pairs of held-out assets."""
-    _share_processor()
+    """Show the shipped model on drawn pairs, then fit it to drawn scenes and say what that adds."""
+    if training:
+        _share_processor()
     from maskdepth import pipeline
 
-    settings = load_settings("small", minutes=minutes, seed=seed)
-    evaluation = pipeline.demo(output, settings, quiet=is_quiet(), notify=say)
-    if evaluation is None:
+    shown = pipeline.show_shipped(output, seed, say)
+    if not training:
+        return
+    settings = load_settings("small", steps=steps, seed=seed)
+    if not pipeline.fit_shipped(output, shown, settings, quiet=is_quiet(), notify=say):
         stop_interrupted()
-    show_scores(evaluation, output / "model" / "report.html")
+    say(f"report -> {output / 'model' / 'report.html'}")
 
 
 def _share_processor() -> None:

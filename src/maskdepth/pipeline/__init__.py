@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from maskdepth.pipeline.fitting import DatasetOptions, demo, fit
+from maskdepth.pipeline.demo import fit_shipped, show_shipped
+from maskdepth.pipeline.fitting import DatasetOptions, fit
 from maskdepth.pipeline.judging import judge_model
 from maskdepth.pipeline.training import RunOptions, export_model, train_model
 
 __all__ = [
     "DatasetOptions",
     "RunOptions",
-    "demo",
     "export_model",
     "fit",
+    "fit_shipped",
     "judge_model",
+    "show_shipped",
     "train_model",
 ]

@@ -1,4 +1,4 @@
-"""``fit``: two folders of assets become a model folder; ``demo`` does so on drawn pictures."""
+"""``fit``: two folders of assets become a model folder."""
 
 from __future__ import annotations
 
@@ -8,20 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from maskdepth.datasets.build import Dataset, compose_dataset, open_dataset
 from maskdepth.errors import MaskdepthError, UsageError
 from maskdepth.evaluation import Evaluation
-from maskdepth.images import save_png
 from maskdepth.inference.model.folder import (
     LOG_FILE,
-    STATE_FILE,
     WEIGHTS_FILE,
     load_log,
     load_model_folder,
 )
-from maskdepth.inference.predictor import Predictor
 from maskdepth.pipeline.judging import Notify, check_report, judge_model
 from maskdepth.pipeline.training import (
     RunOptions,
@@ -30,10 +25,7 @@ from maskdepth.pipeline.training import (
     find_start,
     train_model,
 )
-from maskdepth.synthesis.recipes import sample_recipe
-from maskdepth.synthesis.renderer import render
-from maskdepth.synthesis.rules import BENCHMARK_SEED, BENCHMARK_V1, RecipeRules, plan_rules
-from maskdepth.synthesis.worlds import write_sample_pack
+from maskdepth.synthesis.rules import RecipeRules, plan_rules
 
 if TYPE_CHECKING:
     from maskdepth.learning.settings import TrainingConfig
@@ -175,46 +167,3 @@ def _open_dataset(
             f"The run began with another size, plan or rules: those of {folder}.",
         )
     return dataset
-
-
-def demo(
-    output: Path,
-    config: TrainingConfig,
-    *,
-    quiet: bool = False,
-    notify: Notify = lambda _: None,
-) -> Evaluation | None:
-    """Draw a sample pack, fit on it, and predict on pairs whose assets the network never saw.
-
-    Leaves ``pack/``, ``model/`` (with ``report.html``), ``pair/`` (a held-out picture and its
-    plate), ``prediction/`` and ``grid.png``. A demo that was interrupted continues.
-
-    Returns:
-        The evaluation, or None where a signal ended the training.
-    """
-    model, pack = output / "model", output / "pack"
-    options = RunOptions(resume=(model / STATE_FILE).exists(), quiet=quiet)
-    if not options.resume:
-        write_sample_pack(pack, scenes=40, cutouts=40, seed=config.seed)
-        notify(f"drew 40 scenes and 40 cutouts -> {pack}")
-    assets = DatasetOptions(pack / "cutouts", pack / "backgrounds", small=True)
-    evaluation = fit(assets, model, config, options, notify=notify)
-    if evaluation is None:
-        return None
-    dataset = open_dataset(model / "dataset")
-    predictor = Predictor.from_pretrained(model)
-    rules, pool = BENCHMARK_V1["clean"], dataset.spec.pool("test", "test")
-    catalogue = dataset.spec.catalogue(dataset.folder, rules.size)
-    rows = []
-    for index in range(6):
-        composite = render(sample_recipe(rules, pool, BENCHMARK_SEED, index), rules.size, catalogue)
-        prediction = predictor.predict(composite.image, composite.plate)
-        rows.append(np.hstack([composite.plate, prediction.preview()]))
-        if index == 0:
-            save_png(output / "pair" / "picture.png", composite.image)
-            save_png(output / "pair" / "plate.png", composite.plate)
-            prediction.save(output / "prediction", "picture")
-    save_png(output / "grid.png", np.concatenate(rows))
-    notify(f"a held-out pair -> {output / 'pair'}, its prediction -> {output / 'prediction'}")
-    notify(f"six held-out predictions in one picture -> {output / 'grid.png'}")
-    return evaluation
