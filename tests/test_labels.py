@@ -19,7 +19,7 @@ from folders import contents
 from maskdepth.datasets.build import Dataset, compose_dataset, materialise, open_dataset
 from maskdepth.datasets.inspection import inspect_dataset
 from maskdepth.datasets.label_dataset import label_composites, label_dataset
-from maskdepth.datasets.shards import ShardReader
+from maskdepth.datasets.shards.reader import ShardReader
 from maskdepth.depth import decode_disparity, encode_disparity
 from maskdepth.errors import AssetError, StorageError, TeacherError, UsageError
 from maskdepth.evaluation.composites import find_depth_pool
@@ -601,7 +601,7 @@ def test_training_can_learn_from_composites_labelled_one_by_one(
 ) -> None:
     torch = pytest.importorskip("torch")
     pytest.importorskip("pyarrow")
-    from maskdepth.datasets.shards import StoredDisparity
+    from maskdepth.datasets.shards.reader import StoredDisparity
     from maskdepth.learning.dataset import CompositeDataset
 
     label_composites(dataset, Leveller(), 6, output=tmp_path / "taught")

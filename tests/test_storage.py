@@ -32,8 +32,9 @@ from folders import contents
 from maskdepth import errors, locks
 from maskdepth.datasets.build import Dataset, compose_dataset, materialise
 from maskdepth.datasets.inspection import inspect_dataset, save_sheet
-from maskdepth.datasets.shards import Encoding, ShardReader
+from maskdepth.datasets.shards.layout import Encoding
 from maskdepth.datasets.shards.png import pack_png
+from maskdepth.datasets.shards.reader import ShardReader
 from maskdepth.datasets.shards.samples import pack_members, tar_end
 from maskdepth.depth import encode_disparity
 from maskdepth.errors import (
@@ -384,7 +385,7 @@ def test_other_samples_than_those_begun_are_refused(make: Make) -> None:
     dataset = make()
     before = contents(dataset.folder)
     for count, options, word in [
-        (COUNT - 1, {}, "begun with 20 samples, not 19"),
+        (COUNT - 1, {}, "at least the 20 samples"),
         (COUNT, {"shard_size": 5}, "shard size 8"),
         (COUNT, {"encoding": Encoding(picture="png")}, "encoding"),
         (COUNT, {"encoding": Encoding(compression=6)}, "encoding"),

@@ -220,9 +220,9 @@ def test_a_device_that_onnx_runtime_lacks_is_refused(tmp_path: Path) -> None:
     [
         ({"input": "uint8 NHWC RGB 0..255, 1x16x16x3"}, "float32 1x16x16x3"),
         ({"input": "float32 NHWC RGB 0..255, 1x32x32x3"}, "float32 1x16x16x3"),
-        ({"input": "float32 NCHW RGB 0..255"}, "3 channels where NCHW has them"),
+        ({"input": "float32 NCHW RGB 0..255"}, "float32 1x16x16x3"),
         ({"input": "a picture"}, "to read like"),
-        ({"output": "float32 NHWC"}, "an output of the layout NHWC"),
+        ({"output": "float32 NHWC"}, "the output 'depth'"),
         ({"output": "float32 NHW 1x8x8"}, "the output 'depth'"),
         ({"output": "uint8 NHW"}, "the output 'depth'"),
         ({"size": [8, 8]}, "a size for the input"),

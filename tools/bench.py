@@ -29,9 +29,10 @@ from PIL import Image
 from maskdepth.bench.machine import describe_machine, peak_memory_mb
 from maskdepth.bench.train import sample_dataset
 from maskdepth.datasets.build import Dataset, materialise
-from maskdepth.datasets.shards import INDEX_FILE, Encoding
 from maskdepth.datasets.shards.engines import ENGINES
 from maskdepth.datasets.shards.layout import (
+    INDEX_FILE,
+    Encoding,
     load_manifest,
     load_shard_record,
     record_path,

@@ -109,8 +109,8 @@ def compose(
     from maskdepth.datasets.build import SHARD_SIZE, compose_dataset
     from maskdepth.datasets.build import materialise as write_shards
     from maskdepth.datasets.picture_folders import write_folders
-    from maskdepth.datasets.shards import Encoding
     from maskdepth.datasets.shards.engines import find_engine
+    from maskdepth.datasets.shards.layout import Encoding
     from maskdepth.synthesis.rules import plan_rules
 
     find_engine(engine)  # before anything is written

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from maskdepth.datasets.shards import Encoding, Manifest, WriteJob, write_shards
+from maskdepth.datasets.shards.layout import Encoding, Manifest
+from maskdepth.datasets.shards.shard_worker import WriteJob
+from maskdepth.datasets.shards.writer import write_shards
 from maskdepth.errors import DatasetError, StorageError, UsageError
 from maskdepth.files import file_checksum, remove_parts
 from maskdepth.labelling.labels import describe_teacher
@@ -103,21 +105,17 @@ def compose_dataset(
     """Check, split and freeze two folders of assets as a dataset spec.
 
     Args:
-        cutouts, backgrounds: folders of pictures; neither is changed.
-        folder: the dataset, created where needed.
         small: split by hash rank, so that a handful of assets fills every split.
         strict: stop at the first asset that the check drops.
         hold_out: keep some assets from training, to judge on; False trains on all, as the prior
             work did, without drawn scenes.
-        depth_scenes: sample-pack scenes to mix in where no background has a disparity label. Where
-            all backgrounds are of one camera or two they are mixed in as well: the backgrounds are
-            trained on, and the scenes held out.
+        depth_scenes: sample-pack scenes to mix in where no background has a disparity label, and
+            where all are of one camera or two; those are then trained on, and the scenes held out.
         notify: receives a line for everything that deserves the user's attention.
 
     Raises:
         AssetError: a folder is missing or empty, a split is empty, or ``strict`` stopped.
-        StorageError: the folder holds another dataset, lies among the pictures, or another run
-            writes to it.
+        StorageError: the folder holds another dataset, lies among the pictures, or is written to.
         UsageError: one or two drawn scenes, which are too few to split; or ``depth_scenes``
             without ``hold_out``.
     """
@@ -141,12 +139,9 @@ def compose_dataset(
     )
     for pictures in (cutouts, backgrounds):
         if folder.is_relative_to(pictures):
-            raise StorageError(
-                f"a dataset folder outside {pictures}, whose pictures are all taken for yours",
-                str(folder),
-                "choose another folder",
-                f"The dataset folder {folder} lies among the pictures of {pictures}.",
-            )
+            expected = f"a dataset folder outside {pictures}"
+            problem = f"The dataset folder {folder} lies among the pictures of {pictures}."
+            raise StorageError(expected, str(folder), "choose another folder", problem)
     cutout_assets, cutout_findings = scan_cutouts(cutouts, strict=strict)
     background_assets, background_findings = scan_backgrounds(backgrounds, strict=strict)
     groups = len({asset.group for asset in background_assets})

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from maskdepth.datasets.build import Dataset
 from maskdepth.datasets.picture_folders import FolderDisparity, load_folder_record
-from maskdepth.datasets.shards import ShardReader, StoredDisparity, is_materialised
+from maskdepth.datasets.shards.layout import is_materialised
+from maskdepth.datasets.shards.reader import ShardReader, StoredDisparity
 from maskdepth.errors import DatasetError
 from maskdepth.synthesis.label_facts import TeacherLabel
 

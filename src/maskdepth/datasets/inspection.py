@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.datasets.build import Dataset
-from maskdepth.datasets.shards import (
+from maskdepth.datasets.shards.layout import (
     INDEX_FILE,
     MANIFEST_FILE,
     PLATE_FOLDER,
     SHARD_FOLDER,
     Manifest,
-    ShardReader,
     check_plate,
     check_shard,
     is_materialised,
@@ -27,6 +26,7 @@ from maskdepth.datasets.shards import (
     load_shard_record,
     shard_path,
 )
+from maskdepth.datasets.shards.reader import ShardReader
 from maskdepth.depth import colourise
 from maskdepth.errors import UsageError
 from maskdepth.files import open_file
@@ -122,7 +122,6 @@ class Inspection:
     """The content of a dataset.
 
     Attributes:
-        dataset: its folder and its spec.
         shards: None where none were asked for.
         faults: a line for every file that is missing or damaged.
     """
@@ -233,10 +232,7 @@ def save_sheet(dataset: Dataset, path: Path, *, stored: bool) -> None:
 def check_sheet(dataset: Dataset, path: Path) -> None:
     """Check the path of a contact sheet, before shards are read for minutes."""
     if path.suffix.lower() not in {".png", ".jpg", ".jpeg"}:
-        raise UsageError(
-            "a file name ending in .png or .jpg", str(path), "choose such a name",
-            f"A contact sheet ends in .png or .jpg, not {path.name}.",
-        )  # fmt: skip
+        raise UsageError("a file name ending in .png or .jpg", str(path), "choose such a name")
     spec, target = dataset.spec, os.path.realpath(path)
     assets = {
         os.path.realpath(dataset.folder / file)

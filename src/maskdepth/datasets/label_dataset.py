@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from maskdepth.datasets.build import Dataset, check_no_other, materialise
-from maskdepth.datasets.shards import Manifest, is_materialised
+from maskdepth.datasets.shards.layout import Manifest, is_materialised
 from maskdepth.errors import AssetError, StorageError, UsageError
 from maskdepth.files import remove_parts
 from maskdepth.labelling.label_pictures import LabelRun, label_kind, label_pictures
@@ -96,21 +96,13 @@ def label_composites(
     """Write the first ``count`` training composites as shards, each labelled by a teacher.
 
     This is the prior work's way: the teacher is asked once for each composite, rather than once
-    for each background. An interrupted run goes on.
+    for each background. An interrupted run goes on; see ``materialise`` for the errors.
 
     Args:
         output: a new dataset folder for the shards; the dataset's own if left out.
-        shard_size: samples a shard.
         workers: actors of the engine ``ray``; as many as there are GPUs or, on CPUs, nodes if
             left out. The engine ``local`` is this process alone.
         engine: ``local``, or ``ray``, which needs a ``TeacherOpener`` as the source.
-
-    Raises:
-        UsageError: the source is depth files, which composites lack; ``count`` is beyond the
-            planned grid; or there is no engine of that name.
-        DependencyError: pyarrow is not installed, or ray where that is the engine.
-        TeacherError: the teacher breaks a promise.
-        StorageError: other shards are there, another run writes there, or the disk is full.
     """
     if isinstance(source, RecordedDepth):
         raise UsageError(
@@ -148,19 +140,10 @@ def _backgrounds_to_label(
     if chosen:
         return chosen
     if isinstance(source, RecordedDepth):
-        raise AssetError(
-            f"a background without a label of its own that has {source.files} beside it",
-            "none",
-            "put the depth files beside the backgrounds",
-            f"No background without a label has {source.files} beside it.",
-        )
-    count = len(dataset.spec.backgrounds)
-    raise AssetError(
-        "a background without a label of its own",
-        f"{count} that have one",
-        "pass --all to label them all the same",
-        f"All {count} backgrounds have a label of their own.",
-    )
+        expected = f"a background without a label that has {source.files} beside it"
+        raise AssetError(expected, "none", "put the depth files beside the backgrounds")
+    got, remedy = f"{len(dataset.spec.backgrounds)} that have one", "pass --all to label them too"
+    raise AssetError("a background without a label of its own", got, remedy)
 
 
 def _check_mixing(
@@ -174,20 +157,14 @@ def _check_mixing(
         if asset.teacher is not None and asset.teacher.version != mine
     })  # fmt: skip
     if others and not replace:
-        raise StorageError(
-            f"no labels of another teacher in {dataset.folder}",
-            ", ".join(others),
-            "write the labelled dataset elsewhere with -o, or pass --replace",
-            f"{dataset.folder} has labels of another teacher: {', '.join(others)}.",
-        )
+        remedy = "write the labelled dataset elsewhere with -o, or pass --replace"
+        expected = f"no labels of another teacher in {dataset.folder}"
+        raise StorageError(expected, ", ".join(others), remedy)
     changes = any(asset.teacher is None or asset.teacher.version != mine for asset in backgrounds)
     if changes and is_materialised(dataset.folder):
-        raise StorageError(
-            f"no shards in {dataset.folder}",
-            "some, written with the present labels",
-            "write the labelled dataset elsewhere with -o",
-            f"The shards in {dataset.folder} were written with the labels that it has now.",
-        )
+        remedy = "write the labelled dataset elsewhere with -o"
+        problem = f"The shards in {dataset.folder} were written with the labels that it has now."
+        raise StorageError(f"no shards in {dataset.folder}", "some", remedy, problem)
 
 
 def _labelled_spec(

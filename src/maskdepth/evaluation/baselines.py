@@ -133,18 +133,6 @@ def registered(picture: Picture, plate: Picture) -> Picture:
     return register_plate(picture, PlateFeatures.measure(plate)).apply(plate)
 
 
-def _difference(composite: Composite) -> Picture:
-    return largest_difference(composite.image, composite.plate)
-
-
-def _registered_difference(composite: Composite) -> Picture:
-    return largest_difference(composite.image, registered(composite.image, composite.plate))
-
-
-def _centred_disc(composite: Composite) -> Picture:
-    return _centrality(len(composite.alpha))
-
-
 @lru_cache(maxsize=2)
 def _centrality(size: int) -> Picture:
     """uint8 (size, size): 255 in the middle, 0 at the corners; above a level it is a disc."""
@@ -166,9 +154,12 @@ def _counts_by_threshold(
 
 # Each map with the median filters that are tried on it.
 _MAPS: Final[dict[str, tuple[Levels, tuple[int, ...]]]] = {
-    "difference": (_difference, MEDIAN_SIDES),
-    "difference_registered": (_registered_difference, MEDIAN_SIDES),
-    DISC: (_centred_disc, (1,)),
+    "difference": (lambda each: largest_difference(each.image, each.plate), MEDIAN_SIDES),
+    "difference_registered": (
+        lambda each: largest_difference(each.image, registered(each.image, each.plate)),
+        MEDIAN_SIDES,
+    ),
+    DISC: (lambda each: _centrality(len(each.alpha)), (1,)),
 }
 BASELINES: Final = tuple(_MAPS)
 """Names: |picture - plate|, the same after registration, so that no network gets the credit for

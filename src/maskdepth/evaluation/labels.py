@@ -36,6 +36,7 @@ _SIZES: Final = {"under_3_percent": 0.03, "3_to_10_percent": 0.1, "above_10_perc
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+Regions = Mapping[str, Mask]
 
 
 @dataclass(frozen=True)
@@ -64,27 +65,6 @@ class LabelComparison:
     flagged: int
     objects: Column
     layers: Column
-
-
-@dataclass(frozen=True)
-class _Regions:
-    """A mask's core, a ring along its boundary, and the rest of the picture."""
-
-    inside: Mask
-    ring: Mask
-    elsewhere: Mask
-
-    @classmethod
-    def of(cls, mask: Mask) -> _Regions:
-        reach = max(2, round(_RING * len(mask)))
-        around = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
-        grown = np.asarray(cv2.dilate(mask.astype(np.uint8), around), np.bool_)
-        core = np.asarray(cv2.erode(mask.astype(np.uint8), around), np.bool_)
-        # An object too thin to have a core has all of its pixels judged.
-        return cls(core if core.sum() >= _MIN_PIXELS else mask, grown & ~core, ~grown)
-
-    def named(self) -> dict[str, Mask]:
-        return {"inside": self.inside, "ring": self.ring, "elsewhere": self.elsewhere}
 
 
 def evaluate_labels(
@@ -128,8 +108,8 @@ def evaluate_labels(
         for composite, (label, flags), (beneath, plate_flags) in zip(
             group, labels[::2], labels[1::2], strict=True
         ):
-            regions = _Regions.of(composite.alpha > MASK_THRESHOLD)
-            if min(regions.inside.sum(), regions.elsewhere.sum()) < _MIN_PIXELS:
+            regions = _regions(composite.alpha > MASK_THRESHOLD)
+            if min(regions["inside"].sum(), regions["elsewhere"].sum()) < _MIN_PIXELS:
                 empty += 1
             elif flags or plate_flags:
                 flagged += 1
@@ -154,6 +134,17 @@ def evaluate_labels(
     )
 
 
+def _regions(mask: Mask) -> Regions:
+    """A mask's core, a ring along its boundary, and the rest of the picture."""
+    reach = max(2, round(_RING * len(mask)))
+    around = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    grown = np.asarray(cv2.dilate(mask.astype(np.uint8), around), np.bool_)
+    core = np.asarray(cv2.erode(mask.astype(np.uint8), around), np.bool_)
+    # An object too thin to have a core has all of its pixels judged.
+    inside = core if core.sum() >= _MIN_PIXELS else mask
+    return {"inside": inside, "ring": grown & ~core, "elsewhere": ~grown}
+
+
 def _aligned(label: Floats, target: Floats, region: Mask) -> NDArray[np.float64]:
     """A label in the units of another one, by a fit where no object is."""
     region = region & np.isfinite(label) & np.isfinite(target)
@@ -164,13 +155,13 @@ def _aligned(label: Floats, target: Floats, region: Mask) -> NDArray[np.float64]
 
 
 def _compare_with_plate(
-    label: Floats, beneath: Floats, composite: Composite, regions: _Regions
+    label: Floats, beneath: Floats, composite: Composite, regions: Regions
 ) -> dict[str, float]:
     """How a teacher's labels of composite and plate differ at the object and elsewhere."""
-    nearer = _aligned(label, beneath, regions.elsewhere) - beneath
+    nearer = _aligned(label, beneath, regions["elsewhere"]) - beneath
     change = np.abs(nearer)
-    outside = _finite(change, regions.elsewhere)
-    inside = _finite(change, regions.inside)
+    outside = _finite(change, regions["elsewhere"])
+    inside = _finite(change, regions["inside"])
     if not inside.size or not outside.size:
         return {}
     usual, noise = float(np.median(outside)), float(np.quantile(outside, _NOISE))
@@ -182,25 +173,25 @@ def _compare_with_plate(
         "missed": missed,
         f"missed_{size}": missed,
         "within_noise": float(found <= noise),
-        "in_front": float(np.median(_finite(nearer, regions.inside)) > 0),
+        "in_front": float(np.median(_finite(nearer, regions["inside"])) > 0),
         "inside": found,
         "outside": usual,
     }
-    mirrored = regions.inside[:, ::-1] & regions.elsewhere
+    mirrored = regions["inside"][:, ::-1] & regions["elsewhere"]
     control = _finite(change, mirrored)
-    if 2 * control.size > regions.inside.sum():
+    if 2 * control.size > regions["inside"].sum():
         figures["control_missed"] = float(np.median(control) <= usual)
         figures["control_within_noise"] = float(np.median(control) <= noise)
     return figures
 
 
-def _compare_with_layers(label: Floats, layered: Floats, regions: _Regions) -> dict[str, float]:
+def _compare_with_layers(label: Floats, layered: Floats, regions: Regions) -> dict[str, float]:
     """Where a teacher's label differs from the layers, and where it orders pixels otherwise."""
-    aligned = _aligned(label, layered, regions.elsewhere)
+    aligned = _aligned(label, layered, regions["elsewhere"])
     change = np.abs(aligned - layered)
     valid = np.isfinite(change)
     figures = {}
-    for name, region in regions.named().items():
+    for name, region in regions.items():
         changes = _finite(change, region)
         if changes.size:
             figures[f"difference_{name}"] = float(changes.mean())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -93,14 +93,8 @@ def evaluate_masks(
         if pool is None:
             advance(count)
             return {name: ColumnBuilder(groups, reason) for name in methods}
-        builders = {name: ColumnBuilder(groups) for name in methods}
-        for composite in render_benchmark(rules, pool, catalogue, count):
-            for name, predict in methods.items():
-                alpha, target = predict(composite), composite.alpha
-                figures = mask_metrics(alpha, target) | alpha_metrics(alpha, target)
-                builders[name].add(composite.recipe, figures)
-            advance(1)
-        return builders
+        composites = render_benchmark(rules, pool, catalogue, count)
+        return judge_masks(groups, composites, methods, advance, alpha_metrics)
 
     tuned, reason = _tune_on_val(spec, catalogue, rules, count, origin)
     advance(count)
@@ -123,6 +117,24 @@ def evaluate_masks(
         **{name: baseline_column(name, tuned, reason, columns) for name in BASELINES},
         dice_by_index=builders["model"].by_index("dice"),
     )
+
+
+def judge_masks(
+    groups: AssetGroups,
+    composites: Iterable[Composite],
+    methods: Mapping[str, PredictAlpha],
+    advance: Callable[[int], None] = lambda _: None,
+    measure: Callable[..., dict[str, float]] = lambda *_: {},
+) -> dict[str, ColumnBuilder]:
+    """Every method on the same composites: Dice, IoU, boundary F, and what else is measured."""
+    builders = {name: ColumnBuilder(groups) for name in methods}
+    for composite in composites:
+        for name, predict in methods.items():
+            alpha, target = predict(composite), composite.alpha
+            figures = mask_metrics(alpha, target) | measure(alpha, target)
+            builders[name].add(composite.recipe, figures)
+        advance(1)
+    return builders
 
 
 _CELLS_WITH_SEEN_ASSETS: Final[tuple[tuple[Split, Split], ...]] = (

@@ -84,15 +84,12 @@ def evaluate_depth(
         ModelError: the model never learned depth.
     """
     if predictor.card.depth == NO_DEPTH:
-        raise ModelError(
-            "a model that learned depth",
-            "one of masks alone",
-            "choose another model",
-            "This model learned masks alone, and predicts no depth.",
-        )
+        problem = "This model learned masks alone, and predicts no depth."
+        got, remedy = "one of masks alone", "choose another model"
+        raise ModelError("a model that learned depth", got, remedy, problem)
     rivals = {name: each for name, each in (others or {}).items() if each.card.depth != NO_DEPTH}
     methods: dict[str, Callable[[Picture], Floats]] = {
-        "model": lambda image: predictor.predict(image).disparity,
+        "model": _disparity_of(predictor),
         "vertical_gradient": lambda image: vertical_gradient(*image.shape[:2]),
     }
     if teacher is not None:

@@ -16,17 +16,17 @@ from maskdepth.evaluation.baselines import (
     predict_nothing,
     tune_baselines,
 )
-from maskdepth.evaluation.columns import AssetGroups, Column, ColumnBuilder
+from maskdepth.evaluation.columns import AssetGroups, Column
 from maskdepth.evaluation.composites import find_pool, mask_origin, render_benchmark
 from maskdepth.evaluation.masks import (
     UNTUNED,
     PredictAlpha,
     baseline_column,
+    judge_masks,
     with_plate,
     without_plate,
 )
 from maskdepth.inference.predictor import Predictor
-from maskdepth.metrics import mask_metrics
 from maskdepth.synthesis.catalogue import Catalogue
 from maskdepth.synthesis.effects import Shadow
 from maskdepth.synthesis.recipes import Pool, Recipe
@@ -360,11 +360,7 @@ class _Bench:
         self, methods: Mapping[str, PredictAlpha], composites: Iterable[Composite]
     ) -> dict[str, Column]:
         """Dice, IoU and boundary F of every method."""
-        builders = {name: ColumnBuilder(self.groups) for name in methods}
-        for composite in composites:
-            for name, predict in methods.items():
-                figures = mask_metrics(predict(composite), composite.alpha)
-                builders[name].add(composite.recipe, figures)
+        builders = judge_masks(self.groups, composites, methods)
         self.advance(self.count)
         return {name: builder.column() for name, builder in builders.items()}
 

@@ -62,7 +62,6 @@ def evaluate_withheld(
             f"scenes with exact disparity in {scenes}",
             "no label beside any",
             "draw scenes with `maskdepth worlds --families shop`",
-            f"No picture in {scenes} has exact disparity beside it.",
         )
     in_dataset = {asset.sha256 for asset in spec.backgrounds}
     shared = [asset.id for asset in labelled if asset.sha256 in in_dataset]
@@ -71,7 +70,6 @@ def evaluate_withheld(
             f"scenes in {scenes} that the dataset does not hold",
             f"{len(shared)} that it holds, such as {shared[0]}",
             "take a family of scenes that was not trained on",
-            f"The dataset holds {len(shared)} of the scenes in {scenes}, such as {shared[0]}.",
         )
     unseen = tuple(asset.model_copy(update={"split": "test"}) for asset in labelled)
     apart = spec.model_copy(update={"backgrounds": unseen})

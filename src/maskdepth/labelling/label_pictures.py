@@ -125,23 +125,20 @@ def label_pictures(
         TeacherError: the teacher breaks a promise, or none of its maps is a label.
         StorageError: a label cannot be written.
     """
-    results = make_labels(source, jobs, force=force, notify=notify)
+    name, results = source_name(source), make_labels(source, jobs, force=force, notify=notify)
     # A teacher without a map of any picture is broken; failures are reported one by one.
     if all(not result.failure and UNUSABLE & set(result.flags) for result in results):
         flags = sorted({flag for result in results for flag in result.flags})
         got = f"{' or '.join(flags)} for each of {len(results)} pictures"
-        raise TeacherError(
-            f"a label from {source_name(source)}",
-            got,
-            "check the teacher and its description",
-            f"{source_name(source)} labelled nothing: its maps are {got}.",
-        )
+        expected, remedy = f"a label from {name}", "check the teacher and its description"
+        problem = f"{name} labelled nothing: its maps are {got}."
+        raise TeacherError(expected, got, remedy, problem)
     for result in results:
         if result.record is None and result.teacher is not None:  # the map is none this time
             for stale in (result.job.record, result.job.label):
                 stale.unlink(missing_ok=True)
     sheet = _save_sheet(results, folder / LABEL_SHEET)
-    return LabelRun(source_name(source), tuple(results), folder, sheet)
+    return LabelRun(name, tuple(results), folder, sheet)
 
 
 def label_folder(
@@ -209,13 +206,9 @@ def _check_stems(jobs: Sequence[LabelJob]) -> None:
     first: dict[Path, str] = {}
     for job in jobs:
         if job.label in first:
-            raise AssetError(
-                "pictures that differ in their stems",
-                f"{first[job.label]} and {job.name}",
-                "rename one of them",
-                f"{first[job.label]} and {job.name} would have the same label: labels are named "
-                "by the stems of their pictures.",
-            )
+            got, remedy = f"{first[job.label]} and {job.name}", "rename one of them"
+            problem = f"{got} would have the same label, as labels are named by pictures' stems."
+            raise AssetError("pictures that differ in their stems", got, remedy, problem)
         first[job.label] = job.name
 
 
@@ -237,13 +230,10 @@ def _check_replaceable(
         theirs = {record.teacher.version, record.teacher.name}
         if mine not in theirs and not (replace and label in ours):
             by = f"{label.name} by {' '.join(sorted(theirs))}"
-            raise StorageError(
-                f"no labels of another teacher in {folder}",
-                by,
-                "choose another -o folder, or "
-                + ("pass --replace" if label in ours else f"remove {label.name}"),
-                f"{folder} holds a label of another teacher: {by}.",
-            )
+            other = "pass --replace" if label in ours else f"remove {label.name}"
+            remedy = f"choose another -o folder, or {other}"
+            problem = f"{folder} holds a label of another teacher: {by}."
+            raise StorageError(f"no labels of another teacher in {folder}", by, remedy, problem)
     if not _any_ours(jobs):
         facts = load_label_facts(folder, [])
         teacher = facts.teacher.version if facts and facts.teacher else facts and facts.kind

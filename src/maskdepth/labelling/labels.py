@@ -46,7 +46,6 @@ class LabelJob:
 
     Attributes:
         name: of the picture in messages.
-        picture: its file.
         label: where its disparity goes, ``..._disparity.png``; the record lies beside it.
         sha256: of the picture's file, which must not have changed; None where it is not recorded.
     """
@@ -72,7 +71,6 @@ class LabelRecord(Settings):
 
     Attributes:
         picture: SHA-256 of the picture's file.
-        teacher: made the label; its flags say what is wrong with it.
         sha256: of the label's file.
         spread, order, agreement: see ``checks.LabelFigures``.
         ground: points where an object could stand, see ``synthesis.ground``.
@@ -99,7 +97,6 @@ class LabelResult:
     """The outcome of a job.
 
     Attributes:
-        job: the job.
         teacher: was asked; its flags are those of the label. None where the picture or its depth
             could not be read.
         record: None where there is no label.
@@ -138,7 +135,6 @@ def make_labels(
 
     Args:
         force: make all labels again.
-        notify: receives a line on the progress now and then.
 
     Returns:
         A result for each job, in order.

@@ -107,7 +107,6 @@ def _read_disparity(file: Path, picture: NDArray[np.uint8]) -> PlateDepth:
             f"disparity of the plate's size {width}x{height} at {file}",
             f"{values.shape[1]}x{values.shape[0]}",
             "align the disparity with the plate first",
-            f"{file} is {values.shape[1]}x{values.shape[0]}, but the plate is {width}x{height}.",
         )
     return PlateDepth(values, None, {"from": "disparity file", "file": file.name})
 

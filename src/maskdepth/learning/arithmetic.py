@@ -18,9 +18,6 @@ def count_training_flops(preset: str, size: int) -> int:
     """Floating-point operations of forward and backward for one image.
 
     Only convolutions and matrix products count, and a multiply-add counts as two.
-
-    Args:
-        size: side of the image, px.
     """
     with torch.random.fork_rng(devices=[]):
         model = build_model(preset).train()
@@ -32,13 +29,7 @@ def count_training_flops(preset: str, size: int) -> int:
 
 
 def measure_peak_flops(device: str, precision: str, seconds: float = 2.0) -> float:
-    """Floating-point operations a second of a large matrix product, the fastest of several.
-
-    Args:
-        device: "cpu", "cuda" or "mps".
-        precision: "fp32" or "bf16".
-        seconds: time to measure.
-    """
+    """Floating-point operations a second of a large matrix product, the fastest of several."""
     side = _SIDE[device]
     a = torch.rand(side, side, device=device, dtype=_DTYPES[precision])
     b, out = torch.rand_like(a), torch.empty_like(a)

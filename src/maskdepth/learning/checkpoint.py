@@ -197,39 +197,30 @@ def find_state(
     """
     if not resume:
         if path.exists():
-            raise UsageError(
-                "a run folder without a saved run",
-                str(path),
-                "add --resume, or use another folder",
-                f"{path.parent} holds a saved run already.",
-            )
+            remedy = "add --resume, or use another folder"
+            problem = f"{path.parent} holds a saved run already."
+            raise UsageError("a run folder without a saved run", str(path), remedy, problem)
         return None
     if not path.exists():
-        raise UsageError(
-            f"a saved state at {path}",
-            "none",
-            "leave --resume out to start from the beginning",
-            f"{path.parent} holds no saved run to resume.",
-        )
+        remedy = "leave --resume out to start from the beginning"
+        problem = f"{path.parent} holds no saved run to resume."
+        raise UsageError(f"a saved state at {path}", "none", remedy, problem)
     state = load_state(path)
     saved = _flatten(state.facts.config.model_dump(mode="json", exclude_unset=True))
     ours = _flatten(config.model_dump(mode="json"))
     for key in [*ours, *saved]:
         if saved.get(key) != ours.get(key):
             before, now = repr(saved.get(key))[:80], repr(ours.get(key))[:80]
-            raise ConfigError(
-                f"{key} = {before}, as in the saved run",
-                now,
-                "resume with the saved setting, or start another run folder",
-                f"The saved run has {key} = {before}, and this one {now}.",
-            )
+            remedy = "resume with the saved setting, or start another run folder"
+            problem = f"The saved run has {key} = {before}, and this one {now}."
+            raise ConfigError(f"{key} = {before}, as in the saved run", now, remedy, problem)
     if state.facts.fingerprint != fingerprint:
+        saved_on, ours_is = repr(state.facts.fingerprint), repr(fingerprint)
         raise DatasetError(
-            f"the saved run's dataset, fingerprint {state.facts.fingerprint!r}",
-            repr(fingerprint),
+            f"the saved run's dataset, fingerprint {saved_on}",
+            ours_is,
             "resume with the dataset as it was, or start another run folder",
-            f"The saved run was trained on the dataset with fingerprint "
-            f"{state.facts.fingerprint!r}, and this one's is {fingerprint!r}.",
+            f"The saved run was trained on the dataset {saved_on}, and this one's is {ours_is}.",
         )
     return state
 
@@ -277,12 +268,8 @@ def restore_tensors(
     try:
         torch.set_rng_state(tensors["rng"])
     except RuntimeError as error:
-        raise TrainingError(
-            "a random generator in the saved state",
-            first_line(error),
-            _STATE.remedy,
-            f"The random generator of the saved state cannot be used: {first_line(error)}.",
-        ) from None
+        wanted = "a usable random generator in the saved state"
+        raise TrainingError(wanted, first_line(error), _STATE.remedy) from None
 
 
 def _network_tensors(model: nn.Module, average: nn.Module | None) -> dict[str, Tensor]:

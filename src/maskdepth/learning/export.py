@@ -70,12 +70,10 @@ def export_onnx(model: nn.Module, preset_name: str, path: Path) -> None:
                 verbose=False,
             )
     except torch.onnx.OnnxExporterError as error:
-        raise ModelError(
-            "a network that can be traced for ONNX",
-            first_line(error),
-            "keep Python control flow on tensor values out of its forward",
-            f"The network cannot be traced for ONNX: {first_line(error)}.",
-        ) from error
+        expected, got = "a network that can be traced for ONNX", first_line(error)
+        remedy = "keep Python control flow on tensor values out of its forward"
+        problem = f"The network cannot be traced for ONNX: {got}."
+        raise ModelError(expected, got, remedy, problem) from error
     assert program is not None
     write_bytes(path, program.model_proto.SerializeToString())
 
@@ -92,7 +90,6 @@ def check_parity(
     Args:
         model: the network that the file was made from.
         preset_name: its preset; a fixed size of the preset replaces ``sizes``.
-        path: the file.
         sizes: heights and widths to compare at.
         tolerance: the largest accepted difference of alpha or disparity, of a range of 1.
 
@@ -119,8 +116,6 @@ def check_parity(
                     f"an ONNX file within {tolerance:g} of its network",
                     f"a difference of {difference:g} in {name} at {width} x {height}",
                     "export the model again",
-                    f"{path} differs from its network by {difference:g} in {name} at "
-                    f"{width} x {height}, which is more than {tolerance:g}.",
                 )
             largest = max(largest, difference)
     return largest

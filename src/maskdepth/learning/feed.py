@@ -63,7 +63,6 @@ class CountedBatches(Sampler[list[int]]):
                 f"a batch_size that is a multiple of the {processes} processes",
                 str(batch_size),
                 "set another batch_size or start another number of processes",
-                f"batch_size is {batch_size}, and not a multiple of the {processes} processes.",
             )
         self.batch_size = batch_size
         self.first_step = first_step

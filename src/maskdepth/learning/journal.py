@@ -34,7 +34,6 @@ class TrainingProgress:
     Attributes:
         step: steps done.
         total_steps: steps of the run; None where the clock ends it.
-        images: images learned from.
         seconds: time spent, with earlier parts of a resumed run.
         waited_seconds: time this process has waited for its loader, without earlier parts.
         fraction: share of the run that is done, 0..1.
@@ -97,9 +96,7 @@ class Reporter:
     """Collects the figures of a run's steps for journal, display and caller.
 
     Args:
-        config: settings of the run.
         journal: receives rows and previews; None writes no files.
-        display: shows progress.
         on_progress: called after every step.
     """
 
@@ -127,7 +124,6 @@ class Reporter:
 
         Args:
             step: steps done.
-            seconds: time spent on the run.
             figures: losses and the like; a row has their means.
             took: seconds of this step, of which ``waited`` for the loader.
         """
@@ -206,11 +202,7 @@ class Reporter:
 
 
 class Display:
-    """Shows a run's progress on stderr: a bar on a terminal, a line now and then elsewhere.
-
-    Args:
-        quiet: show nothing.
-    """
+    """Shows a run's progress on stderr: a bar on a terminal, a line now and then elsewhere."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet

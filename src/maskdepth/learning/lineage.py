@@ -30,8 +30,6 @@ class UsedAsset:
 
     Attributes:
         kind: ``"cutout"`` or ``"background"``.
-        name: the asset's id in its dataset.
-        sha256: of its file.
         licence, source: from its ``licences.csv``, or ``"unknown"``.
     """
 
@@ -60,7 +58,6 @@ class DataRecord:
     weights live on; the counts and the fingerprint are of its own dataset.
 
     Attributes:
-        cutouts, backgrounds: assets of the dataset.
         trained_on: assets of its train split.
         licences: of all assets.
         assets: counts of all assets.
@@ -88,7 +85,6 @@ class Parent:
     Attributes:
         model: its name: that of its folder, ``"shipped"`` or its hub id.
         sha256: checksum of its weights.
-        card: its card.
         assets: what it was trained on; None where its folder does not say.
     """
 
@@ -111,11 +107,7 @@ class Parent:
 
 
 def load_parent(folder: Path, model: str) -> Parent:
-    """Read the card and the assets of a model folder, and check its weights.
-
-    Args:
-        model: the name to give it.
-    """
+    """Read the card and the assets of a model folder, and check its weights."""
     card = read_card(folder)
     check_file(folder, WEIGHTS_FILE, card)
     return Parent(model, card.sha256[WEIGHTS_FILE], card, find_assets(folder, card))

@@ -31,7 +31,9 @@ class Learner:
         # Channels last: a step of the small preset on a CPU takes about a fifth less time.
         self.network = network.to(accelerator.device).train()
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = _make_average(network) if config.ema_decay > 0 else None
+        self.average = None
+        if config.ema_decay > 0:
+            self.average = copy.deepcopy(network).eval().requires_grad_(False)
         self.optimisers = make_optimisers(network, config)
         self.criterion = Criterion(config.losses).to(accelerator.device)
         self._config = config
@@ -141,8 +143,3 @@ def update_average(average: nn.Module, network: nn.Module, step: int, decay: flo
     )
     for name in means.keys() - set(numbers):
         means[name].copy_(values[name])  # a batch norm's count of batches
-
-
-def _make_average(network: nn.Module) -> nn.Module:
-    average = copy.deepcopy(network).eval()
-    return average.requires_grad_(False)

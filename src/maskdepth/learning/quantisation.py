@@ -50,7 +50,6 @@ def quantise_network(network: Path, output: Path, samples: Samples) -> None:
 
     Args:
         network: a file of ``export_onnx``.
-        output: the file to write.
         samples: to calibrate on; some with and some without plate and plate disparity.
     """
     with tempfile.TemporaryDirectory(prefix="maskdepth-int8-") as name:
@@ -73,12 +72,9 @@ def quantise_network(network: Path, output: Path, samples: Samples) -> None:
                 calibrate_method=CalibrationMethod.MinMax,
             )
         except Exception as error:  # of several libraries, without a common base
-            raise ModelError(
-                f"a network in {network} that can be quantised",
-                first_line(error),
-                "use the fp32 network",
-                f"{network} cannot be quantised: {first_line(error)}.",
-            ) from error
+            expected, got = f"a network in {network} that can be quantised", first_line(error)
+            problem = f"{network} cannot be quantised: {got}."
+            raise ModelError(expected, got, "use the fp32 network", problem) from error
         finally:
             logging.disable(before)
         write_bytes(output, draft.read_bytes())
@@ -97,7 +93,6 @@ class SliceCost:
     """What 8 bits cost on some samples.
 
     Attributes:
-        pictures: number of samples.
         dice: means over pictures with a target, of ``"fp32"`` and ``"int8"``; empty without any.
         alpha, disparity: differences between the two networks.
     """

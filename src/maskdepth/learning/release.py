@@ -14,7 +14,7 @@ from torch import nn
 
 from maskdepth._version import __version__
 from maskdepth.datasets.build import Dataset
-from maskdepth.datasets.shards import per_composite_label
+from maskdepth.datasets.shards.samples import per_composite_label
 from maskdepth.errors import ModelError, StorageError, UsageError
 from maskdepth.files import file_checksum, make_folder
 from maskdepth.inference.model.card import NETWORK_FILE, ModelCard
@@ -270,15 +270,10 @@ def _check_replaceable(output: Path, folder: Path) -> None:
         remedy, problem = "choose another folder", f"{output} is a file."
         raise StorageError(f"a folder at {output}", "a file", remedy, problem)
     check_no_other_files(output, {CARD_FILE, *_FILES}, "a model")
-    check_ownership(sorted(output.iterdir()), ours=_has_card(output))
-
-
-def _has_card(folder: Path) -> bool:
     try:
-        read_card(folder)
+        read_card(output)
     except ModelError:
-        return False
-    return True
+        check_ownership(sorted(output.iterdir()), ours=False)
 
 
 def _is_unchanged(folder: Path, name: str, card: ModelCard) -> bool:
@@ -312,6 +307,5 @@ def starting_network(folder: Path, parent: Parent, preset: str) -> nn.Module:
             f"a model of preset {preset} to start from",
             f"{parent.model} of preset {parent.card.preset}",
             f"pass --preset {parent.card.preset}, or start from another model",
-            f"{parent.model} is of preset {parent.card.preset}, not {preset}.",
         )
     return load_weights(folder / WEIGHTS_FILE)[0]

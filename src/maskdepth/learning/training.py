@@ -101,9 +101,6 @@ def train(
         resume: continue from the state in ``run_folder``.
         model: the network to start from, changed in place; None: ``config.preset``, freshly made.
         fingerprint: of the dataset; a run resumes only with the same.
-        device: "auto", "cpu", "cuda" or "mps"; "auto" is a GPU where there is one.
-        tensorboard: also write ``run_folder/tensorboard``.
-        quiet: show nothing on stderr.
         on_progress: called after every step, on the main process.
 
     Raises:
@@ -118,12 +115,8 @@ def train(
         StorageError: the folder cannot be written.
     """
     if val_dataset is not None and len(val_dataset) == 0:
-        raise DatasetError(
-            "samples to validate on",
-            "none",
-            "make the validation split larger, or leave it out",
-            "The validation split is empty.",
-        )
+        remedy = "make the validation split larger, or leave it out"
+        raise DatasetError("samples to validate on", "none", remedy)
     state = find_state(run_folder / STATE_FILE, config, fingerprint, resume)
     accelerator = _make_accelerator(config, device)
     with ExitStack() as stack:

@@ -115,13 +115,10 @@ def ray_session(workers: int | None = None) -> Iterator[None]:
     except (OSError, RuntimeError, ValueError) as error:
         if address == "local":
             raise
-        raise UsageError(
-            f"a Ray cluster at RAY_ADDRESS={address}",
-            first_line(error),
-            "start it with `ray start --head`, correct RAY_ADDRESS, or unset it to use this "
-            "machine",
-            f"No Ray cluster answers at RAY_ADDRESS={address}: {first_line(error)}.",
-        ) from None
+        expected, got = f"a Ray cluster at RAY_ADDRESS={address}", first_line(error)
+        remedy = "start it with `ray start --head`, or correct or unset RAY_ADDRESS"
+        problem = f"No Ray cluster answers at RAY_ADDRESS={address}: {got}."
+        raise UsageError(expected, got, remedy, problem) from None
     try:
         yield
     finally:
@@ -153,10 +150,9 @@ def plan_actors(
     gpus = sum(int(node.get("GPU", 0)) for node in nodes)
     cores = [int(node.get("CPU", 0)) for node in nodes]
     if device == "cuda" and not gpus:
-        raise UsageError(
-            "a GPU for --device cuda", "none", "use --device cpu, or add a node with a GPU",
-            "Ray has no GPU for --device cuda.",
-        )  # fmt: skip
+        remedy = "use --device cpu, or add a node with a GPU"
+        problem = "Ray has no GPU for --device cuda."
+        raise UsageError("a GPU for --device cuda", "none", remedy, problem)
     if device in ("auto", "cuda") and gpus:
         return ActorPlan(min(workers or gpus, gpus), {"num_cpus": 1, "num_gpus": 1})
     wanted = workers or (sum(cores) if device is None else sum(map(bool, cores)))
@@ -185,10 +181,8 @@ class _Run:
         self.check()
         elsewhere = ray.get_runtime_context().get_node_id() != self.driver_node
         if elsewhere and ShardWorker(self.job, self.check).fingerprint() != self.expected:
-            raise StorageError(
-                "nodes that render the same bytes", f"other bytes on {socket.gethostname()}",
-                _REMEDY, f"The node {socket.gethostname()} renders other bytes.",
-            )  # fmt: skip
+            got = f"other bytes on {socket.gethostname()}"
+            raise StorageError("nodes that render the same bytes", got, _REMEDY)
         if task == "write_plates" or self.teacher is None:
             return ShardWorker(self.job, self.check)
         return ShardWorker(self.job, self.check, self.teacher.open())

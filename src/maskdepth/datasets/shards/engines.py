@@ -31,10 +31,7 @@ ENGINES: Final[dict[str, Engine]] = {"local": local_engine, "ray": ray_engine}
 def find_engine(name: str, teacher: Teacher | TeacherOpener | None = None) -> Engine:
     """The engine of a name; it labels every composite if there is a teacher."""
     if name not in ENGINES:
-        raise UsageError(
-            f"the engine {' or '.join(ENGINES)}", repr(name), f"use {' or '.join(ENGINES)}",
-            f"There is no engine {name!r}.",
-        )  # fmt: skip
+        raise UsageError(f"the engine {' or '.join(ENGINES)}", repr(name), "choose one of these")
     if teacher is None:
         return ENGINES[name]
     if name == "local":

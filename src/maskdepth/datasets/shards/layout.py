@@ -221,12 +221,8 @@ def _load(kind: type[_Record], path: Path, remedy: str) -> _Record:
         problem = f"The record {path} cannot be read: {got}."
         raise DatasetError(f"a readable record at {path}", got, remedy, problem) from None
     if version != _VERSION:
-        raise DatasetError(
-            f"version {_VERSION} in {path}",
-            f"version {version}",
-            "use the maskdepth that wrote it, or materialise into another folder",
-            f"{path} is of version {version}; this maskdepth reads version {_VERSION}.",
-        )
+        remedy = "use the maskdepth that wrote it, or materialise into another folder"
+        raise DatasetError(f"version {_VERSION} in {path}", f"version {version}", remedy)
     try:
         return kind.parse(values, str(path))
     except ConfigError as error:

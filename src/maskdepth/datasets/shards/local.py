@@ -58,7 +58,6 @@ def local_engine(
             "worker processes that live until the end",
             "one that was killed, perhaps for want of memory",
             "run this again with fewer --workers; finished shards are kept",
-            "A worker process was killed, perhaps for want of memory.",
         ) from None
 
 

@@ -40,13 +40,11 @@ class StoredSample:
     """A sample of side S.
 
     Attributes:
-        key: of the sample.
         image: (S, S, 3) uint8 RGB, the picture.
         plate: (S, S, 3) uint8 RGB.
         alpha: (S, S) float32 in [0, 1].
         disparity: (S, S) float32 in [0, 1], near = 1, NaN where unknown.
         recipe: of the composite, as in the JSON.
-        about: the sample's JSON.
     """
 
     key: str
@@ -60,9 +58,6 @@ class StoredSample:
 
 class ShardReader:
     """The samples of a materialised dataset, in order or by number.
-
-    Args:
-        folder: of the dataset.
 
     Raises:
         DatasetError: there are no shards, or one is unfinished or of another dataset.
@@ -83,8 +78,6 @@ class ShardReader:
                     f"{expected} samples in {shard_path(folder, shard).name}",
                     str(len(record.samples)),
                     "run the command that writes them again to finish them",
-                    f"{shard_path(folder, shard).name} has {len(record.samples)} of {expected} "
-                    "samples.",
                 )
         self._checksums = {plate.file: plate.sha256 for plate in self.manifest.plates}
         self._plate = lru_cache(maxsize=_PLATES_IN_MEMORY)(self._load_plate)
@@ -159,11 +152,7 @@ class ShardReader:
 
 
 class StoredDisparity(Sequence[NDArray[np.float32]]):
-    """The disparity of each stored sample, float32 (S, S) in [0, 1], NaN where unknown.
-
-    Args:
-        reader: of the samples.
-    """
+    """The disparity of each stored sample, float32 (S, S) in [0, 1], NaN where unknown."""
 
     def __init__(self, reader: ShardReader) -> None:
         self._reader = reader

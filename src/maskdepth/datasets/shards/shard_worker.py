@@ -118,10 +118,8 @@ class ShardWorker:
             if not path.exists():
                 write_bytes(path, data, durable=True)
             elif not check_plate(self._job.folder, plate):
-                raise DatasetError(
-                    f"{path} as it was written", "other content", "remove it, and run this again",
-                    f"{path} has other content than was written.",
-                )  # fmt: skip
+                remedy = "remove it, and run this again"
+                raise DatasetError(f"{path} as it was written", "other content", remedy)
             plates.append(plate)
         return plates
 
@@ -135,12 +133,8 @@ class ShardWorker:
         state = check_shard(job.folder, manifest, shard)
         if state == "damaged":
             load_shard_record(job.folder, shard)  # raises with the reason if the record is damaged
-            raise DatasetError(
-                f"{path} as it was written",
-                "other content",
-                f"remove it and {record_file.name}, and run this again",
-                f"{path} has other content than was written.",
-            )
+            remedy = f"remove it and {record_file.name}, and run this again"
+            raise DatasetError(f"{path} as it was written", "other content", remedy)
         if state == "complete":
             return
         # Not begun, unfinished (without a record), or finished by a run for fewer samples.

@@ -96,7 +96,6 @@ def _earlier(job: WriteJob) -> Manifest | None:
             f"at least the {earlier.count} samples that {job.folder} was begun with",
             str(job.count),
             f"ask for as many or more, {remedy}",
-            f"{job.folder} was begun with {earlier.count} samples, not {job.count}.",
         )
     return earlier
 

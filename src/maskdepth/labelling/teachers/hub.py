@@ -209,19 +209,14 @@ def find_folder(hub_id: str, *, download: bool) -> Path:
     except Exception as error:  # of several libraries below, without a common base
         if offline or not download:
             remedy = "pass --download" if not offline else "unset HF_HUB_OFFLINE, pass --download"
+            remedy += ", or name a folder that holds the files"
             got = "not all" + (", and HF_HUB_OFFLINE is set" if offline else "")
-            raise TeacherError(
-                f"the files of {hub_id} in the Hugging Face cache",
-                got,
-                f"{remedy}, or name a folder that holds the files",
-                f"The files of {hub_id} are not all in the Hugging Face cache"
-                + (", and HF_HUB_OFFLINE is set." if offline else "."),
-            ) from error
-        got = first_line(error)
-        raise TeacherError(
-            f"to download {hub_id}", got, "check the id and the connection",
-            f"{hub_id} cannot be downloaded: {got}.",
-        ) from None  # fmt: skip
+            place = f"{hub_id} in the Hugging Face cache"
+            problem = got.replace("not all", f"Not all files of {place}", 1) + "."
+            raise TeacherError(f"the files of {place}", got, remedy, problem) from error
+        got, remedy = first_line(error), "check the id and the connection"
+        problem = f"{hub_id} cannot be downloaded: {got}."
+        raise TeacherError(f"to download {hub_id}", got, remedy, problem) from None
 
 
 def _libraries() -> tuple[Any, Any]:

@@ -29,6 +29,10 @@ from maskdepth.records import Json
 if TYPE_CHECKING:
     import h5py
 
+Shapes = Mapping[str, Mapping[str, tuple[int, ...]]]
+Address = tuple[str, str]
+"""Layer and weight."""
+
 _REMEDY: Final = "take a file that Keras saved of this network, and check that it is complete"
 # Keras up to 2.2 named DenseNet's first two layers with a slash, which HDF5 reads as a group.
 _SLASHED: Final = re.compile(r"(^|/)conv1/(conv|bn)(?=/)")
@@ -49,9 +53,11 @@ class KerasFile:
     description: Any
 
 
-def read_keras_file(
-    path: str | os.PathLike[str], shapes: Mapping[str, Mapping[str, tuple[int, ...]]]
-) -> KerasFile:
+class _UnfitError(Exception):
+    """What was expected of a file, and what it holds instead."""
+
+
+def read_keras_file(path: str | os.PathLike[str], shapes: Shapes) -> KerasFile:
     """All weights of a network with the given layers.
 
     Args:
@@ -69,37 +75,35 @@ def read_keras_file(
         raise DependencyError(error.name or "h5py", "teacher") from None
     place = Path(path)
     if not place.is_file():
-        raise TeacherError(
-            "a Keras .h5 file", f"no file at {place}", "check the path", f"There is no {place}."
-        )
+        got, problem = f"no file at {place}", f"There is no {place}."
+        raise TeacherError("a Keras .h5 file", got, "check the path", problem)
     try:
         with h5py.File(place, "r") as file:
-            arrays = _find(file, shapes, place)
-            _check_layers(arrays, shapes, place)
+            arrays = _find(file, shapes)
+            _check_layers(arrays, shapes)
             weights = {
-                layer: {name: _values(arrays[layer, name], place) for name in names}
+                layer: {name: _values(arrays[layer, name]) for name in names}
                 for layer, names in shapes.items()
             }
-            return KerasFile(weights, _description(file, place))
+            return KerasFile(weights, _description(file))
+    except _UnfitError as error:
+        expected, got = error.args
+        raise TeacherError(expected, f"{place}: {got}", _REMEDY) from None
     # A file that ends too early or is broken raises one of these, depending on the part.
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise TeacherError(
-            "a complete HDF5 file", f"{place}: {reason}", _REMEDY,
-            f"{place} is no complete HDF5 file: {reason}.",
-        ) from None  # fmt: skip
+        problem = f"{place} is no complete HDF5 file: {reason}."
+        raise TeacherError("a complete HDF5 file", reason, _REMEDY, problem) from None
 
 
-def _find(
-    file: h5py.File, shapes: Mapping[str, Mapping[str, tuple[int, ...]]], place: Path
-) -> dict[tuple[str, str], h5py.Dataset]:
-    """Every array of the file by layer and weight, also of layers that the network lacks."""
+def _find(file: h5py.File, shapes: Shapes) -> dict[Address, h5py.Dataset]:
+    """Every array of the file, also of layers that the network lacks."""
     import h5py
 
     root = file.get("model_weights", file)
     if not isinstance(root, h5py.Group):
-        raise TeacherError("a group of weights", f"{place}: 'model_weights' is an array", _REMEDY)
-    arrays: dict[tuple[str, str], h5py.Dataset] = {}
+        raise _UnfitError("a group of weights", "'model_weights' is an array")
+    arrays: dict[Address, h5py.Dataset] = {}
 
     def visit(raw: str | bytes, item: h5py.Group | h5py.Dataset) -> None:
         name = _text(raw)  # h5py gives bytes where a name is not UTF-8
@@ -107,8 +111,7 @@ def _find(
             return
         address = _address(name, item, shapes)
         if address in arrays:
-            again = f"{place}: {'/'.join(address)} twice"
-            raise TeacherError("every layer's weights once", again, _REMEDY)
+            raise _UnfitError("every layer's weights once", f"{'/'.join(address)} twice")
         arrays[address] = item
 
     # visititems follows no links, so no other file is opened.
@@ -116,10 +119,7 @@ def _find(
     return arrays
 
 
-def _address(
-    name: str, item: h5py.Dataset, shapes: Mapping[str, Mapping[str, tuple[int, ...]]]
-) -> tuple[str, str]:
-    """Layer and weight of the array at ``name``."""
+def _address(name: str, item: h5py.Dataset, shapes: Shapes) -> Address:
     *groups, last = _SLASHED.sub(r"\1conv1_\2", name).split("/")
     if groups and groups[-1] == "vars" and last.isdecimal():
         layer = _text(item.parent.attrs.get("name", "/".join(groups[:-1])))
@@ -131,52 +131,43 @@ def _address(
     return layer, last.partition(":")[0]
 
 
-def _check_layers(
-    arrays: Mapping[tuple[str, str], h5py.Dataset],
-    shapes: Mapping[str, Mapping[str, tuple[int, ...]]],
-    place: Path,
-) -> None:
+def _check_layers(arrays: Mapping[Address, h5py.Dataset], shapes: Shapes) -> None:
     """Check that the file has exactly the network's layers, with its shapes."""
     wanted = {(layer, name): shape for layer in shapes for name, shape in shapes[layer].items()}
     missing = [address for address in wanted if address not in arrays]
     others = [address for address in arrays if address not in wanted]
     if missing or others:
-        parts = [f"{place}: {len(arrays)} arrays"]
+        parts = [f"{len(arrays)} arrays"]
         parts += [f"without {_list(missing)}"] if missing else []
         parts += [f"with {_list(others)} besides"] if others else []
         first, last = next(iter(shapes)), list(shapes)[-1]
-        raise TeacherError(
-            f"{len(wanted)} arrays of weights from {first} to {last}", ", ".join(parts), _REMEDY
+        raise _UnfitError(
+            f"{len(wanted)} arrays of weights from {first} to {last}", ", ".join(parts)
         )
     for address, shape in wanted.items():
         item = arrays[address]
         if item.shape != shape or item.dtype.kind != "f":
-            raise TeacherError(
-                f"{'/'.join(address)} as floats of shape {shape}",
-                f"{place}: {item.dtype} of shape {item.shape}",
-                _REMEDY,
-            )
+            expected = f"{'/'.join(address)} as floats of shape {shape}"
+            raise _UnfitError(expected, f"{item.dtype} of shape {item.shape}")
 
 
-def _values(item: h5py.Dataset, place: Path) -> NDArray[np.float32]:
+def _values(item: h5py.Dataset) -> NDArray[np.float32]:
     if item.external or item.is_virtual:
-        raise TeacherError("weights inside the file", f"{place}: {item.name} elsewhere", _REMEDY)
+        raise _UnfitError("weights inside the file", f"{item.name} elsewhere")
     values = np.asarray(item[()], np.float32)
     if not np.isfinite(values).all():
-        raise TeacherError("finite weights", f"{place}: {item.name} has others", _REMEDY)
+        raise _UnfitError("finite weights", f"{item.name} has others")
     return values
 
 
-def _description(file: h5py.File, place: Path) -> Any:
+def _description(file: h5py.File) -> Any:
     """The model's JSON description; None where there is none."""
     text = file.attrs.get("model_config")
-    if text is None:
-        return None
     try:
-        return json.loads(_text(text))
+        return None if text is None else json.loads(_text(text))
     except (ValueError, RecursionError):
-        got = f"{place}: a 'model_config' that is no JSON"
-        raise TeacherError("a model's description in JSON", got, _REMEDY) from None
+        got = "a 'model_config' that is no JSON"
+        raise _UnfitError("a model's description in JSON", got) from None
 
 
 def described_layers(description: Any) -> Iterator[tuple[str, Json]]:
@@ -197,7 +188,7 @@ def _text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _list(addresses: list[tuple[str, str]]) -> str:
+def _list(addresses: list[Address]) -> str:
     named = ", ".join("/".join(address) for address in addresses[:_MAX_NAMES])
     more = len(addresses) - _MAX_NAMES
     return f"{named} and {more} more" if more > 0 else named

@@ -24,7 +24,6 @@ from maskdepth.images import resize
 from maskdepth.labelling.teachers.teacher import Kind, TeacherInfo, Units, within_range
 
 _BATCH: Final = 8  # pictures at once, if the network takes any number
-_VERSION_LENGTH: Final = 16
 # How protocol buffers write a tensor's `external_data` entry (onnx.proto): a key of 8 bytes, then
 # the length of the value in one byte or two, seven bits each, the lower ones first.
 _LOCATION: Final = re.compile(rb"\x0a\x08location\x12([\x80-\xff]?)([\x00-\x7f])")
@@ -97,12 +96,12 @@ class OnnxTeacher:
         self._session, data = _open_session(path, device)
         self._facts = facts
         self._input = _fitting_input(self._session, facts, beside)
-        _check_output(self._session, facts, beside)
-        self._layout = _parsed(_OUTPUT, facts.output, "output", beside)[1]
-        digest = _digest(path, data, text)
+        dtype, self._layout, sides = _parsed(_OUTPUT, facts.output, "output", beside)
+        output = self._session.get_outputs()[0]
+        _checked_shape("output", output, dtype, self._layout, sides, beside)
         self.info = TeacherInfo(
             name=path.stem,
-            version=digest[:_VERSION_LENGTH],
+            version=_digest(path, data, text)[:16],
             kind=facts.kind,
             units=facts.units,
             range=_range(facts, beside),
@@ -166,28 +165,19 @@ def _load_facts(path: Path, beside: Path) -> tuple[_Facts, bytes]:
         text = read_bytes(beside)
         facts = _Facts.parse(json.loads(text), str(beside))
     except (OSError, ValueError, RecursionError) as error:
-        reason = first_line(error)
-        raise TeacherError(
-            f"a JSON at {beside} that describes {path.name}",
-            reason,
-            "write one, as the page on labelling describes",
-            f"{beside}, which describes {path.name}, cannot be read: {reason}.",
-        ) from None
+        expected, got = f"a JSON at {beside} that describes {path.name}", first_line(error)
+        problem = f"{beside}, which describes {path.name}, cannot be read: {got}."
+        remedy = "write one, as the page on labelling describes"
+        raise TeacherError(expected, got, remedy, problem) from None
     except ConfigError as error:
         raise TeacherError(error.expected, error.got, error.remedy) from None
     if facts.model not in (None, path.name):
-        raise TeacherError(
-            f"the description of {path.name} in {beside}",
-            f"that of {facts.model}",
-            "put the right JSON beside the ONNX file",
-            f"{beside} describes {facts.model}, not {path.name}.",
-        )
+        expected, got = f"the description of {path.name} in {beside}", f"that of {facts.model}"
+        problem = f"{beside} describes {facts.model}, not {path.name}."
+        raise TeacherError(expected, got, "put the right JSON beside the ONNX file", problem)
     if 0 in (*facts.std, facts.output_scale):
-        raise TeacherError(
-            f"std and output_scale other than 0 in {beside}",
-            f"std {facts.std}, output_scale {facts.output_scale}",
-            "correct these numbers",
-        )
+        got = f"std {facts.std}, output_scale {facts.output_scale}"
+        raise TeacherError(f"std and output_scale other than 0 in {beside}", got, "correct these")
     return facts, text
 
 
@@ -200,16 +190,12 @@ def _open_session(path: Path, device: str) -> tuple[ort.InferenceSession, bytes]
         # By its path: weights may lie in a file of their own beside it.
         return ort.InferenceSession(str(path), options, providers=providers), data
     except OSError as error:
-        got = first_line(error)
-        raise TeacherError(
-            f"an ONNX file at {path}", got, "check the path", f"{path} cannot be read: {got}."
-        ) from None
+        got, problem = first_line(error), f"{path} cannot be read: {first_line(error)}."
+        raise TeacherError(f"an ONNX file at {path}", got, "check the path", problem) from None
     except Exception as error:  # ONNX Runtime's errors have no common base of their own.
-        got = first_line(error)
-        raise TeacherError(
-            f"a usable ONNX file at {path}", got, "export it again",
-            f"{path} is no usable ONNX file: {got}.",
-        ) from error  # fmt: skip
+        expected, got = f"a usable ONNX file at {path}", first_line(error)
+        problem = f"{path} is no usable ONNX file: {got}."
+        raise TeacherError(expected, got, "export it again", problem) from error
 
 
 def _digest(path: Path, data: bytes, text: bytes) -> str:
@@ -223,11 +209,9 @@ def _digest(path: Path, data: bytes, text: bytes) -> str:
             with open_file(path.parent / name) as file:
                 hashlib.file_digest(file, lambda: digest)
         except OSError as error:
-            got = first_line(error)
-            raise TeacherError(
-                f"a file {name} beside {path}", got, "copy it there",
-                f"{path} has weights in {name} beside it, which cannot be read: {got}.",
-            ) from None  # fmt: skip
+            expected, got = f"a file {name} beside {path}", first_line(error)
+            problem = f"{path} has weights in {name} beside it, which cannot be read: {got}."
+            raise TeacherError(expected, got, "copy it there", problem) from None
     return digest.hexdigest()
 
 
@@ -238,63 +222,42 @@ def _fitting_input(session: ort.InferenceSession, facts: _Facts, beside: Path) -
     if len(inputs) != 1:
         names = ", ".join(item.name for item in inputs)
         raise TeacherError("a network with one input, a picture", names, "export it so")
-    shape = _shape(inputs[0].shape)
-    _check("input", inputs[0], dtype, sides, beside)
-    rows, columns = (shape[1], shape[2]) if layout == "NHWC" else (shape[2], shape[3])
-    channels = shape[3] if layout == "NHWC" else shape[1]
-    if channels not in (None, 3):
-        raise TeacherError(
-            f"3 channels where {layout} has them, as {beside} says of the input",
-            f"shape {inputs[0].shape}",
-            "correct the layout",
-        )
-    asked = facts.size or (rows, columns)
-    if None in asked or (rows not in (None, asked[0])) or (columns not in (None, asked[1])):
+    shape = dict(
+        zip(layout, _checked_shape("input", inputs[0], dtype, layout, sides, beside), strict=True)
+    )
+    height, width = facts.size or (shape["H"], shape["W"])
+    if not height or not width or (shape["H"] or height, shape["W"] or width) != (height, width):
         raise TeacherError(
             f"a size for the input of {beside.with_suffix('.onnx').name}",
             f"{facts.size} for the shape {inputs[0].shape}",
             'add "size": [height, width] to the JSON',
         )
-    height, width = (int(side or 0) for side in asked)
-    batch = _BATCH if shape[0] is None else shape[0]
-    if batch != 1 and shape[0] is not None:
+    batch = shape["N"] or _BATCH
+    if shape["N"] not in (None, 1):
         raise TeacherError("a batch of 1 or of any size", str(batch), "export the network so")
     return _Input(dtype, layout, order, float(low), float(high), (height, width), batch)
 
 
-def _check_output(session: ort.InferenceSession, facts: _Facts, beside: Path) -> None:
-    dtype, layout, sides = _parsed(_OUTPUT, facts.output, "output", beside)
-    output = session.get_outputs()[0]
-    _check("output", output, dtype, sides, beside)
-    if output.shape and len(output.shape) != len(layout):
-        raise TeacherError(
-            f"an output of the layout {layout}, as {beside} says",
-            f"shape {output.shape}",
-            "correct 'output' in the JSON",
-        )
-
-
-def _check(role: str, tensor: Any, dtype: str, sides: str, beside: Path) -> None:
-    """Compare a tensor's type and shape with the JSON; ``sides`` reads like 1x224x224x3."""
+def _checked_shape(
+    role: str, tensor: Any, dtype: str, layout: str, sides: str, beside: Path
+) -> list[int | None]:
+    """A tensor's shape, if it is as the JSON says, where ``sides`` reads like 1x224x224x3."""
     actual = _TYPES.get(tensor.type, tensor.type)
-    shape = _shape(tensor.shape)
-    fits = actual == dtype
-    if sides:
-        wanted = [None if side == "?" else int(side) for side in sides.split("x")]
-        fits &= not shape or len(wanted) == len(shape)
-        fits &= all(a is None or b is None or a == b for a, b in zip(wanted, shape, strict=False))
+    shape = [side if isinstance(side, int) and side > 0 else None for side in tensor.shape]
+    wanted = [int(side) if side.isdecimal() else None for side in sides.split("x") if side]
+    wanted = wanted or [None] * len(layout)
     if role == "input":
-        fits &= len(shape) == 4
-    if not fits:
+        wanted[layout.index("C")] = 3
+    fits = actual == dtype and (len(shape) == len(wanted) == len(layout))
+    if role == "output" and not shape:  # the network does not say
+        fits = actual == dtype
+    if not fits or any(a and b and a != b for a, b in zip(wanted, shape, strict=False)):
         raise TeacherError(
-            f"the {role} {tensor.name!r} as {beside} says: {dtype} {sides}".rstrip(),
-            f"{actual} {'x'.join('?' if side is None else str(side) for side in shape)}",
+            f"the {role} {tensor.name!r} as {beside} says: {dtype} {layout} {sides}".rstrip(),
+            f"{actual} {'x'.join(str(side or '?') for side in shape)}",
             "correct the JSON, or put the right one beside the ONNX file",
         )
-
-
-def _shape(shape: Sequence[Any]) -> list[int | None]:
-    return [side if isinstance(side, int) and side > 0 else None for side in shape]
+    return shape
 
 
 def _parsed(pattern: re.Pattern[str], text: str, key: str, beside: Path) -> tuple[str, ...]:
@@ -319,8 +282,8 @@ def _planes(raw: NDArray[Any], layout: str, count: int) -> NDArray[Any] | None:
     """The maps (n, h, w) of a network's output; None where it has another rank or channels."""
     if layout == "HW":
         raw = raw[None] if count == 1 else raw
-    elif layout == "NHWC":
-        raw = raw[..., 0] if raw.ndim == 4 and raw.shape[3] == 1 else np.empty(0)
-    elif layout == "NCHW":
-        raw = raw[:, 0] if raw.ndim == 4 and raw.shape[1] == 1 else np.empty(0)
+    elif "C" in layout:
+        channel = layout.index("C")
+        single = raw.ndim == 4 and raw.shape[channel] == 1
+        raw = raw.squeeze(channel) if single else np.empty(0)
     return raw if raw.ndim == 3 and len(raw) == count and raw.size else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,10 +20,7 @@ from maskdepth.labelling.teachers.recorded import (
 )
 from maskdepth.labelling.teachers.teacher import KINDS, UNITS, Kind, Teacher, TeacherOpener, Units
 
-_RECORDED: Final[dict[str, type[SensorDepth | ExactDepth]]] = {
-    "sensor": SensorDepth,
-    "exact": ExactDepth,
-}
+_RECORDED: Final = {"sensor": SensorDepth, "exact": ExactDepth}
 
 
 @dataclass(frozen=True)
@@ -68,12 +66,9 @@ def open_teacher(
     path = Path(name)
     if name in (*_RECORDED, SHIPPED) or path.suffix.lower() == ".onnx":
         if given := options.given():
-            raise UsageError(
-                f"no --kind, --units or --licence for {name}",
-                ", ".join(f"--{key}" for key in given),
-                "leave them out",
-                f"{name} takes no --kind, --units or --licence: its files name them.",
-            )
+            expected, got = f"no --kind, --units or --licence for {name}", f"--{', --'.join(given)}"
+            problem = f"{name} takes no --kind, --units or --licence: its files name them."
+            raise UsageError(expected, got, "leave them out", problem)
         if name in _RECORDED:
             return _RECORDED[name]()
         if name == SHIPPED:
@@ -98,14 +93,11 @@ def open_teacher(
         facts = _complete(name, None, options)
         return TransformersTeacher(path, path.resolve().name, facts, device)
     if path.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise UsageError(
-            "sensor, exact, FILE.onnx, densedepth:FILE.h5, a folder of the transformers library "
-            "or a hub id",
-            name,
-            "name sensor, exact, FILE.onnx, densedepth:FILE.h5, a folder of the transformers "
-            "library or a hub id such as depth-anything/Depth-Anything-V2-Small-hf",
-            f"There is no teacher {name!r}.",
+        expected = (
+            "sensor, exact, FILE.onnx, densedepth:FILE.h5, a folder of the transformers library or "
+            "a hub id such as depth-anything/Depth-Anything-V2-Small-hf"
         )
+        raise UsageError(expected, name, f"name {expected}", f"There is no teacher {name!r}.")
     facts = _complete(name, PUBLISHED.get(name), options)
     return TransformersTeacher(find_folder(name, download=download), name, facts, device)
 
@@ -121,14 +113,8 @@ def teacher_opener(
     opened = open_teacher(name, device="cpu", **options)
     if isinstance(opened, RecordedDepth):
         return opened
-    make = partial(_open_network, _absolute(name), device=device, **options)
-    return TeacherOpener(opened.info, device, make)
-
-
-def _open_network(name: str, **options: Any) -> Teacher:
-    teacher = open_teacher(name, **options)
-    assert not isinstance(teacher, RecordedDepth)
-    return teacher
+    make = partial(open_teacher, _absolute(name), device=device, **options)
+    return TeacherOpener(opened.info, device, cast("Callable[[], Teacher]", make))
 
 
 def _absolute(name: str) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Final, Protocol, runtime_checkable
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,23 +23,23 @@ METRES_SUFFIX: Final = "_depth.npy"
 EXACT: Final = "exact"
 
 
-@runtime_checkable
-class RecordedDepth(Protocol):
-    """Depth files, found by their pictures' names."""
+class RecordedDepth(ABC):
+    """Depth files, found by their pictures' names.
 
-    @property
-    def name(self) -> str:
-        """Name of the labels: "sensor", "exact"."""
-        ...
+    Attributes:
+        name: of the labels: "sensor", "exact".
+        files: the files that may lie beside a picture, in words.
+        kind, units: of their maps.
+    """
 
-    @property
-    def files(self) -> str:
-        """The files that may lie beside a picture, in words."""
-        ...
+    name: str
+    files: str
+    kind: Kind
+    units: Units
 
+    @abstractmethod
     def find(self, picture: Path) -> Path | None:
         """The file beside a picture; None where there is none."""
-        ...
 
     def load(self, file: Path, height: int, width: int) -> tuple[NDArray[np.float32], TeacherInfo]:
         """A file's map, float32 (H, W), of the picture's size, and its kind and units.
@@ -46,7 +47,28 @@ class RecordedDepth(Protocol):
         Raises:
             PictureError: unreadable, or of another size than its picture.
         """
-        ...
+        try:
+            data = read_bytes(file)
+        except OSError as error:
+            got, problem = first_line(error), f"{file} cannot be read: {first_line(error)}."
+            expected = f"a readable file at {file}"
+            raise PictureError(expected, got, "check the file", problem) from None
+        values = self._decode(file, data)
+        if values.shape != (height, width):
+            got = f"{values.shape[1]}x{values.shape[0]}"
+            raise PictureError(
+                f"depth of the picture's size {width}x{height} at {file}",
+                got,
+                "align the depth with its picture first",
+                f"{file} is {got}, but its picture is {width}x{height}.",
+            )
+        version = hashlib.sha256(data).hexdigest()[:16]
+        licence = "the picture's own"
+        return values, TeacherInfo(self.name, version, self.kind, self.units, None, None, licence)
+
+    @abstractmethod
+    def _decode(self, file: Path, data: bytes) -> NDArray[np.float32]:
+        """The map of a file's content."""
 
 
 DepthSource = Teacher | RecordedDepth
@@ -58,40 +80,37 @@ def source_name(source: DepthSource) -> str:
     return source.name if isinstance(source, RecordedDepth) else source.info.name
 
 
-class SensorDepth:
+class SensorDepth(RecordedDepth):
     """``<stem>_depth_mm.png`` (16-bit millimetres, 0 invalid) or ``<stem>_depth.npy`` (metres).
 
     In metres NaN, 0 and negative values are invalid, and infinity is sky. Where both files are
     there the PNG is taken.
     """
 
-    name = "sensor"
+    name, kind, units = "sensor", "depth", "metres"
     files = f"<stem>{MILLIMETRES_SUFFIX} or <stem>{METRES_SUFFIX}"
 
     def find(self, picture: Path) -> Path | None:
-        """See ``RecordedDepth``."""
-        beside = (picture.with_name(picture.stem + end) for end in _SENSOR_SUFFIXES)
+        suffixes = (MILLIMETRES_SUFFIX, METRES_SUFFIX)
+        beside = (picture.with_name(picture.stem + end) for end in suffixes)
         return next((path for path in beside if path.is_file()), None)
 
-    def load(self, file: Path, height: int, width: int) -> tuple[NDArray[np.float32], TeacherInfo]:
-        """See ``RecordedDepth``; depth in metres."""
-        data = _read(file)
+    def _decode(self, file: Path, data: bytes) -> NDArray[np.float32]:
         if file.suffix == ".npy":
-            depth_m = decode_depth_npy(data, str(file))
-        else:
-            depth_m = decode_depth_mm(load_grey16(data))
-        _check_size(file, depth_m, height, width)
-        return depth_m, _info(self.name, data, "depth", "metres")
+            return decode_depth_npy(data, str(file))
+        return decode_depth_mm(load_grey16(data))
 
 
-class ExactDepth:
-    """``<stem>_disparity.png`` of a folder whose ``label.json`` says ``"kind": "exact"``."""
+class ExactDepth(RecordedDepth):
+    """``<stem>_disparity.png`` of a folder whose ``label.json`` says ``"kind": "exact"``.
 
-    name = EXACT
+    Its maps are inverse depth in multiples of its largest.
+    """
+
+    name, kind, units = EXACT, "inverse depth", "relative"
     files = f"<stem>{DISPARITY_SUFFIX} with a {LABEL_FILE} of the kind {EXACT!r}"
 
     def find(self, picture: Path) -> Path | None:
-        """See ``RecordedDepth``."""
         path = picture.with_name(picture.stem + DISPARITY_SUFFIX)
         try:
             facts = json.loads(read_text(picture.parent / LABEL_FILE))
@@ -100,37 +119,5 @@ class ExactDepth:
             return None
         return path if exact and path.is_file() else None
 
-    def load(self, file: Path, height: int, width: int) -> tuple[NDArray[np.float32], TeacherInfo]:
-        """See ``RecordedDepth``; inverse depth in multiples of its largest."""
-        data = _read(file)
-        inverse = decode_disparity(load_grey16(data))
-        _check_size(file, inverse, height, width)
-        return inverse, _info(self.name, data, "inverse depth", "relative")
-
-
-_SENSOR_SUFFIXES: Final = (MILLIMETRES_SUFFIX, METRES_SUFFIX)
-
-
-def _read(file: Path) -> bytes:
-    try:
-        return read_bytes(file)
-    except OSError as error:
-        raise PictureError(
-            f"a readable file at {file}", first_line(error), "check the file",
-            f"{file} cannot be read: {first_line(error)}.",
-        ) from None  # fmt: skip
-
-
-def _check_size(file: Path, values: NDArray[np.float32], height: int, width: int) -> None:
-    if values.shape != (height, width):
-        raise PictureError(
-            f"depth of the picture's size {width}x{height} at {file}",
-            f"{values.shape[1]}x{values.shape[0]}",
-            "align the depth with its picture first",
-            f"{file} is {values.shape[1]}x{values.shape[0]}, but its picture is {width}x{height}.",
-        )
-
-
-def _info(name: str, data: bytes, kind: Kind, units: Units) -> TeacherInfo:
-    version = hashlib.sha256(data).hexdigest()[:16]
-    return TeacherInfo(name, version, kind, units, None, None, "the picture's own")
+    def _decode(self, file: Path, data: bytes) -> NDArray[np.float32]:
+        return decode_disparity(load_grey16(data))

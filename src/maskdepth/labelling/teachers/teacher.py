@@ -68,8 +68,6 @@ class TeacherInfo:
                 "a name, a version and a licence",
                 f"{self.name!r}, {self.version!r} and {self.licence!r}",
                 "say 'unknown' for a licence that nobody knows",
-                "A teacher needs a name, a version and a licence; one of "
-                f"{self.name!r}, {self.version!r} and {self.licence!r} is empty.",
             )
 
     @property
@@ -124,8 +122,6 @@ class TeacherOpener:
                 f"the teacher {self.info.name} {self.info.version} wherever it is opened",
                 f"{teacher.info.name} {teacher.info.version}",
                 "put the same files under the same path on all machines",
-                f"Expected the teacher {self.info.name} {self.info.version}, but opened "
-                f"{teacher.info.name} {teacher.info.version}.",
             )
         return teacher
 
