@@ -210,10 +210,10 @@ def find_folder(hub_id: str, *, download: bool) -> Path:
         if offline or not download:
             remedy = "pass --download" if not offline else "unset HF_HUB_OFFLINE, pass --download"
             remedy += ", or name a folder that holds the files"
-            got = "not all" + (", and HF_HUB_OFFLINE is set" if offline else "")
-            place = f"{hub_id} in the Hugging Face cache"
-            problem = got.replace("not all", f"Not all files of {place}", 1) + "."
-            raise TeacherError(f"the files of {place}", got, remedy, problem) from error
+            expected = f"the files of {hub_id} in the Hugging Face cache"
+            offline_too = ", and HF_HUB_OFFLINE is set" if offline else ""
+            problem = f"The Hugging Face cache lacks files of {hub_id}{offline_too}."
+            raise TeacherError(expected, f"not all{offline_too}", remedy, problem) from error
         got, remedy = first_line(error), "check the id and the connection"
         problem = f"{hub_id} cannot be downloaded: {got}."
         raise TeacherError(f"to download {hub_id}", got, remedy, problem) from None
