@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,12 +16,14 @@ from maskdepth.datasets.build import Dataset, compose_dataset
 from maskdepth.datasets.composite_labels import find_composite_labels, split_composites
 from maskdepth.datasets.picture_folders import write_folders
 from maskdepth.errors import DatasetError, StorageError
-from maskdepth.evaluation import read_evaluation
+from maskdepth.evaluation import evaluate_held_out, read_evaluation
 from maskdepth.images import load_picture, save_png
+from maskdepth.inference.predictor import Predictor
 from maskdepth.labelling.teachers import open_teacher
 from maskdepth.learning.model import PRESETS, Preset
 from maskdepth.learning.settings import preset_config
 from maskdepth.synthesis.rules import PRIOR_WORK
+from maskdepth.testing import FakeBackend
 from networks import write_network
 from pictures import disc, photo
 from tiny_network import TinyNetwork
@@ -196,6 +199,21 @@ def test_the_last_tenth_is_held_out_where_no_asset_is(assets: Path, dataset: Dat
     split = split_composites(dataset, find_composite_labels(dataset))
     assert split is not None
     assert (split.learned, split.held_out) == (range(9), range(9, 10))
+
+
+def test_no_composite_that_a_model_learned_from_is_judged(dataset: Dataset) -> None:
+    """Without labels a model learns from more composites than have some."""
+    predictor = FakeBackend().predictor()
+    held_out = evaluate_held_out(predictor, dataset, 500)
+    assert held_out is not None
+    assert (held_out.first, held_out.last, held_out.mask.pictures) == (15, 16, 2)
+    for learned, pictures in ((15, 1), (16, 0)):
+        data = {"fingerprint": dataset.spec.fingerprint}
+        card = replace(predictor.card, training={"composites": learned}, data=data)
+        table = evaluate_held_out(Predictor(FakeBackend(), card), dataset, 500)
+        assert table is not None
+        assert table.mask.pictures == pictures
+    assert "has learned from all composites" in str(table.mask.reason)
 
 
 def test_a_hundred_cutouts_and_backgrounds_are_400_000_composites(
