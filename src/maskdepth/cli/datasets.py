@@ -15,6 +15,7 @@ from maskdepth.cli.options import (
     open_network,
     print_json,
     say,
+    show_progress,
 )
 from maskdepth.errors import UsageError
 
@@ -44,6 +45,7 @@ def worlds(
         seed=seed,
         families=FAMILIES if families is None else tuple(families.split(",")),
         processes=processes,
+        on_progress=show_progress("drew {done} of {total} pictures"),
     )
     say(f"{scenes} scenes -> {pack.backgrounds}, {cutouts} cutouts -> {pack.cutouts}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,6 +190,25 @@ def notify_every(step: int, total: int, unit: str) -> Callable[..., None]:
         done += more
 
     return advance
+
+
+def show_progress(what: str) -> Callable[[int, int], None]:
+    """Progress on one line of a terminal, with the time left; nothing elsewhere.
+
+    Args:
+        what: as in ``maskdepth.progress.progress_words``.
+    """
+    from maskdepth.progress import progress_words
+
+    if is_quiet() or sys.stderr is None or not sys.stderr.isatty():
+        return lambda *_: None
+    words = progress_words(what)
+
+    def show(done: int, total: int) -> None:
+        sys.stderr.write(f"\r\x1b[K{words(done, total)}" if done < total else "\r\x1b[K")
+        sys.stderr.flush()
+
+    return show
 
 
 def say(message: str) -> None:

@@ -144,6 +144,7 @@ def predict(
         formats=formats,
         depth_format=depth_format,
         background=background,
+        on_progress=opt.show_progress("predicted {done} of {total} pictures"),
     )
     report_failures(summary.failures)
     say(f"{len(jobs) - len(summary.failures)} of {len(jobs)} pictures -> {output}")

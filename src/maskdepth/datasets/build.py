@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from maskdepth.files import file_checksum, remove_parts
 from maskdepth.labelling.labels import describe_teacher
 from maskdepth.labelling.teachers.teacher import Teacher, TeacherOpener
 from maskdepth.locks import writer_lock
+from maskdepth.progress import Notify, notify_quarters
 from maskdepth.synthesis.assets import (
     MIN_GROUPS,
     BackgroundAsset,
@@ -100,7 +101,7 @@ def compose_dataset(
     strict: bool = False,
     hold_out: bool = True,
     depth_scenes: int = 60,
-    notify: Callable[[str], None] = lambda _: None,
+    notify: Notify = lambda _: None,
 ) -> Dataset:
     """Check, split and freeze two folders of assets as a dataset spec.
 
@@ -170,7 +171,7 @@ def compose_dataset(
             if not labelled:
                 notify(SYNTHETIC_DEPTH_NOTICE)
             check_no_other(folder, spec, to_draw=depth_scenes)
-            scenes = _drawn_scenes(folder, depth_scenes, seed, background_assets)
+            scenes = _drawn_scenes(folder, depth_scenes, seed, background_assets, notify)
             spec = spec.model_copy(update={"backgrounds": (*spec.backgrounds, *scenes)})
         check_no_other(folder, spec)
         save_spec(folder, spec)
@@ -178,7 +179,7 @@ def compose_dataset(
 
 
 def _drawn_scenes(
-    folder: Path, count: int, seed: int, beside: list[BackgroundAsset]
+    folder: Path, count: int, seed: int, beside: list[BackgroundAsset], notify: Notify
 ) -> list[BackgroundAsset]:
     """Sample-pack scenes with exact disparity, with ids that none of the others has.
 
@@ -188,7 +189,13 @@ def _drawn_scenes(
     if earlier:
         return earlier
     pack_seed = seed % SEEDS  # a dataset's seed may be larger than a pack's
-    pack = write_sample_pack(folder / PACK_FOLDER, scenes=count, cutouts=0, seed=pack_seed)
+    pack = write_sample_pack(
+        folder / PACK_FOLDER,
+        scenes=count,
+        cutouts=0,
+        seed=pack_seed,
+        on_progress=notify_quarters(notify, "drew {done} of {total} scenes"),
+    )
     scenes, _ = scan_backgrounds(pack.backgrounds, origin="sample")
     taken = {asset.id for asset in beside}
     renamed = [
@@ -257,7 +264,7 @@ def materialise(
     workers: int | None = None,
     engine: str = "local",
     teacher: Teacher | TeacherOpener | None = None,
-    notify: Callable[[str], None] = lambda _: None,
+    notify: Notify = lambda _: None,
 ) -> Manifest:
     """Write the first ``count`` training samples as tar shards with an index.
 

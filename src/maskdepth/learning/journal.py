@@ -22,6 +22,7 @@ from maskdepth.images import save_png
 from maskdepth.inference.model.folder import LOG_FILE, load_log
 from maskdepth.learning.settings import TrainingConfig
 from maskdepth.learning.validation import Validation
+from maskdepth.progress import format_duration
 
 PREVIEW_FOLDER = "previews"
 PLAIN_SECONDS = 30.0  # between lines where stderr is not a terminal
@@ -242,16 +243,10 @@ def _summary(progress: TrainingProgress) -> str:
     parts = [f"step {progress.step}{of}"]
     if progress.images_per_second > 0:
         parts.append(f"{progress.images_per_second:.1f} images/s")
-        parts.append(f"{_duration(progress.eta_seconds)} left")
+        parts.append(f"{format_duration(progress.eta_seconds)} left")
     if "total" in progress.losses:
         parts.append(f"loss {progress.losses['total']:.4f}")
     return "  ".join(parts)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def _open_board(folder: Path, resumed_step: int | None) -> Any:

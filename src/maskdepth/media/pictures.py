@@ -40,6 +40,7 @@ from maskdepth.picture_formats import (
     count_kinds,
     is_address,
 )
+from maskdepth.progress import OnProgress
 from maskdepth.records import check_not_inputs, file_identities, load_record
 
 DEFAULT_OUTPUT = Path("maskdepth-output")
@@ -157,6 +158,7 @@ def predict_all(
     formats: Collection[str] | None = None,
     depth_format: str = "png",
     background: BackgroundSource | None = None,
+    on_progress: OnProgress = lambda *_: None,
 ) -> Summary:
     """Predict and save every job; a job that fails is noted, and the others go on.
 
@@ -165,6 +167,7 @@ def predict_all(
         jobs: the result of `find_jobs`.
         output: the folder for all files, made if it is missing.
         formats, depth_format, background: as in `Prediction.save`.
+        on_progress: called after each job.
 
     Raises:
         UsageError: an unknown format or depth format.
@@ -178,7 +181,7 @@ def predict_all(
     prepare = lru_cache(maxsize=1)(predictor.prepare)  # most runs have one plate for all pictures
     written: list[Path] = []
     failures: list[tuple[str, str]] = []
-    for job in jobs:
+    for number, job in enumerate(jobs, start=1):
         try:
             if job.problem is not None:
                 raise job.problem
@@ -190,6 +193,7 @@ def predict_all(
             )
         except MaskdepthError as error:
             failures.append((job.name, str(error)))
+        on_progress(number, len(jobs))
     return Summary(tuple(written), tuple(failures))
 
 

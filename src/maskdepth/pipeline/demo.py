@@ -25,8 +25,8 @@ from maskdepth.inference.model.folder import STATE_FILE
 from maskdepth.inference.predictor import Predictor
 from maskdepth.metrics import mask_metrics
 from maskdepth.pipeline.fitting import DatasetOptions, fit
-from maskdepth.pipeline.judging import Notify
 from maskdepth.pipeline.training import RunOptions
+from maskdepth.progress import Notify, notify_quarters
 from maskdepth.synthesis.renderer import Composite
 from maskdepth.synthesis.rules import BENCHMARK_V1
 from maskdepth.synthesis.worlds import write_sample_pack
@@ -73,7 +73,8 @@ def show_shipped(output: Path, seed: int, notify: Notify) -> Shown:
     ``prediction/`` and ``shipped.png``.
     """
     pack = output / "shown"
-    write_sample_pack(pack, scenes=_PACK, cutouts=_PACK, seed=seed + 1)
+    drawn = notify_quarters(notify, "drew {done} of {total} pictures to show")
+    write_sample_pack(pack, scenes=_PACK, cutouts=_PACK, seed=seed + 1, on_progress=drawn)
     dataset = compose_dataset(
         pack / "cutouts", pack / "backgrounds", pack / "dataset", small=True, depth_scenes=0
     )
@@ -121,8 +122,9 @@ def fit_shipped(
     resume = (model / STATE_FILE).exists()
     options = RunOptions(start=None if resume else "shipped", resume=resume, quiet=quiet)
     if not resume:
-        write_sample_pack(pack, scenes=_TRAINING_PACK, cutouts=_TRAINING_PACK, seed=config.seed)
-        notify(f"drew {_TRAINING_PACK} scenes and cutouts to train on -> {pack}")
+        drawn = notify_quarters(notify, "drew {done} of {total} pictures to train on")
+        count = _TRAINING_PACK
+        write_sample_pack(pack, scenes=count, cutouts=count, seed=config.seed, on_progress=drawn)
     assets = DatasetOptions(pack / "cutouts", pack / "backgrounds", plan="field", small=True)
     if fit(assets, model, config, options, count=_JUDGED, notify=notify) is None:
         return False

@@ -17,7 +17,7 @@ from maskdepth.inference.model.folder import (
     load_log,
     load_model_folder,
 )
-from maskdepth.pipeline.judging import Notify, check_report, judge_model
+from maskdepth.pipeline.judging import check_report, judge_model
 from maskdepth.pipeline.training import (
     RunOptions,
     check_run,
@@ -25,6 +25,7 @@ from maskdepth.pipeline.training import (
     find_start,
     train_model,
 )
+from maskdepth.progress import Notify
 from maskdepth.synthesis.rules import RecipeRules, plan_rules
 
 if TYPE_CHECKING:

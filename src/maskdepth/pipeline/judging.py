@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,11 +24,10 @@ from maskdepth.files import make_folder, write_text
 from maskdepth.inference.model.card import ModelCard
 from maskdepth.inference.model.folder import ASSETS_FILE, LOG_FILE, load_log, save_card
 from maskdepth.inference.predictor import Predictor
+from maskdepth.progress import Notify, notify_quarters
 from maskdepth.records import Json, check_ownership, load_record
 from maskdepth.report import write_report
 from maskdepth.synthesis.spec import DatasetSpec
-
-Notify = Callable[[str], None]
 
 
 def judge_model(
@@ -85,7 +84,7 @@ def judge_model(
         count=count,
         others=others,
         extras=extras,
-        progress=_notify_quarters(notify),
+        progress=notify_quarters(notify, "judged {done} of {total} composites"),
     )
     evaluation = replace(
         evaluation,
@@ -138,19 +137,6 @@ def check_report(report: Path) -> None:
             "choose another --report",
             f"{report} cannot be written: {got}.",
         ) from None
-
-
-def _notify_quarters(notify: Notify) -> Callable[[int, int], None]:
-    """A progress callback that notifies at each quarter."""
-    quarters = 0
-
-    def advance(done: int, total: int) -> None:
-        nonlocal quarters
-        if 4 * done // total > quarters:
-            quarters = 4 * done // total
-            notify(f"judged {done} of {total} composites")
-
-    return advance
 
 
 def _short_name(model: Path, models: Sequence[Path]) -> str:

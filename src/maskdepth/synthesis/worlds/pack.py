@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from maskdepth.errors import StorageError, UsageError
 from maskdepth.files import write_text
 from maskdepth.images import save_png
 from maskdepth.processes import WorkerPool, ignore_ctrl_c
+from maskdepth.progress import OnProgress
 from maskdepth.records import check_no_other_files
 from maskdepth.synthesis.assets import SAMPLE_PACK
 from maskdepth.synthesis.label_facts import LABEL_FILE, load_label_facts
@@ -112,6 +113,7 @@ def write_sample_pack(
     seed: int = 0,
     families: Sequence[str] = FAMILIES,
     processes: int = 2,
+    on_progress: OnProgress = lambda *_: None,
 ) -> SamplePack:
     """Write a sample pack: scenes with exact disparity, and cutouts with relief.
 
@@ -126,6 +128,7 @@ def write_sample_pack(
         seed: 0 or more; another seed gives other pictures.
         families: families of the scenes, in turn; the withheld one only if it is named.
         processes: how many draw side by side. This process draws a few items alone.
+        on_progress: called after each picture.
 
     Raises:
         UsageError: a negative count or seed, an unknown family, a family twice, or none.
@@ -157,7 +160,7 @@ def write_sample_pack(
     for path, names in names_in.items():
         lines = [f"{name}.png{_ROW_END}\n" for name in names]
         write_text(path / _LICENCES, "file,source,licence\n" + "".join(lines))
-    shares = _write_items(items, processes)
+    shares = _write_items(items, processes, on_progress)
     if pack.backgrounds in names_in:
         focal = {
             item.name: round(share, 6)
@@ -218,13 +221,23 @@ def _drawn_in(folder: Path) -> set[str] | None:
     return {os.fsdecode(row.removesuffix(end)) for row in rows}
 
 
-def _write_items(items: Sequence[_Item], processes: int) -> list[float | None]:
+def _write_items(
+    items: Sequence[_Item], processes: int, on_progress: OnProgress
+) -> list[float | None]:
     """The results of ``_write_item``, in order."""
+    results = []
+
+    def collect(outcomes: Iterable[float | None]) -> list[float | None]:
+        for outcome in outcomes:
+            results.append(outcome)
+            on_progress(len(results), len(items))
+        return results
+
     if len(items) < 8 or processes == 1:  # to start processes would take longer
-        return list(map(_write_item, items))
+        return collect(map(_write_item, items))
     try:
         with scene_pool(processes) as pool:
-            return list(pool.map(_write_item, items))
+            return collect(pool.map(_write_item, items))
     except BrokenProcessPool:
         raise StorageError(
             "drawing processes that live",
