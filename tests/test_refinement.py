@@ -48,24 +48,24 @@ def scene(side: int, level: float = 90.0) -> Floats:
 
 
 def composite(alpha: Floats, colour: tuple[float, float, float], plate: Floats) -> Picture:
-    """The compositing equation, written out once more."""
+    """A foreground of one colour before a plate, by the compositing equation."""
     mixed = alpha[..., None] * np.array(colour) + (1 - alpha[..., None]) * plate
     return np.rint(mixed).astype(np.uint8)
 
 
 def guess(alpha: Floats) -> Floats:
-    """What a network might say: half a pixel too far out, and soft."""
+    """Alpha as a network might predict it: half a pixel too far out, and soft."""
     grown = cv2.dilate(alpha, np.ones((2, 2), np.uint8))
     return np.clip(cv2.GaussianBlur(grown, (0, 0), 1.2), 0, 1).astype(np.float32)
 
 
 def refined(picture: Picture, plate: Picture, alpha: Floats) -> Floats:
-    """Alpha of a pair that the network saw at the size of ``alpha``."""
-    seen = [resize(each, *alpha.shape) for each in (picture, plate)]
-    return refine_alpha(picture, plate, seen[0], seen[1], alpha)
+    """Alpha of a pair, refined from a network's alpha at the network's input size."""
+    small_picture, small_plate = (resize(each, *alpha.shape) for each in (picture, plate))
+    return refine_alpha(picture, plate, small_picture, small_plate, alpha)
 
 
-def test_an_outline_comes_closer_to_the_truth() -> None:
+def test_refinement_brings_an_outline_closer_to_exact_alpha() -> None:
     """A blurred guess at a disc before a striped plate."""
     alpha, plate = disc(96, 25, 2), scene(96)
     picture = composite(alpha, (220, 60, 40), plate)
@@ -75,19 +75,19 @@ def test_an_outline_comes_closer_to_the_truth() -> None:
     assert ((after > 0.5) != (alpha > 0.5)).sum() < ((before > 0.5) != (alpha > 0.5)).sum() / 2
 
 
-def test_a_large_picture_gets_outlines_of_its_own_size() -> None:
-    """The network saw a sixth of it; what it says, enlarged, is off by pixels at the edge."""
-    side, seen = 576, 96
+def test_outlines_of_a_large_picture_are_refined_at_its_own_size() -> None:
+    """The network reads a sixth of each side; its alpha, enlarged, is off by pixels at the edge."""
+    side, input_side = 576, 96
     alpha, plate = disc(side, 150, 2), scene(side)
     picture = composite(alpha, (220, 60, 40), plate)
-    small = cv2.resize(guess(alpha), (seen, seen), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(guess(alpha), (input_side, input_side), interpolation=cv2.INTER_AREA)
     before = resize(small, side, side)
     after = refined(picture, plate.astype(np.uint8), small)
     assert np.abs(after - alpha).mean() < 0.2 * np.abs(before - alpha).mean()
 
 
 def test_a_foreground_like_its_plate_is_not_lost() -> None:
-    """There is nothing to measure where both have one colour: the network's word stays, or most."""
+    """Nothing can be measured where both have one colour, so most of the network's mask stays."""
     plate = np.full((64, 64, 3), 120, np.uint8)
     before = guess(disc(64, 18, 2))
     assert measure_evidence(plate, plate, before).trust.max() < 0.01
@@ -96,7 +96,7 @@ def test_a_foreground_like_its_plate_is_not_lost() -> None:
 
 
 def test_a_shadow_beside_an_outline_stays_background() -> None:
-    """The plate is as dark there as the picture, once its light is taken from beside it."""
+    """Relit by the light beside the outline, the plate is as dark there as the picture."""
     alpha, plate = disc(96, 25, 2), scene(96, 140)
     shaded = plate.copy()
     shaded[:, 48:] *= 0.5
@@ -107,8 +107,8 @@ def test_a_shadow_beside_an_outline_stays_background() -> None:
     assert np.abs(after - alpha).mean() < 0.6 * np.abs(guess(alpha) - alpha).mean()
 
 
-def test_what_lies_away_from_outlines_is_left_alone() -> None:
-    """Neither a sure foreground nor a sure background is measured, whatever the picture holds."""
+def test_certain_alpha_away_from_outlines_stays_as_it_is() -> None:
+    """Neither certain foreground nor certain background is measured, whatever the pictures show."""
     alpha = disc(96, 25, 2)
     after = refined(noise(96, 96, 1), noise(96, 96, 2), alpha)
     inner, outer = disc(96, 21, 1) == 1, disc(96, 29, 1) == 0
@@ -119,8 +119,8 @@ def test_what_lies_away_from_outlines_is_left_alone() -> None:
     alpha=arrays(np.float32, (24, 24), elements=st.floats(0, 1, width=32)),
     blurred=st.booleans(),
 )
-def test_deciding_keeps_the_mask_and_its_outline(alpha: Floats, blurred: bool) -> None:
-    """Alpha away from the outline only moves towards the end that it is nearer to."""
+def test_sharpening_keeps_the_mask_and_alpha_at_its_edge(alpha: Floats, blurred: bool) -> None:
+    """Alpha elsewhere only moves towards 0 or 1, whichever is nearer."""
     if blurred:
         alpha = cv2.GaussianBlur(alpha, (0, 0), 4.0)
     after = sharpen(alpha)
@@ -128,12 +128,12 @@ def test_deciding_keeps_the_mask_and_its_outline(alpha: Floats, blurred: bool) -
     assert np.array_equal(after > 0.5, alpha > 0.5)
     assert (np.abs(after - 0.5) >= np.abs(alpha - 0.5) - 1e-6).all()
     mask = alpha > 0.5
-    about = np.lib.stride_tricks.sliding_window_view(np.pad(mask, 2, "edge"), (5, 5))
-    alike = about.all(axis=(2, 3)) | ~about.any(axis=(2, 3))
-    assert np.array_equal(after[~alike], alpha[~alike])
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(mask, 2, "edge"), (5, 5))
+    edge = windows.any(axis=(2, 3)) & ~windows.all(axis=(2, 3))
+    assert np.array_equal(after[edge], alpha[edge])
 
 
-def test_what_the_network_hardly_doubts_becomes_certain() -> None:
+def test_nearly_certain_alpha_becomes_certain() -> None:
     """The middle of a disc, and the plate far from it."""
     alpha, plate = disc(96, 25, 2), scene(96)
     picture = composite(alpha, (220, 60, 40), plate)
@@ -142,7 +142,7 @@ def test_what_the_network_hardly_doubts_becomes_certain() -> None:
     assert after[disc(96, 30, 1) == 0].max() < 0.001
 
 
-def test_without_an_outline_there_is_only_to_decide() -> None:
+def test_alpha_without_an_outline_is_only_sharpened() -> None:
     """An empty mask, one that fills the picture, and haze on either."""
     picture = np.zeros((40, 40, 3), np.uint8)
     for value, expected in ((0.0, 0.0), (1.0, 1.0), (0.02, 0.0004), (0.98, 0.9996)):
@@ -159,21 +159,21 @@ def test_without_an_outline_there_is_only_to_decide() -> None:
 def test_alpha_stays_alpha_and_inputs_stay_as_they_are(
     pixels: NDArray[np.uint8], size: tuple[int, int], data: st.DataObject
 ) -> None:
-    """Any pictures and any alpha, squeezed or not, give numbers in [0, 1], and change nothing."""
+    """Any pictures and any alpha, squeezed or not, give values in [0, 1]; inputs stay the same."""
     alpha = data.draw(arrays(np.float32, size, elements=st.floats(0, 1, width=32)))
-    kept = pixels.copy(), alpha.copy()
+    pixels_before, alpha_before = pixels.copy(), alpha.copy()
     after = refined(pixels[0], pixels[1], alpha)
     assert after.dtype == np.float32
     assert after.shape == (37, 51)
     assert np.isfinite(after).all()
     assert after.min() >= 0
     assert after.max() <= 1
-    assert np.array_equal(pixels, kept[0])
-    assert np.array_equal(alpha, kept[1])
+    assert np.array_equal(pixels, pixels_before)
+    assert np.array_equal(alpha, alpha_before)
 
 
-def test_a_square_network_squeezes_a_wide_picture_without_harm() -> None:
-    """What it saw is squeezed along one side alone; outlines come right along both."""
+def test_outlines_of_a_squeezed_picture_are_refined_along_both_sides() -> None:
+    """A network of a fixed size reads half of the picture's width, and all of its height."""
     alpha, plate = disc(224, 60, 2), scene(224)
     picture = composite(alpha, (220, 60, 40), plate)
     small = cv2.resize(guess(alpha), (112, 224), interpolation=cv2.INTER_AREA)
@@ -182,7 +182,7 @@ def test_a_square_network_squeezes_a_wide_picture_without_harm() -> None:
 
 
 def leaf(seed: int, side: int = 96) -> tuple[Picture, Picture, Floats]:
-    """A ragged, textured thing before a textured plate: picture, plate and exact alpha."""
+    """A ragged, textured object before a textured plate: picture, plate and exact alpha."""
     random = np.random.default_rng(seed)
     fine = random.normal(0, 1, (4 * side, 4 * side)).astype(np.float32)
     ragged = cv2.GaussianBlur(fine, (0, 0), 12) * 12 * 3.5
@@ -201,107 +201,107 @@ def leaf(seed: int, side: int = 96) -> tuple[Picture, Picture, Floats]:
     return np.rint(mixed).astype(np.uint8), np.rint(plate).astype(np.uint8), alpha
 
 
-def test_more_is_read_from_an_outline_than_the_average_has() -> None:
-    """Ragged shapes of many colours, none of which the reader was trained on."""
+def test_the_outline_network_is_more_exact_than_the_average() -> None:
+    """On ragged shapes of many colours, none of which the network was trained on."""
     errors = []
     for seed in range(12):
         picture, plate, alpha = leaf(seed)
-        said = guess(alpha)
-        known, outline = measure_evidence(picture, plate, said), find_outline(said, 1)
-        averaged = np.where(outline, known.averaged, said)
-        found = load_outline_network().correct(known, outline)
-        errors.append([np.abs(each - alpha).sum() for each in (said, averaged, found)])
-    said_error, averaged_error, found_error = np.sum(errors, axis=0)
-    assert averaged_error < 0.8 * said_error
-    assert found_error < 0.95 * averaged_error
+        guessed = guess(alpha)
+        evidence, outline = measure_evidence(picture, plate, guessed), find_outline(guessed, 1)
+        averaged = np.where(outline, evidence.averaged, guessed)
+        corrected = load_outline_network().correct(evidence, outline)
+        errors.append([np.abs(each - alpha).sum() for each in (guessed, averaged, corrected)])
+    guessed_error, averaged_error, corrected_error = np.sum(errors, axis=0)
+    assert averaged_error < 0.8 * guessed_error
+    assert corrected_error < 0.95 * averaged_error
 
 
 def test_features_are_squares_about_a_pixel_whose_edges_repeat() -> None:
-    """Each of the maps that are shown as they are, pixel by pixel in another way."""
+    """Three of the maps, gathered here pixel by pixel."""
     picture, plate, alpha = leaf(3, 24)
-    known = measure_evidence(picture, plate, guess(alpha))
+    evidence = measure_evidence(picture, plate, guess(alpha))
     rows, columns = np.array([0, 5, 23, 11]), np.array([0, 20, 23, 2])
-    features = describe_outline(known, (rows, columns))
+    features = describe_outline(evidence, (rows, columns))
     assert features.shape == (4, FEATURES)
-    shown = {0: known.alpha, 1: known.measured, 4: known.trust}
-    for number, values in shown.items():
+    maps = {0: evidence.alpha, 1: evidence.measured, 4: evidence.trust}
+    for number, values in maps.items():
         first = sum((2 * radius + 1) ** 2 for radius in MAP_RADII[:number])
         radius = MAP_RADII[number]
-        for place, (row, column) in enumerate(zip(rows, columns, strict=True)):
+        for index, (row, column) in enumerate(zip(rows, columns, strict=True)):
             square = [
                 values[min(max(row + dy, 0), 23), min(max(column + dx, 0), 23)]
                 for dy in range(-radius, radius + 1)
                 for dx in range(-radius, radius + 1)
             ]
-            assert np.array_equal(features[place, first : first + len(square)], square)
-    assert np.array_equal(features[:, AVERAGED], known.averaged[rows, columns])
+            assert np.array_equal(features[index, first : first + len(square)], square)
+    assert np.array_equal(features[:, AVERAGED], evidence.averaged[rows, columns])
 
 
-def ignorant(inputs: int) -> Perceptron:
-    """One that corrects nothing."""
+def idle_perceptron(inputs: int) -> Perceptron:
+    """One that corrects nothing: all its weights are 0."""
     shapes = ((inputs, 4), (4, 1))
     layers = [(np.zeros(each, np.float32), np.zeros(each[1], np.float32)) for each in shapes]
     return Perceptron(layers, inputs)
 
 
-def test_a_reader_that_corrects_nothing_leaves_the_average(tmp_path: Path) -> None:
-    """Nothing but zeros, saved and loaded: what remains is what it starts from."""
-    whole = OutlineNetwork(ignorant(FEATURES), ignorant(FEATURES + SAMPLE_FEATURES))
-    whole.save(tmp_path / "reader.npz")
-    reader = OutlineNetwork.load((tmp_path / "reader.npz").read_bytes())
+def test_a_network_that_corrects_nothing_leaves_the_average(tmp_path: Path) -> None:
+    """It comes through saving and loading."""
+    first, second = idle_perceptron(FEATURES), idle_perceptron(FEATURES + SAMPLE_FEATURES)
+    OutlineNetwork(first, second).save(tmp_path / "outlines.npz")
+    network = OutlineNetwork.load((tmp_path / "outlines.npz").read_bytes())
     picture, plate, alpha = leaf(1)
-    known = measure_evidence(picture, plate, guess(alpha))
-    outline = find_outline(known.alpha, 1)
-    expected = np.where(outline, np.clip(known.averaged, 0.004, 0.996), known.alpha)
-    assert np.allclose(reader.correct(known, outline), expected, atol=1e-5)
+    evidence = measure_evidence(picture, plate, guess(alpha))
+    outline = find_outline(evidence.alpha, 1)
+    expected = np.where(outline, np.clip(evidence.averaged, 0.004, 0.996), evidence.alpha)
+    assert np.allclose(network.correct(evidence, outline), expected, atol=1e-5)
 
 
-def test_the_colour_counts_that_explains_a_pixel() -> None:
-    """Between two colours of the foreground, no mean of which is the right one."""
+def test_of_several_foreground_colours_the_one_that_explains_a_pixel_counts() -> None:
+    """The pixel is a mixture with one of two colours, so their mean would be wrong."""
     picture = np.full((9, 9, 3), 50, np.uint8)
     picture[:, 5:7], picture[:, 7:] = (250, 50, 50), (50, 50, 250)
     plate = np.full_like(picture, 50)
     alpha = np.zeros((9, 9), np.float32)
     alpha[:, 5:] = 1
-    picture[4, 4] = (50, 50, 90)  # a fifth of the further one
-    known = measure_evidence(picture, plate, alpha)
-    place = np.array([4, 4, 4]), np.array([4, 0, 6])
-    best, distance, mean, share = try_colours(known, alpha, place)
+    picture[4, 4] = (50, 50, 90)  # a fifth of the blue one
+    evidence = measure_evidence(picture, plate, alpha)
+    pixels = np.array([4, 4, 4]), np.array([4, 0, 6])
+    best, distance, mean, share = try_colours(evidence, alpha, pixels)
     assert best[0] == pytest.approx(0.2, abs=0.01)
     assert mean[0] < best[0]
     assert best[2] == pytest.approx(1, abs=0.01)
-    assert best[1] == known.averaged[4, 0]  # nothing is foreground within reach of it
+    assert best[1] == evidence.averaged[4, 0]  # no foreground is within its reach
     assert share[1] == 0
     assert distance[1] == 100
     assert (share[[0, 2]] > 0).all()
     assert (share <= 1).all()
 
 
-def test_features_of_samples_are_those_of_the_pixels_about() -> None:
-    """Off the outline alpha is what it was; the last two are of the pixel alone."""
+def test_features_of_colour_samples_are_squares_about_each_pixel() -> None:
+    """Off the outline alpha stays as it was. The last two features are of the pixel alone."""
     picture, plate, alpha = leaf(5, 40)
-    said = guess(alpha)
-    known, outline = measure_evidence(picture, plate, said), find_outline(said, 1)
-    place = np.nonzero(outline)
-    features = describe_samples(known, said, outline, place)
-    assert features.shape == (len(place[0]), SAMPLE_FEATURES)
-    best, distance, mean, share = try_colours(known, said, place)
-    by_best, far = said.copy(), np.zeros_like(said)
-    by_best[place], far[place] = best, np.log1p(distance)
-    squares = Squares(place, said.shape[1], 2)
-    expected = [squares.gather(by_best, 2), squares.gather(said, 2)]
-    expected += [squares.gather(far, 1), mean[:, None], share[:, None]]
+    guessed = guess(alpha)
+    evidence, outline = measure_evidence(picture, plate, guessed), find_outline(guessed, 1)
+    pixels = np.nonzero(outline)
+    features = describe_samples(evidence, guessed, outline, pixels)
+    assert features.shape == (len(pixels[0]), SAMPLE_FEATURES)
+    best, distance, mean, share = try_colours(evidence, guessed, pixels)
+    best_alpha, log_distance = guessed.copy(), np.zeros_like(guessed)
+    best_alpha[pixels], log_distance[pixels] = best, np.log1p(distance)
+    squares = Squares(pixels, guessed.shape[1], 2)
+    expected = [squares.gather(best_alpha, 2), squares.gather(guessed, 2)]
+    expected += [squares.gather(log_distance, 1), mean[:, None], share[:, None]]
     assert np.array_equal(features, np.concatenate(expected, axis=1))
 
 
-def packed(reader: OutlineNetwork, **changes: Floats | None) -> bytes:
-    """A reader's file with some arrays in the place of others, or without them."""
+def packed(network: OutlineNetwork, **changes: Floats | None) -> bytes:
+    """A network's file with some arrays replaced, or left out."""
     file = io.BytesIO()
-    reader_parts = {"first": reader.first, "second": reader.second}
+    perceptrons = {"first": network.first, "second": network.second}
     arrays = {
         f"{name}.{kind}{number}": layer[which]
-        for name, part in reader_parts.items()
-        for number, layer in enumerate(part.layers)
+        for name, perceptron in perceptrons.items()
+        for number, layer in enumerate(perceptron.layers)
         for which, kind in enumerate(("weight", "offset"))
     }
     arrays |= {key.replace("_", "."): value for key, value in changes.items()}
@@ -309,32 +309,32 @@ def packed(reader: OutlineNetwork, **changes: Floats | None) -> bytes:
     return file.getvalue()
 
 
-def test_a_damaged_reader_is_refused() -> None:
+def test_a_damaged_outline_network_is_refused() -> None:
     """Other bytes, half of them, layers that do not fit, and a weight that is no number."""
-    reader = load_outline_network()
-    whole = packed(reader)
-    assert len(OutlineNetwork.load(whole).first.layers) == len(reader.first.layers)
-    weight, offset = reader.second.layers[0]
+    network = load_outline_network()
+    complete = packed(network)
+    assert len(OutlineNetwork.load(complete).first.layers) == len(network.first.layers)
+    weight, offset = network.second.layers[0]
     broken = np.full_like(weight, np.nan)
     array_alone = io.BytesIO()
     np.save(array_alone, broken)
     for content in (
         b"something else",
-        whole[: len(whole) // 2],
-        packed(reader, first_weight0=None),
-        packed(reader, second_weight0=weight[:-1]),
-        packed(reader, second_weight2=None),
-        packed(reader, second_weight0=broken),
-        packed(reader, second_offset0=offset[:, None]),
-        packed(reader, second_weight0=np.full_like(broken, "x", dtype="U1")),
+        complete[: len(complete) // 2],
+        packed(network, first_weight0=None),
+        packed(network, second_weight0=weight[:-1]),
+        packed(network, second_weight2=None),
+        packed(network, second_weight0=broken),
+        packed(network, second_offset0=offset[:, None]),
+        packed(network, second_weight0=np.full_like(broken, "x", dtype="U1")),
         array_alone.getvalue(),
     ):
         with pytest.raises(ModelError, match="Install maskdepth again"):
             OutlineNetwork.load(content)
 
 
-class Guesser:
-    """A backend that says one alpha."""
+class FixedAlpha:
+    """A backend that always answers with one alpha."""
 
     def __init__(self, alpha: Floats) -> None:
         self._alpha = alpha
@@ -344,17 +344,17 @@ class Guesser:
         return self._alpha[None, None], np.full_like(self._alpha, 0.5)[None, None]
 
 
-@pytest.mark.parametrize("given_plate", [True, False])
-def test_a_predictor_refines_where_there_is_a_plate_unless_told_not_to(given_plate: bool) -> None:
+@pytest.mark.parametrize("with_plate", [True, False])
+def test_a_predictor_refines_with_a_plate_unless_switched_off(with_plate: bool) -> None:
     """Without a plate there is nothing to measure against."""
     alpha, plate = disc(96, 25, 2), scene(96)
     picture = composite(alpha, (220, 60, 40), plate)
     card = ModelCard("test", None, 96, "none", "0.1.0", {}, 0)
-    known = plate.astype(np.uint8) if given_plate else None
-    said = guess(alpha)
+    plate_picture = plate.astype(np.uint8) if with_plate else None
+    guessed = guess(alpha)
     refined, rough = (
-        Predictor(Guesser(said), card, refine=refine).predict(picture, known).alpha
+        Predictor(FixedAlpha(guessed), card, refine=refine).predict(picture, plate_picture).alpha
         for refine in (True, False)
     )
-    assert np.array_equal(rough, said)
-    assert (np.abs(refined - alpha).mean() < 0.5 * np.abs(rough - alpha).mean()) == given_plate
+    assert np.array_equal(rough, guessed)
+    assert (np.abs(refined - alpha).mean() < 0.5 * np.abs(rough - alpha).mean()) == with_plate
