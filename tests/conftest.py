@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from command_line import Outcome, Run
 from maskdepth import cli
+from maskdepth.synthesis.worlds import pack
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +21,14 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no development data at {folder}; name it in MASKDEPTH_SHARED_DATA")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _small_scenes() -> Iterator[None]:
+    """Sample packs that this process draws have small scenes, at a tenth of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pack, "SCENE_SIZE", (96, 128))
+        yield
 
 
 @pytest.fixture

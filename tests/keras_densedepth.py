@@ -9,7 +9,7 @@ writes the same random network as ``model.h5`` (model.save), ``legacy.h5`` (weig
 and spelt as by Keras 2's save_weights) and ``named.weights.h5`` (Keras 3's save_weights), with
 ``input.npy`` (B, H, W, 3) in [0, 1] and ``output.npy`` (B, H / 2, W / 2, 1); ``aligned.npy``, the
 same but with enlargements that align corners; and of one picture enlarged fourfold to the size
-of training ``photo.npy`` uint8 (120, 160, 3) and ``photo_output.npy`` (1, 240, 320, 1).
+of training ``photo.npy`` uint8 (24, 32, 3) and ``photo_output.npy`` (1, 48, 64, 1).
 """
 
 from __future__ import annotations
@@ -110,9 +110,9 @@ def main(folder: Path) -> None:
     aligned = assemble(AlignedUpSampling2D, (64, 96))
     aligned.set_weights(model.get_weights())
     np.save(folder / "aligned.npy", aligned.predict(pictures, verbose=0))
-    photo = rng.integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    photo = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
     np.save(folder / "photo.npy", photo)
-    enlarged = cv2.resize(photo, (640, 480), interpolation=cv2.INTER_LINEAR)
+    enlarged = cv2.resize(photo, (128, 96), interpolation=cv2.INTER_LINEAR)
     values = model.predict(enlarged[None] / np.float32(255), verbose=0)
     np.save(folder / "photo_output.npy", values)
     model.save(folder / "model.h5")

@@ -58,7 +58,7 @@ def test_pillow_renders_the_same_composites(dataset: Dataset) -> None:
 
 @pytest.fixture(autouse=True)
 def few_assets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("maskdepth.bench.train.PACK_SIZE", 4)
+    monkeypatch.setattr("maskdepth.bench.train.PACK_SIZE", 3)
     monkeypatch.setattr("maskdepth.bench.predict.WARM_UP_RUNS", 1)
 
 
@@ -69,7 +69,6 @@ def model() -> Path:
 
 
 def test_bench_predict_times_every_engine_in_the_same_run(model: Path) -> None:
-    """Networks alone and predictions, each with a ratio to the first model's fp32 ONNX."""
     result = bench_predict([model], sizes=[(48, 48), (60, 80)], runs=3, threads=1, memory=False)
     rows = {
         (part, row["engine"], row["precision"], row["model"] == "prior", row["width"]): row

@@ -225,7 +225,6 @@ FINE = {(name, "five") for name in ("fingerprint", "torch", "device", "precision
 def test_a_fact_that_was_edited_is_refused_with_its_file(
     key: str, state_bytes: bytes, tmp_path: Path
 ) -> None:
-    """Left out, or of another type, or out of range."""
     path = tmp_path / "state.safetensors"
     path.write_bytes(state_bytes)
     header: dict[str, Any] = json.loads(read_metadata(path)["maskdepth"])
@@ -361,7 +360,6 @@ def test_a_state_of_another_network_is_refused() -> None:
 
 @pytest.mark.parametrize("kind", ["muon", "adamw", "sgd"])
 def test_a_state_with_a_tensor_missing_added_or_changed_is_refused(kind: str) -> None:
-    """Of the network, of the optimiser's memory, or the random generator's."""
     net, average, optimisers = make(kind, seed=0)
     take_step(net, optimisers, 0)
     tensors = capture_tensors(net, average, optimisers)

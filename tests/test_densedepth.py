@@ -21,9 +21,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskdepth.errors import TeacherError, UsageError
-from maskdepth.labelling.teachers import checked_maps, disparity_map, open_teacher
+from maskdepth.labelling.teachers import (
+    checked_maps,
+    densedepth,
+    disparity_map,
+    open_teacher,
+)
 from maskdepth.labelling.teachers.densedepth import (
     KITTI_M,
+    NYU_M,
     DenseDepth,
     depth_from_values,
     working_size,
@@ -56,7 +62,6 @@ def test_the_network_equals_keras_from_each_layout(oracle: Path, name: str) -> N
 
 
 def test_enlargements_that_align_corners_equal_numpys(oracle: Path) -> None:
-    """The same weights in Keras, with enlargements by NumPy's interpolation."""
     expected = np.load(oracle / "aligned.npy")[..., 0]
     weights = read_keras_file(oracle / "model.h5", layer_shapes()).weights
     network = DenseDepthNetwork(weights, align_corners=True)
@@ -76,13 +81,17 @@ def test_the_file_tells_which_enlargement_it_was_trained_with(tmp_path: Path) ->
         assert found != DenseDepth(path, align_corners=not aligned).info.version
 
 
-def test_the_teacher_predicts_metres_of_the_pictures_size(oracle: Path) -> None:
+def test_the_teacher_predicts_metres_of_the_pictures_size(
+    oracle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Enlarged fourfold to the training's size, the value averaged back, then 10 m / value."""
+    assert densedepth._TRAINED_AT == {NYU_M: (480, 640), KITTI_M: (384, 1280)}
+    monkeypatch.setitem(densedepth._TRAINED_AT, NYU_M, (96, 128))
     teacher = DenseDepth(oracle / "model.h5")
     photo = np.load(oracle / "photo.npy")
-    value = np.load(oracle / "photo_output.npy")[0, ..., 0].reshape(120, 2, 160, 2).mean((1, 3))
+    value = np.load(oracle / "photo_output.npy")[0, ..., 0].reshape(24, 2, 32, 2).mean((1, 3))
     [depth] = checked_maps(teacher, [photo])
-    assert photo.shape == (120, 160, 3)
+    assert photo.shape == (24, 32, 3)
     assert value.std() > 0.1
     assert depth == pytest.approx(10 / np.clip(value, 1, 100), rel=1e-4)
     # Metres turn into disparity whose nearest pixel is 1.
@@ -92,7 +101,6 @@ def test_the_teacher_predicts_metres_of_the_pictures_size(oracle: Path) -> None:
 
 
 def test_the_teacher_says_what_it_is(tmp_path: Path) -> None:
-    """Kind, units and range by the data it was trained on; the version follows all of it."""
     path = _write(tmp_path / "x.h5")
     nyu, kitti = DenseDepth(path), DenseDepth(path, KITTI_M)
     assert (nyu.info.kind, nyu.info.units, nyu.info.range) == ("depth", "metres", (0.1, 10.0))

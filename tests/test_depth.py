@@ -47,7 +47,6 @@ def test_disparity_codes_survive_decoding_and_encoding():
 
 @given(DEPTHS_M)
 def test_depth_millimetres_round_trip(depth_m):
-    """Within half a millimetre where 16 bits reach; beyond and sky are counted."""
     codes, n_beyond = depth.encode_depth_mm(depth_m)
     back = depth.decode_depth_mm(codes)
     positive = np.nan_to_num(depth_m, nan=0.0, posinf=np.inf) > 0
@@ -75,7 +74,6 @@ def test_disparity_from_depth_by_hand():
 
 @pytest.mark.parametrize(("value", "expected"), [(np.inf, 0.0), (np.nan, np.nan)])
 def test_disparity_of_a_picture_without_depth(value, expected):
-    """Sky alone is 0 everywhere, invalid alone NaN everywhere, without a warning."""
     np.testing.assert_array_equal(
         depth.disparity_from_depth(np.full((2, 3), value)), np.full((2, 3), expected, np.float32)
     )
@@ -102,7 +100,6 @@ def test_disparity_of_depth_is_undone_by_its_nearest_distance(depth_m):
     st.floats(-50, 50),
 )
 def test_fit_is_exact_on_affine_data(seed, scale, shift):
-    """Scale and shift are found to double precision; invalid pixels do not count."""
     random = np.random.default_rng(seed)
     pred = random.random((6, 7))
     target = scale * pred + shift
@@ -136,7 +133,6 @@ def test_fit_without_a_valid_pixel_is_an_error():
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.05, 20), st.floats(-5, 5))
 def test_aligned_depth_is_exact_for_affine_disparity(seed, scale, shift):
-    """Disparity of any scale and shift gives the target's depth; sky gets the largest depth."""
     target_depth_m = np.random.default_rng(seed).uniform(0.5, 60, (5, 5))
     target_depth_m[0, 0] = np.inf
     pred = np.where(np.isinf(target_depth_m), 0.0, 1 / target_depth_m) * scale + shift
@@ -219,7 +215,6 @@ def test_a_robust_fit_ignores_pixels_of_one_wrong_value():
 
 
 def test_robust_fit_of_a_constant_and_of_nothing():
-    """A constant carries only the mean, however few pixels it has; nothing is an error."""
     every = np.ones((1, 4), bool)
     target = np.array([[1.0, 2.0, 6.0, 3.0]])
     assert depth.fit_scale_shift_robust(np.full((1, 4), 0.3), target, every) == (0.0, 3.0)
@@ -257,7 +252,6 @@ def test_depth_beyond_what_float32_holds_is_sky():
      _claiming("(3000000, 2000000)"), _claiming("(3, (2)"), _claiming("2")],
 )  # fmt: skip
 def test_a_damaged_npy_is_one_error(data):
-    """Odd headers, other archives and sizes beyond the memory are errors of one kind."""
     with pytest.raises(PictureError, match="at here"):
         depth.decode_depth_npy(data, "here")
 

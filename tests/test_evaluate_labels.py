@@ -30,7 +30,7 @@ LabelMaker = Callable[[Composite, np.random.Generator], Floats]
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     folder = tmp_path_factory.mktemp("labels")
-    pack = write_sample_pack(folder / "pack", scenes=4, cutouts=4, seed=3)
+    pack = write_sample_pack(folder / "pack", scenes=4, cutouts=3, seed=3)
     rules = RecipeRules().at_size(96).with_(labelled_share=None, coverage=(0.02, 0.3))
     return compose_dataset(
         pack.cutouts, pack.backgrounds, folder / "dataset", rules=rules, small=True

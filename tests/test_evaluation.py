@@ -99,7 +99,6 @@ def test_an_oracle_is_perfect(oracle, dataset):
 
 
 def test_constant_predictors_get_what_they_must(dataset, blind):
-    """Nothing has Dice 0; everything has IoU equal to the share of the foreground."""
     empty = blind["masks"]["clean"]["cells"]["unseen_unseen"]
     full = judge(Fake(everywhere), dataset)["masks"]["clean"]["cells"]["unseen_unseen"]
     assert empty["mean"]["dice"] == 0
@@ -110,7 +109,6 @@ def test_constant_predictors_get_what_they_must(dataset, blind):
 
 
 def test_the_difference_baseline_is_tuned_and_good_on_clean_pictures(blind):
-    """Where picture and plate agree outside the object, their difference finds it."""
     difference = blind["masks"]["clean"]["difference"]
     assert difference["mean"]["dice"] > 0.95
     assert difference["tuned"]["val_dice"] > 0.95
@@ -187,7 +185,6 @@ def test_depth_baselines_bound_a_useful_model(blind):
 
 
 def test_a_model_without_depth_is_not_judged_on_it(dataset):
-    """Its columns are null with the reason; the baselines stay."""
     nothing = lambda image, *rest: np.full(image.shape[:2], np.nan)  # noqa: E731
     depth = judge(Fake(nowhere, nothing, depth="none"), dataset)["depth"]
     assert depth["columns"]["plate"]["whole"]["mean"] is None
@@ -208,7 +205,6 @@ def test_only_the_users_backgrounds_judge_masks(dataset, blind):
 
 
 def test_an_empty_pool_is_null_with_a_reason(dataset):
-    """Missing splits leave holes in the table, not errors; progress still ends at its total."""
     spec, folder = dataset
     spec = without(spec, "cutouts", lambda asset: asset.split == "train")
     spec = without(spec, "backgrounds", lambda asset: asset.split != "test")
@@ -246,8 +242,6 @@ def test_wrong_arguments_are_refused(dataset, options):
 
 
 def test_panels_show_the_worst_the_middle_and_the_best(dataset):
-    """Examples are rendered again from their indices and carry the figures they were chosen by."""
-
     def threshold(image, plate, plate_disparity):
         different = np.abs(image.astype(int) - (0 if plate is None else plate)).max(2) > 150
         return different.astype(np.float32)

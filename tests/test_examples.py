@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from command_line import Run
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "examples" / "own_scene.ipynb"
 FEWER = "steps, count = 6, 2"
@@ -18,22 +21,37 @@ def code_cells() -> list[dict[str, Any]]:
 
 
 def test_the_notebook_makes_a_model_and_uses_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], run: Run
 ) -> None:
-    """Every cell in order, with fewer steps in place of the cell of parameters."""
+    """Every cell in order, with fewer steps, and with all commands in this process."""
     pytest.importorskip("torch", reason="training needs pip install '.[train]'")
+    from maskdepth.learning import release
+
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(release, "_CALIBRATION_COUNT", 8)
+    monkeypatch.setattr(release, "_JUDGED_COUNT", 4)
+
+    printed: list[str] = []
+
+    def call(command: list[str], check: bool) -> None:
+        assert check
+        assert command[:3] == [sys.executable, "-m", "maskdepth"]
+        printed.append(capsys.readouterr().out)
+        done = run(*command[3:])
+        assert done.code == 0, done.err
+
     names: dict[str, Any] = {"__name__": "__main__"}
     for cell in code_cells():
         parameters = "parameters" in cell["metadata"].get("tags", [])
         source = FEWER if parameters else "".join(cell["source"])
-        exec(compile(source, str(NOTEBOOK), "exec"), names)
+        with monkeypatch.context() as patch:
+            patch.setattr("subprocess.run", call)
+            exec(compile(source, str(NOTEBOOK), "exec"), names)
     assert (tmp_path / "model" / "report.html").is_file()
     assert (tmp_path / "deployed" / "model.int8.onnx").is_file()
     assert (tmp_path / "out" / "picture_alpha.png").is_file()
-    assert "clean: Dice" in capsys.readouterr().out
+    assert "clean: Dice" in "".join(printed)
 
 
 def test_the_notebook_is_kept_without_output() -> None:
-    """What a run prints is of one machine and one day."""
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code_cells())

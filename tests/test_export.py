@@ -52,7 +52,6 @@ def test_small_agrees_with_its_network_at_even_odd_and_tiny_sizes(
 
 
 def test_the_file_is_whole_and_speaks_the_contract(file: Path) -> None:
-    """One file, nothing beside it; names and free axes as documented; outputs in [0, 1]."""
     assert list(file.parent.iterdir()) == [file]
     onnx.checker.check_model(str(file))
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])

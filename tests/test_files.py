@@ -101,7 +101,6 @@ def test_an_interrupt_while_writing_leaves_nothing_behind(tmp_path: Path, monkey
 
 
 def test_leftovers_of_killed_writers_are_removed_and_nothing_else(tmp_path: Path) -> None:
-    """Only hidden files with the names that our writer gives are removed."""
     kept = ["picture.png", ".part", ".0123.part", ".0123456789abcdef.partial", "a.part"]
     for name in [*kept, ".0123456789abcdef.part"]:
         (tmp_path / name).write_bytes(b"x")
@@ -110,7 +109,6 @@ def test_leftovers_of_killed_writers_are_removed_and_nothing_else(tmp_path: Path
 
 
 def test_a_file_takes_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
-    """Until then the old file stays, and the new one's part has a name that is cleaned up."""
     path = tmp_path / "file"
     path.write_bytes(b"old")
     with files.open_atomic(path, durable=True) as file:

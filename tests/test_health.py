@@ -71,7 +71,6 @@ def test_exposure_counts_pixels_without_levels_to_spare() -> None:
 
 
 def test_what_can_be_matched_changes_in_every_direction() -> None:
-    """Blots can; a level wall cannot, nor stripes, nor a wall with nothing on it but noise."""
     stripes = flat()
     stripes[:, ::8] = 60
     half = leaves()
@@ -83,7 +82,6 @@ def test_what_can_be_matched_changes_in_every_direction() -> None:
 
 
 def test_depth_is_counted_and_its_range_told() -> None:
-    """Invalid pixels are no depth; sky is one, but no end of the range."""
     disparity = ramp()
     depth_m = 1 / disparity
     disparity[:, :24], depth_m[:, :24] = np.nan, np.nan

@@ -387,8 +387,6 @@ def test_bombs_are_refused_from_the_header(size: tuple[int, int], tmp_path: Path
 def test_every_format_is_checked_for_size_before_decoding(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The limit holds for containers that compress a flat picture to almost nothing."""
-
     def decodes(image: ImageFile.ImageFile) -> None:
         raise AssertionError(f"{image.format} was decoded")
 
@@ -433,7 +431,6 @@ def test_nothing_is_printed_or_warned(tmp_path: Path) -> None:
 
 
 def test_loading_leaves_the_warning_filters_alone() -> None:
-    """Threads that load pictures at once do not leave the caller's warnings switched off."""
     before = list(warnings.filters)
     data = encoded(drawn(), "PNG")
     threads = [
@@ -570,7 +567,6 @@ def test_a_side_that_shrinks_is_averaged_although_the_other_grows() -> None:
 
 
 def test_shrinking_a_cutout_brings_in_no_hidden_colour() -> None:
-    """The green behind a transparent edge does not tint the red object."""
     cutout = np.zeros((40, 40, 4), np.uint8)
     cutout[...] = (0, 255, 0, 0)
     cutout[10:31, 10:31] = (200, 0, 0, 255)

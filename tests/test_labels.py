@@ -106,7 +106,6 @@ def dataset(tmp_path: Path, folders: tuple[Path, Path]) -> Dataset:
 
 
 def test_every_background_is_labelled_once(dataset: Dataset, folders: tuple[Path, Path]) -> None:
-    """The spec then refers to the labels; inputs are untouched."""
     before = contents(folders[1])
     teacher = Leveller()
     run = label_dataset(dataset, teacher)
@@ -184,7 +183,6 @@ def test_a_damaged_label_is_made_again(dataset: Dataset, damage: str) -> None:
 
 
 def test_another_version_is_another_label(dataset: Dataset) -> None:
-    """Exchanging labels has to be asked for, and changes the fingerprint."""
     first = label_dataset(dataset, Leveller())
     labelled = open_dataset(dataset.folder)
     newer = Leveller(replace(Leveller().info, version="v1.1"))
@@ -483,7 +481,6 @@ def test_a_teacher_that_says_nothing_takes_no_label_away(folders: tuple[Path, Pa
 def test_names_that_are_not_utf8_and_nested_records_are_no_tracebacks(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """The picture is named as a failure; a record of a hundred thousand brackets is none."""
     Path(os.fsdecode(os.fsencode(folders[1]) + b"/caf\xe9.jpg")).write_bytes(
         (folders[1] / "photo_0.jpg").read_bytes()
     )
@@ -560,7 +557,6 @@ def test_samples_say_whose_their_label_is(dataset: Dataset) -> None:
 
 
 def test_composites_are_labelled_one_by_one(dataset: Dataset, tmp_path: Path) -> None:
-    """The same pictures as layered ones, with the teacher's disparity of each; it resumes."""
     pytest.importorskip("pyarrow")
     materialise(dataset, 12, shard_size=5, workers=1)
     teacher = Leveller(look=some_flat)

@@ -208,7 +208,6 @@ def test_a_perfect_prediction_costs_nothing(alpha: list[float], seed: int) -> No
 @given(index=st.integers(0, 3), seed=st.integers(0, 99))
 @settings(max_examples=20, deadline=None)
 def test_a_sample_without_label_is_left_out(index: int, seed: int) -> None:
-    """Depth losses are those of the other samples alone, and it gets no gradient."""
     outputs, batch = make_batch(4, 12, seed)
     batch["has_disparity"][index] = 0
     batch["disparity"][index] = float("nan")

@@ -68,7 +68,6 @@ def boundary_f_oracle(pred, target, tolerance):
 
 @pytest.mark.parametrize(("shift", "expected"), [(2, 1.0), (3, 0.0)])
 def test_boundary_tolerance_is_two_pixels_at_224(shift, expected):
-    """A straight edge 2 px off counts in full, 3 px off not at all."""
     target, pred = np.zeros((224, 224)), np.zeros((224, 224))
     target[:, :100], pred[:, : 100 + shift] = 1, 1
     assert metrics.mask_metrics(pred, target)["boundary_f"] == expected
@@ -81,7 +80,6 @@ def test_boundary_tolerance_grows_with_the_picture():
 
 
 def test_a_mask_that_fills_the_frame_has_no_boundary():
-    """It agrees with itself alone, and not with the empty mask, which has none either."""
     full, half = np.ones((20, 20)), np.ones((20, 20))
     half[:, :10] = 0
     assert metrics.mask_metrics(full, full)["boundary_f"] == 1.0
@@ -92,7 +90,6 @@ def test_a_mask_that_fills_the_frame_has_no_boundary():
 
 @given(arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=12)))
 def test_a_mask_agrees_fully_with_itself_and_not_at_all_with_an_empty_one(mask):
-    """All figures are 1 against itself, and 0 for a prediction that is empty."""
     mask[0, 0] = True
     alpha = mask.astype(np.float32)
     assert set(metrics.mask_metrics(alpha, alpha).values()) == {1.0}
@@ -254,7 +251,6 @@ def test_ssim_against_scikit_image(first, second):
 
 
 def test_order_is_judged_on_the_prediction_as_it_is():
-    """Upside down every pair is wrong, despite the alignment; a constant too."""
     target = smooth_map(1)
     assert metrics.disparity_metrics(-target, target)["ordinal_accuracy"] == 0
     assert metrics.disparity_metrics(np.zeros_like(target), target)["ordinal_accuracy"] == 0
@@ -340,7 +336,6 @@ def test_interval_follows_assets_not_pictures():
 
 
 def test_interval_agrees_with_scipy_where_every_picture_is_its_own_asset():
-    """With one picture an asset it is the ordinary percentile bootstrap."""
     from scipy.stats import bootstrap
 
     values = np.random.default_rng(0).normal(0.8, 0.1, 200)

@@ -106,7 +106,6 @@ def test_three_points_are_fitted_by_least_squares_of_likely_errors() -> None:
 
 @given(st.integers(0, 4), st.one_of(st.floats(0.05, 0.7), st.floats(1.5, 50)))
 def test_of_five_points_a_wrong_one_is_left_out(which: int, wrong: float) -> None:
-    """However wrong it is, the fit is that of the others, and it is named."""
     rows = (4, 16, 30, 43, 56)
     known = [point(row, wrong=wrong if i == which else 1.0) for i, row in enumerate(rows)]
     found = calibrate(ground(), known)
@@ -417,7 +416,6 @@ def test_things_that_changed_outside_the_mask_do_not_move_the_fit() -> None:
 
 @pytest.mark.parametrize("wrong", [0.8, 1.3, 1.6])
 def test_an_object_stands_where_its_foot_meets_the_plate(wrong: float) -> None:
-    """A layer that is off by some tenths is put where the floor at the contact is."""
     contact = float(depth_of(ground()[40, 40]))
     inside = (wrong / contact - TRUE_SHIFT) / TRUE_SCALE
     result = believe(seen(box(), inside)).predict(picture(), calibrated())
@@ -429,7 +427,6 @@ def test_an_object_stands_where_its_foot_meets_the_plate(wrong: float) -> None:
 
 @pytest.mark.parametrize("mask", [box(3, 15), box(30, HEIGHT)])
 def test_what_does_not_stand_on_what_is_below_keeps_its_layer(mask: NDArray[np.bool_]) -> None:
-    """A thing in the air, far before the floor under it, or cut off by the frame."""
     result = believe(seen(mask, 0.85)).predict(picture(), calibrated())
     assert result.distance is not None
     assert result.distance.median_m == pytest.approx(float(depth_of(0.85)), rel=0.02)
@@ -440,7 +437,6 @@ def test_what_does_not_stand_on_what_is_below_keeps_its_layer(mask: NDArray[np.b
 def test_a_network_that_reads_the_plate_the_wrong_way_round_gives_no_distance(
     tmp_path: Path,
 ) -> None:
-    """Inside the mask depth is invalid, the JSON says why, and outside it is the plate's."""
     seer = seen(box(), 0.5, scale=-0.6, shift=0.8)
     result = believe(seer).predict(picture(), calibrated())
     assert result.depth_m is not None
@@ -543,7 +539,6 @@ def test_a_profile_may_be_a_path_and_of_another_size(tmp_path: Path) -> None:
 
 
 def test_a_profile_of_another_plate_is_refused() -> None:
-    """Another aspect ratio; and a disparity beside a profile makes no sense."""
     predictor = believe(seen(box(), 0.6))
     with pytest.raises(PictureError, match="The plate profile is"):
         predictor.predict(picture()[:, :50], calibrated())
@@ -592,7 +587,6 @@ def test_a_folder_may_hold_profiles(tmp_path: Path) -> None:
 
 
 def test_a_picture_beside_a_profile_is_one_plate_too_many(tmp_path: Path) -> None:
-    """Which of the two is meant is not guessed, whatever the picture is called."""
     Image.fromarray(picture()).save(tmp_path / "a.png")
     (tmp_path / "plates").mkdir()
     Image.fromarray(picture()).save(tmp_path / "plates" / "a.png")

@@ -106,7 +106,6 @@ def some_prediction(**changes: Any) -> Prediction:
 def test_any_size_comes_back_at_its_size(
     predictor: Predictor, height: int, width: int, seed: int
 ) -> None:
-    """A picture up to the training size is predicted pixel by pixel, unscaled."""
     picture, plate = noise(height, width, seed), noise(height, width, seed + 1)
     result = predictor.predict(picture, plate)
     values, plate_values = picture / 255, plate / 255
@@ -182,7 +181,6 @@ def test_a_plate_disparity_may_be_a_file_with_invalid_pixels(tmp_path: Path) -> 
 
 
 def test_a_plate_disparity_of_another_size_is_not_averaged(tmp_path: Path) -> None:
-    """A mean across an edge would be the depth of nothing."""
     predictor = Predictor.from_pretrained(model_folder(tmp_path / "m", flags_network()))
     array = np.array([[0.9, np.nan, 0.1], [0.9, np.nan, 0.1]])
     picture = noise(4, 6, 0)
@@ -251,7 +249,6 @@ def test_a_plate_of_another_aspect_ratio_is_refused(
 def test_a_picture_may_come_as_path_bytes_pillow_or_array(
     predictor: Predictor, tmp_path: Path
 ) -> None:
-    """All four give the same alpha; only a path is remembered."""
     pixels, plate = noise(12, 10, 3), noise(12, 10, 4)
     path = tmp_path / "a.png"
     Image.fromarray(pixels).save(path)
@@ -420,7 +417,6 @@ def test_the_plate_gives_back_the_foreground_colour(seed: int, least: float) -> 
 
 
 def test_without_a_plate_the_cutout_keeps_the_pictures_colour() -> None:
-    """And what is fully transparent keeps nothing of the scene, plate or not."""
     alpha = np.array([[0, 0.001, 0.01, 0.5, 1]], np.float32)
     image = np.full((1, 5, 3), 90, np.uint8)
     cutout = Prediction(image=image, alpha=alpha, disparity=alpha).cutout()
@@ -541,7 +537,6 @@ def test_metric_depth_is_saved_in_millimetres(tmp_path: Path) -> None:
 
 
 def test_no_depth_of_another_prediction_stays(tmp_path: Path) -> None:
-    """A file of an earlier one's depth goes; a file that no prediction names stays."""
     metric = some_prediction(depth_m=np.full((20, 30), 1.25, np.float32))
     metric.save(tmp_path, "a")
     metric.save(tmp_path, "a", depth_format="npy")

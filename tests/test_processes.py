@@ -54,7 +54,6 @@ def run(tmp_path: Path) -> Run:
 def test_ctrl_c_before_the_initializer_waits_for_it(
     run: Run, initializer: str, ending: str
 ) -> None:
-    """A process that has not imported anything yet ignores it, or ends without a word."""
     done = run(
         f"from maskdepth.processes import WorkerPool, {initializer}\n"
         "from concurrent.futures.process import BrokenProcessPool\n"
@@ -69,14 +68,26 @@ def test_ctrl_c_before_the_initializer_waits_for_it(
 
 
 def test_ctrl_c_in_early_workers_is_the_parents_to_handle(run: Run, tmp_path: Path) -> None:
-    """A pack is drawn and shards are written by processes that got it at birth."""
     main = "from maskdepth.cli import main; main()"
     pack = tmp_path / "pack"
-    drawn = run(main, "worlds", "-o", pack, "--scenes", 4, "--cutouts", 4)
+    drawn = run(main, "worlds", "-o", pack, "--scenes", 3, "--cutouts", 5)
     assert (drawn.returncode, "Traceback" in drawn.stderr) == (0, False), drawn.stderr
+    assert len(list(pack.rglob("*.png"))) == 2 * (3 + 5)  # each with its label
     pytest.importorskip("pyarrow")
     arguments = ["compose", pack / "cutouts", pack / "backgrounds", "-o", tmp_path / "data"]
-    arguments += ["--small", "--materialise", 8, "--shard-size", 4, "--workers", 2]
+    arguments += [
+        "--small",
+        "--depth-scenes",
+        0,
+        "--size",
+        64,
+        "--materialise",
+        8,
+        "--shard-size",
+        4,
+        "--workers",
+        2,
+    ]
     written = run(main, *arguments)
     assert (written.returncode, "Traceback" in written.stderr) == (0, False), written.stderr
     assert len(list((tmp_path / "data" / "shards").glob("*.tar"))) == 2

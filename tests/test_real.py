@@ -55,7 +55,6 @@ def bright(image: NDArray[np.uint8], _: Any) -> NDArray[np.bool_]:
 
 
 def test_a_perfect_mask_has_f1_one_whatever_it_says_where_nobody_looked(frames: Path) -> None:
-    """Pixels that are neither foreground, background nor shadow do not count."""
     perfect = evaluate_frames(fake(bright), frames, tune=2)
     assert perfect.model == PixelScores(f1=1.0, precision=1.0, recall=1.0)
     assert perfect.frames == 4
@@ -80,7 +79,6 @@ def test_shadow_counts_as_background_and_f1_is_pooled(frames: Path) -> None:
 
 
 def test_the_difference_is_tuned_on_the_first_frames(frames: Path) -> None:
-    """A threshold between the shadow's difference and the square's is found."""
     difference = evaluate_frames(fake(bright), frames, tune=2).difference
     assert difference.f1 > 0.97
     assert 40 < difference.tuned.threshold < 170
@@ -98,7 +96,6 @@ def test_frames_that_cannot_be_judged_are_named(frames: Path) -> None:
 
 
 def test_frames_that_take_no_part_are_counted(frames: Path) -> None:
-    """Those without ground truth and those of which nothing is judged, and the first of each."""
     before = evaluate_frames(fake(bright), frames, tune=2)
     assert before.left_out == []
     for number in (7, 8):
@@ -115,7 +112,6 @@ def test_frames_that_take_no_part_are_counted(frames: Path) -> None:
 
 
 def test_ground_truth_that_judges_nothing_is_refused(frames: Path) -> None:
-    """Nothing within the region, or no foreground to be found, gives no score."""
     save_png(frames / "gt000000.png", np.zeros((HEIGHT, WIDTH), np.uint8))
     with pytest.raises(AssetError, match="tuned on"):
         evaluate_frames(fake(bright), frames, tune=1)
@@ -171,7 +167,6 @@ def test_measured_depth_judges_order_and_distance(tmp_path: Path) -> None:
 
 
 def test_drawn_scenes_are_judged_by_their_disparity(tmp_path: Path) -> None:
-    """Labels of the sample pack count as depth does; sky and the unknown are left out."""
     disparity = np.tile(np.linspace(0.2, 1, HEIGHT, dtype=np.float32)[:, None], (1, WIDTH))
     disparity[:6], disparity[6:8] = 0, np.nan
     save_png(tmp_path / "shop_000.png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
@@ -195,7 +190,6 @@ def test_a_nearly_flat_wall_has_no_order_to_judge(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("codes", "got"), [(2000, "one depth everywhere"), (0, "no valid pixel")])
 def test_depth_that_says_nothing_is_named(codes: int, got: str, tmp_path: Path) -> None:
-    """A wall straight ahead has no order of distances, and a map of zeros no distance."""
     save_png(tmp_path / "wall_1.png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
     save_png(tmp_path / "wall_1_depth_mm.png", np.full((HEIGHT, WIDTH), codes, np.uint16))
     with pytest.raises(AssetError, match=f"wall_1_depth_mm.png .* got {got}"):
@@ -215,7 +209,6 @@ def test_pictures_are_found_and_grouped_by_whatever_name(tmp_path: Path) -> None
 
 
 def test_frames_come_in_the_order_of_their_numbers(frames: Path) -> None:
-    """With as many digits or not, the first ones are those that are tuned on."""
     padded = evaluate_frames(fake(bright), frames, tune=2)
     for number in range(6):
         for kind in ("in", "gt"):

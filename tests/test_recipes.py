@@ -122,7 +122,6 @@ def test_every_placement_keeps_its_rules(
 
 
 def test_benchmark_composites_hold_the_promised_foreground() -> None:
-    """Coverage of 1 to 40 % and long sides of 60 to 170 px, flips in half of the samples."""
     pool = make_pool(20, 5)
     shares = {asset.id: asset.alpha_share for asset in pool.cutouts}
     recipes = list(sample_recipes(BENCHMARK_V1["clean"], pool, BENCHMARK_SEED, 0, 2000))
@@ -147,7 +146,6 @@ FROZEN_V1 = "93e5fadcabca638573b64a014414081f815a6e2498a43ff90922bc273f3f5673"
 
 
 def test_the_benchmark_is_frozen() -> None:
-    """Rules, seed and the recipes that follow from them are those of version 1."""
     frozen: list[object] = [BENCHMARK_SEED]
     for name in ("clean", "jpeg"):
         rules = BENCHMARK_V1[name]
@@ -173,7 +171,6 @@ def test_jpeg_differs_from_clean_in_its_encoding_alone() -> None:
 
 
 def test_the_prior_works_plan_is_400_000_samples() -> None:
-    """100 cutouts x 100 backgrounds x 2 flips x 20 places, each pair equally often."""
     assert make_pool(100, 100).grid_size(PRIOR_WORK.places) == 400_000
     pool = make_pool(20, 10)
     pairs: Counter[tuple[str, str, bool]] = Counter()
@@ -225,7 +222,6 @@ def test_an_empty_pool_is_refused_with_its_remedy() -> None:
     ],
 )  # fmt: skip
 def test_wrong_rules_are_refused(values: dict[str, object]) -> None:
-    """Unknown keys, ranges upside down, values out of range, endless ones, or of the wrong type."""
     with pytest.raises(ConfigError, match=r"rules\.yaml"):
         RecipeRules.parse(values, "rules.yaml")
 
@@ -266,7 +262,6 @@ def test_yaml_that_cannot_be_read_is_one_error(text: str, tmp_path: Path) -> Non
     ],
 )
 def test_a_key_that_stands_twice_is_refused(text: str, tmp_path: Path) -> None:
-    """The first would be lost without a word."""
     path = tmp_path / "rules.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match="twice"):
@@ -287,7 +282,6 @@ def test_settings_come_from_files_alone(tmp_path: Path) -> None:
 
 
 def test_rules_keep_their_size_unless_another_is_asked_for(tmp_path: Path) -> None:
-    """And with another the cutouts' sides are in proportion to it."""
     path = tmp_path / "rules.yaml"
     path.write_text("size: 64\nlong_side_px: [8, 50]\n", encoding="utf-8")
     own, larger = plan_rules("free", path), plan_rules("free", path, 128)
@@ -301,7 +295,6 @@ FROZEN_HARD_V1 = "27b5742a45dffa8a3a1d30f041c4816a6f47ca5809382c69441efd01771f22
 
 
 def test_the_hard_slice_is_frozen_and_within_its_ranges() -> None:
-    """Shadow, light, a moved plate and noise on the clean slice's objects."""
     rules = BENCHMARK_V1["hard"]
     frozen: list[object] = []
     pool = make_pool(9, 6)
@@ -383,7 +376,6 @@ def test_shadows_of_a_sample_are_equally_blue_and_move_no_other_draw() -> None:
 
 
 def test_colours_exposure_and_tone_are_drawn_from_their_ranges_and_move_no_other_draw() -> None:
-    """With and without the three, everything else about the recipes is the same."""
     pool = make_pool(9, 6, labelled=3)
     off = FIELD.with_(recolour=RecolourRules(), exposure=ExposureRules(), plain=PlainRules())
     on = off.with_(
@@ -450,7 +442,6 @@ def test_a_registered_plate_keeps_a_small_part_of_its_motion_and_light() -> None
 
 
 def test_objects_stand_on_the_ground_of_labelled_backgrounds_alone() -> None:
-    """They touch it inside the frame, the larger the nearer, and never without a label."""
     rules = RULES.with_(ground={"share": 1.0}, labelled_share=0.5, empty_probability=0.0)
     pool = make_pool(5, 4, labelled=2)
     standing = []

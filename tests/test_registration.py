@@ -61,7 +61,6 @@ def with_object(picture: Picture, share: float) -> Picture:
 def test_a_moved_and_relit_plate_comes_back_onto_its_picture(
     seed: int, shift: tuple[float, float], angle: float, gain: float, offset: float
 ) -> None:
-    """Behind an object on a quarter of the picture, the plate is found to a few grey levels."""
     scene = textured(seed, 280, 280)
     background = seen_from(scene, (0, 0), 0)
     lit = np.clip(background * gain + offset, 0, 255).astype(np.uint8)
@@ -121,7 +120,6 @@ def test_a_plate_of_another_scene_is_recognised_and_not_moved(picture: Picture) 
 
 
 def test_a_plate_without_texture_is_no_other_scene() -> None:
-    """A plain wall offers nothing to recognise it by, and its light is still matched."""
     wall = np.full((SIDE, SIDE, 3), 100, np.uint8)
     picture = with_object(np.full_like(wall, 120), 0.2)
     found = register(picture, wall)

@@ -148,7 +148,6 @@ def test_an_object_is_nearer_than_what_it_hides(
 
 
 def test_an_object_without_room_is_masked_out_of_the_label() -> None:
-    """On a plate that is at its nearest already, the object's disparity is NaN and says so."""
     scene = np.ones((SIZE, SIZE), np.float32)
     composite = render(RECIPE, SIZE, InMemory(soft_disc((9, 9, 9)), plain(0), scene))
     inside = composite.alpha > 0.5
@@ -232,7 +231,6 @@ def test_an_effect_on_the_picture_leaves_plate_and_labels_alone(effects: dict[st
 
 
 def test_a_shadow_takes_its_share_of_the_light_and_lies_where_it_is_thrown() -> None:
-    """Half of the light is gone at the middle of a large shadow, none of it far from it."""
     card = InMemory(np.full((40, 40, 4), 255, np.uint8), plain(200))
     shadow = Shadow(strength=0.5, sigma_px=1.0, dx=30.0, dy=0.0)
     recipe = dataclasses.replace(
@@ -294,7 +292,6 @@ def test_a_stale_thing_is_in_the_plate_alone() -> None:
 
 
 def test_motion_smears_alpha_and_colour_alike() -> None:
-    """Along its way an object grows soft; across it, it stays as it was; no light is lost."""
     card = InMemory(np.full((40, 40, 4), 255, np.uint8), plain(0))
     placed = {"width": 20, "height": 20, "x": 20, "y": 20}
     sharp = render(with_object(**placed), SIZE, card)
@@ -333,7 +330,6 @@ def test_an_object_out_of_focus_is_soft_beyond_its_box_and_casts_its_shadow_from
 
 
 def test_an_object_cut_by_the_frame_stays_opaque_there_when_it_moves_or_is_out_of_focus() -> None:
-    """Softness comes of its outline, not of the picture's edge."""
     card = InMemory(np.full((40, 40, 4), 255, np.uint8), plain(0))
     for effects in ({"defocus": 2.0}, {"motion": (6.0, 0.0)}):
         recipe = dataclasses.replace(
@@ -390,7 +386,6 @@ def test_other_colours_are_those_of_the_standard(
 
 
 def test_other_colours_are_the_objects_alone() -> None:
-    """Straight colours change under an alpha that stays; what is in the plate keeps its own."""
     recipe = dataclasses.replace(
         with_effects(recolour=Recolour(120.0, 1.0, 1.0, 1.0)), stale=OBJECT
     )
@@ -436,7 +431,6 @@ def test_another_tone_is_that_of_picture_and_plate_alike() -> None:
 
 
 def test_a_second_object_lies_over_the_first() -> None:
-    """Alpha is that of both together; where they overlap, the later one is visible."""
     card = InMemory(np.full((40, 40, 4), 255, np.uint8), plain(0))
     first = dataclasses.replace(OBJECT, x=5, y=5, width=20, height=20)
     second = dataclasses.replace(OBJECT, x=15, y=15, width=20, height=20)

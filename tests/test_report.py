@@ -88,8 +88,6 @@ def evaluation():
 
 
 def make_extras(evaluation, name="rig", reason="no plate"):
-    """What evaluations have beside the slices, with figures made up."""
-
     def columns(dice):
         return {
             "model": mask_column(dice),
@@ -180,7 +178,6 @@ LOG = [{"step": step, "total": 2 / step, "val_dice": None} for step in range(1, 
 
 
 def test_the_report_needs_nothing_else(tmp_path, evaluation):
-    """No address, no script, no linked file: all pictures are data."""
     text = read(tmp_path, evaluation, [make_example()], LOG)
     page = Reader(text)
     assert not re.search(r"https?:|url\(|@import|//", re.sub(r"base64,[^\"]+", "", text))
@@ -205,7 +202,6 @@ def test_it_says_the_figures_and_what_they_were_measured_on(tmp_path, evaluation
     [(0.8, "+0.110 over the tuned threshold"), (0.99, "the tuned threshold is better")],
 )
 def test_it_says_who_wins(tmp_path, evaluation, baseline, words):
-    """Losing to the plain difference is said at the top, in words."""
     evaluation["masks"]["clean"] = table(0.91, baseline)
     assert words in Reader(read(tmp_path, evaluation)).text
 
@@ -280,7 +276,6 @@ def test_limits_follow_the_evaluation(tmp_path, evaluation):
 
 
 def test_curves_come_from_the_log(tmp_path, evaluation):
-    """Loss and Dice are drawn, thinned; rows with nulls or one point alone draw nothing."""
     text = read(tmp_path, evaluation, log=LOG)
     lines = re.findall(r'<polyline class="\w+" points="([^"]+)"', text)
     assert [len(line.split()) for line in lines] == [240, 3, 3]
@@ -313,7 +308,6 @@ def test_extras_have_a_section_each(tmp_path, evaluation):
 
 
 def test_robustness_curves_are_drawn_to_scale(tmp_path, evaluation):
-    """One chart a curve, from 0 to 1: the model and its band, its rivals, the flat line."""
     text = read(tmp_path, evaluation | make_extras(evaluation))
     charts = re.findall(r'<svg viewBox="0 0 480 240".*?</svg>', text)
     assert len(charts) == 2
@@ -348,7 +342,6 @@ def test_curves_without_unseen_assets_say_why(tmp_path, evaluation):
 
 
 def test_terminals_see_the_model_between_its_baselines(evaluation):
-    """One line each: the model, without plate, thresholds before and after registration."""
     evaluation["masks"]["clean"]["difference_registered"] = mask_column(0.777)
     lines = score_table(read_evaluation(evaluation)).splitlines()
     (registered,) = [line for line in lines if "after registration" in line]

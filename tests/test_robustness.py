@@ -79,7 +79,6 @@ def flat_recipe(recipe):
 
 @pytest.mark.parametrize("name", CURVES)
 def test_a_curve_changes_one_thing_by_the_stated_amount(dataset, name):
-    """All other choices of the recipe stay, and the neutral value changes nothing."""
     spec, _ = dataset
     curve = CURVES[name]
     fields, measure = MEASURES[name]
@@ -159,7 +158,6 @@ def test_other_models_are_on_every_curve(curves):
 
 
 def test_without_a_plate_guesses_stand_beside_the_model(curves):
-    """A disc in the middle finds something, the empty mask and a blind model nothing."""
     columns = curves.no_plate["columns"]
     assert columns["model"].mean["dice"] == columns["empty"].mean["dice"] == 0
     assert 0.1 < columns["centred_disc"].mean["dice"] < 0.9
@@ -186,7 +184,6 @@ def test_progress_counts_every_pass(run):
 
 
 def test_curves_need_unseen_assets(dataset):
-    """Without them the reason takes the curves' place, and progress ends at its total too."""
     spec, folder = dataset
     seen_only = tuple(asset for asset in spec.cutouts if asset.split == "train")
     empty = spec.model_copy(update={"cutouts": seen_only})
@@ -232,7 +229,6 @@ class Ramp:
 
 
 def test_a_withheld_world_has_the_columns_of_depth(dataset, scenes):
-    """Both placements, whole and in the mask, with the teacher and other models beside."""
     spec, folder = dataset
     result = evaluate_withheld(
         Fake(nowhere), spec, folder, scenes, 2, others={"twin": Fake(nowhere)}, teacher=Ramp()
@@ -248,7 +244,6 @@ def test_a_withheld_world_has_the_columns_of_depth(dataset, scenes):
 
 
 def test_a_world_that_was_trained_on_is_refused(dataset, scenes, tmp_path):
-    """Scenes of the dataset itself are no withheld world, nor are scenes without labels."""
     spec, folder = dataset
     with pytest.raises(AssetError, match="3 that it holds"):
         evaluate_withheld(Fake(nowhere), spec, folder, folder, 1)
@@ -258,7 +253,6 @@ def test_a_world_that_was_trained_on_is_refused(dataset, scenes, tmp_path):
 
 
 def write_frames(folder):
-    """Four frames of a camera, with a square that moves."""
     folder.mkdir()
     plate = np.random.default_rng(1).integers(60, 90, (40, 50, 3), np.uint8)
     save_png(folder / "plate.png", plate)
@@ -312,7 +306,6 @@ def test_one_call_evaluates_all_extras(dataset, scenes, tmp_path):
 
 
 def test_folders_of_one_name_are_refused(dataset, tmp_path):
-    """Their figures would take each other's place."""
     spec, folder = dataset
     twice = Extras(frames=[tmp_path / "a" / "x", tmp_path / "b" / "x"])
     with pytest.raises(UsageError, match="different names"):

@@ -164,7 +164,6 @@ def test_nothing_to_do_needs_no_task() -> None:
 
 @pytest.mark.usefixtures("_ray")
 def test_ray_writes_the_same_bytes(make: Make) -> None:
-    """Every file of the dataset, and no other; going on with more samples as well."""
     here, there = make("here"), make("there")
     for count in (12, 20):
         materialise(here, count, shard_size=SHARD_SIZE, workers=1)
@@ -175,7 +174,6 @@ def test_ray_writes_the_same_bytes(make: Make) -> None:
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to find the writer")
 @pytest.mark.usefixtures("_ray")
 def test_a_killed_worker_loses_nothing(make: Make) -> None:
-    """SIGKILL in the middle of a shard: Ray begins it again, and all files get the same bytes."""
     here, there = make("here"), make("there")
     with Run(there) as run:
         os.kill(run.stopped_writer(), signal.SIGKILL)
@@ -189,7 +187,6 @@ def test_a_killed_worker_loses_nothing(make: Make) -> None:
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to find the writer")
 @pytest.mark.usefixtures("_ray")
 def test_a_run_whose_place_was_taken_stops(make: Make) -> None:
-    """As on a node without the folder: one line, and nothing is left half-written."""
     dataset = make("data")
     with Run(dataset) as run:
         writer = run.stopped_writer()
@@ -225,7 +222,6 @@ def test_actors_label_composites_to_the_same_bytes(
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to find the writer")
 @pytest.mark.usefixtures("_ray")
 def test_a_killed_actor_loses_nothing(make: Make, teacher: TeacherOpener, tmp_path: Path) -> None:
-    """SIGKILL in the middle of a shard: another opens the teacher, and all files are the same."""
     here, there = make("here"), make("there")
     long = LONG // 4  # since a teacher takes its time
     with Run(there, long, teacher=teacher, workers=1) as run:
@@ -244,7 +240,6 @@ def test_a_killed_actor_loses_nothing(make: Make, teacher: TeacherOpener, tmp_pa
 def test_another_teacher_under_the_same_name_is_one_line(
     make: Make, teacher: TeacherOpener
 ) -> None:
-    """As where nodes hold different files; nothing is written with it."""
     dataset = make("data")
     other = replace(teacher, info=replace(teacher.info, version="another"))
     with pytest.raises(TeacherError, match=r"the teacher net another .*, but got net") as caught:
@@ -288,7 +283,6 @@ def test_a_gpu_that_is_not_there_is_one_line() -> None:
 
 
 def test_a_teacher_that_is_open_here_cannot_work_on_ray(make: Make, teacher: TeacherOpener) -> None:
-    """Said before anything is written."""
     dataset = make("data")
     with pytest.raises(UsageError, match="opens the teacher in other processes"):
         materialise(dataset, 4, teacher=teacher.open(), engine="ray")
@@ -315,7 +309,6 @@ def test_an_engine_of_another_name_is_refused(make: Make) -> None:
 def test_a_cluster_that_does_not_answer_is_one_line(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At once, with the address, and nothing is written."""
     dataset = make("data")
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # and does not listen

@@ -174,7 +174,6 @@ def test_an_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_stems_that_collide_are_kept_apart(tmp_path: Path) -> None:
-    """By their full names, whatever the letter case; a stem that is alone stays as it is."""
     for name in ("a.jpg", "A.png", "b.png"):
         picture(tmp_path / name)
     jobs = {Path(job.name).name: job.stem for job in find_jobs(str(tmp_path))}
@@ -264,7 +263,6 @@ def test_a_name_that_is_no_utf8_is_no_obstacle(tmp_path: Path) -> None:
 
 
 def test_no_input_of_the_run_is_overwritten(tmp_path: Path) -> None:
-    """Not even one that is another picture's plate and bears an output's name."""
     plate = picture(tmp_path / "a_cutout.png", 7)
     before = plate.read_bytes()
     jobs = [
@@ -280,7 +278,6 @@ def test_no_input_of_the_run_is_overwritten(tmp_path: Path) -> None:
 
 
 def test_a_second_run_beside_the_pictures_finds_the_same_jobs(tmp_path: Path) -> None:
-    """Writing into the folder of the pictures does not feed outputs back in."""
     picture(tmp_path / "a.png")
     jobs = find_jobs(str(tmp_path))
     first = predict_all(PREDICTOR, jobs, tmp_path)

@@ -20,12 +20,7 @@ from maskdepth.synthesis.recipes import sample_recipe
 from maskdepth.synthesis.renderer import render
 from maskdepth.synthesis.rules import RecipeRules
 from maskdepth.synthesis.spec import DatasetSpec, load_spec
-from maskdepth.synthesis.worlds import pack, write_sample_pack
-
-
-@pytest.fixture(autouse=True)
-def _small_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pack, "SCENE_SIZE", (96, 128))
+from maskdepth.synthesis.worlds import write_sample_pack
 
 
 @pytest.fixture
@@ -56,7 +51,6 @@ def test_a_spec_reads_back_as_it_was_written(folders: tuple[Path, Path], tmp_pat
 def test_the_fingerprint_does_not_know_where_files_lie(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """The same pictures in another folder make the same dataset; another seed does not."""
     first = compose(folders, tmp_path / "data")
     moved = tmp_path / "moved"
     moved.mkdir()
@@ -99,7 +93,6 @@ def test_a_dataset_that_holds_its_assets_can_be_moved(
 
 
 def test_a_refused_dataset_stays_as_it_is(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    """Its drawn scenes too; and composing it once more confirms it."""
     data = tmp_path / "data"
     spec = compose_dataset(*folders, data, small=True, depth_scenes=4).spec
     before = contents(data)
@@ -178,7 +171,6 @@ def test_odd_paths_end_in_one_error_or_one_finding(
 def test_the_prior_works_folders_are_gone_on_with(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """After an interruption or with a larger count; another's files stay and are an error."""
     data = tmp_path / "data"
     compose(folders, data)
     dataset = open_dataset(data)
@@ -262,7 +254,6 @@ def test_a_damaged_spec_is_refused(text: str, tmp_path: Path) -> None:
 
 
 def test_a_split_left_empty_names_its_remedy(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    """A handful of assets hashed into splits leaves some empty; --small is the way out."""
     with pytest.raises(AssetError, match="--small"):
         compose_dataset(*folders, tmp_path / "data", depth_scenes=0)
     assert not (tmp_path / "data").exists()

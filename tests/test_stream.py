@@ -51,7 +51,6 @@ def shipped() -> Predictor:
 def test_a_prepared_plate_predicts_like_the_plate_itself(
     shipped: Predictor, shift: int, with_depth: bool
 ) -> None:
-    """Whether the camera moved or not, and again with the next picture."""
     _, plate = scene(0)
     source = plate
     if with_depth:
@@ -79,7 +78,6 @@ def test_a_plate_prepared_for_another_size_or_model_is_refused() -> None:
 
 
 def test_a_stream_predicts_its_frames_as_pictures(tmp_path: Path) -> None:
-    """With a plate prepared once; its state counts the frames and keeps the last layers."""
     predictor = FakeBackend().predictor()
     _, plate = scene(0)
     stream = predictor.stream(plate)
@@ -123,7 +121,6 @@ def test_a_step_continues_from_a_state_that_has_travelled() -> None:
 
 @pytest.mark.parametrize("travel", [copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])
 def test_a_predictor_can_be_copied_and_pickled(travel) -> None:
-    """Its options and its model's path travel; the network is opened again."""
     picture, plate = scene(0)
     predictor = Predictor.from_pretrained(threads=1, register=False)
     copied = travel(predictor)

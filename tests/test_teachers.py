@@ -48,8 +48,6 @@ def picture(height: int = 24, width: int = 32, seed: int = 0) -> NDArray[np.uint
 
 @dataclass
 class MadeUp:
-    """A teacher that gives what it is told to."""
-
     maps: list[Any]
     info: TeacherInfo = field(default=DEPTH)
 
@@ -205,7 +203,6 @@ def test_the_version_follows_weights_in_a_file_of_their_own(tmp_path: Path) -> N
 
 
 def test_a_device_that_onnx_runtime_lacks_is_refused(tmp_path: Path) -> None:
-    """And an unknown one, rather than to run on another in silence."""
     path = str(write_network(tmp_path / "net.onnx"))
     with pytest.raises(UsageError, match="auto, cpu, cuda or mps"):
         open_teacher(path, device="banana")
@@ -328,7 +325,6 @@ def test_an_array_that_is_no_depth_of_its_picture_is_one_line(
 
 
 def test_a_pipe_is_no_depth_file(tmp_path: Path) -> None:
-    """One that nobody writes would be waited for without end."""
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(PictureError, match="no regular file"):
         SensorDepth().load(tmp_path / "pipe", 2, 3)

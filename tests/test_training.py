@@ -464,7 +464,6 @@ def test_a_loss_that_is_not_finite_names_its_samples_and_touches_nothing(tmp_pat
 def test_a_run_that_diverges_in_its_last_step_writes_nothing_more(
     tmp_path: Path, every: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was saved before stays, and there is no network of weights that are not finite."""
     monkeypatch.setattr(training, "learning_rate_at", lambda _, done: 1e38 if done > 0.9 else 0.05)
     config = tiny_config(validate_every_steps=every, optimiser="sgd", clip_norm=0.0)
     with pytest.raises(NonFiniteLossError, match="at step 12") as caught:
