@@ -1,1 +1,1 @@
-"""Labelling: which disparity belongs to a background, and composites written to disk."""
+"""Labelling: the depth of backgrounds and plates, from networks, sensors or exact geometry."""
