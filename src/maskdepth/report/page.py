@@ -108,8 +108,26 @@ def _cards(evaluation: Evaluation) -> str:
             f"{_interval_text(whole, 'abs_rel')}; "
             f"labels: {escape(', '.join(depth.labels))}</span>"
         )
+    cards += _held_out_cards(evaluation.held_out)
     cards_html = "".join(f'<div class="card">{card}</div>' for card in cards)
     return f'<div class="cards">{cards_html}</div>' if cards else ""
+
+
+def _held_out_cards(table: HeldOutTable | None) -> Iterator[str]:
+    """The prior work's two figures, each with what a perfect and an all-white picture score."""
+    if table is None:
+        return
+    difference = table.mask_difference.figure("score")
+    threshold = None if difference is None else ("|picture − plate|", difference)
+    for kind, column in (("masks", table.mask), ("depth", table.depth)):
+        score = column.figure("score")
+        if score is not None:
+            yield (
+                f"<b>{score:.3f}</b><span>the prior work’s Dice of {kind}, held-out composites of "
+                f"seen assets; a perfect prediction scores {number(column.figure('perfect'))}, an "
+                f"all-white picture {number(column.figure('all_white'))}</span>"
+                f"{_verdict(score, threshold) if kind == 'masks' else ''}"
+            )
 
 
 def _interval_text(column: Column, name: str) -> str:
