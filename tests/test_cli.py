@@ -575,3 +575,32 @@ def test_an_interrupted_run_goes_on_without_its_start(
     with pytest.raises(typer.Exit):
         stop_interrupted("--resume")
     assert capsys.readouterr().err.endswith("with: maskdepth train data -o run --resume\n")
+
+
+@pytest.mark.parametrize("package", ["pyarrow", "deflate"])
+def test_compose_misses_a_package_before_it_writes(
+    package: str, pack: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    call = ("compose", pack / "cutouts", pack / "backgrounds", "-o", tmp_path / "data")
+    done = run(*call, "--materialise", "4")
+    assert (done.code, "pip install '.[scale]'" in done.err) == (1, True)
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_ctrl_c_after_the_training_says_how_to_go_on(
+    started: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    """While a fit is judged its training is saved; before that there is nothing to go on with."""
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("maskdepth.pipeline.fit", interrupt)
+    if started:
+        (tmp_path / "state.safetensors").touch()
+    done = run("fit", "cutouts", "photos", "-o", tmp_path, "--steps", "1")
+    assert done.code == 130
+    hint = f"go on with: maskdepth fit cutouts photos -o {tmp_path} --steps 1 --resume"
+    assert (hint in done.err) == started

@@ -42,6 +42,7 @@ from maskdepth.learning.export import check_parity
 from maskdepth.learning.lineage import complete_assets, find_assets, load_parent, used_assets
 from maskdepth.learning.release import starting_network
 from maskdepth.learning.settings import preset_config
+from maskdepth.locks import writer_lock
 from maskdepth.pipeline import RunOptions, export_model, train_model
 from maskdepth.synthesis.rules import plan_rules
 from maskdepth.synthesis.worlds import write_sample_pack
@@ -513,3 +514,26 @@ def test_pushing_and_fetching_have_an_extra() -> None:
     ]
     assert any(each.startswith("huggingface_hub") for each in extras["hub"])
     assert any(each.startswith("huggingface_hub") for each in extras["train"])
+
+
+def test_a_sample_that_fails_says_so_alone_when_a_network_is_quantised(
+    run: Path, dataset: Dataset, tmp_path: Path
+) -> None:
+    """The picture's error stands for itself: no second sentence, and no temporary path."""
+    lost = dataset.folder / next(a.file for a in dataset.spec.backgrounds if a.split == "train")
+    lost.rename(tmp_path / "lost.png")
+    try:
+        with pytest.raises(DatasetError) as caught:
+            export_model(run, tmp_path / "out", calibration=dataset)
+    finally:
+        (tmp_path / "lost.png").rename(lost)
+    assert str(lost) in str(caught.value)
+    assert ".part" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_training_at_a_time_writes_to_a_folder(dataset: Dataset, tmp_path: Path) -> None:
+    config = preset_config("small").with_duration(steps=1)
+    with writer_lock(tmp_path / "run"), pytest.raises(StorageError, match="Another run"):
+        train_model(dataset, tmp_path / "run", config, RunOptions(quiet=True))
+    assert list((tmp_path / "run").iterdir()) == []

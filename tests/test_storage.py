@@ -540,17 +540,6 @@ def test_a_missing_package_is_one_line_with_the_install_command(
     assert not (dataset.folder / "shards").exists()
 
 
-def test_errors_cross_processes_as_they_are() -> None:
-    for error in (
-        errors.DependencyError("pyarrow", "scale"),
-        errors.StorageError("a", "b", "c"),
-        errors.NonFiniteLossError({"total": float("nan")}, 3, [1, 2]),
-    ):
-        again = pickle.loads(pickle.dumps(error))
-        assert (type(again), str(again)) == (type(error), str(error))
-        assert vars(again) == vars(error)
-
-
 # Looking at it
 
 

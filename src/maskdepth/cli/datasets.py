@@ -111,7 +111,7 @@ def compose(
     from maskdepth.datasets.build import SHARD_SIZE, compose_dataset
     from maskdepth.datasets.build import materialise as write_shards
     from maskdepth.datasets.picture_folders import write_folders
-    from maskdepth.datasets.shards.engines import find_engine
+    from maskdepth.datasets.shards.engines import check_engine, find_engine
     from maskdepth.datasets.shards.layout import Encoding
     from maskdepth.synthesis.rules import plan_rules
 
@@ -126,6 +126,8 @@ def compose(
             {"--shard-size": shard_size, "--lossless": lossless, "--workers": workers}
             | {"--engine": remote},
         )
+    else:
+        check_engine(engine)
     # Opened before anything is written: a teacher that is not there ends the run.
     network = open_network(teacher, asked, "composites have no depth files") if teacher else None
     dataset = compose_dataset(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -79,16 +81,17 @@ def fit(
     from maskdepth.evaluation import to_json
 
     settings = load_settings(preset, config, steps, epochs, minutes, seed)
-    evaluation = pipeline.fit(
-        pipeline.DatasetOptions(
-            cutouts, backgrounds, size, plan, rules, small, strict, depth_scenes
-        ),
-        output,
-        settings,
-        pipeline.RunOptions(start, resume, device, tensorboard, is_quiet()),
-        count=count,
-        notify=say,
-    )
+    with _resumable(output, "--resume"):
+        evaluation = pipeline.fit(
+            pipeline.DatasetOptions(
+                cutouts, backgrounds, size, plan, rules, small, strict, depth_scenes
+            ),
+            output,
+            settings,
+            pipeline.RunOptions(start, resume, device, tensorboard, is_quiet()),
+            count=count,
+            notify=say,
+        )
     if evaluation is None:
         stop_interrupted("--resume")
     show_scores(evaluation, output / "report.html")
@@ -115,9 +118,24 @@ def demo(
     if not training:
         return
     settings = load_settings("small", steps=steps, seed=seed)
-    if not pipeline.fit_shipped(output, shown, settings, quiet=is_quiet(), notify=say):
+    with _resumable(output / "model"):
+        done = pipeline.fit_shipped(output, shown, settings, quiet=is_quiet(), notify=say)
+    if not done:
         stop_interrupted()
     say(f"report -> {output / 'model' / 'report.html'}")
+
+
+@contextlib.contextmanager
+def _resumable(run: Path, *more: str) -> Iterator[None]:
+    """Ctrl-C outside the training itself says how to go on, where the run has saved its state."""
+    from maskdepth.inference.model.folder import STATE_FILE
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        if (run / STATE_FILE).exists():
+            stop_interrupted(*more)
+        raise
 
 
 def _share_processor() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from maskdepth.datasets.build import Dataset, check_no_other, materialise
+from maskdepth.datasets.shards.engines import check_engine
 from maskdepth.datasets.shards.layout import Manifest, is_materialised
 from maskdepth.errors import AssetError, StorageError, UsageError
 from maskdepth.files import remove_parts
@@ -109,6 +110,7 @@ def label_composites(
             "a network to label composites", f"{source.name} depth", "name another --teacher",
             f"Composites have no depth files: {source.name} depth cannot label them.",
         )  # fmt: skip
+    check_engine(engine)
     start = dataset.folder.resolve()
     folder = (output or start).resolve()
     if folder != start:

@@ -29,7 +29,7 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from maskdepth.errors import ModelError, first_line
+from maskdepth.errors import MaskdepthError, ModelError, first_line
 from maskdepth.files import write_bytes
 from maskdepth.inference.model.backend import INPUTS, OUTPUTS, OnnxBackend
 from maskdepth.learning.feed import Samples, place
@@ -71,9 +71,11 @@ def quantise_network(network: Path, output: Path, samples: Samples) -> None:
                 nodes_to_exclude=_heads(onnx.load(str(prepared)).graph),
                 calibrate_method=CalibrationMethod.MinMax,
             )
+        except MaskdepthError:  # of a sample, which says more than that the network failed
+            raise
         except Exception as error:  # of several libraries, without a common base
-            expected, got = f"a network in {network} that can be quantised", first_line(error)
-            problem = f"{network} cannot be quantised: {got}."
+            expected, got = "a network that can be quantised", first_line(error)
+            problem = f"The network cannot be quantised: {got}."
             raise ModelError(expected, got, "use the fp32 network", problem) from error
         finally:
             logging.disable(before)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +28,7 @@ from maskdepth.inference.model.folder import (
     read_card,
 )
 from maskdepth.inference.model.locate import SHIPPED, find_model
+from maskdepth.locks import writer_lock
 from maskdepth.synthesis.label_facts import TeacherLabel
 from maskdepth.synthesis.rules import BENCHMARK_V1
 
@@ -78,12 +81,41 @@ def train_model(
         Whether a signal ended the run early; its state is saved and nothing is exported then.
 
     Raises:
-        StorageError: ``output`` holds a run and ``resume`` is off, or none and it is on.
+        StorageError: ``output`` holds a run and ``resume`` is off, or none and it is on; another
+            run trains there.
         DatasetError: ``per_composite``, and there are no such labels.
         UsageError: ``start`` beside ``resume``.
         ModelError: ``start`` is no model, lacks its weights, or is of another preset.
     """
     check_run(output, options)
+    with _run_lock(output):
+        check_run(output, options)  # a run may have ended while this one waited
+        return _train_locked(dataset, output, config, options, per_composite)
+
+
+@contextlib.contextmanager
+def _run_lock(output: Path) -> Iterator[None]:
+    """One run a folder; of a run of several processes the first holds the lock."""
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    new = not output.exists()
+    try:
+        with writer_lock(output):
+            yield
+    finally:
+        if new:  # a run that was refused leaves nothing behind
+            with contextlib.suppress(OSError):  # where it has written something
+                output.rmdir()
+
+
+def _train_locked(
+    dataset: Dataset,
+    output: Path,
+    config: TrainingConfig,
+    options: RunOptions,
+    per_composite: bool,
+) -> bool:
     labels = load_composite_labels(dataset) if per_composite else None
     teacher = None if labels is None else labels.teacher
     split = split_composites(dataset, labels)

@@ -79,6 +79,14 @@ def ray_engine(
         job.remove_parts()  # of actors that were killed
 
 
+def require_ray() -> None:
+    """Raises DependencyError where Ray is not installed."""
+    try:
+        import ray  # noqa: F401
+    except ImportError as error:
+        raise DependencyError(error.name or "ray", "scale") from None
+
+
 @contextlib.contextmanager
 def ray_session(workers: int | None = None) -> Iterator[None]:
     """A connection to Ray for the block: the one there is, the cluster at RAY_ADDRESS, or our own.
@@ -88,10 +96,9 @@ def ray_session(workers: int | None = None) -> Iterator[None]:
     Args:
         workers: processors of our own; as many as there are cores if left out.
     """
-    try:
-        import ray
-    except ImportError as error:
-        raise DependencyError(error.name or "ray", "scale") from None
+    require_ray()
+    import ray
+
     if ray.is_initialized():
         yield
         return

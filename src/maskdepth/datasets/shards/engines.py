@@ -13,8 +13,10 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Final
 
-from maskdepth.datasets.shards.cluster import ray_engine
+from maskdepth.datasets.shards.cluster import ray_engine, require_ray
+from maskdepth.datasets.shards.index import require_pyarrow
 from maskdepth.datasets.shards.local import local_engine
+from maskdepth.datasets.shards.png import require_encoder
 from maskdepth.datasets.shards.shard_worker import Work, WriteJob
 from maskdepth.errors import UsageError
 from maskdepth.labelling.teachers.teacher import Teacher, TeacherOpener
@@ -26,6 +28,20 @@ Engine = Callable[
 """Takes the job, the held lock on its folder, the number of workers, and ``notify``."""
 
 ENGINES: Final[dict[str, Engine]] = {"local": local_engine, "ray": ray_engine}
+
+
+def check_engine(name: str) -> None:
+    """Check, before anything is written, that an engine could write shards.
+
+    Raises:
+        UsageError: no engine has that name.
+        DependencyError: a package that it needs is not installed.
+    """
+    find_engine(name)
+    require_pyarrow()
+    require_encoder()
+    if name == "ray":
+        require_ray()
 
 
 def find_engine(name: str, teacher: Teacher | TeacherOpener | None = None) -> Engine:

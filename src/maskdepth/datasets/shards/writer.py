@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from maskdepth.datasets.shards.engines import find_engine
-from maskdepth.datasets.shards.index import require_pyarrow, write_index
+from maskdepth.datasets.shards.engines import check_engine, find_engine
+from maskdepth.datasets.shards.index import write_index
 from maskdepth.datasets.shards.layout import (
     INDEX_FILE,
     SHARD_FOLDER,
@@ -17,7 +17,6 @@ from maskdepth.datasets.shards.layout import (
     manifest_path,
     save_record,
 )
-from maskdepth.datasets.shards.png import require_encoder
 from maskdepth.datasets.shards.shard_worker import WriteJob
 from maskdepth.errors import StorageError
 from maskdepth.labelling.teachers.teacher import Teacher, TeacherOpener
@@ -46,9 +45,8 @@ def write_shards(
         lock: from ``writer_lock`` on the job's folder.
         engine, workers, teacher, notify: see ``build.materialise``.
     """
+    check_engine(engine)
     run = find_engine(engine, teacher)
-    require_pyarrow()
-    require_encoder()
     earlier = _earlier(job)
     job.remove_parts()
     shards = job.manifest().shards
