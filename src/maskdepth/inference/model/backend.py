@@ -71,7 +71,7 @@ class OnnxBackend:
         self._inputs = inputs
         self._arguments = (path, device, threads)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         # A session cannot travel; the copy opens the file again.
         return type(self), self._arguments
 

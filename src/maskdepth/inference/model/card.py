@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, Final
+from typing import Final
 
 from maskdepth.errors import ModelError, first_line
 from maskdepth.records import Json, check_version
@@ -93,23 +93,23 @@ def parse_card(text: str, path: Path) -> ModelCard:
     return ModelCard(**values | {"preset": present_preset(values["preset"])})
 
 
-def _is_size(value: Any) -> bool:
+def _is_size(value: object) -> bool:
     return type(value) is int and 1 <= value <= _MAX_SIDE_PX
 
 
-def _is_count(value: Any) -> bool:
+def _is_count(value: object) -> bool:
     return type(value) is int and value >= 0  # not isinstance: True is an int too
 
 
-def _is_text(value: Any) -> bool:
+def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def _is_record(value: Any) -> bool:
+def _is_record(value: object) -> bool:
     return isinstance(value, dict)
 
 
-def _are_checksums(value: Any) -> bool:
+def _are_checksums(value: object) -> bool:
     """File names without a folder, so that a card cannot point outside its own."""
     return (
         isinstance(value, dict)
@@ -128,7 +128,7 @@ def _is_plain_name(name: str) -> bool:
     )
 
 
-_RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+_RULES: dict[str, tuple[str, Callable[[object], bool]]] = {
     "preset": ("a text", _is_text),
     "fixed_size": (
         f"a size of at most {_MAX_SIDE_PX} px, or null",

@@ -174,7 +174,7 @@ def check_file(folder: Path, name: str, card: ModelCard) -> None:
         )
 
 
-def _is_row(value: Any) -> bool:
+def _is_row(value: object) -> bool:
     if not isinstance(value, dict):
         return False
     step = value.get("step")

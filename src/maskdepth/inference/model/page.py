@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import yaml
 
@@ -156,10 +156,10 @@ def _files(card: ModelCard) -> Iterator[str]:
     yield ""
 
 
-def _number(value: Any) -> str:
+def _number(value: object) -> str:
     return f"{value:.4f}" if isinstance(value, (int, float)) else "-"
 
 
-def _cell(text: Any) -> str:
+def _cell(text: object) -> str:
     """Text that cannot end a table's cell."""
     return str(text).replace("|", "\\|").replace("\n", " ")

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,7 +112,7 @@ class Calibration:
             raise ValueError("a calibration without points")
         return cls(scale, shift, str(values["method"]), points)
 
-    def inverse_depth(self, disparity: NDArray[Any]) -> Floats:
+    def inverse_depth(self, disparity: NDArray[np.floating]) -> Floats:
         """float64 (H, W) 1/metres of a plate's disparity; may be negative, NaN where invalid."""
         return self.scale * np.asarray(disparity, np.float64) + self.shift
 

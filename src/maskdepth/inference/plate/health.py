@@ -152,7 +152,7 @@ def _matchable(grey: Floats, noise: float) -> NDArray[np.bool_]:
     return np.asarray(weakest > _MIN_GRADIENT**2 + _NOISE_FACTOR * noise**2 / 2, np.bool_)
 
 
-def _share(where: Any) -> float:
+def _share(where: np.bool_ | NDArray[np.bool_]) -> float:
     return round(float(np.mean(where)), 4)
 
 
