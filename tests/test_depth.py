@@ -93,6 +93,57 @@ def test_disparity_of_depth_is_undone_by_its_nearest_distance(depth_m):
     np.testing.assert_allclose(back, depth_m, rtol=1e-5)
 
 
+@pytest.mark.parametrize("wrong_m", [0.5, 0.02, 1e-6])
+@pytest.mark.parametrize("count", [1, 6])
+def test_a_few_wrong_near_pixels_do_not_take_disparitys_range(wrong_m, count):
+    """The others keep two thirds of it at least, in proportion; the wrong ones are 1."""
+    depth_m = np.linspace(9, 1.5, 600).reshape(20, 30)
+    clean = depth.disparity_from_depth(depth_m)
+    depth_m[0, :count] = wrong_m
+    for disparity in (
+        depth.disparity_from_depth(depth_m),
+        depth.disparity_from_inverse_depth(3 / depth_m),
+    ):
+        ratio = (disparity / clean)[1:]
+        assert 0.66 < ratio.min()
+        np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-5)
+        assert (disparity[0, :count] == 1).all()
+
+
+@pytest.mark.parametrize("wrong", [40.0, -40.0])
+def test_a_few_wrong_pixels_do_not_take_a_relative_maps_range(wrong):
+    """Neither at the near nor at the far end; a constant with a wrong pixel still has two values."""
+    values = np.linspace(-1, 1, 600).reshape(20, 30)
+    values[10, 10] = wrong
+    disparity = depth.disparity_from_relative(values)
+    assert disparity.min() == 0
+    assert disparity.max() == 1
+    low, high = np.percentile(disparity, (5, 95))
+    assert high - low > 0.55
+    flat = np.full((20, 30), 2.0)
+    flat[3, 3] += wrong
+    assert set(np.unique(depth.disparity_from_relative(flat))) == {0.0, 1.0}
+
+
+def test_disparity_whose_range_a_few_wrong_pixels_take_is_stretched():
+    """One without such pixels is returned as it is."""
+    disparity = np.linspace(0, 0.8, 600, dtype=np.float32).reshape(20, 30)
+    assert depth.stretch_disparity(disparity) is disparity
+    crushed = disparity / 80
+    crushed[0, 0], crushed[5, 5] = 1, np.nan
+    stretched = depth.stretch_disparity(crushed)
+    assert np.isnan(stretched[5, 5])
+    assert stretched[0, 0] == 1
+    assert np.nanpercentile(stretched, 95) > 0.6
+
+
+def test_small_things_near_a_camera_still_count_where_the_rest_is_sky():
+    """The sky has no say in what is near."""
+    depth_m = np.full((40, 40), np.inf)
+    depth_m[30, 10:13] = 2, 3, 4
+    assert depth.largest_inverse_depth(1 / depth_m) == 0.5
+
+
 @settings(max_examples=60)
 @given(
     st.integers(0, 2**32 - 1),

@@ -507,6 +507,24 @@ def test_measured_depth_is_kept_outside_the_mask() -> None:
     np.testing.assert_array_equal(result.depth_m[~box()], profile.depth_m[~box()])
 
 
+@pytest.mark.parametrize("wrong_m", [0.2, 0.02])
+def test_one_wrong_pixel_of_a_sensor_decides_no_distance(tmp_path: Path, wrong_m: float) -> None:
+    """Disparity keeps its range, the object its distance, and the file gives the same again."""
+    depth_m = depth_of(ground())
+    clean = believe(seen(box(), 0.6)).predict(picture(), profile_from_depth(picture(), depth_m))
+    depth_m[5, 5] = wrong_m
+    profile = profile_from_depth(picture(), depth_m)
+    save_profile(tmp_path / "a.plate", profile)
+    seer = seen(box(), 0.6)
+    result = believe(seer).predict(picture(), tmp_path / "a.plate")
+    assert seer.given is not None
+    assert np.percentile(seer.given, 95) > 0.6
+    assert clean.distance is not None
+    assert result.distance is not None
+    assert result.distance.median_m == pytest.approx(clean.distance.median_m, rel=1e-3)
+    np.testing.assert_array_equal(load_profile(tmp_path / "a.plate").disparity, profile.disparity)
+
+
 def test_depth_beyond_the_png_is_counted_and_whole_in_npy(tmp_path: Path) -> None:
     result = believe(seen(box(), 0.6)).predict(picture(), measured())
     result.save(tmp_path, "a")

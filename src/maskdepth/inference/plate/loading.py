@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.depth import decode_disparity
+from maskdepth.depth import decode_disparity, stretch_disparity
 from maskdepth.errors import PictureError, UsageError
 from maskdepth.images import PictureSource, load_grey16, load_picture, resize, resize_disparity
 from maskdepth.inference.plate.prepared import Floats, Picture, PreparedPlate
@@ -139,4 +139,4 @@ def _load_disparity(source: DisparitySource, size: tuple[int, int]) -> Floats:
             values = np.ma.filled(source, np.nan).astype(np.float32)
     _check_aspect(values.shape, size, "plate disparity")
     values = np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0)
-    return resize_disparity(values, *size)
+    return resize_disparity(stretch_disparity(values), *size)

@@ -33,6 +33,9 @@ from maskdepth.depth import (
     disparity_from_inverse_depth,
     encode_depth_npy,
     encode_disparity,
+    inverse_depth,
+    largest_inverse_depth,
+    stretch_disparity,
 )
 from maskdepth.errors import PictureError, PlateError, UsageError, first_line
 from maskdepth.files import open_file, write_bytes
@@ -97,11 +100,12 @@ class PlateProfile:
         """float32 (H, W) for the network: 0 is infinitely far and the nearest is 1, as in training.
 
         Without a calibration it is the disparity itself, whose shift nobody knows. Invalid pixels
-        are 0.
+        are 0, and a few wrong pixels do not decide what counts as the nearest.
         """
-        disparity = self.disparity
-        if self.calibration is not None:
-            inverse = np.maximum(self.calibration.inverse_depth(disparity), 0)
+        if self.calibration is None:
+            disparity = stretch_disparity(self.disparity)
+        else:
+            inverse = np.maximum(self.calibration.inverse_depth(self.disparity), 0)
             disparity = disparity_from_inverse_depth(inverse)
         return np.nan_to_num(disparity, nan=0.0)
 
@@ -201,7 +205,8 @@ def _measured(
 ) -> PlateProfile:
     measured = np.where(depth_m > 0, depth_m, np.float32(np.nan)).astype(np.float32)
     _check_map(picture, np.where(np.isinf(measured), np.nan, measured), "depth")
-    calibration = Calibration(1 / float(np.nanmin(measured)), 0.0, "measured")
+    nearest = largest_inverse_depth(inverse_depth(measured))
+    calibration = Calibration(nearest, 0.0, "measured")
     return PlateProfile(picture, disparity_from_depth(measured), measured, calibration, source)
 
 
