@@ -44,7 +44,7 @@ from maskdepth.testing import FakeBackend
 from pictures import noise
 
 HEIGHT, WIDTH = 60, 80
-CARD = ModelCard("test", None, 224, "exact", "0.1.0", {}, 0)
+CARD = ModelCard("test", None, HEIGHT, "exact", "0.1.0", {}, 0)
 TRUE_SCALE, TRUE_SHIFT = 0.9, -0.05  # from the disparity of `ground` to 1/metres
 
 Floats = NDArray[np.float32]

@@ -301,7 +301,9 @@ def fit_scale_shift_robust(
         return fit_scale_shift(x, y, every)
     scale, shift, size = _initial_line(x, y)
     # Not zero where most pixels fit to rounding: outliers then still have weight 0.
-    reach = _BISQUARE_SIGMAS * max(size / _INITIAL_SIGMAS, 1e-6 * largest_inverse_depth(np.abs(y)), 1e-300)
+    reach = _BISQUARE_SIGMAS * max(
+        size / _INITIAL_SIGMAS, 1e-6 * largest_inverse_depth(np.abs(y)), 1e-300
+    )
     for _ in range(_MAX_REWEIGHTINGS):
         before = scale, shift
         weights = np.maximum(1 - ((scale * x + shift - y) / reach) ** 2, 0) ** 2

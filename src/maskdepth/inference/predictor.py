@@ -49,6 +49,9 @@ __all__ = ["Prediction", "Predictor"]
 
 Window = tuple[slice, slice]
 
+# The network loses the objects of smaller pictures: at 48x64 px the mean Dice of 32 pairs was 0.58
+# as they were, 0.965 enlarged to 160 px, and no better enlarged further.
+_MIN_INPUT_SIDE = 160
 _MAX_LENGTH = 16  # training sizes: the longest input, which bounds the memory for a narrow strip
 
 
@@ -331,8 +334,7 @@ class Predictor:
         if run.plate is None or not self._refine:
             return resize(run.alpha, *size)
         small_picture, small_plate, evidence = run.picture, run.plate, run.evidence
-        # A network of a fixed size may have read an enlarged picture. Outlines are then measured in
-        # the picture's own pixels.
+        # The input may be an enlarged picture. Outlines are measured in the picture's own pixels.
         height, width = (min(pair) for pair in zip(size, run.alpha.shape, strict=True))
         if run.alpha.shape != (height, width):
             small_picture, small_plate = (resize(each, height, width) for each in (picture, plate))
@@ -341,11 +343,16 @@ class Predictor:
         return refine_alpha(picture, plate, small_picture, small_plate, alpha, evidence, skip)
 
     def _input_size(self, height: int, width: int) -> tuple[int, int]:
-        """The network's input size: what it was trained on, or the picture's if smaller."""
+        """The network's input size: what it was trained on, or a smaller picture's own.
+
+        Pictures below `_MIN_INPUT_SIDE` are enlarged to it.
+        """
         if self.card.fixed_size is not None:
             return self.card.fixed_size, self.card.fixed_size
         side = self.card.training_size
-        scale = min(1.0, side / min(height, width), _MAX_LENGTH * side / max(height, width))
+        short, long = min(height, width), max(height, width)
+        wanted = min(side, max(short, _MIN_INPUT_SIDE))
+        scale = min(wanted / short, _MAX_LENGTH * side / long)
         return max(1, round(height * scale)), max(1, round(width * scale))
 
 
