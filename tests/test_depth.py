@@ -105,14 +105,14 @@ def test_a_few_wrong_near_pixels_do_not_take_disparitys_range(wrong_m, count):
         depth.disparity_from_inverse_depth(3 / depth_m),
     ):
         ratio = (disparity / clean)[1:]
-        assert 0.66 < ratio.min()
+        assert ratio.min() > 0.66
         np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-5)
         assert (disparity[0, :count] == 1).all()
 
 
 @pytest.mark.parametrize("wrong", [40.0, -40.0])
 def test_a_few_wrong_pixels_do_not_take_a_relative_maps_range(wrong):
-    """Neither at the near nor at the far end; a constant with a wrong pixel still has two values."""
+    """Neither at the near nor at the far end; a constant with a wrong pixel has two values."""
     values = np.linspace(-1, 1, 600).reshape(20, 30)
     values[10, 10] = wrong
     disparity = depth.disparity_from_relative(values)

@@ -96,7 +96,7 @@ def disparity_from_inverse_depth(inverse_depth: NDArray[Any]) -> NDArray[np.floa
 
 
 def stretch_disparity(disparity: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A disparity (H, W) whose largest values are a few wrong pixels, brought into the others' range.
+    """A disparity (H, W) in the range of all but a few wrong pixels, which are 1 then.
 
     Where there are no such pixels it is returned as it is.
     """
