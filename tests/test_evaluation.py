@@ -284,8 +284,10 @@ def test_the_package_offers_what_it_promises():
         "evaluate_depth",
         "evaluate_distance",
         "evaluate_frames",
+        "evaluate_held_out",
         "evaluate_labels",
         "read_evaluation",
+        "select_held_out_panels",
         "select_panels",
         "to_json",
     ]

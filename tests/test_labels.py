@@ -702,4 +702,4 @@ def test_a_run_goes_on_only_with_the_labels_it_began_with(
     code, _, err = run(*train, "--resume")
     assert (code, "The saved run was trained on the dataset" in err) == (1, True)
     code, _, err = run(*train[:3], tmp_path / "second", *train[4:], "--per-composite")
-    assert (code, "There are no shards in" in err) == (1, True)
+    assert (code, "holds no complete labels" in err) == (1, True)

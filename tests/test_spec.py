@@ -198,7 +198,7 @@ def test_a_grid_has_no_more_composites_than_it_has(
     compose_dataset(*folders, tmp_path / "grid", rules=rules, small=True, depth_scenes=0)
     dataset = open_dataset(tmp_path / "grid")
     assert dataset.samples is not None
-    with pytest.raises(UsageError, match=f"the {dataset.samples} samples of the plan"):
+    with pytest.raises(UsageError, match=f"plan has {dataset.samples} samples"):
         write_folders(dataset, dataset.samples + 1)
     assert not (tmp_path / "grid" / "output_image").exists()
 

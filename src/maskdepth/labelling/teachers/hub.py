@@ -212,7 +212,7 @@ def find_folder(hub_id: str, *, download: bool) -> Path:
             remedy += ", or name a folder that holds the files"
             expected = f"the files of {hub_id} in the Hugging Face cache"
             offline_too = ", and HF_HUB_OFFLINE is set" if offline else ""
-            problem = f"The Hugging Face cache lacks files of {hub_id}{offline_too}."
+            problem = f"The files of {hub_id} are not all in the Hugging Face cache{offline_too}."
             raise TeacherError(expected, f"not all{offline_too}", remedy, problem) from error
         got, remedy = first_line(error), "check the id and the connection"
         problem = f"{hub_id} cannot be downloaded: {got}."
