@@ -228,11 +228,15 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def test_a_known_id_comes_from_the_cache_with_its_licence(cache: Path) -> None:
-    repository = cache / "models--depth-anything--Depth-Anything-V2-Small-hf"
+def fill(cache: Path, name: str) -> None:
+    repository = cache / f"models--{name.replace('/', '--')}"
     depth_anything(repository / "snapshots" / "0123abc")
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("0123abc")
+
+
+def test_a_known_id_comes_from_the_cache_with_its_licence(cache: Path) -> None:
+    fill(cache, "depth-anything/Depth-Anything-V2-Small-hf")
     teacher = open_teacher("depth-anything/Depth-Anything-V2-Small-hf")
     assert (teacher.info.kind, teacher.info.units) == ("disparity", "relative")
     assert describe(teacher).endswith("relative disparity; licence: Apache-2.0")
@@ -240,10 +244,7 @@ def test_a_known_id_comes_from_the_cache_with_its_licence(cache: Path) -> None:
 
 
 def test_a_licence_that_nobody_read_says_so_and_may_be_settled(cache: Path) -> None:
-    repository = cache / "models--Intel--dpt-hybrid-midas"
-    depth_anything(repository / "snapshots" / "0123abc")
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text("0123abc")
+    fill(cache, "Intel/dpt-hybrid-midas")
     teacher = open_teacher("Intel/dpt-hybrid-midas")
     assert describe(teacher).endswith("licence: Apache-2.0 (not checked)")
     settled = open_teacher("Intel/dpt-hybrid-midas", licence="Apache-2.0")
