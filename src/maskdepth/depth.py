@@ -8,7 +8,7 @@ hence inverse depth and disparity 0.
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -19,6 +19,8 @@ from maskdepth.images import bands
 
 DISPARITY_STEPS = 65534  # codes 1..65535 hold 0..1, code 0 is invalid
 MAX_DEPTH_MM = 65535
+DepthUnit = Literal["m", "mm"]
+_MAX_USUAL_M = 200.0  # half of a plate is nearer than that; in millimetres it hardly ever is
 _INVALID_GREY = 128
 
 _BISQUARE_SIGMAS = 4.685  # Tukey's bisquare has 95 % efficiency here
@@ -209,16 +211,17 @@ def encode_depth_npy(depth_m: NDArray[np.float32]) -> bytes:
     return file.getvalue()
 
 
-def decode_depth_npy(data: bytes, name: str) -> NDArray[np.float32]:
+def decode_depth_npy(data: bytes, name: str, unit: DepthUnit | None = "m") -> NDArray[np.float32]:
     """float32 (H, W) metres from the bytes of a ``.npy`` file; nothing is unpickled.
 
     Args:
-        data: an array (H, W) of numbers, in metres; infinity is sky; NaN, zero and negative are
-            invalid and become NaN.
+        data: an array (H, W) of numbers; infinity is sky; NaN, zero and negative are invalid and
+            become NaN.
         name: the file's name in errors.
+        unit: of the numbers; None: metres, where they are sure to be that.
 
     Raises:
-        PictureError: the bytes are no such array.
+        PictureError: the bytes are no such array, or its unit is not clear.
     """
     remedy = "save it with numpy.save as an array (H, W) of metres"
     try:
@@ -234,7 +237,24 @@ def decode_depth_npy(data: bytes, name: str) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):
         depth_m = values.astype(np.float32)
     depth_m[~(depth_m > 0)] = np.nan
-    return depth_m
+    if unit is None:
+        _check_metres(depth_m, values.dtype.kind, name)
+    return depth_m / np.float32(1000) if unit == "mm" else depth_m
+
+
+def _check_metres(depth_m: NDArray[np.float32], kind: str, name: str) -> None:
+    """Sensors save integers in millimetres, and floating-point numbers mostly in metres."""
+    finite = depth_m[np.isfinite(depth_m)]
+    median = float(np.median(finite)) if finite.size else 0.0
+    if kind == "f" and median <= _MAX_USUAL_M:
+        return
+    raise PictureError(
+        f"the unit of the depth at {name}",
+        f"values around {median:.4g}" + ("" if kind == "f" else ", which are integers"),
+        "pass --depth-unit mm or --depth-unit m, or end its name in _depth_mm.npy",
+        f"{name} holds {'numbers' if kind == 'f' else 'integers'} around {median:.4g}, "
+        "which may be millimetres or metres.",
+    )
 
 
 def fit_scale_shift(

@@ -26,6 +26,7 @@ PILLOW_FORMATS: Final = (
 
 DISPARITY_SUFFIX: Final = "_disparity.png"
 MILLIMETRES_SUFFIX: Final = "_depth_mm.png"
+MILLIMETRES_ARRAY_SUFFIX: Final = "_depth_mm.npy"
 DEPTH_MAP_ENDINGS: Final = (DISPARITY_SUFFIX, MILLIMETRES_SUFFIX, "_depth.png")
 """How the names of pictures end that hold depth."""
 

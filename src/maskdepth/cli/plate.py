@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from maskdepth.inference.plate.calibration import Calibration, KnownPoint
+    from maskdepth.labelling.plate_depth import PlateDepth
 
 
 def plate(
@@ -44,6 +45,12 @@ def plate(
         Path | None,
         typer.Option(
             help="File of measured depth: 16-bit PNG in mm, 0 invalid, or .npy in metres."
+        ),
+    ] = None,
+    depth_unit: Annotated[
+        Literal["m", "mm"] | None,
+        typer.Option(
+            help="Unit of --depth. Default: mm for PNG; m for .npy, unless that is in doubt."
         ),
     ] = None,
     disparity: Annotated[
@@ -80,12 +87,11 @@ def plate(
     from maskdepth.labelling.plate_depth import read_plate_depth
     from maskdepth.records import check_not_inputs, file_identities
 
-    given = 3 - (teacher, depth, disparity).count(None)
-    if given > 1:
-        message = "Give one of --teacher, --depth or --disparity."
-        raise UsageError("one of --teacher, --depth or --disparity", str(given), "", message)
+    _check_sources(teacher, depth, disparity)
     if teacher is None:
         check_idle("--teacher", {"--kind": kind, "--units": units, "--licence": licence})
+    if depth is None:
+        check_idle("--depth", {"--depth-unit": depth_unit})
     points = [_parse_point(text) for text in point or []]
     picture_only = output.suffix.lower() == ".png" and source.is_dir()
     if picture_only:
@@ -104,9 +110,10 @@ def plate(
     if depth is None and disparity is None:
         options = TeacherOptions(kind, units, licence, download, device)
         network = open_source(teacher or "shipped", options)
-    found = read_plate_depth(source, pixels, depth=depth, disparity=disparity, teacher=network)
-    if found.flags:
-        say(f"warning: the teacher's map is {', '.join(found.flags)}")
+    found = read_plate_depth(
+        source, pixels, depth=depth, depth_unit=depth_unit, disparity=disparity, teacher=network
+    )
+    _show_depth(found, source)
     if found.depth_m is None:
         profile = profile_from_disparity(pixels, found.disparity, points, found.source)
     elif points:
@@ -134,6 +141,20 @@ def plate(
                 "health": health,
             }
         )
+
+
+def _check_sources(*sources: object) -> None:
+    given = len(sources) - sources.count(None)
+    if given > 1:
+        message = "Give one of --teacher, --depth or --disparity."
+        raise UsageError("one of --teacher, --depth or --disparity", str(given), "", message)
+
+
+def _show_depth(found: PlateDepth, plate: Path) -> None:
+    if "turned" in found.source:
+        say(f"the depth was turned upright as {plate} is, by EXIF orientation")
+    if found.flags:
+        say(f"warning: the teacher's map is {', '.join(found.flags)}")
 
 
 def _load_plate(source: Path) -> NDArray[np.uint8]:

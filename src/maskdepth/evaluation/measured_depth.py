@@ -23,10 +23,11 @@ from maskdepth.errors import AssetError, ModelError
 from maskdepth.evaluation.baselines import vertical_gradient
 from maskdepth.evaluation.columns import OMITTED
 from maskdepth.evaluation.composite_depth import teacher_disparity
-from maskdepth.images import load_grey16, load_picture
+from maskdepth.images import exif_orientation, load_grey16, load_picture
 from maskdepth.inference.model.card import NO_DEPTH
 from maskdepth.inference.predictor import Predictor
 from maskdepth.labelling.teachers import Teacher
+from maskdepth.labelling.teachers.recorded import turn_like
 from maskdepth.metrics import MetricMean, depth_metrics, disparity_metrics
 from maskdepth.picture_formats import DISPARITY_SUFFIX, MILLIMETRES_SUFFIX, PICTURE_SUFFIXES
 
@@ -150,7 +151,14 @@ def _load_pairs(folder: Path) -> Iterator[tuple[str, Picture, Floats]]:
             "check the path",
         )
     for stem, label in sorted(labels.items()):
-        image, depth_m = load_picture(find_picture(folder, stem)), _load_depth(label)
+        picture = find_picture(folder, stem)
+        image = load_picture(picture)
+        depth_m = turn_like(
+            _load_depth(label),
+            (image.shape[0], image.shape[1]),
+            exif_orientation(picture),
+            as_stored=label.name.endswith(MILLIMETRES_SUFFIX),
+        )
         if image.shape[:2] != depth_m.shape:
             raise AssetError(
                 f"depth of {image.shape[1]}x{image.shape[0]} px in {label}",

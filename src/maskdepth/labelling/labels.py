@@ -24,7 +24,7 @@ from maskdepth.config import Settings
 from maskdepth.depth import encode_disparity
 from maskdepth.errors import ConfigError, PictureError, first_line
 from maskdepth.files import read_bytes, read_text, write_bytes, write_text
-from maskdepth.images import encode_png, load_picture
+from maskdepth.images import encode_png, exif_orientation, load_picture
 from maskdepth.labelling.checks import Flag, LabelFigures, judge_label
 from maskdepth.labelling.teachers.recorded import DepthSource, RecordedDepth
 from maskdepth.labelling.teachers.teacher import TeacherInfo, checked_maps
@@ -264,7 +264,8 @@ def _recorded(
     if file is None:
         return LabelResult(item.job, failure=f"no {source.files} beside it")
     try:
-        return source.load(file, *item.picture.shape[:2])
+        height, width = item.picture.shape[:2]
+        return source.load(file, height, width, exif_orientation(item.job.picture))
     except PictureError as error:
         return LabelResult(item.job, failure=str(error))
 

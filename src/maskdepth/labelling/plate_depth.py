@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.depth import decode_disparity
+from maskdepth.depth import DepthUnit, decode_disparity
 from maskdepth.errors import PictureError, TeacherError
-from maskdepth.images import load_grey16
+from maskdepth.images import exif_orientation, load_grey16
 from maskdepth.labelling.checks import UNUSABLE, judge_label
 from maskdepth.labelling.teachers import (
     DepthSource,
@@ -19,7 +19,7 @@ from maskdepth.labelling.teachers import (
     checked_maps,
     disparity_map,
 )
-from maskdepth.labelling.teachers.recorded import SensorDepth
+from maskdepth.labelling.teachers.recorded import SensorDepth, turn_like
 from maskdepth.labelling.teachers.teacher import TeacherInfo
 from maskdepth.records import Json
 
@@ -67,6 +67,7 @@ def read_plate_depth(
     picture: NDArray[np.uint8],
     *,
     depth: Path | None = None,
+    depth_unit: DepthUnit | None = None,
     disparity: Path | None = None,
     teacher: DepthSource | None = None,
 ) -> PlateDepth:
@@ -76,6 +77,7 @@ def read_plate_depth(
         path: the plate's file; recorded depth lies beside it.
         picture: uint8 (H, W, 3) RGB, the plate.
         depth: a file of measured depth: 16-bit PNG in millimetres, or ``.npy`` in metres.
+        depth_unit: of the values of ``depth``; None: as said there.
         disparity: a 16-bit PNG: 0 invalid, 1 to 65535 for 0 to 1, near large.
         teacher: a network, or depth files beside the plate.
 
@@ -84,9 +86,9 @@ def read_plate_depth(
         TeacherError: see ``teach_plate``.
     """
     if depth is not None:
-        return _read(depth, picture, SensorDepth())
+        return _read(depth, path, picture, SensorDepth(depth_unit))
     if disparity is not None:
-        return _read_disparity(disparity, picture)
+        return _read_disparity(disparity, path, picture)
     assert teacher is not None
     if not isinstance(teacher, RecordedDepth):
         return teach_plate(picture, teacher)
@@ -96,12 +98,13 @@ def read_plate_depth(
             f"{teacher.files} beside {path}", "none", "put it there, or name it with --depth",
             f"There is no {teacher.files} beside {path}.",
         )  # fmt: skip
-    return _read(file, picture, teacher)
+    return _read(file, path, picture, teacher)
 
 
-def _read_disparity(file: Path, picture: NDArray[np.uint8]) -> PlateDepth:
-    values = decode_disparity(load_grey16(file))
+def _read_disparity(file: Path, plate: Path, picture: NDArray[np.uint8]) -> PlateDepth:
     height, width = picture.shape[:2]
+    values = decode_disparity(load_grey16(file))
+    values = turn_like(values, (height, width), _orientation(plate), as_stored=False)
     if values.shape != (height, width):
         raise PictureError(
             f"disparity of the plate's size {width}x{height} at {file}",
@@ -111,11 +114,20 @@ def _read_disparity(file: Path, picture: NDArray[np.uint8]) -> PlateDepth:
     return PlateDepth(values, None, {"from": "disparity file", "file": file.name})
 
 
-def _read(file: Path, picture: NDArray[np.uint8], recorded: RecordedDepth) -> PlateDepth:
-    values, info = recorded.load(file, *picture.shape[:2])
+def _read(
+    file: Path, plate: Path, picture: NDArray[np.uint8], recorded: RecordedDepth
+) -> PlateDepth:
+    orientation = _orientation(plate)
+    values, info = recorded.load(file, picture.shape[0], picture.shape[1], orientation)
     depth_m = values if (info.kind, info.units) == ("depth", "metres") else None
-    source = _source(recorded.name, info, file=file.name)
+    turned = {"turned": orientation} if orientation != 1 and recorded.as_stored else {}
+    source = _source(recorded.name, info, file=file.name, **turned)
     return PlateDepth(disparity_map(values, info), depth_m, source)
+
+
+def _orientation(plate: Path) -> int:
+    """How a plate's file is stored; the median of a folder's frames is upright."""
+    return 1 if plate.is_dir() else exif_orientation(plate)
 
 
 def _source(kind: str, info: TeacherInfo, **more: object) -> Json:

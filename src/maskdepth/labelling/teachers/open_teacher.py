@@ -20,7 +20,10 @@ from maskdepth.labelling.teachers.recorded import (
 )
 from maskdepth.labelling.teachers.teacher import KINDS, UNITS, Kind, Teacher, TeacherOpener, Units
 
-_RECORDED: Final = {"sensor": SensorDepth, "exact": ExactDepth}
+_RECORDED: Final[dict[str, Callable[[], RecordedDepth]]] = {
+    "sensor": SensorDepth,
+    "exact": ExactDepth,
+}
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,17 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.depth import decode_depth_mm, decode_depth_npy, decode_disparity
+from maskdepth.depth import DepthUnit, decode_depth_mm, decode_depth_npy, decode_disparity
 from maskdepth.errors import PictureError, first_line
-from maskdepth.files import read_bytes, read_text
+from maskdepth.files import find_beside, read_bytes, read_text
 from maskdepth.images import load_grey16
 from maskdepth.labelling.teachers.teacher import Kind, Teacher, TeacherInfo, Units
-from maskdepth.picture_formats import DISPARITY_SUFFIX, MILLIMETRES_SUFFIX
+from maskdepth.picture_decoding import turn
+from maskdepth.picture_formats import (
+    DISPARITY_SUFFIX,
+    MILLIMETRES_ARRAY_SUFFIX,
+    MILLIMETRES_SUFFIX,
+)
 from maskdepth.synthesis.label_facts import LABEL_FILE
 
 METRES_SUFFIX: Final = "_depth.npy"
@@ -30,19 +35,27 @@ class RecordedDepth(ABC):
         name: of the labels: "sensor", "exact".
         files: the files that may lie beside a picture, in words.
         kind, units: of their maps.
+        as_stored: whether a map of a turned picture is turned too where its size does not say so.
     """
 
     name: str
     files: str
     kind: Kind
     units: Units
+    as_stored = False
 
     @abstractmethod
     def find(self, picture: Path) -> Path | None:
         """The file beside a picture; None where there is none."""
 
-    def load(self, file: Path, height: int, width: int) -> tuple[NDArray[np.float32], TeacherInfo]:
+    def load(
+        self, file: Path, height: int, width: int, orientation: int = 1
+    ) -> tuple[NDArray[np.float32], TeacherInfo]:
         """A file's map, float32 (H, W), of the picture's size, and its kind and units.
+
+        Args:
+            height, width: of the picture, upright.
+            orientation: how the picture's file is stored, see `maskdepth.images.exif_orientation`.
 
         Raises:
             PictureError: unreadable, or of another size than its picture.
@@ -54,6 +67,7 @@ class RecordedDepth(ABC):
             expected = f"a readable file at {file}"
             raise PictureError(expected, got, "check the file", problem) from None
         values = self._decode(file, data)
+        values = turn_like(values, (height, width), orientation, as_stored=self.as_stored)
         if values.shape != (height, width):
             got = f"{values.shape[1]}x{values.shape[0]}"
             raise PictureError(
@@ -71,6 +85,22 @@ class RecordedDepth(ABC):
         """The map of a file's content."""
 
 
+def turn_like(
+    values: NDArray[np.float32], size: tuple[int, int], orientation: int, *, as_stored: bool
+) -> NDArray[np.float32]:
+    """A map, turned upright as its picture is by its EXIF orientation.
+
+    Args:
+        values: (h, w), stored like the picture's file, or upright already.
+        size: of the upright picture.
+        as_stored: which of the two it is, where its size does not say so.
+    """
+    turned = turn(values, orientation)
+    if turned.shape != size or (values.shape == size and not as_stored):
+        return values
+    return turned
+
+
 DepthSource = Teacher | RecordedDepth
 """What labels pictures: a network, or depth files beside them."""
 
@@ -83,22 +113,32 @@ def source_name(source: DepthSource) -> str:
 class SensorDepth(RecordedDepth):
     """``<stem>_depth_mm.png`` (16-bit millimetres, 0 invalid) or ``<stem>_depth.npy`` (metres).
 
-    In metres NaN, 0 and negative values are invalid, and infinity is sky. Where both files are
-    there the PNG is taken.
+    Also ``<stem>_depth_mm.npy``. In an array NaN, 0 and negative values are invalid, and infinity
+    is sky. Where several are there the first of these endings counts: ``_depth_mm.png``,
+    ``_depth_mm.npy``, ``_depth.npy``. A sensor's map has no EXIF, and is turned as its picture is.
+
+    Args:
+        unit: of the files' values, where their names do not say it.
     """
 
     name, kind, units = "sensor", "depth", "metres"
     files = f"<stem>{MILLIMETRES_SUFFIX} or <stem>{METRES_SUFFIX}"
+    as_stored = True
+
+    def __init__(self, unit: DepthUnit | None = None) -> None:
+        self._unit = unit
 
     def find(self, picture: Path) -> Path | None:
-        suffixes = (MILLIMETRES_SUFFIX, METRES_SUFFIX)
-        beside = (picture.with_name(picture.stem + end) for end in suffixes)
+        suffixes = (MILLIMETRES_SUFFIX, MILLIMETRES_ARRAY_SUFFIX, METRES_SUFFIX)
+        beside = (find_beside(picture, end) for end in suffixes)
         return next((path for path in beside if path.is_file()), None)
 
     def _decode(self, file: Path, data: bytes) -> NDArray[np.float32]:
         if file.suffix == ".npy":
-            return decode_depth_npy(data, str(file))
-        return decode_depth_mm(load_grey16(data))
+            by_name: DepthUnit | None = "mm" if file.stem.endswith("_mm") else None
+            return decode_depth_npy(data, str(file), self._unit or by_name)
+        depth_m = decode_depth_mm(load_grey16(data))
+        return depth_m * np.float32(1000) if self._unit == "m" else depth_m
 
 
 class ExactDepth(RecordedDepth):
@@ -111,7 +151,7 @@ class ExactDepth(RecordedDepth):
     files = f"<stem>{DISPARITY_SUFFIX} with a {LABEL_FILE} of the kind {EXACT!r}"
 
     def find(self, picture: Path) -> Path | None:
-        path = picture.with_name(picture.stem + DISPARITY_SUFFIX)
+        path = find_beside(picture, DISPARITY_SUFFIX)
         try:
             facts = json.loads(read_text(picture.parent / LABEL_FILE))
             exact = facts["kind"] == EXACT
