@@ -44,7 +44,7 @@ _WITH_INTERVAL: Final = ("dice", "boundary_f", "abs_rel", "delta1")
 
 @dataclass(frozen=True)
 class Measure:
-    """A mean with its interval, if it has one; HTML draws both on the axis, if there is one."""
+    """A mean with its interval, if it has one; HTML shows that only on an axis, for its width."""
 
     mean: float
     span: Interval | None = None
@@ -55,9 +55,10 @@ class Measure:
 
     def html(self) -> str:
         """The content of a cell."""
+        if self.axis is None:
+            return number(self.mean)
         span = f" <small>{'–'.join(map(number, self.span))}</small>" if self.span else ""
-        drawn = whisker(self.mean, self.span, *self.axis) if self.axis else ""
-        return f"{number(self.mean)}{span}{drawn}"
+        return f"{number(self.mean)}{span}{whisker(self.mean, self.span, *self.axis)}"
 
 
 @dataclass(frozen=True)
