@@ -43,19 +43,28 @@ def encoded(array: NDArray[Any], kind: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
+def png_chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
 def png_header(width: int, height: int) -> bytes:
     """A PNG that declares a size and holds next to nothing."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        )
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 100))
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", zlib.compress(b"\0" * 100))
 
 
 # Reading ordinary and odd pictures
+
+
+def test_more_transparent_entries_than_a_palette_may_have_are_refused() -> None:
+    """Pillow decodes such a file, and fails where it is converted."""
+    whole = encoded(drawn()[..., 0] // 100, "PNG")
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 64, 48, 8, 3, 0, 0, 0))
+    palette = png_chunk(b"PLTE", bytes(range(9))) + png_chunk(b"tRNS", bytes(300))
+    damaged = whole[:8] + header + palette + whole[whole.index(b"IDAT") - 4 :]
+    for load in (images.load_picture, images.load_cutout):
+        with pytest.raises(PictureError, match="cannot be read"):
+            load(damaged)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])

@@ -8,6 +8,8 @@ import json
 import math
 import os
 import re
+import struct
+import tracemalloc
 import zipfile
 from dataclasses import fields, replace
 from hashlib import sha256
@@ -29,6 +31,7 @@ from maskdepth.evaluation import distance as judging
 from maskdepth.evaluation import to_json
 from maskdepth.images import save_png
 from maskdepth.inference.model.card import ModelCard
+from maskdepth.inference.plate.alignment import align_frame
 from maskdepth.inference.plate.calibration import KnownPoint, calibrate
 from maskdepth.inference.plate.health import PlateHealth
 from maskdepth.inference.plate.profile import (
@@ -204,7 +207,7 @@ def test_other_programs_can_read_a_profile(tmp_path: Path) -> None:
     assert len(record["calibration"]["points"]) == 3
 
 
-def _rewritten(data: bytes, **members: bytes | None) -> bytes:
+def _rewritten(data: bytes, method: int = zipfile.ZIP_DEFLATED, **members: bytes | None) -> bytes:
     """The archive with some members changed, and the checksums with them."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         kept = {name: archive.read(name) for name in archive.namelist()}
@@ -221,10 +224,15 @@ def _rewritten(data: bytes, **members: bytes | None) -> bytes:
         }
         kept["profile.json"] = json.dumps(record).encode()
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w", method) as archive:
         for name, each in kept.items():
             archive.writestr(name, each)
     return buffer.getvalue()
+
+
+def _understated(data: bytes, size: int) -> bytes:
+    """The archive with a member of some size that claims to have 100 bytes."""
+    return data.replace(struct.pack("<I", size), struct.pack("<I", 100))
 
 
 def _with_record(data: bytes, **changes: Any) -> bytes:
@@ -274,6 +282,17 @@ DAMAGES: dict[str, tuple[Any, str]] = {
     "pickle": (lambda data: _rewritten(data, depth_npy=_pickled()), "complete plate profile"),
     "other sizes": (lambda data: _rewritten(data, picture_png=_png(picture()[:30])), "size"),
     "a bomb": (lambda data: _rewritten(data, depth_npy=bytes(10_000_000)), "of 10000000 bytes"),
+    "a bomb whose header is wrong": (
+        lambda data: _understated(_rewritten(data, depth_npy=bytes(50_000_000)), 50_000_000),
+        "complete plate profile",
+    ),
+    "members packed in another way": (
+        lambda data: _rewritten(data, method=zipfile.ZIP_LZMA), "packed in another way"
+    ),
+    "a word for a number": (
+        lambda data: _with_record(data, health=dict.fromkeys(_HEALTH, "y" * 70_000)),
+        "complete plate profile",
+    ),
     "no sides": (lambda data: _with_record(data, height=-1), "does not fit together"),
     "health of another kind": (
         lambda data: _with_record(data, health={"sharpness": 1}), "complete plate profile"
@@ -292,9 +311,14 @@ def test_a_damaged_profile_gives_one_line(tmp_path: Path, damage: str) -> None:
     save_profile(path, measured())
     change, complaint = DAMAGES[damage]
     path.write_bytes(change(path.read_bytes()))
+    tracemalloc.start()
     with pytest.raises(PlateError, match=complaint) as caught:
         load_profile(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 800
+    assert peak < 5_000_000  # bytes, whatever a small archive unpacks to
 
 
 ODD_VALUES = (None, "five", [1], {}, math.nan, math.inf, -1e9, 1e30)
@@ -303,6 +327,19 @@ EDITS = [
     ("scale", 1e-30),
     *itertools.product(("x", "y", "depth_m", "disparity", "used"), (None, "five", [1], math.nan)),
 ]
+
+
+def test_a_plate_a_pixel_high_has_health_and_aligns() -> None:
+    """Windows as wide as a share of the long side do not reach across the short one for nothing."""
+    strip = np.arange(120_000, dtype=np.uint8).reshape(1, -1)
+    thin = np.dstack([strip] * 3)
+    depth_m = np.full(strip.shape, 2, np.float32)
+    profile = profile_from_depth(thin, depth_m)
+    assert profile.health is not None
+    assert 0 <= profile.health.texture <= 1
+    mask = np.zeros(strip.shape, np.bool_)
+    mask[:, 500:900] = True
+    assert align_frame(profile.disparity, mask, profile).disparity.shape == strip.shape
 
 
 def test_a_calibration_that_was_edited_is_refused(tmp_path: Path) -> None:

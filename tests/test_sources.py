@@ -394,8 +394,17 @@ def test_a_composite_is_the_cutout_on_its_background(tmp_path: Path) -> None:
     assert on_picture[0, 7].tolist() == [0, 0, 0]
     empty = Prediction(image, np.zeros_like(alpha), alpha).composite(wide)
     assert np.flatnonzero(empty[0, :, 0] > 125).tolist() == [2, 3, 4, 5]
-    with pytest.raises(PictureError, match="'blurple' is neither a colour"):
-        prediction.composite("blurple")
+    for wrong in (
+        "blurple",
+        "rgb(300,0,0)",
+        (300, 0, 0),
+        (-1, 0, 0),
+        (1, 2),
+        ("a", "b", "c"),
+        "\0",
+    ):
+        with pytest.raises(PictureError, match="is neither a colour"):
+            prediction.composite(wrong)  # type: ignore[arg-type]
     written = prediction.save(tmp_path, "x", background=wide)
     assert tmp_path / "x_composite.png" in written
 

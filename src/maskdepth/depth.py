@@ -233,8 +233,8 @@ def decode_depth_npy(data: bytes, name: str, unit: DepthUnit | None = "m") -> ND
     if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype.kind not in "fiu":
         got = f"{getattr(values, 'dtype', 'an archive')} {getattr(values, 'shape', '')}".rstrip()
         raise PictureError(f"numbers of shape (H, W) at {name}", got, remedy)
-    # A distance too large for float32 becomes infinity: sky.
-    with np.errstate(over="ignore"):
+    # A distance too large for float32 becomes infinity: sky. NaN of some bits counts as invalid.
+    with np.errstate(over="ignore", invalid="ignore"):
         depth_m = values.astype(np.float32)
     depth_m[~(depth_m > 0)] = np.nan
     if unit is None:

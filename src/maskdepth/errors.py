@@ -23,6 +23,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+_MAX_REASON = 300  # characters; a message may quote all of a damaged file
+
 
 class MaskdepthError(Exception):
     """Base of all errors that come from the input or the machine, not from a defect.
@@ -56,10 +58,12 @@ class MaskdepthError(Exception):
 def first_line(error: BaseException) -> str:
     """Why another library or the system failed, in one line.
 
-    That is the system's reason, else the first line of the message, else the exception's type.
+    That is the system's reason, else the first line of the message, cut where it is very long, else
+    the exception's type.
     """
     message = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return next(iter(message.strip().splitlines()), type(error).__name__)
+    line = next(iter(message.strip().splitlines()), type(error).__name__)
+    return line if len(line) <= _MAX_REASON else f"{line[:_MAX_REASON]} ..."
 
 
 def _sentence(words: str) -> str:

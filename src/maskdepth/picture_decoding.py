@@ -46,13 +46,18 @@ class TooLargeError(PictureError):
 
 @contextlib.contextmanager
 def open_picture(source: _Source) -> Iterator[Image.Image]:
-    """The decoded first frame of a source; all of Pillow's errors become a PictureError."""
+    """The decoded first frame of a source; all of Pillow's errors become a PictureError.
+
+    So do those of the block, in which the frame is converted.
+    """
     with open_header(source) as image:
         try:
             image.load()
+            yield image
+        except PictureError:
+            raise
         except Exception as error:  # Pillow raises nearly any type on damaged data.
             raise _unreadable(source_name(source), error) from error
-        yield image
 
 
 @contextlib.contextmanager

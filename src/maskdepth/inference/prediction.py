@@ -262,24 +262,30 @@ class Prediction:
 
 def _load_background(source: BackgroundSource, height: int, width: int) -> NDArray[np.uint8]:
     """A colour, or a picture scaled and cropped to fill the frame: (H, W, 3)."""
-    if isinstance(source, str) and not os.path.lexists(source):
-        try:
-            red, green, blue = ImageColor.getrgb(source)[:3]
-        except ValueError:
-            raise PictureError(
-                "a colour or a picture as background",
-                repr(source),
-                "",
-                f"{source!r} is neither a colour, such as white or #20a040, nor a picture.",
-            ) from None
-        source = (red, green, blue)
-    if isinstance(source, tuple):
-        return np.broadcast_to(np.array(source, np.uint8), (height, width, 3))
+    if isinstance(source, tuple) or (isinstance(source, str) and not os.path.lexists(source)):
+        return np.broadcast_to(_parse_colour(source), (height, width, 3))
     picture = load_picture(source)
     scale = min(picture.shape[0] / height, picture.shape[1] / width)
     rows, columns = (max(1, round(side * scale)) for side in (height, width))
     top, left = (picture.shape[0] - rows) // 2, (picture.shape[1] - columns) // 2
     return resize(picture[top : top + rows, left : left + columns], height, width)
+
+
+def _parse_colour(source: str | tuple[int, ...]) -> NDArray[np.uint8]:
+    """uint8 (3,) of a colour's name or its red, green and blue."""
+    try:
+        values = ImageColor.getrgb(source)[:3] if isinstance(source, str) else source
+        colour = np.array(values, np.uint8)
+    except (ValueError, TypeError, OverflowError):
+        colour = np.empty(0, np.uint8)
+    if colour.shape != (3,):
+        raise PictureError(
+            "a colour or a picture as background",
+            repr(source)[:80],
+            "",
+            f"{source!r:.80} is neither a colour, such as white or #20a040, nor a picture.",
+        )
+    return colour
 
 
 def _to_8_bit(alpha: NDArray[np.float32]) -> NDArray[np.uint8]:

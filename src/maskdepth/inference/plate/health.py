@@ -144,9 +144,9 @@ def _matchable(grey: Floats, noise: float) -> NDArray[np.bool_]:
     side = max(3, 2 * round(_WINDOW * max(grey.shape) / 2) + 1)
     kernel = np.array([[-0.5, 0, 0.5]], np.float32)
     right, down = (cv2.filter2D(grey, cv2.CV_32F, each) for each in (kernel, kernel.T))
-    xx, yy, xy = (
-        cv2.blur(each, (side, side)) for each in (right * right, down * down, right * down)
-    )
+    # A window larger than the picture would cost memory by its own size.
+    window = min(side, grey.shape[1]), min(side, grey.shape[0])
+    xx, yy, xy = (cv2.blur(each, window) for each in (right * right, down * down, right * down))
     weakest = (xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
     # Noise of sigma s makes central differences of variance s^2 / 2.
     return np.asarray(weakest > _MIN_GRADIENT**2 + _NOISE_FACTOR * noise**2 / 2, np.bool_)

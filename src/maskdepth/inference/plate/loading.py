@@ -135,7 +135,8 @@ def _load_disparity(source: DisparitySource, size: tuple[int, int]) -> Floats:
                 f"The plate disparity is {source.dtype} of shape {source.shape}, not floating "
                 "values of shape (H, W).",
             )
-        with np.errstate(over="ignore"):  # beyond float32 is beyond [0, 1], as infinity is
+        # Beyond float32 is beyond [0, 1], as infinity is.
+        with np.errstate(over="ignore", invalid="ignore"):
             values = np.ma.filled(source, np.nan).astype(np.float32)
     _check_aspect(values.shape, size, "plate disparity")
     values = np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0)

@@ -340,11 +340,18 @@ def _readable(name: str) -> Iterator[None]:
 
 
 def _member(archive: zipfile.ZipFile, name: str, max_bytes: int) -> bytes:
-    """A member's bytes, if they are few enough: a small archive may claim to hold any number."""
-    size = archive.getinfo(name).file_size
-    if size > max_bytes:
-        raise ValueError(f"{name} of {size} bytes")
-    return archive.read(name)
+    """A member's bytes, if they are few enough: a small archive may hold any number.
+
+    The archive's own figure is not trusted, and of its codings only those that unpack by and by
+    are read.
+    """
+    entry = archive.getinfo(name)
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{name} is packed in another way")
+    if entry.file_size > max_bytes:
+        raise ValueError(f"{name} of {entry.file_size} bytes")
+    with archive.open(entry) as file:
+        return file.read(max_bytes)
 
 
 def _parse_record(data: bytes, name: str) -> Json:
