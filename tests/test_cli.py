@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -170,6 +171,32 @@ def test_one_picture_can_become_one_file_or_go_through_a_pipe(tmp_path: Path) ->
     out = tmp_path / "new" / "cutout.png"
     subprocess.run(command("predict", picture, "-o", out), capture_output=True, check=True)
     assert Image.open(out).mode == "RGBA"
+
+
+def test_closed_streams_lose_nothing_but_their_lines(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files never get a closed stream's number, and a line that cannot be shown stops no work."""
+    code = (
+        "import os, sys; from maskdepth import __main__, cli; "
+        "cli.main = lambda: print('shown', os.open(sys.argv[1], os.O_CREAT) > 2, file=sys.stderr); "
+        "__main__.main()"
+    )
+    call = shlex.join([sys.executable, "-c", code, str(tmp_path / "file")])
+    for closed, shown in (("<&- >&-", b"shown True\n"), ("2>&-", b""), ("<&- >&- 2>&-", b"")):
+        done = subprocess.run(["sh", "-c", f"{call} {closed}"], capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, shown)
+    save_png(tmp_path / "a.png", np.full((40, 50, 3), 90, np.uint8))
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", None)
+        assert "stdout is closed" in run("predict", tmp_path / "a.png", "-o", "-").err
+    with open("/dev/full", "w", buffering=1, encoding="utf-8") as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        assert run("predict", tmp_path / "a.png", "-o", tmp_path / "out").code == 0
+        assert run("predict", tmp_path / "no.png").code == 2
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            full.close()
 
 
 @pytest.mark.parametrize(

@@ -377,6 +377,36 @@ def test_a_file_that_cannot_hold_a_layer_is_refused(
         predict_file(PREDICTOR, job, tmp_path / "a.png")
 
 
+def test_a_background_is_read_before_any_work_and_never_overwritten(tmp_path: Path) -> None:
+    """Nor is a plate whose name takes a detour through a folder that the run would make."""
+    plate = picture(tmp_path / "plate.png", grey=20)
+    (job,) = find_jobs(str(picture(tmp_path / "a.png")), str(plate))
+    with pytest.raises(PictureError, match="neither a colour"):
+        predict_all(PREDICTOR, [job], tmp_path / "out", background="no.png")
+    assert not (tmp_path / "out").exists()
+    behind = picture(tmp_path / "out" / "a_composite.png")
+    before = behind.read_bytes()
+    with pytest.raises(UsageError, match="is an input"):
+        predict_file(PREDICTOR, job, behind, background=str(behind))
+    summary = predict_all(
+        PREDICTOR, [job], behind.parent, formats=["composite"], background=str(behind)
+    )
+    assert "is an input" in summary.failures[0][1]
+    with pytest.raises(UsageError, match="is an input"):
+        PREDICTOR.predict(str(plate)).save(
+            behind.parent, "a", formats=["composite"], background=behind
+        )
+    assert behind.read_bytes() == before
+    with pytest.raises(UsageError, match="is an input"):
+        predict_file(PREDICTOR, job, tmp_path / "missing" / ".." / "plate.png")
+
+
+def test_depth_alone_is_a_failure_where_nothing_is_in_metres(tmp_path: Path) -> None:
+    jobs = find_jobs(str(picture(tmp_path / "a.png")))
+    summary = predict_all(PREDICTOR, jobs, tmp_path / "out", formats=["depth"])
+    assert "needs a calibrated plate profile" in summary.failures[0][1]
+
+
 def test_a_composite_is_the_cutout_on_its_background(tmp_path: Path) -> None:
     """By the compositing equation; a picture fills the frame and keeps its middle there."""
     alpha = np.zeros((6, 8), np.float32)

@@ -39,6 +39,7 @@ _RAW: Final = ("a camera's raw file", "develop it to JPEG, PNG or 16-bit TIFF fi
 _EXR: Final = ("an OpenEXR file of floating-point light", "save it as 8- or 16-bit PNG first")
 _ARCHIVE: Final = ("an archive", "unpack it first")
 _ARRAY: Final = ("a NumPy array", "save it as a PNG, or pass the array from Python")
+_PROFILE: Final = ("a plate profile", "pass a picture here, and the profile as --plate")
 _DRAWING: Final = ("a document or a drawing", "save it as PNG first")
 
 _SUFFIX_KINDS: Final = {
@@ -94,6 +95,8 @@ def describe_other(head: bytes, suffix: str) -> tuple[str, str] | None:
         return _HEIC if brand in _HEIC_BRANDS else _VIDEO
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return _VIDEO
+    if suffix.lower() == ".plate":
+        return _PROFILE
     for signature, found in _SIGNATURES:
         if head.startswith(signature):
             return found

@@ -136,7 +136,8 @@ def check_not_inputs(outputs: Iterable[Path], inputs: Set[FileId]) -> None:
 
 def _identity(path: Path) -> FileId | None:
     try:
-        status = path.stat()
-    except OSError:
+        # As a file is written: `missing/../plate.jpg` is plate.jpg once `missing` has been made.
+        status = os.stat(os.path.realpath(path))
+    except (OSError, ValueError):
         return None
     return status.st_dev, status.st_ino

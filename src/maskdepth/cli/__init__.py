@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import sys
 
-import typer
-
 from maskdepth.cli.app import app
-from maskdepth.cli.options import INTERRUPTED
-from maskdepth.errors import DependencyError, MaskdepthError, StorageError, UsageError
+from maskdepth.cli.options import INTERRUPTED, write_stderr
+from maskdepth.errors import DependencyError, MaskdepthError, StorageError, UsageError, first_line
 
 __all__ = ["app", "main"]
 
@@ -43,7 +41,7 @@ def main() -> None:
             raise
         _fail(DependencyError(module, "train"))
     except OSError as error:
-        problem = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        problem = f"{error.filename}: {error.strerror}" if error.filename else first_line(error)
         remedy = "free space or permit access"
         _fail(StorageError("files that can be read and written", problem, remedy, f"{problem}."))
     except KeyboardInterrupt:
@@ -77,5 +75,5 @@ def _check_values(arguments: list[str]) -> None:
 
 
 def _fail(error: MaskdepthError) -> None:
-    typer.echo(f"error: {error}", err=True)
+    write_stderr(f"error: {error}")
     sys.exit(error.exit_code)

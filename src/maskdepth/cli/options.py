@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -214,13 +215,19 @@ def show_progress(what: str) -> Callable[[int, int], None]:
 def say(message: str) -> None:
     """One line for the user on stderr, unless --quiet."""
     if not is_quiet():
+        write_stderr(message)
+
+
+def write_stderr(message: str) -> None:
+    """A line on stderr; work goes on where nobody can read it, as after ``2>&1 | head``."""
+    with contextlib.suppress(OSError):
         typer.echo(message, err=True)
 
 
 def report_failures(failures: Iterable[tuple[str, str]]) -> None:
     """A line on stderr for each file that failed, with its name where the message lacks that."""
     for name, message in failures:
-        typer.echo(message if name in message else f"{name}: {message}", err=True)
+        write_stderr(message if name in message else f"{name}: {message}")
 
 
 def is_quiet() -> bool:

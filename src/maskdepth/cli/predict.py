@@ -169,9 +169,8 @@ def _write_single(output: Path, content: bytes) -> None:
         write_bytes(output, content)
         say(f"1 picture -> {output}")
         return
-    if sys.stdout.isatty():
-        raise UsageError(
-            "a pipe or a file on stdout", "a terminal", "add > cutout.png", "stdout is a terminal."
-        )
+    if sys.stdout is None or sys.stdout.isatty():
+        got = "closed" if sys.stdout is None else "a terminal"
+        raise UsageError("a pipe or a file on stdout", got, "add > cutout.png", f"stdout is {got}.")
     sys.stdout.buffer.write(content)
     sys.stdout.buffer.flush()

@@ -22,6 +22,7 @@ from maskdepth.errors import UsageError
 from maskdepth.files import make_folder, open_atomic
 from maskdepth.images import encode_jpeg, encode_png
 from maskdepth.inference.model.card import NO_DEPTH
+from maskdepth.inference.plate.loading import path_of
 from maskdepth.records import (
     Json,
     check_not_inputs,
@@ -55,6 +56,19 @@ _FILE_SUFFIXES = {
 }
 _JPEG_QUALITY = 95
 
+
+class NoMetresError(UsageError):
+    """Depth is wanted where nothing is in metres."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a plate profile with metres",
+            "none",
+            "calibrate the plate with `maskdepth plate`",
+            "Depth in metres needs a calibrated plate profile.",
+        )
+
+
 RECORD_FORMAT = "maskdepth-prediction"
 """What the JSON of a prediction calls itself."""
 
@@ -76,7 +90,8 @@ def save_prediction(
 ) -> list[Path]:
     """Write a prediction's files; see `maskdepth.Prediction.save`."""
     target = make_folder(folder)
-    inputs = prediction.provenance.files
+    used = (*prediction.provenance.files, path_of(background))
+    inputs = [path for path in used if path is not None]
     if stem is None:
         source = prediction.provenance.picture_file
         stem = "picture" if source is None else source.stem
@@ -259,12 +274,7 @@ class LayerEncoder:
     def _encode_depth(self, suffix: str) -> bytes:
         depth_m = self._prediction.depth_m
         if depth_m is None:
-            raise UsageError(
-                "a plate profile with metres",
-                "none",
-                "calibrate the plate with `maskdepth plate`",
-                "Depth in metres needs a calibrated plate profile.",
-            )
+            raise NoMetresError
         if suffix == ".npy":
             return encode_depth_npy(depth_m)
         return encode_png(encode_depth_mm(depth_m)[0])

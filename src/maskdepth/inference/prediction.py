@@ -29,7 +29,7 @@ from maskdepth.inference.plate.alignment import Alignment
 from maskdepth.inference.plate.calibration import Calibration
 from maskdepth.inference.plate.registration import Registration
 
-__all__ = ["BackgroundSource", "ObjectDistance", "Prediction", "Provenance"]
+__all__ = ["BackgroundSource", "ObjectDistance", "Prediction", "Provenance", "load_background"]
 
 BackgroundSource = PictureSource | tuple[int, int, int]
 """A picture, or a colour: its name, ``"#rrggbb"`` or (red, green, blue)."""
@@ -188,7 +188,7 @@ class Prediction:
             PictureError: the background is neither a colour nor a readable picture.
         """
         cutout = self.cutout() if cutout is None else cutout
-        behind = _load_background(background, *self.alpha.shape)
+        behind = _fill_frame(load_background(background), *self.alpha.shape)
         composite = np.empty(self.image.shape, np.uint8)
         for rows in bands(*self.alpha.shape):
             opacity = cutout[rows, :, 3:].astype(np.float32) / 255
@@ -260,32 +260,37 @@ class Prediction:
         )
 
 
-def _load_background(source: BackgroundSource, height: int, width: int) -> NDArray[np.uint8]:
-    """A colour, or a picture scaled and cropped to fill the frame: (H, W, 3)."""
-    if isinstance(source, tuple) or (isinstance(source, str) and not os.path.lexists(source)):
-        return np.broadcast_to(_parse_colour(source), (height, width, 3))
-    picture = load_picture(source)
-    scale = min(picture.shape[0] / height, picture.shape[1] / width)
-    rows, columns = (max(1, round(side * scale)) for side in (height, width))
-    top, left = (picture.shape[0] - rows) // 2, (picture.shape[1] - columns) // 2
-    return resize(picture[top : top + rows, left : left + columns], height, width)
+def load_background(source: BackgroundSource) -> tuple[int, int, int] | NDArray[np.uint8]:
+    """A colour as red, green and blue, or a picture as uint8 (H, W, 3); each is a source itself.
 
-
-def _parse_colour(source: str | tuple[int, ...]) -> NDArray[np.uint8]:
-    """uint8 (3,) of a colour's name or its red, green and blue."""
+    Raises:
+        PictureError: the source is neither a colour nor a readable picture.
+    """
+    if not (isinstance(source, tuple) or (isinstance(source, str) and not os.path.lexists(source))):
+        return load_picture(source)
     try:
         values = ImageColor.getrgb(source)[:3] if isinstance(source, str) else source
-        colour = np.array(values, np.uint8)
+        red, green, blue = np.array(values, np.uint8).tolist()
     except (ValueError, TypeError, OverflowError):
-        colour = np.empty(0, np.uint8)
-    if colour.shape != (3,):
         raise PictureError(
             "a colour or a picture as background",
             repr(source)[:80],
             "",
             f"{source!r:.80} is neither a colour, such as white or #20a040, nor a picture.",
-        )
-    return colour
+        ) from None
+    return red, green, blue
+
+
+def _fill_frame(
+    background: tuple[int, int, int] | NDArray[np.uint8], height: int, width: int
+) -> NDArray[np.uint8]:
+    """A colour, or a picture scaled and cropped to fill the frame: (H, W, 3)."""
+    if isinstance(background, tuple):
+        return np.broadcast_to(np.array(background, np.uint8), (height, width, 3))
+    scale = min(background.shape[0] / height, background.shape[1] / width)
+    rows, columns = (max(1, round(side * scale)) for side in (height, width))
+    top, left = (background.shape[0] - rows) // 2, (background.shape[1] - columns) // 2
+    return resize(background[top : top + rows, left : left + columns], height, width)
 
 
 def _to_8_bit(alpha: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import sys
@@ -230,7 +231,8 @@ class Display:
         if self._bar is not None:
             self._bar.console.print(message, markup=False, highlight=False)
         elif not self._quiet:
-            print(message, file=sys.stderr, flush=True)
+            with contextlib.suppress(OSError):  # training goes on where nobody can read that
+                print(message, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Remove the bar, if any."""

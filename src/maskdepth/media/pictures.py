@@ -15,14 +15,16 @@ from maskdepth.inference.output_files import (
     FILE_ENDINGS,
     RECORD_FORMAT,
     LayerEncoder,
+    NoMetresError,
     check_file,
     check_formats,
     check_replaceable,
     output_paths,
 )
+from maskdepth.inference.plate.loading import path_of
 from maskdepth.inference.plate.prepared import PreparedPlate
 from maskdepth.inference.plate.profile import PLATE_SUFFIX
-from maskdepth.inference.prediction import BackgroundSource, Prediction
+from maskdepth.inference.prediction import BackgroundSource, Prediction, load_background
 from maskdepth.inference.predictor import Predictor
 from maskdepth.media.listing import (
     exists,
@@ -41,7 +43,7 @@ from maskdepth.picture_formats import (
     is_address,
 )
 from maskdepth.progress import OnProgress
-from maskdepth.records import check_not_inputs, file_identities, load_record
+from maskdepth.records import FileId, check_not_inputs, file_identities, load_record
 
 DEFAULT_OUTPUT = Path("maskdepth-output")
 STDIN = "-"
@@ -171,13 +173,14 @@ def predict_all(
 
     Raises:
         UsageError: an unknown format or depth format.
+        PictureError: the background cannot be read.
         StorageError: the output folder cannot be made.
     """
     check_formats(formats or (), depth_format)
+    inputs = _input_files(jobs, background)
+    if background is not None:
+        background = load_background(background)  # once for all pictures, before any work
     make_folder(output)
-    inputs = file_identities(
-        path for job in jobs for path in (job.picture, job.plate) if isinstance(path, Path)
-    )
     prepare = lru_cache(maxsize=1)(predictor.prepare)  # most runs have one plate for all pictures
     written: list[Path] = []
     failures: list[tuple[str, str]] = []
@@ -188,9 +191,12 @@ def predict_all(
             paths = output_paths(output, job.stem, formats, depth_format)
             check_not_inputs(paths.values(), inputs)
             check_replaceable(paths)
-            written += _predict_job(predictor, job, prepare).save(
+            saved = _predict_job(predictor, job, prepare).save(
                 output, job.stem, formats=formats, depth_format=depth_format, background=background
             )
+            if not saved:  # only depth is left out without a word, beside other files
+                raise NoMetresError
+            written += saved
         except MaskdepthError as error:
             failures.append((job.name, str(error)))
         on_progress(number, len(jobs))
@@ -217,12 +223,21 @@ def predict_file(
         MaskdepthError: what `Predictor.predict` raises.
     """
     kind = check_file(output, formats, background=background is not None)
-    inputs = [path for path in (job.picture, job.plate) if isinstance(path, Path)]
-    check_not_inputs([output], file_identities(inputs))
+    check_not_inputs([output], _input_files([job], background))
+    if background is not None:
+        background = load_background(background)
     if job.problem is not None:
         raise job.problem
     prediction = _predict_job(predictor, job, predictor.prepare)
     return LayerEncoder(prediction, background).encode(kind, output.suffix.lower())
+
+
+def _input_files(
+    jobs: Iterable[PredictionJob], background: BackgroundSource | None
+) -> frozenset[FileId]:
+    """All that a run reads, which it may not overwrite."""
+    used = [path_of(background), *(path for job in jobs for path in (job.picture, job.plate))]
+    return file_identities(path for path in used if isinstance(path, Path))
 
 
 def _predict_job(
