@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import os
 import pickle
@@ -20,7 +22,9 @@ from PIL import Image
 
 from maskdepth.depth import encode_disparity
 from maskdepth.errors import AssetError, DatasetError
+from maskdepth.files import file_checksum
 from maskdepth.images import load_cutout, load_picture, premultiply, resize, save_jpeg, save_png
+from maskdepth.labelling.labels import LabelRecord
 from maskdepth.synthesis.assets import (
     BackgroundAsset,
     CutoutAsset,
@@ -30,8 +34,9 @@ from maskdepth.synthesis.assets import (
     scan_cutouts,
 )
 from maskdepth.synthesis.catalogue import Catalogue
-from maskdepth.synthesis.checks import alpha_box
+from maskdepth.synthesis.checks import LABEL_RECORD_FORMAT, alpha_box
 from maskdepth.synthesis.duplicates import Thumbnail, near_duplicates
+from maskdepth.synthesis.premultiplied import is_premultiplied, load_straight_cutout
 from pictures import photo
 
 RAMP = np.tile(np.linspace(0.2, 0.9, 96)[:, None], (1, 128))  # of ground that comes nearer
@@ -773,3 +778,78 @@ def test_real_backgrounds_pass_the_check(shared_data: Path) -> None:
     assert (len(assets), findings) == (86, [])
     assert all(asset.licence for asset in assets)
     assert {asset.split for asset in assign_splits(assets)} == {"train", "val", "test"}
+
+
+# Premultiplied cutouts, and labels of another picture
+
+
+def premultiplied(cutout: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    result = cutout.copy()
+    result[..., :3] = np.rint(cutout[..., :3] * (cutout[..., 3:] / 255))
+    return result
+
+
+def test_premultiplied_cutouts_are_named_and_read_as_straight_ones(cutouts: Path) -> None:
+    """Renderers write them; pasted as straight ones they would have dark edges."""
+    path = cutouts / "cutout_0.png"
+    straight, _ = load_straight_cutout(path.read_bytes())
+    save_png(path, premultiplied(straight))
+    assets, findings = scan_cutouts(cutouts)
+    assert [(Path(each.file).name, each.problem) for each in findings] == [
+        ("cutout_0.png", "premultiplied")
+    ]
+    again, divided = load_straight_cutout(path.read_bytes())
+    seen = straight[..., 3] >= 64
+    assert divided
+    assert np.array_equal(again[..., 3], straight[..., 3])
+    assert np.abs(again[seen].astype(int) - straight[seen]).max() <= 2
+    pasted, _ = Catalogue(assets, [], cutouts).cutout(assets[0].id, 80)
+    box = alpha_box(straight[..., 3])
+    expected = straight[box][..., :3] * (straight[box][..., 3:] / 255)
+    assert np.abs(pasted[..., :3] / 257 - expected).max() <= 2
+
+
+@pytest.mark.parametrize("kind", ["black", "hard", "grey haze", "dark edge"])
+def test_straight_cutouts_are_not_taken_for_premultiplied_ones(kind: str) -> None:
+    """Neither dark objects nor dark outlines, nor edges that are hard or of other colours."""
+    cutout = drawn_cutout(3)
+    if kind == "black":
+        cutout[..., :3] //= 16
+    elif kind == "hard":
+        cutout[..., 3] = np.where(cutout[..., 3] > 127, 255, 0)
+    elif kind == "grey haze":
+        cutout[..., :3] = 128
+    else:
+        cutout[cutout[..., 3] < 250, :3] = 20
+    assert not is_premultiplied(cutout)
+
+
+def test_no_real_cutout_is_taken_for_a_premultiplied_one(shared_data: Path) -> None:
+    paths = sorted((shared_data / "cutouts").glob("*/*.png"))[::9]
+    found = {path.name for path in paths if load_straight_cutout(path.read_bytes())[1]}
+    assert found == set()
+    dark = [is_premultiplied(premultiplied(load_cutout(path))) for path in paths]
+    assert np.mean(dark) > 0.8
+
+
+def test_the_label_of_a_picture_that_was_replaced_is_not_learned(backgrounds: Path) -> None:
+    """Its record says which picture it was made of; without a record nobody can tell."""
+    for seed in (0, 1, 2):
+        save_png(backgrounds / f"photo_{seed}_disparity.png", encode_disparity(RAMP))
+        label = (backgrounds / f"photo_{seed}_disparity.png").read_bytes()
+        record = {
+            "format": "maskdepth-label",
+            "picture": file_checksum(backgrounds / f"photo_{seed}.jpg"),
+            "sha256": hashlib.sha256(label).hexdigest() if seed != 1 else "of another label",
+        }
+        (backgrounds / f"photo_{seed}_disparity.json").write_text(json.dumps(record))
+    for seed in (0, 1):
+        save_jpeg(backgrounds / f"photo_{seed}.jpg", photo(seed + 20))
+    assets, findings = scan_backgrounds(backgrounds)
+    labelled = [asset.id for asset in assets if asset.disparity]
+    assert labelled == ["photo_1", "photo_2"]
+    assert [(Path(each.file).name, each.problem) for each in findings] == [
+        ("photo_0_disparity.png", "label unusable")
+    ]
+    assert "made of another picture" in findings[0].detail
+    assert LabelRecord.model_fields["format"].default == LABEL_RECORD_FORMAT

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from maskdepth.config import Settings
 from maskdepth.errors import AssetError, first_line
-from maskdepth.files import read_text
+from maskdepth.files import normal_name, read_text
 from maskdepth.picture_decoding import MAX_PIXELS
 from maskdepth.picture_formats import COMMON_SUFFIXES
 from maskdepth.records import Json
@@ -352,7 +352,7 @@ def _described(
         for place in path.parents:
             if place not in tables:
                 tables[place] = _licences(place / _LICENCES_FILE, findings)
-            entry = tables[place].get(path.relative_to(place).as_posix())
+            entry = tables[place].get(normal_name(path.relative_to(place).as_posix()))
             if entry is not None:
                 source, licence = entry
             if entry is not None or place == top.parent:
@@ -400,7 +400,7 @@ def _licences(path: Path, findings: list[Finding]) -> dict[str, tuple[str | None
         if "file" not in (table.fieldnames or ()):
             raise csv.Error("its first line does not name file,source,licence with commas")
         return {
-            row["file"]: (row.get("source") or None, row.get("licence") or None)
+            normal_name(row["file"]): (row.get("source") or None, row.get("licence") or None)
             for row in table
             if row.get("file")
         }

@@ -21,7 +21,6 @@ from maskdepth.depth import decode_disparity
 from maskdepth.errors import DatasetError, PictureError, first_line
 from maskdepth.files import read_bytes
 from maskdepth.images import (
-    load_cutout,
     load_grey16,
     load_picture,
     premultiply,
@@ -30,6 +29,7 @@ from maskdepth.images import (
 )
 from maskdepth.synthesis.assets import Asset, BackgroundAsset, CutoutAsset
 from maskdepth.synthesis.checks import alpha_box, load_relief_codes
+from maskdepth.synthesis.premultiplied import load_straight_cutout
 from maskdepth.synthesis.worlds import decode_relief
 
 MEMORY_MB: Final = 512.0
@@ -229,7 +229,7 @@ class Catalogue:
         self, asset: CutoutAsset
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Premultiplied RGBA in [0, 255] and relief, both trimmed."""
-        picture = self._verified(asset, load_cutout)
+        picture, _ = load_straight_cutout(self._content(asset.file, asset.sha256))
         box = alpha_box(picture[..., 3])
         premultiplied = premultiply(picture[box])
         if asset.relief is None:

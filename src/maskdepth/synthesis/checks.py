@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from maskdepth.depth import decode_disparity
 from maskdepth.errors import PictureError, first_line
-from maskdepth.files import read_bytes
-from maskdepth.images import NoAlphaError, load_cutout, load_grey16, load_picture
+from maskdepth.files import find_beside, read_bytes
+from maskdepth.images import NoAlphaError, load_grey16, load_picture
 from maskdepth.picture_decoding import TooLargeError
 from maskdepth.picture_formats import DISPARITY_SUFFIX, HEIC_SUFFIXES
+from maskdepth.records import load_record
 from maskdepth.synthesis.duplicates import Thumbnail, thumbnail
 from maskdepth.synthesis.ground import GroundPoint, find_ground
+from maskdepth.synthesis.premultiplied import load_straight_cutout
 
 _Codes = TypeVar("_Codes", bound=NDArray[Any])
 
@@ -32,10 +34,13 @@ Problem = Literal[
     "too small",
     "duplicate",
     "near-duplicate",
+    "premultiplied",
     "label unusable",
     "licences unusable",
 ]
 
+LABEL_RECORD_FORMAT: Final = "maskdepth-label"
+"""What the record of a label calls itself, see `maskdepth.labelling.labels`."""
 RELIEF_SUFFIX: Final = "_relief.png"
 
 _MIN_CUTOUT_SIDE_PX: Final = 16
@@ -107,12 +112,15 @@ def check_cutout(path: Path) -> Checked | Finding:
     """Check a cutout; returns a finding if it is not usable."""
     try:
         data = _read(path)
-        cutout = load_cutout(data)
+        cutout, divided = load_straight_cutout(data)
         rows, columns = _usable_box(cutout[..., 3])
     except (_UnusableError, PictureError) as error:
         return _verdict(path, error)
     box = cutout[rows, columns]
-    label, _, findings = _label(path, RELIEF_SUFFIX, cutout.shape, load_relief_codes)
+    label, _, findings = _label(path, data, RELIEF_SUFFIX, cutout.shape, load_relief_codes)
+    if divided:
+        detail = "its colours were multiplied by its alpha, and are divided by it on reading"
+        findings = (Finding(str(path), "premultiplied", detail, False), *findings)
     mask = box[..., 3] > 127
     checked = _checked(data, box, float(mask.mean()), label, findings)
     return replace(checked, foot=_foot(mask))
@@ -126,7 +134,7 @@ def check_background(path: Path) -> Checked | Finding:
         _check_sides(picture.shape[0], picture.shape[1], _MIN_BACKGROUND_SIDE_PX)
     except (_UnusableError, PictureError) as error:
         return _verdict(path, error)
-    label, codes, findings = _label(path, DISPARITY_SUFFIX, picture.shape, load_grey16)
+    label, codes, findings = _label(path, data, DISPARITY_SUFFIX, picture.shape, load_grey16)
     checked = _checked(data, picture, 1.0, label, findings)
     if codes is None:
         return checked
@@ -201,6 +209,17 @@ def _usable_box(alpha: NDArray[np.uint8]) -> tuple[slice, slice]:
     return rows, columns
 
 
+def _is_of_another(label: Path, data: bytes, picture: bytes) -> bool:
+    """Whether the record beside a label says that it was made of another picture than this one.
+
+    A record of other bytes than the label's says nothing about it.
+    """
+    record = load_record(label.with_suffix(".json"), LABEL_RECORD_FORMAT) or {}
+    if record.get("sha256") != hashlib.sha256(data).hexdigest():
+        return False
+    return record.get("picture") != hashlib.sha256(picture).hexdigest()
+
+
 def _check_sides(height: int, width: int, min_side: int) -> None:
     if min(height, width) < min_side:
         raise _UnusableError("too small", f"{width}x{height}, at least {min_side} px a side")
@@ -218,10 +237,14 @@ def _verdict(path: Path, error: _UnusableError | PictureError) -> Finding:
 
 
 def _label(
-    picture: Path, suffix: str, shape: tuple[int, ...], load: Callable[[bytes], _Codes]
+    picture: Path,
+    content: bytes,
+    suffix: str,
+    shape: tuple[int, ...],
+    load: Callable[[bytes], _Codes],
 ) -> tuple[Label | None, _Codes | None, tuple[Finding, ...]]:
     """The label beside a picture and its values, or a finding if it is not usable."""
-    path = picture.with_name(picture.stem + suffix)
+    path = find_beside(picture, suffix)
     if not path.exists():
         return None, None, ()
     detail = ""
@@ -235,6 +258,8 @@ def _label(
             detail = "no valid value"
         elif suffix == DISPARITY_SUFFIX and values[values > 0].min() == values.max():
             detail = "the same value everywhere"
+        elif _is_of_another(path, data, content):
+            detail = "made of another picture of this name: label it again"
     except PictureError as error:
         detail = error.got
     except _UnusableError as error:
