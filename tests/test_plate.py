@@ -781,6 +781,7 @@ def test_frames_in_which_things_move_give_their_plate(run: Run, scene: Path) -> 
         frame = picture()
         frame[10:20, 12 * number : 12 * number + 10] = 255
         save_png(frames / f"{number}.png", frame)
+    save_png(frames / "0_alpha.png", frame[..., 0])
     code, _, said = run("plate", frames, "-o", scene / "clean.png")
     assert (code, "the median of 5 of 5 frames" in said) == (0, True)
     np.testing.assert_array_equal(np.asarray(Image.open(scene / "clean.png")), picture())

@@ -161,11 +161,12 @@ def _load_plate(source: Path) -> NDArray[np.uint8]:
     """A plate's picture, or the median of a folder's pictures."""
     from maskdepth.images import load_picture
     from maskdepth.inference.plate.estimate import median_plate
-    from maskdepth.picture_formats import PICTURE_SUFFIXES
+    from maskdepth.media.pictures import find_jobs
 
     if not source.is_dir():
         return load_picture(source)
-    frames = sorted(path for path in source.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+    jobs = [job for job in find_jobs(str(source)) if job.problem is None]
+    frames = [job.picture for job in jobs if isinstance(job.picture, Path)]
     pixels, count = median_plate(frames)
     say(f"the plate is the median of {count} of {len(frames)} frames")
     return pixels
