@@ -104,7 +104,13 @@ def test_the_prior_work_adds_up_from_two_folders_to_its_two_dice_figures(
     evaluation = read_evaluation(json.loads((model / "report.json").read_text()))
     table = evaluation.held_out
     assert table is not None
-    for column in (table.mask, table.depth, table.mask_difference, table.depth_gradient):
+    for column in (
+        table.mask,
+        table.mask_refined,
+        table.depth,
+        table.mask_difference,
+        table.depth_gradient,
+    ):
         assert column.pictures == 2
         figures = column.mean
         assert figures is not None

@@ -40,7 +40,8 @@ class HeldOutTable:
     Attributes:
         first, last: numbers of the composites that were judged.
         labels: where their depth comes from.
-        mask, depth: of the model, with the plate.
+        mask, depth: of the network alone, with the plate.
+        mask_refined: of the prediction as users get it, refined with the plate's colours.
         mask_difference: of |picture - plate|, tuned on composites that were learned from.
         depth_gradient: of depth that says "lower is nearer".
         mask_by_number: the model's score by sample number.
@@ -50,6 +51,7 @@ class HeldOutTable:
     last: int
     labels: str
     mask: Column
+    mask_refined: Column
     mask_difference: Column
     depth: Column
     depth_gradient: Column
@@ -68,35 +70,38 @@ def evaluate_held_out(predictor: Predictor, dataset: Dataset, count: int) -> Hel
     composites = HeldOutComposites.of(predictor, dataset)
     if composites is None:
         return None
-    groups = AssetGroups.of(dataset.spec)
     numbers = composites.held_out[:count]
-    reason = "" if numbers else _ALL_LEARNED
-    mask, difference = (
-        ColumnBuilder(groups, _ALL_LEARNED),
-        ColumnBuilder(groups, reason or _UNTUNED),
-    )
-    depth, gradient = (ColumnBuilder(groups, reason or _UNLABELLED) for _ in range(2))
-    learned = predictor.card.depth != NO_DEPTH
+    groups, learned = AssetGroups.of(dataset.spec), predictor.card.depth != NO_DEPTH
+    reasons = {
+        "mask": _ALL_LEARNED,
+        "mask_refined": _ALL_LEARNED,
+        "mask_difference": _UNTUNED if numbers else _ALL_LEARNED,
+        "depth": (_UNLABELLED if numbers else _ALL_LEARNED) if learned else _UNLEARNED,
+        "depth_gradient": _UNLABELLED if numbers else _ALL_LEARNED,
+    }
+    builders = {name: ColumnBuilder(groups, reason) for name, reason in reasons.items()}
+    network = predictor.network_alone()
     tuned = tune_baselines(composites.render(composites.learned[:_TUNED_ON]), [_DIFFERENCE])
     for composite in composites.render(numbers):
-        recipe, target = composite.recipe, composite.disparity
-        prediction = predictor.predict(composite.image, composite.plate)
-        mask.add(recipe, grey_dice(prediction.alpha, composite.alpha))
-        for baseline in tuned.values():
-            difference.add(recipe, grey_dice(baseline.predict(composite), composite.alpha))
+        answer = network.predict(composite.image, composite.plate)
+        masks = {"mask": answer.alpha}
+        masks["mask_refined"] = predictor.predict(composite.image, composite.plate).alpha
+        if _DIFFERENCE in tuned:
+            masks["mask_difference"] = tuned[_DIFFERENCE].predict(composite)
+        for name, alpha in masks.items():
+            builders[name].add(composite.recipe, grey_dice(alpha, composite.alpha))
+        target = composite.disparity
         if target is not None:
-            if learned:
-                depth.add(recipe, grey_dice(prediction.disparity, target))
-            gradient.add(recipe, grey_dice(vertical_gradient(*target.shape), target))
+            maps = {"depth": answer.disparity} if learned else {}
+            maps["depth_gradient"] = vertical_gradient(*target.shape)
+            for name, disparity in maps.items():
+                builders[name].add(composite.recipe, grey_dice(disparity, target))
     return HeldOutTable(
         first=numbers.start + 1,
         last=numbers.stop,
         labels=composites.label_kind,
-        mask=mask.column(),
-        mask_difference=difference.column(),
-        depth=depth.column() if learned else Column.without_figures(_UNLEARNED),
-        depth_gradient=gradient.column(),
-        mask_by_number=mask.by_index("score"),
+        **{name: builder.column() for name, builder in builders.items()},
+        mask_by_number=builders["mask"].by_index("score"),
     )
 
 

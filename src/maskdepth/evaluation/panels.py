@@ -97,7 +97,9 @@ def select_panels(
 def select_held_out_panels(
     predictor: Predictor, dataset: Dataset, table: HeldOutTable | None, *, each: int = 2
 ) -> list[Panel]:
-    """The same of the composites that a dataset holds out, by the grey Dice of their masks.
+    """The same of the composites that a dataset holds out, as the network alone answers them.
+
+    They are ranked by the grey Dice of their masks.
 
     Args:
         table: as `evaluate_held_out` returns it.
@@ -106,8 +108,8 @@ def select_held_out_panels(
     if table is None or composites is None:
         return []
     values = table.mask_by_number
-    render_one = composites.render_one
-    return list(_render_ranks(predictor, each, render_one, HELD_OUT, "prior", "dice", values))
+    network, render_one = predictor.network_alone(), composites.render_one
+    return list(_render_ranks(network, each, render_one, HELD_OUT, "prior", "dice", values))
 
 
 def _render_ranks(

@@ -136,6 +136,10 @@ class Predictor:
         backend = OnnxBackend(folder / file, device, threads)
         return cls(backend, card, register=register, refine=refine, close_up=close_up)
 
+    def network_alone(self) -> Predictor:
+        """A predictor that takes the network's answer as it is: nothing is aligned or refined."""
+        return Predictor(self._backend, self.card, register=False, refine=False, close_up=False)
+
     def predict(
         self,
         image: PictureSource,

@@ -123,9 +123,10 @@ def _held_out_cards(table: HeldOutTable | None) -> Iterator[str]:
         score = column.figure("score")
         if score is not None:
             yield (
-                f"<b>{score:.3f}</b><span>the prior work’s Dice of {kind}, held-out composites of "
-                f"seen assets; a perfect prediction scores {number(column.figure('perfect'))}, an "
-                f"all-white picture {number(column.figure('all_white'))}</span>"
+                f"<b>{score:.3f}</b><span>the prior work’s Dice of {kind}, the network alone on "
+                "held-out composites of seen assets; a perfect prediction scores "
+                f"{number(column.figure('perfect'))}, an all-white picture "
+                f"{number(column.figure('all_white'))}</span>"
                 f"{_verdict(score, threshold) if kind == 'masks' else ''}"
             )
 
@@ -186,8 +187,10 @@ def _held_out(table: HeldOutTable | None) -> Iterator[str]:
             "<section><h2>The prior work’s two Dice figures</h2><p>Composites "
             f"{table.first} to {table.last} were kept from training; they show the same cutouts "
             "and backgrounds as the others, in other combinations. 2 Σpt / (Σp + Σt) on grey "
-            "levels, with the plate. Even a perfect prediction does not score 1, and on depth the "
-            "figure rewards bright maps: read it between the three beside it. Depth: "
+            "levels, with the plate. The prior work had the network alone; what users of maskdepth "
+            "get is refined with the plate’s colours. Even a perfect prediction does not score 1, "
+            "and on depth the figure rewards bright maps: read it between the three beside it. "
+            "Depth: "
             f"{escape(table.labels)}.</p>{grey_dice_table(grey_dice_rows(table)).html()}</section>"
         )
 

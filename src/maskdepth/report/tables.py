@@ -170,9 +170,10 @@ GREY_DICE: Final = {
 
 def grey_dice_rows(table: HeldOutTable) -> Iterator[tuple[str, Column]]:
     """The prior work's two figures, and baselines."""
-    yield "mask, this model", table.mask
+    yield "mask, the network alone", table.mask
+    yield "mask, refined by the plate", table.mask_refined
     yield "mask, tuned |picture − plate|", table.mask_difference
-    yield "depth, this model", table.depth
+    yield "depth, the network alone", table.depth
     yield "depth, baseline: vertical gradient", table.depth_gradient
 
 
