@@ -627,6 +627,43 @@ def test_a_plates_depth_moves_with_its_picture(tmp_path: Path) -> None:
     assert record["shift_px"] == pytest.approx([4, 0], abs=0.1)
 
 
+def moved_camera(mask: NDArray[np.bool_]) -> tuple[Any, Any, Predictor]:
+    """A picture and a metric profile of a camera that was turned down by 6 px, and a predictor."""
+    random = np.random.default_rng(2)
+    coarse = random.integers(0, 256, (30, 40, 3), np.uint8)
+    size = (WIDTH, HEIGHT + 6)
+    scene = np.asarray(cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+    profile = profile_from_depth(scene[:-6].copy(), depth_of(ground()))
+    return scene[6:].copy(), profile, believe(seen(mask, 0.6))
+
+
+def test_depth_that_the_plates_camera_never_saw_is_unknown(tmp_path: Path) -> None:
+    """Not mirrored: NaN, and 0 in files; neither counted as too far."""
+    frame, profile, predictor = moved_camera(np.zeros((HEIGHT, WIDTH), np.bool_))
+    result = predictor.predict(frame, profile)
+    assert result.depth_m is not None
+    assert result.plate is not None
+    assert np.isnan(result.depth_m[-5:]).all()
+    assert np.isnan(result.disparity[-5:]).all()
+    assert np.isfinite(result.depth_m[:-7]).all()
+    np.testing.assert_array_equal(result.plate[-5:], frame[-5:])
+    result.save(tmp_path, "a")
+    record = json.loads((tmp_path / "a.json").read_text())
+    assert record["depth"]["pixels_beyond"] == 0
+    assert (np.asarray(Image.open(tmp_path / "a_depth.png"))[-5:] == 0).all()
+
+
+@pytest.mark.parametrize(("bottom", "stands"), [(40, True), (HEIGHT - 2, False)])
+def test_no_contact_is_read_where_the_plates_camera_never_saw(bottom: int, stands: bool) -> None:
+    frame, profile, predictor = moved_camera(box(bottom=bottom))
+    frame[15:bottom, 30:50] = (frame[15:bottom, 30:50].astype(int) + 128) % 256
+    result = predictor.predict(frame, profile)
+    assert (result.distance is not None) == stands
+    assert result.alignment is not None
+    assert (result.alignment.standing, result.alignment.objects) == (int(stands), 1)
+    assert ("never saw" in str(result.alignment.problem)) != stands
+
+
 def test_a_folder_may_hold_profiles(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "plates").mkdir()

@@ -110,6 +110,13 @@ def test_a_motion_found_on_a_small_copy_moves_the_large_plate() -> None:
     assert left.mean() < 2.5
     rows = np.arange(448, dtype=np.float32)[:, None].repeat(448, axis=1)
     assert found.move_map(rows)[200, 200] == pytest.approx(204, abs=1)
+    covered = found.covered((448, 448))
+    assert covered is not None
+    assert covered[:442, 8:].all()
+    assert not covered[446:].any()
+    assert not covered[:, :4].any()
+    np.testing.assert_array_equal(np.isfinite(found.move_map(rows)), covered)
+    assert np.isfinite(found.move_map(rows, extend=True)).all()
 
 
 @pytest.mark.parametrize("picture", [textured(3), np.full((SIDE, SIDE, 3), 90, np.uint8)])

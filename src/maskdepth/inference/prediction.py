@@ -95,8 +95,10 @@ class Prediction:
         image: uint8 (H, W, 3) RGB, the picture.
         alpha: float32 (H, W) in [0,1].
         disparity: float32 (H, W) in [0,1], near = 1; NaN where it is invalid, as the disparity of
-            a model that never learned depth is. Outside the mask it is a plate profile's, if any.
-        plate: uint8 (H, W, 3) RGB, moved and relit to match the picture; None without a plate.
+            a model that never learned depth is. Outside the mask it is a plate profile's, if any,
+            and NaN where that plate's camera never saw.
+        plate: uint8 (H, W, 3) RGB, moved and relit to match the picture, and the picture itself
+            where the plate's camera never saw; None without a plate.
         depth_m: float32 (H, W) metres; None where the plate is not calibrated. Infinity is sky or
             too far to tell, NaN is invalid.
         provenance: model, input files, and how the plate was used.

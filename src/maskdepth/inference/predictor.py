@@ -19,10 +19,11 @@ import cv2
 import numpy as np
 
 from maskdepth.errors import ModelError, PlateError, UsageError
-from maskdepth.images import PictureSource, resize
+from maskdepth.images import PictureSource, resize, resize_disparity
 from maskdepth.inference.matting.close_up import find_close_up, loses_foreground
 from maskdepth.inference.matting.evidence import Evidence, measure_evidence
 from maskdepth.inference.matting.refinement import refine_alpha
+from maskdepth.inference.matting.uncovered import judge_uncovered
 from maskdepth.inference.model.backend import OUTPUTS, Backend, OnnxBackend
 from maskdepth.inference.model.card import NO_DEPTH, ModelCard
 from maskdepth.inference.model.folder import load_model_folder, network_file
@@ -37,6 +38,7 @@ from maskdepth.inference.plate.loading import (
 )
 from maskdepth.inference.plate.prepared import (
     Floats,
+    Mask,
     Picture,
     PreparedPlate,
     RegisteredPlate,
@@ -186,11 +188,13 @@ class Predictor:
         )
         depth_m = None
         if registered is not None and registered.profile is not None:
-            frame = align_frame(disparity, alpha > 0.5, registered.profile)
+            frame = align_frame(disparity, alpha > 0.5, registered.profile, registered.covered)
             disparity, depth_m = frame.disparity, frame.depth_m
             calibration = registered.profile.calibration
             provenance = replace(provenance, alignment=frame.alignment, calibration=calibration)
         plate_picture = None if registered is None else registered.picture
+        if registered is not None and registered.covered is not None:
+            plate_picture = np.where(registered.covered[..., None], registered.picture, picture)
         return Prediction(picture, alpha, disparity, plate_picture, depth_m, provenance)
 
     def prepare(
@@ -274,7 +278,9 @@ class Predictor:
         if plate is None:
             run = self._run_network(small_picture, None, None)
         else:
-            run = self._run_network(small_picture, plate.small_picture, plate.small_disparity)
+            run = self._run_network(
+                small_picture, plate.small_picture, plate.small_disparity, plate.covered
+            )
         disparity = _clip(resize(run.disparity, *size))
         if self.card.depth == NO_DEPTH:
             disparity = np.full_like(disparity, np.nan)
@@ -302,16 +308,26 @@ class Predictor:
         small_picture = resize(picture[window], *size)
         small_plate = resize(plate.picture[window], *size)
         disparity = None if plate.disparity is None else plate.disparity[window]
-        close_up = self._run_network(small_picture, small_plate, shrink_disparity(disparity, size))
+        covered = None if plate.covered is None else plate.covered[window]
+        close_up = self._run_network(
+            small_picture, small_plate, shrink_disparity(disparity, size), covered
+        )
         evidence = measure_evidence(small_picture, small_plate, close_up.alpha)
         if loses_foreground(evidence):
             return None
         return replace(close_up, evidence=evidence), window
 
     def _run_network(
-        self, picture: Picture, plate: Picture | None, disparity: Floats | None
+        self,
+        picture: Picture,
+        plate: Picture | None,
+        disparity: Floats | None,
+        covered: Mask | None = None,
     ) -> _NetworkRun:
-        """Run the network on a picture, or on a part of one, at its input size."""
+        """Run the network on a picture, or on a part of one, at its input size.
+
+        ``covered``, of any size, says where the plate shows what its camera saw.
+        """
         size = picture.shape[:2]
         outputs = self._backend.run(
             _to_batch(picture),
@@ -328,6 +344,9 @@ class Predictor:
                     f"The network's {name} has the wrong size, or values that are not finite.",
                 )
         alpha, disparity = (_clip(value[0, 0]) for value in outputs)
+        if plate is not None and covered is not None:
+            small_covered = resize_disparity(covered.astype(np.float32), *size) > 0
+            alpha = judge_uncovered(alpha, picture, plate, small_covered)
         return _NetworkRun(picture, plate, alpha, disparity)
 
     def _refine_run(

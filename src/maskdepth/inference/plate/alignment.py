@@ -11,11 +11,14 @@ own scale and shift. Three steps bring that into the plate's units:
    median is the plate's inverse depth at the contact. The object's distance then comes from the
    plate, and its relief from the network. Where the network finds a large step across that edge,
    its layer is kept: a bird, or a person behind a counter, does not stand on what is below it.
+
+Where the camera moved, its plate does not cover all of the frame. Nothing is known there, and an
+object whose lowest edge lies there has no depth.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 import cv2
@@ -40,6 +43,7 @@ _MIN_OBJECT: Final = 0.0005  # share of the picture; smaller specks are left as 
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Alignment:
         pixels: number of pixels that were fitted.
         objects: number of separate parts of the mask.
         standing: number of objects that were put on the ground.
-        problem: why the layer inside the mask is invalid; None if it is valid.
+        problem: why the layer is invalid inside the mask or a part of it; None if it is valid.
     """
 
     scale: float | None
@@ -84,16 +88,22 @@ class AlignedFrame:
     alignment: Alignment
 
 
-def align_frame(disparity: NDArray[np.float32], mask: Mask, profile: PlateProfile) -> AlignedFrame:
+def align_frame(
+    disparity: NDArray[np.float32],
+    mask: Mask,
+    profile: PlateProfile,
+    covered: Mask | None = None,
+) -> AlignedFrame:
     """Bring a frame's predicted disparity into its plate's units.
 
     Args:
         disparity: float32 (H, W), the network's; all NaN where it never learned depth.
         mask: bool (H, W), the foreground.
         profile: of the frame's size.
+        covered: bool (H, W), where the frame shows what the plate's camera saw; None: everywhere.
     """
     calibration, plate = profile.calibration, profile.alignment_target
-    layer, alignment = _align(disparity, mask, plate)
+    layer, alignment = _align(disparity, mask, plate, covered)
     values = np.where(mask, layer, plate)
     plain = values if calibration is None else (values - calibration.shift) / calibration.scale
     depth_m = profile.best_depth_m
@@ -102,7 +112,9 @@ def align_frame(disparity: NDArray[np.float32], mask: Mask, profile: PlateProfil
     return AlignedFrame(np.clip(plain, 0, 1).astype(np.float32), depth_m, alignment)
 
 
-def _align(disparity: NDArray[np.float32], mask: Mask, plate: Floats) -> tuple[Floats, Alignment]:
+def _align(
+    disparity: NDArray[np.float32], mask: Mask, plate: Floats, covered: Mask | None
+) -> tuple[Floats, Alignment]:
     """The network's disparity in the units of ``plate``, of use inside the mask."""
     invalid = np.full(plate.shape, np.nan)
     if not mask.any():
@@ -124,22 +136,29 @@ def _align(disparity: NDArray[np.float32], mask: Mask, plate: Floats) -> tuple[F
         return invalid, Alignment(None, None, None, len(pred), problem=problem)
     error = float(np.median(np.abs(scale * pred + shift - target)))
     layer = scale * disparity.astype(np.float64) + shift
-    objects, standing = _put_on_ground(layer, mask, plate)
+    objects, standing, beyond = _put_on_ground(layer, mask, plate, covered)
     typical = float(np.median(np.abs(target)))
     residual = error / typical if typical > 0 else None
-    return layer, Alignment(scale, shift, residual, len(pred), objects, standing)
+    alignment = Alignment(scale, shift, residual, len(pred), objects, standing)
+    if beyond:
+        unseen = f"{beyond} of {objects} objects stand where the plate's camera never saw"
+        alignment = replace(alignment, problem=unseen)
+    return layer, alignment
 
 
-def _put_on_ground(layer: Floats, mask: Mask, plate: Floats) -> tuple[int, int]:
+def _put_on_ground(
+    layer: Floats, mask: Mask, plate: Floats, covered: Mask | None
+) -> tuple[int, int, int]:
     """Scale each object's layer, in place, to the plate's depth where its foot touches the ground.
 
     Returns:
-        The number of objects, and of those that stand on the ground.
+        The number of objects, of those that stand on the ground, and of those whose foot the plate
+        does not cover, which makes their layer invalid.
     """
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(
         _grown(mask, _GAP / 2).astype(np.uint8)
     )
-    objects = standing = 0
+    objects = standing = beyond = 0
     for number in range(1, count):
         left, top, width, height, _ = boxes[number].tolist()
         window = np.s_[top : top + height, left : left + width]
@@ -147,7 +166,14 @@ def _put_on_ground(layer: Floats, mask: Mask, plate: Floats) -> tuple[int, int]:
         if own.sum() < _MIN_OBJECT * mask.size:
             continue
         objects += 1
-        contact = _read_contact(own, (top, left), layer, plate, mask)
+        rows, columns = _find_foot(own, (top, left))
+        if covered is not None:
+            below = np.minimum(rows + 1, mask.shape[0] - 1)
+            if covered[below, columns].mean() < 0.5:
+                layer[window][own] = np.nan
+                beyond += 1
+                continue
+        contact = _read_contact(rows, columns, layer, plate, mask)
         middle = float(np.median(layer[window][own]))
         if contact is None or middle <= 0:
             continue
@@ -155,25 +181,30 @@ def _put_on_ground(layer: Floats, mask: Mask, plate: Floats) -> tuple[int, int]:
         if _CONTACT_RATIOS[0] <= ground / foot <= _CONTACT_RATIOS[1]:
             layer[window][own] *= ground / middle
             standing += 1
-    return objects, standing
+    return objects, standing, beyond
 
 
-def _read_contact(
-    own: Mask, corner: tuple[int, int], layer: Floats, plate: Floats, mask: Mask
-) -> tuple[float, float] | None:
-    """The plate just below an object's foot, and the layer just above.
-
-    None where the frame cuts off the foot, or one of the two is not positive.
+def _find_foot(own: Mask, corner: tuple[int, int]) -> tuple[Indices, Indices]:
+    """Rows and columns of the lowest pixels of an object, which may touch the ground.
 
     Args:
         own: the object, bool, in a window of the picture whose first pixel is ``corner``.
     """
-    band = max(2, round(_BAND * max(mask.shape)))
     columns = np.flatnonzero(own.any(axis=0))
     lowest = own.shape[0] - 1 - own[::-1, columns].argmax(axis=0)
     highest = int(np.flatnonzero(own.any(axis=1))[0])
     touching = lowest >= lowest.max() - _FOOT * (lowest.max() - highest)
-    rows, columns = corner[0] + lowest[touching], corner[1] + columns[touching]
+    return corner[0] + lowest[touching], corner[1] + columns[touching]
+
+
+def _read_contact(
+    rows: Indices, columns: Indices, layer: Floats, plate: Floats, mask: Mask
+) -> tuple[float, float] | None:
+    """The plate just below an object's foot, and the layer just above.
+
+    None where the frame cuts off the foot, or one of the two is not positive.
+    """
+    band = max(2, round(_BAND * max(mask.shape)))
     # An object that leaves the picture below has its foot elsewhere.
     if (rows + band >= mask.shape[0]).mean() > 0.5:
         return None

@@ -23,6 +23,7 @@ __all__ = ["PreparedPlate", "RegisteredPlate", "shrink_disparity"]
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,12 +75,14 @@ class PreparedPlate:
                 picture, small, self.disparity, self.small_disparity, self.profile, registration
             )
         profile = None if self.profile is None else self.profile.moved(registration, picture)
-        if profile is not None:
-            disparity: Floats | None = profile.proportional_disparity
-        else:
-            disparity = None if self.disparity is None else registration.move_map(self.disparity)
+        disparity = self.disparity
+        if disparity is not None:
+            disparity = registration.move_map(disparity, extend=True)
         small_disparity = shrink_disparity(disparity, small_size)
-        return RegisteredPlate(picture, small, disparity, small_disparity, profile, registration)
+        covered = registration.covered(self.size)
+        return RegisteredPlate(
+            picture, small, disparity, small_disparity, profile, registration, covered
+        )
 
     def unregistered(self) -> RegisteredPlate:
         """The plate as it is, for a camera that stands still under steady light."""
@@ -95,6 +98,9 @@ class RegisteredPlate:
 
     Attributes:
         registration: how the plate was moved and relit; None where registration is switched off.
+        covered: bool (H, W), where the moved plate shows what its camera saw: beyond its edges its
+            outermost pixels and their disparity repeat, and its profile is invalid. None for
+            everywhere.
 
     All others are as in `PreparedPlate`, moved and relit.
     """
@@ -105,6 +111,7 @@ class RegisteredPlate:
     small_disparity: Floats | None
     profile: PlateProfile | None
     registration: Registration | None
+    covered: Mask | None = None
 
 
 def shrink_disparity(disparity: Floats | None, size: tuple[int, ...]) -> Floats | None:

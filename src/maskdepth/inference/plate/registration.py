@@ -105,20 +105,32 @@ class Registration:
         return self.corners >= _MIN_CORNERS_TO_JUDGE and self.agreeing < by_chance
 
     def apply(self, plate: Picture) -> Picture:
-        """The plate (H, W, 3), at any size, moved and relit; beyond its edges it is mirrored."""
+        """The plate (H, W, 3), at any size, moved and relit; beyond its edges they repeat."""
         if self.matrix is not None:
-            plate = np.asarray(self._warp(plate, cv2.INTER_LINEAR), np.uint8)
+            moved = self._warp(plate, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
+            plate = np.asarray(moved, np.uint8)
         if self.gains is not None and self.offsets is not None:
             levels = np.arange(256)[:, None] * np.array(self.gains) + np.array(self.offsets)
             table = np.clip(np.rint(levels), 0, 255).astype(np.uint8).reshape(1, 256, 3)
             plate = np.asarray(cv2.LUT(plate, table), np.uint8)
         return plate
 
-    def move_map(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The plate's disparity or depth (H, W), at any size, moved without mixing neighbours."""
+    def move_map(self, values: NDArray[np.float32], *, extend: bool = False) -> NDArray[np.float32]:
+        """The plate's disparity or depth (H, W), at any size, moved without mixing neighbours.
+
+        Beyond its edges nothing is known, and it is NaN; with ``extend`` the edges repeat.
+        """
         if self.matrix is None:
             return values
-        return np.asarray(self._warp(values, cv2.INTER_NEAREST), np.float32)
+        border = cv2.BORDER_REPLICATE if extend else cv2.BORDER_CONSTANT
+        return np.asarray(self._warp(values, cv2.INTER_NEAREST, border), np.float32)
+
+    def covered(self, size: tuple[int, int]) -> NDArray[np.bool_] | None:
+        """bool (H, W): where the moved plate shows what its camera saw; None for everywhere."""
+        if self.matrix is None:
+            return None
+        covered = np.isfinite(self.move_map(np.zeros(size, np.float32)))
+        return None if covered.all() else covered
 
     def as_json(self) -> Json:
         """Plain values: shift in px of ``size``, angle in degrees, zoom, light, corners."""
@@ -137,7 +149,7 @@ class Registration:
             "agreeing": self.agreeing,
         }
 
-    def _warp(self, array: NDArray[Any], interpolation: int) -> NDArray[Any]:
+    def _warp(self, array: NDArray[Any], interpolation: int, border: int) -> NDArray[Any]:
         assert self.matrix is not None
         height, width = array.shape[:2]
         scale = np.array([width / self.size[1], height / self.size[0]])
@@ -150,7 +162,12 @@ class Registration:
         matrix[:, 2] += matrix[:, :2] @ half - half
         return np.asarray(
             cv2.warpAffine(
-                array, matrix, (width, height), flags=interpolation, borderMode=cv2.BORDER_REFLECT
+                array,
+                matrix,
+                (width, height),
+                flags=interpolation,
+                borderMode=border,
+                borderValue=np.nan,
             )
         )
 
