@@ -352,7 +352,7 @@ def test_one_file_holds_one_layer(
     """The cutout, its composite with a background, or the layer that is wanted."""
     plate = picture(tmp_path / "plate.png", grey=20)
     (job,) = find_jobs(str(picture(tmp_path / "a.png")), str(plate))
-    content = predict_file(PREDICTOR, job, Path(file), formats=formats, background=background)
+    content, _ = predict_file(PREDICTOR, job, Path(file), formats=formats, background=background)
     with Image.open(io.BytesIO(content)) as opened:
         assert (opened.mode, opened.size) == (mode, (8, 6))
 

@@ -16,6 +16,7 @@ import typer
 from maskdepth.errors import UsageError
 
 if TYPE_CHECKING:
+    from maskdepth.inference.prediction import Notice
     from maskdepth.labelling.teachers import RecordedDepth, Teacher, TeacherOpener
 
 INTERRUPTED = 130  # the exit code
@@ -228,6 +229,16 @@ def report_failures(failures: Iterable[tuple[str, str]]) -> None:
     """A line on stderr for each file that failed, with its name where the message lacks that."""
     for name, message in failures:
         write_stderr(message if name in message else f"{name}: {message}")
+
+
+def report_notices(notices: Iterable[tuple[str, Notice]]) -> None:
+    """A line on stderr for each kind of notice: of the first picture, with the number of others."""
+    by_code: dict[str, list[tuple[str, Notice]]] = {}
+    for name, notice in notices:
+        by_code.setdefault(notice.code, []).append((name, notice))
+    for (name, notice), *others in by_code.values():
+        more = f" and {len(others)} more" if others else ""
+        say(f"{name}{more}: {notice.text}")
 
 
 def is_quiet() -> bool:

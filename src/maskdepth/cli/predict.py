@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from maskdepth.cli import options as opt
-from maskdepth.cli.options import print_json, report_failures, say
+from maskdepth.cli.options import print_json, report_failures, report_notices, say
 from maskdepth.errors import UsageError
 
 
@@ -134,8 +134,11 @@ def predict(
         download=download,
     )
     if single is not None:
-        content = predict_file(predictor, jobs[0], single, formats=formats, background=background)
+        content, prediction = predict_file(
+            predictor, jobs[0], single, formats=formats, background=background
+        )
         _write_single(output, content)
+        report_notices([(jobs[0].name, notice) for notice in prediction.notices])
         return
     summary = predict_all(
         predictor,
@@ -147,6 +150,9 @@ def predict(
         on_progress=opt.show_progress("predicted {done} of {total} pictures"),
     )
     report_failures(summary.failures)
+    report_notices(summary.notices)
+    for name, distance in summary.distances:
+        say(f"{name}: {distance.median_m:.2f} m away, nearest {distance.nearest_m:.2f} m")
     say(f"{len(jobs) - len(summary.failures)} of {len(jobs)} pictures -> {output}")
     if as_json:
         written = [str(path) for path in summary.written]

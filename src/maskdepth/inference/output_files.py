@@ -329,6 +329,7 @@ def _record(prediction: Prediction, files: dict[str, str], depth_format: str) ->
         },
         "depth": _depth_record(prediction, depth_format),
         "object": None if distance is None else asdict(distance),
+        "notices": [asdict(notice) for notice in prediction.notices],
         "model": None
         if card is None
         else {

@@ -24,12 +24,20 @@ from maskdepth.images import (
     resize_disparity,
 )
 from maskdepth.inference.model.card import ModelCard
+from maskdepth.inference.notices import Notice
 from maskdepth.inference.output_files import save_prediction
 from maskdepth.inference.plate.alignment import Alignment
 from maskdepth.inference.plate.calibration import Calibration
 from maskdepth.inference.plate.registration import Registration
 
-__all__ = ["BackgroundSource", "ObjectDistance", "Prediction", "Provenance", "load_background"]
+__all__ = [
+    "BackgroundSource",
+    "Notice",
+    "ObjectDistance",
+    "Prediction",
+    "Provenance",
+    "load_background",
+]
 
 BackgroundSource = PictureSource | tuple[int, int, int]
 """A picture, or a colour: its name, ``"#rrggbb"`` or (red, green, blue)."""
@@ -102,6 +110,7 @@ class Prediction:
         depth_m: float32 (H, W) metres; None where the plate is not calibrated. Infinity is sky or
             too far to tell, NaN is invalid.
         provenance: model, input files, and how the plate was used.
+        notices: signs that the plate or the mask may be wrong; empty where there are none.
     """
 
     image: NDArray[np.uint8]
@@ -110,6 +119,7 @@ class Prediction:
     plate: NDArray[np.uint8] | None = None
     depth_m: NDArray[np.float32] | None = None
     provenance: Provenance = field(default_factory=Provenance)
+    notices: tuple[Notice, ...] = ()
 
     def __repr__(self) -> str:
         height, width = self.alpha.shape

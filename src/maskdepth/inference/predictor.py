@@ -28,6 +28,7 @@ from maskdepth.inference.model.backend import OUTPUTS, Backend, OnnxBackend
 from maskdepth.inference.model.card import NO_DEPTH, ModelCard
 from maskdepth.inference.model.folder import load_model_folder, network_file
 from maskdepth.inference.model.locate import find_model
+from maskdepth.inference.notices import find_notices, plate_notices
 from maskdepth.inference.plate.alignment import align_frame
 from maskdepth.inference.plate.loading import (
     DisparitySource,
@@ -195,7 +196,12 @@ class Predictor:
         plate_picture = None if registered is None else registered.picture
         if registered is not None and registered.covered is not None:
             plate_picture = np.where(registered.covered[..., None], registered.picture, picture)
-        return Prediction(picture, alpha, disparity, plate_picture, depth_m, provenance)
+        notices = find_notices(
+            picture, plate_picture, alpha > 0.5, provenance.registration, metric=depth_m is not None
+        )
+        return Prediction(
+            picture, alpha, disparity, plate_picture, depth_m, provenance, notices=notices
+        )
 
     def prepare(
         self, plate: PlateSource, size: tuple[int, int], *, disparity: DisparitySource | None = None
@@ -253,22 +259,29 @@ class Predictor:
     def _match_plate(self, prepared: PreparedPlate, small_picture: Picture) -> RegisteredPlate:
         """The plate moved and relit to match the picture, unless registration is switched off.
 
-        A profile of another scene is an error: its metres would look right and be wrong.
+        A profile of another scene or view is an error: its metres would look right and be wrong.
         """
         if not self._register:
             return prepared.unregistered()
         registered = prepared.register(small_picture)
         registration = registered.registration
-        if prepared.profile is None or registration is None or not registration.another_scene:
+        if prepared.profile is None or registration is None:
             return registered
         name = "the plate profile" if prepared.file is None else str(prepared.file)
-        raise PlateError(
-            f"a picture of the scene of {name}",
-            f"one in which {registration.agreeing} of its {registration.corners} corners are found",
-            "use the profile of this camera, or switch registration off",
-            f"The picture shows another scene than {name}: {registration.agreeing} of the plate's "
-            f"{registration.corners} corners are found in it.",
-        )
+        if registration.another_scene:
+            found = f"{registration.agreeing} of its {registration.corners} corners are found"
+            problem = (
+                f"The picture shows another scene than {name}: {registration.agreeing} of the "
+                f"plate's {registration.corners} corners are found in it."
+            )
+        elif registration.not_applied is not None:
+            found = "another view of it"
+            texts = " ".join(notice.text for notice in plate_notices(registration))
+            problem = f"The picture shows another view than {name}. {texts}"
+        else:
+            return registered
+        remedy = "use the profile of this camera, or switch registration off"
+        raise PlateError(f"a picture of the scene of {name}", found, remedy, problem)
 
     def _predict_layers(
         self, picture: Picture, small_picture: Picture, plate: RegisteredPlate | None

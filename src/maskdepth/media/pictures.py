@@ -24,7 +24,13 @@ from maskdepth.inference.output_files import (
 from maskdepth.inference.plate.loading import path_of
 from maskdepth.inference.plate.prepared import PreparedPlate
 from maskdepth.inference.plate.profile import PLATE_SUFFIX
-from maskdepth.inference.prediction import BackgroundSource, Prediction, load_background
+from maskdepth.inference.prediction import (
+    BackgroundSource,
+    Notice,
+    ObjectDistance,
+    Prediction,
+    load_background,
+)
 from maskdepth.inference.predictor import Predictor
 from maskdepth.media.listing import (
     exists,
@@ -81,10 +87,14 @@ class Summary:
     Attributes:
         written: every file, in the order of writing.
         failures: (picture, message) of each picture that was not predicted.
+        notices: (picture, notice) of each notice of a prediction.
+        distances: (picture, distance) of each picture whose foreground's distance is known.
     """
 
     written: tuple[Path, ...]
     failures: tuple[tuple[str, str], ...]
+    notices: tuple[tuple[str, Notice], ...] = ()
+    distances: tuple[tuple[str, ObjectDistance], ...] = ()
 
 
 def find_jobs(
@@ -184,6 +194,8 @@ def predict_all(
     prepare = lru_cache(maxsize=1)(predictor.prepare)  # most runs have one plate for all pictures
     written: list[Path] = []
     failures: list[tuple[str, str]] = []
+    notices: list[tuple[str, Notice]] = []
+    distances: list[tuple[str, ObjectDistance]] = []
     for number, job in enumerate(jobs, start=1):
         try:
             if job.problem is not None:
@@ -191,16 +203,20 @@ def predict_all(
             paths = output_paths(output, job.stem, formats, depth_format)
             check_not_inputs(paths.values(), inputs)
             check_replaceable(paths)
-            saved = _predict_job(predictor, job, prepare).save(
+            prediction = _predict_job(predictor, job, prepare)
+            saved = prediction.save(
                 output, job.stem, formats=formats, depth_format=depth_format, background=background
             )
             if not saved:  # only depth is left out without a word, beside other files
                 raise NoMetresError
             written += saved
+            notices += [(job.name, notice) for notice in prediction.notices]
+            if prediction.distance is not None:
+                distances.append((job.name, prediction.distance))
         except MaskdepthError as error:
             failures.append((job.name, str(error)))
         on_progress(number, len(jobs))
-    return Summary(tuple(written), tuple(failures))
+    return Summary(tuple(written), tuple(failures), tuple(notices), tuple(distances))
 
 
 def predict_file(
@@ -210,7 +226,7 @@ def predict_file(
     *,
     formats: Collection[str] | None = None,
     background: BackgroundSource | None = None,
-) -> bytes:
+) -> tuple[bytes, Prediction]:
     """Predict one picture, and encode the one layer that a file holds.
 
     Args:
@@ -229,7 +245,7 @@ def predict_file(
     if job.problem is not None:
         raise job.problem
     prediction = _predict_job(predictor, job, predictor.prepare)
-    return LayerEncoder(prediction, background).encode(kind, output.suffix.lower())
+    return LayerEncoder(prediction, background).encode(kind, output.suffix.lower()), prediction
 
 
 def _input_files(

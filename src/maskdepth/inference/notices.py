@@ -1,0 +1,135 @@
+"""What a prediction says of itself: signs that its plate or its mask may be wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdepth.inference.plate.registration import Registration
+
+__all__ = ["Notice", "find_notices", "plate_notices"]
+
+Picture = NDArray[np.uint8]
+
+_MAX_TURN_DEG: Final = 6.0  # a camera that was merely touched turns less, ...
+_MAX_ZOOM: Final = 0.06  # ... comes no nearer ...
+_MAX_SHIFT: Final = 0.1  # ... and moves by less of the long side
+_MIN_GAMMA_CHANGE: Final = 0.1
+_NEARLY_ALL: Final = 0.9  # of the picture
+_MIN_OUTLINE: Final = 50  # px of an outline that can tell a picture from its plate
+_EXCHANGED: Final = 0.6  # of the outline is more of an edge in the plate than in the picture
+_OUTLINE_SIDE: Final = 480  # px: outlines of larger pictures are judged at this size
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One thing that a user should know of a prediction.
+
+    Attributes:
+        code: for programs: ``no_plate``, ``another_scene``, ``turned``, ``zoomed``, ``shifted``,
+            ``another_tone``, ``exchanged``, ``nothing_found`` or ``nearly_all_found``.
+        text: for people, whole sentences.
+    """
+
+    code: str
+    text: str
+
+
+def find_notices(
+    picture: Picture,
+    plate: Picture | None,
+    mask: NDArray[np.bool_],
+    registration: Registration | None,
+    *,
+    metric: bool,
+) -> tuple[Notice, ...]:
+    """All notices of a prediction.
+
+    Args:
+        picture, plate: uint8 (H, W, 3), the plate as it was registered.
+        mask: bool (H, W).
+        registration: of the plate; None where there is none, or it is switched off.
+        metric: whether depth in metres comes from the plate.
+    """
+    notices = []
+    if plate is None:
+        notices.append(Notice("no_plate", "Without a plate the mask is a guess."))
+    if registration is not None:
+        notices += plate_notices(registration, metric=metric)
+    share = float(mask.mean())
+    if not mask.any():
+        notices.append(Notice("nothing_found", "No foreground was found."))
+    elif share > _NEARLY_ALL:
+        text = f"The mask covers {share:.0%} of the picture".replace("%", " %")
+        reason = "" if plate is None else ": the plate may be of another scene"
+        notices.append(Notice("nearly_all_found", f"{text}{reason}."))
+    elif plate is not None and not notices and _look_exchanged(picture, plate, mask):
+        text = "Picture and plate may be exchanged: the foreground's outline is in the plate."
+        notices.append(Notice("exchanged", text))
+    return tuple(notices)
+
+
+def plate_notices(registration: Registration, *, metric: bool = False) -> list[Notice]:
+    """What registration found that is more than a camera that was touched.
+
+    Args:
+        registration: of the plate.
+        metric: whether depth in metres comes from the plate.
+    """
+    if registration.another_scene:
+        text = "The plate seems to show another scene, so the mask is not to be trusted."
+        return [Notice("another_scene", text)]
+    notices = []
+    applied = registration.not_applied is None
+    outcome = "the plate was moved to match" if applied else "too far to correct, the mask is wrong"
+    turn, zoom = registration.turn_deg, registration.zoom
+    if abs(turn) > _MAX_TURN_DEG:
+        text = f"The picture shows the scene turned by {abs(turn):.0f} degrees against the plate"
+        notices.append(Notice("turned", f"{text}: {outcome}."))
+    if abs(zoom - 1) > _MAX_ZOOM:
+        text = (
+            f"The picture shows the scene {zoom:.2f} times as large as the plate does: {outcome}."
+        )
+        if metric:
+            text += " Distances are right only if the lens was zoomed and the camera stood still."
+        notices.append(Notice("zoomed", text))
+    if registration.shift > _MAX_SHIFT and not notices:
+        text = f"The camera has moved by {registration.shift:.0%} of the picture".replace("%", " %")
+        notices.append(Notice("shifted", f"{text} since the plate was taken: {outcome}."))
+    light = registration.light
+    if light is not None and light.curved:
+        text = "Picture and plate differ in their tone curves, which could not be matched."
+        notices.append(Notice("another_tone", text))
+    elif light is not None and abs(np.log(light.gamma)) > _MIN_GAMMA_CHANGE:
+        text = (
+            f"Picture and plate have different tone curves: a gamma of {light.gamma:.2f} was used."
+        )
+        notices.append(Notice("another_tone", text))
+    return notices
+
+
+def _look_exchanged(picture: Picture, plate: Picture, mask: NDArray[np.bool_]) -> bool:
+    """Whether the mask's outline is an edge of the plate rather than of the picture."""
+    height, width = mask.shape
+    shrink = min(1.0, _OUTLINE_SIDE / max(height, width))
+    size = max(1, round(width * shrink)), max(1, round(height * shrink))
+    small = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    kernel = np.ones((3, 3), np.uint8)
+    outline = cv2.morphologyEx(small, cv2.MORPH_GRADIENT, kernel) > 0
+    if outline.sum() < _MIN_OUTLINE:
+        return False
+    ours, plates = (_edges(each, size)[outline] for each in (picture, plate))
+    return float(np.mean(plates > ours)) > _EXCHANGED
+
+
+def _edges(picture: Picture, size: tuple[int, int]) -> NDArray[np.float32]:
+    """The strongest gradient about each pixel of a picture that is shrunk to (width, height)."""
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small.astype(np.float32), (0, 0), 1.0)
+    across, down = cv2.Sobel(small, cv2.CV_32F, 1, 0), cv2.Sobel(small, cv2.CV_32F, 0, 1)
+    strength = np.hypot(across, down).max(axis=2)
+    return np.asarray(cv2.dilate(strength, np.ones((3, 3), np.uint8)), np.float32)
