@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from maskdepth.inference.notices import plate_notices
 from maskdepth.inference.plate.registration import PlateFeatures, Registration, register_plate
 
 SIDE = 224
@@ -140,3 +141,78 @@ def test_any_size_can_be_registered(shape: tuple[int, int]) -> None:
     plate = textured(5, *shape)
     found = register(plate, plate)
     assert not found.changes
+
+
+def view_of(scene: Picture, turn_deg: float, zoom: float) -> Picture:
+    """The middle of a larger scene by a camera that was turned and zoomed far."""
+    centre = (scene.shape[1] / 2 - 0.5, scene.shape[0] / 2 - 0.5)
+    matrix = cv2.getRotationMatrix2D(centre, turn_deg, zoom)
+    matrix[:, 2] -= (scene.shape[0] - SIDE) / 2
+    return np.asarray(cv2.warpAffine(scene, matrix, (SIDE, SIDE), flags=cv2.INTER_CUBIC), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("turn_deg", "zoom", "code"),
+    [(12.0, 1.0, "turned"), (-9.0, 1.0, "turned"), (0.0, 1.15, "zoomed"), (90.0, 1.0, "turned")],
+)
+def test_a_far_turn_or_zoom_is_corrected_and_said(turn_deg: float, zoom: float, code: str) -> None:
+    scene = textured(7, 340, 340)
+    picture, plate = view_of(scene, turn_deg, zoom), view_of(scene, 0, 1)
+    found = register(with_object(picture, 0.15), plate)
+    assert [notice.code for notice in plate_notices(found)] == [code]
+    assert not found.another_scene
+    assert found.turn_deg == pytest.approx(turn_deg, abs=0.3)
+    assert found.zoom == pytest.approx(zoom, abs=0.01)
+    left = np.abs(found.apply(plate)[50:110, 50:170].astype(float) - picture[50:110, 50:170])
+    assert left.mean() < 3.0
+
+
+@pytest.mark.parametrize(("turn_deg", "zoom"), [(30.0, 0.94), (0.0, 0.75)])
+def test_a_view_that_the_plate_hardly_covers_is_said_and_not_applied(
+    turn_deg: float, zoom: float
+) -> None:
+    scene = textured(8, 400, 400)
+    plate = view_of(scene, 0, 1)
+    found = register(view_of(scene, turn_deg, zoom), plate)
+    assert found.matrix is None
+    notices = plate_notices(found)
+    assert ("turned" if turn_deg else "zoomed") in [notice.code for notice in notices]
+    assert all("too far" in notice.text for notice in notices)
+
+
+@pytest.mark.parametrize("gamma", [0.6, 0.7, 1.4])
+def test_another_tone_curve_is_matched_and_said(gamma: float) -> None:
+    plate = np.asarray((textured(9) - 30.0) * 1.3 + 4, np.uint8)  # of all levels
+    picture = np.asarray(np.rint(255 * (plate / 255.0) ** gamma), np.uint8)
+    found = register(with_object(picture, 0.2), plate)
+    assert [notice.code for notice in plate_notices(found)] == ["another_tone"]
+    left = np.abs(found.apply(plate)[:110].astype(float) - picture[:110])
+    assert left.mean() < 1.5
+
+
+@pytest.mark.parametrize("sigma", [0, 2, 6])
+def test_a_wall_of_one_colour_is_never_another_scene(sigma: float) -> None:
+    random = np.random.default_rng(0)
+
+    def shot(picture: Picture) -> Picture:
+        noisy = picture + random.normal(0, sigma, picture.shape)
+        return np.asarray(np.clip(np.rint(noisy), 0, 255), np.uint8)
+
+    wall = np.full((SIDE, SIDE, 3), (0, 177, 64), np.uint8)
+    assert not register(shot(with_object(wall, 0.5)), shot(wall)).another_scene
+
+
+def test_a_plate_behind_a_large_foreground_is_no_other_scene() -> None:
+    """A quarter of the scene is seen, in bands between what covers the others."""
+    plate = textured(10)
+    picture = textured(11)
+    for top in range(0, SIDE, 56):
+        picture[top : top + 16] = plate[top : top + 16]
+    assert not register(picture, plate).another_scene
+
+
+def test_a_touched_camera_is_worth_no_notice() -> None:
+    scene = textured(12, 280, 280)
+    found = register(seen_from(scene, (3, 2), 1.0), seen_from(scene, (0, 0), 0))
+    assert found.matrix is not None
+    assert plate_notices(found) == []
