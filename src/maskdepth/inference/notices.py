@@ -21,8 +21,9 @@ _MAX_SHIFT: Final = 0.1  # ... and moves by less of the long side
 _MIN_GAMMA_CHANGE: Final = 0.1
 _NEARLY_ALL: Final = 0.9  # of the picture
 _MIN_OUTLINE: Final = 50  # px of an outline that can tell a picture from its plate
-_EXCHANGED: Final = 0.6  # of the outline is more of an edge in the plate than in the picture
-_OUTLINE_SIDE: Final = 480  # px: outlines of larger pictures are judged at this size
+# An edge is clearly the plate's where its gradient exceeds this many times the picture's, plus this.
+_CLEAR_EDGE: Final = (1.5, 10.0)
+_EXCHANGED: Final = 0.4  # of the outline that is clearly the plate's; at most 0.27 in good pairs
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,9 @@ def find_notices(
     """All notices of a prediction.
 
     Args:
-        picture, plate: uint8 (H, W, 3), the plate as it was registered.
-        mask: bool (H, W).
+        picture, plate: uint8 (h, w, 3), the plate as it was registered, both at the network's input
+            size; no plate without one.
+        mask: bool (H, W), at the picture's own size.
         registration: of the plate; None where there is none, or it is switched off.
         metric: whether depth in metres comes from the plate.
     """
@@ -114,22 +116,20 @@ def plate_notices(registration: Registration, *, metric: bool = False) -> list[N
 
 def _look_exchanged(picture: Picture, plate: Picture, mask: NDArray[np.bool_]) -> bool:
     """Whether the mask's outline is an edge of the plate rather than of the picture."""
-    height, width = mask.shape
-    shrink = min(1.0, _OUTLINE_SIDE / max(height, width))
-    size = max(1, round(width * shrink)), max(1, round(height * shrink))
-    small = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    height, width = picture.shape[:2]
+    small = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
     kernel = np.ones((3, 3), np.uint8)
     outline = cv2.morphologyEx(small, cv2.MORPH_GRADIENT, kernel) > 0
     if outline.sum() < _MIN_OUTLINE:
         return False
-    ours, plates = (_edges(each, size)[outline] for each in (picture, plate))
-    return float(np.mean(plates > ours)) > _EXCHANGED
+    factor, levels = _CLEAR_EDGE
+    clear = _edges(plate)[outline] > factor * _edges(picture)[outline] + levels
+    return float(clear.mean()) > _EXCHANGED
 
 
-def _edges(picture: Picture, size: tuple[int, int]) -> NDArray[np.float32]:
-    """The strongest gradient about each pixel of a picture that is shrunk to (width, height)."""
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    small = cv2.GaussianBlur(small.astype(np.float32), (0, 0), 1.0)
-    across, down = cv2.Sobel(small, cv2.CV_32F, 1, 0), cv2.Sobel(small, cv2.CV_32F, 0, 1)
-    strength = np.hypot(across, down).max(axis=2)
+def _edges(picture: Picture) -> NDArray[np.float32]:
+    """The strongest gradient about each pixel."""
+    smooth = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 1.0)
+    across, down = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
+    strength = cv2.magnitude(across, down).max(axis=2)
     return np.asarray(cv2.dilate(strength, np.ones((3, 3), np.uint8)), np.float32)

@@ -197,7 +197,11 @@ class Predictor:
         if registered is not None and registered.covered is not None:
             plate_picture = np.where(registered.covered[..., None], registered.picture, picture)
         notices = find_notices(
-            picture, plate_picture, alpha > 0.5, provenance.registration, metric=depth_m is not None
+            small_picture,
+            None if registered is None else registered.small_picture,
+            alpha > 0.5,
+            provenance.registration,
+            metric=depth_m is not None,
         )
         return Prediction(
             picture, alpha, disparity, plate_picture, depth_m, provenance, notices=notices

@@ -39,6 +39,7 @@ _ALIKE: Final = 10.0  # of 255: the largest difference of two cells that count a
 _MIN_ALIKE_SHARE: Final = 0.25  # of the cells; the others may show foreground and shadow
 _NEAR: Final = 30.0  # of 255: cells that differ by less are no foreground, whatever the tone curve
 _MIN_CURVATURE: Final = 1.0  # levels, rms over such cells: how curved what a linear fit leaves is
+_SURELY_UNCLIPPED: Final = 225.0  # of a cell brighter than this, some pixels may have been clipped
 _MAX_CURVATURE: Final = 3.0  # levels, rms: what a right light leaves is less curved
 _GAMMA_STEPS: Final = (1.12, 1.25, 1.4, 1.6, 1.8)  # gammas to try, or one over them
 _GAMMA_DETAIL: Final = (0.96, 1.04)  # about the best of them
@@ -134,6 +135,7 @@ def _is_useful(fit: _Fit, before: NDArray[np.float64]) -> bool:
 def _curvature(picture: Cells, fit: _Fit, unclipped: NDArray[np.bool_]) -> float:
     """Levels, rms, of the parabola in what a fit leaves; positive where it is too bright midway."""
     chosen = unclipped & (fit.difference < _NEAR)[:, None]
+    chosen &= np.maximum(picture, fit.lit) < _SURELY_UNCLIPPED
     chosen &= (fit.difference < _NEAR).mean() >= _MIN_ALIKE_SHARE
     levels, left = fit.lit[chosen] / 255, (picture - fit.lit)[chosen]
     if levels.size < _MIN_CELLS:
