@@ -21,7 +21,7 @@ _MAX_SHIFT: Final = 0.1  # ... and moves by less of the long side
 _MIN_GAMMA_CHANGE: Final = 0.1
 _NEARLY_ALL: Final = 0.9  # of the picture
 _MIN_OUTLINE: Final = 50  # px of an outline that can tell a picture from its plate
-# An edge is clearly the plate's where its gradient exceeds this many times the picture's, plus this.
+# The plate's edge is clearly stronger above this many times the picture's gradient, plus this.
 _CLEAR_EDGE: Final = (1.5, 10.0)
 _EXCHANGED: Final = 0.4  # of the outline that is clearly the plate's; 2 of 500 good pairs exceed it
 
