@@ -56,7 +56,7 @@ def _converter(profile: bytes, mode: str) -> Callable[[Image.Image], Image.Image
     if np.abs(levels[1] - levels[0]).max() <= _MAX_DIFFERENCE:
         return None
     if mode == "L":
-        return partial(_look_up, tuple(levels[1][0, :, 1].tolist()))
+        return partial(_replace_levels, tuple(levels[1][0, :, 1].tolist()))
     return partial(_apply, transform)
 
 
@@ -75,5 +75,5 @@ def _apply(transform: ImageCms.ImageCmsTransform, image: Image.Image) -> Image.I
     return converted
 
 
-def _look_up(levels: Sequence[int], grey: Image.Image) -> Image.Image:
+def _replace_levels(levels: Sequence[int], grey: Image.Image) -> Image.Image:
     return grey.point(levels)
