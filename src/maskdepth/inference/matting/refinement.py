@@ -152,7 +152,8 @@ def _interpolate(values: Floats, rows: Floats, columns: Floats) -> Floats:
 def _edge(alpha: Floats, width: int) -> Mask:
     """The pixels up to ``width`` px to both sides of the mask's edge."""
     mask = (alpha > 0.5).astype(np.uint8)
-    kernel = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
+    # No larger than the picture: OpenCV would pad a strip of pixels by the kernel's size.
+    kernel = np.ones([2 * min(width, side) + 1 for side in mask.shape], np.uint8)
     edge = cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, kernel, borderType=cv2.BORDER_REPLICATE)
     return np.asarray(edge > 0, np.bool_)
 
