@@ -5,7 +5,7 @@ python tools/fuzz.py --seed 1 --start 0 --count 2000 --processes 2 --keep fuzz-f
 Mutant N of a seed is always the same file, with the same Pillow and OpenCV: `--start N --count 1`
 repeats a finding. Each process gets one mutant at a time; one that crashes or hangs is replaced.
 A finding is an exception of another kind, a crash, a hang, a result of a wrong shape or with values
-that are not finite, more than 5 s of the processor or 500 MB for a picture of up to 4 MP, or a
+that are not finite, more than 5 s of the processor or 700 MB for a picture of up to 4 MP, or a
 warning that this package's own code causes. The bytes and the traceback of each are kept.
 """
 

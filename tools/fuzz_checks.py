@@ -38,7 +38,7 @@ from maskdepth.inference.prediction import Prediction
 from maskdepth.labelling.plate_depth import read_plate_depth
 from maskdepth.picture_decoding import open_header
 
-MAX_SECONDS, MAX_MEMORY_MB = 5.0, 500
+MAX_SECONDS, MAX_MEMORY_MB = 5.0, 700
 COLOURS = ("white", "#20a040", "rgb(300,0,0)", "hsl(0,500%,50%)", "#1234567", "", "\0", "\ud800")
 
 
