@@ -29,7 +29,7 @@ ROOMS: dict[str, frozenset[str]] = {
     "ground": frozenset(
         {
             *("errors", "_version", "files", "records", "locks", "images", "depth", "metrics"),
-            *("config", "devices", "processes", "progress"),
+            *("config", "devices", "processes", "progress", "onnx_runtime"),
             *("colour_profiles", "picture_decoding", "picture_formats"),
         }
     ),

@@ -276,7 +276,10 @@ def test_a_fresh_process_that_finds_no_network_says_so(tmp_path: Path) -> None:
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path
     )
-    assert "TeacherError: The Hugging Face cache lacks files of Intel/dpt-large" in done.stderr
+    assert (
+        "TeacherError: The files of Intel/dpt-large are not all in the Hugging Face cache"
+        in done.stderr
+    )
 
 
 @pytest.mark.parametrize("missing", ["kind", "units", "licence"])

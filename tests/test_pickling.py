@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-import maskdepth.errors
-import maskdepth.images
-import maskdepth.picture_decoding
-from maskdepth.errors import DependencyError, MaskdepthError, NonFiniteLossError
+from maskdepth.errors import (
+    DependencyError,
+    MaskdepthError,
+    NonFiniteLossError,
+    WeightsNotShippedError,
+)
 from maskdepth.inference.model.card import ModelCard
+from maskdepth.inference.output_files import NoMetresError
 from maskdepth.inference.plate.calibration import KnownPoint
 from maskdepth.inference.plate.profile import profile_from_disparity
 from maskdepth.inference.predictor import Predictor
@@ -35,8 +38,8 @@ def test_every_error_is_the_same_after_a_journey(kind: type[MaskdepthError]) -> 
         error: MaskdepthError = DependencyError("torch", "train")
     elif kind is NonFiniteLossError:
         error = NonFiniteLossError({"total": float("inf")}, 3, [1, 2])
-    elif kind is maskdepth.errors.WeightsNotShippedError:
-        error = maskdepth.errors.WeightsNotShippedError()
+    elif kind in (WeightsNotShippedError, NoMetresError):
+        error = kind()  # type: ignore[call-arg]
     else:
         error = kind("a plate", "none", "pass one", "There is no plate.")
     for again in (pickle.loads(pickle.dumps(error)), copy.deepcopy(error)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import subprocess
 import sys
@@ -162,6 +163,28 @@ def test_a_fake_backend_answers_what_it_is_told() -> None:
     assert prediction.mask.all()
     assert (prediction.disparity == 0.5).all()
     assert backend.sizes == [(160, 213)]
+
+
+def test_a_prediction_leaves_nothing_in_the_users_home(tmp_path: Path) -> None:
+    """No telemetry of ONNX Runtime; the variable against it is gone after the import."""
+    program = """
+import os
+import numpy as np
+from maskdepth import Predictor
+Predictor.from_pretrained(threads=1).predict(np.zeros((40, 50, 3), np.uint8))
+print("ORT_DISABLE_TELEMETRY" in os.environ)
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "XDG_CACHE_HOME"}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment | {"HOME": str(tmp_path)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "False\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_prediction_loads_the_runtime_alone(tmp_path: Path) -> None:

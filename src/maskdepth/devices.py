@@ -51,7 +51,7 @@ def pick_providers(wanted: str) -> list[str]:
     Raises:
         UsageError: an unknown device, or one that this ONNX Runtime cannot use.
     """
-    import onnxruntime
+    from maskdepth.onnx_runtime import onnxruntime
 
     available = onnxruntime.get_available_providers()
     if wanted == "auto":

@@ -8,6 +8,8 @@ them, stay in float32: this takes 3 % more time and regains most of what 8 bits 
 
 from __future__ import annotations
 
+from maskdepth.onnx_runtime import onnxruntime  # isort: skip - before its own submodules below
+
 import logging
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -17,7 +19,6 @@ from typing import Final
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from onnxruntime.quantization import (

@@ -100,7 +100,7 @@ class OnnxBackend:
 
 
 def _open_session(path: Path, device: str, threads: int | None) -> Any:
-    import onnxruntime
+    from maskdepth.onnx_runtime import onnxruntime
 
     if threads is not None and (threads != int(threads) or not 1 <= threads <= _MAX_THREADS):
         raise UsageError(

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -22,6 +21,7 @@ from maskdepth.errors import ConfigError, TeacherError, first_line
 from maskdepth.files import open_file, read_bytes
 from maskdepth.images import resize
 from maskdepth.labelling.teachers.teacher import Kind, TeacherInfo, Units, within_range
+from maskdepth.onnx_runtime import onnxruntime as ort
 
 _BATCH: Final = 8  # pictures at once, if the network takes any number
 # How protocol buffers write a tensor's `external_data` entry (onnx.proto): a key of 8 bytes, then
