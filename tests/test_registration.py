@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from maskdepth.inference.notices import plate_notices
+from maskdepth.inference.plate.notices import plate_notices
 from maskdepth.inference.plate.registration import PlateFeatures, Registration, register_plate
 
 SIDE = 224

@@ -24,10 +24,10 @@ from maskdepth.images import (
     resize_disparity,
 )
 from maskdepth.inference.model.card import ModelCard
-from maskdepth.inference.notices import Notice
 from maskdepth.inference.output_files import save_prediction
 from maskdepth.inference.plate.alignment import Alignment
 from maskdepth.inference.plate.calibration import Calibration
+from maskdepth.inference.plate.notices import Notice
 from maskdepth.inference.plate.registration import Registration
 
 __all__ = [

@@ -28,7 +28,6 @@ from maskdepth.inference.model.backend import OUTPUTS, Backend, OnnxBackend
 from maskdepth.inference.model.card import NO_DEPTH, ModelCard
 from maskdepth.inference.model.folder import load_model_folder, network_file
 from maskdepth.inference.model.locate import find_model
-from maskdepth.inference.notices import find_notices, plate_notices
 from maskdepth.inference.plate.alignment import align_frame
 from maskdepth.inference.plate.loading import (
     DisparitySource,
@@ -37,6 +36,7 @@ from maskdepth.inference.plate.loading import (
     path_of,
     prepare_plate,
 )
+from maskdepth.inference.plate.notices import find_notices, plate_notices
 from maskdepth.inference.plate.prepared import (
     Floats,
     Mask,
