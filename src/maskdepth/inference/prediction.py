@@ -106,7 +106,8 @@ class Prediction:
             a model that never learned depth is. Outside the mask it is a plate profile's, if any,
             and NaN where that plate's camera never saw.
         plate: uint8 (H, W, 3) RGB, moved and relit to match the picture, and the picture itself
-            where the plate's camera never saw; None without a plate.
+            where the plate's camera never saw. A grey plate has the picture's colour here. None
+            without a plate.
         depth_m: float32 (H, W) metres; None where the plate is not calibrated. Infinity is sky or
             too far to tell, NaN is invalid.
         provenance: model, input files, and how the plate was used.

@@ -29,6 +29,7 @@ from maskdepth.inference.model.card import NO_DEPTH, ModelCard
 from maskdepth.inference.model.folder import load_model_folder, network_file
 from maskdepth.inference.model.locate import find_model
 from maskdepth.inference.plate.alignment import align_frame
+from maskdepth.inference.plate.colour import lacks_colour, to_grey
 from maskdepth.inference.plate.loading import (
     DisparitySource,
     PlateSource,
@@ -177,7 +178,9 @@ class Predictor:
                 "pass the plate as well",
                 "A plate's disparity needs its plate.",
             )
-        registered = None if prepared is None else self._match_plate(prepared, small_picture)
+        registered = None
+        if prepared is not None:
+            registered = self._match_colours(prepared, picture, small_picture)
         alpha, disparity = self._predict_layers(picture, small_picture, registered)
         provenance = Provenance(
             card=self.card,
@@ -259,6 +262,16 @@ class Predictor:
     ) -> Stream:
         """A stream of frames that share one plate; see `Stream`."""
         return Stream(self, plate, plate_disparity)
+
+    def _match_colours(
+        self, prepared: PreparedPlate, picture: Picture, small_picture: Picture
+    ) -> RegisteredPlate:
+        """The plate matched to the picture, in grey where one of the two has no colour."""
+        if lacks_colour(small_picture, prepared.small_picture):
+            return self._match_plate(prepared.in_grey, small_picture)
+        if lacks_colour(prepared.small_picture, small_picture):
+            return self._match_plate(prepared, to_grey(small_picture)).coloured_like(picture)
+        return self._match_plate(prepared, small_picture)
 
     def _match_plate(self, prepared: PreparedPlate, small_picture: Picture) -> RegisteredPlate:
         """The plate moved and relit to match the picture, unless registration is switched off.

@@ -8,7 +8,7 @@ and relit to match it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.images import resize, resize_disparity
+from maskdepth.inference.plate.colour import lend_colour, to_grey
 from maskdepth.inference.plate.profile import PlateProfile
 from maskdepth.inference.plate.registration import PlateFeatures, Registration, register_plate
 
@@ -59,6 +60,12 @@ class PreparedPlate:
     def small_disparity(self) -> Floats | None:
         """float32 (h, w) in [0, 1]: the disparity at the network's input size, which it reads."""
         return shrink_disparity(self.disparity, self.small_picture.shape[:2])
+
+    @cached_property
+    def in_grey(self) -> PreparedPlate:
+        """The plate for pictures that have no colour."""
+        grey, small_grey = to_grey(self.picture), to_grey(self.small_picture)
+        return replace(self, picture=grey, small_picture=small_grey)
 
     def register(self, small_picture: Picture) -> RegisteredPlate:
         """The plate moved and relit to match a picture.
@@ -112,6 +119,12 @@ class RegisteredPlate:
     profile: PlateProfile | None
     registration: Registration | None
     covered: Mask | None = None
+
+    def coloured_like(self, picture: Picture) -> RegisteredPlate:
+        """A grey plate with the colour of the picture (H, W, 3) that it is compared with."""
+        coloured = lend_colour(self.picture, picture)
+        small = resize(coloured, *self.small_picture.shape[:2])
+        return replace(self, picture=coloured, small_picture=small)
 
 
 def shrink_disparity(disparity: Floats | None, size: tuple[int, ...]) -> Floats | None:
