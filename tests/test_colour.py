@@ -77,5 +77,6 @@ def test_a_picture_and_a_plate_are_compared_in_grey_if_one_has_no_colour(moved: 
         plate = np.roll(plate, (2, 3), (0, 1))
     for one, other in ((picture, to_grey(plate)), (to_grey(picture), plate)):
         result = predictor.predict(one, other)
+        assert [notice.code for notice in result.notices] == ["compared_in_grey"]
         assert 2 * (result.mask & truth).sum() / (result.mask.sum() + truth.sum()) > 0.9
         np.testing.assert_array_equal(result.cutout()[70:110, 100:130, :3], one[70:110, 100:130])

@@ -205,6 +205,7 @@ class Predictor:
             alpha > 0.5,
             provenance.registration,
             metric=depth_m is not None,
+            compared_in_grey=registered is not None and registered.compared_in_grey,
         )
         return Prediction(
             picture, alpha, disparity, plate_picture, depth_m, provenance, notices=notices
@@ -268,10 +269,12 @@ class Predictor:
     ) -> RegisteredPlate:
         """The plate matched to the picture, in grey where one of the two has no colour."""
         if lacks_colour(small_picture, prepared.small_picture):
-            return self._match_plate(prepared.in_grey, small_picture)
-        if lacks_colour(prepared.small_picture, small_picture):
-            return self._match_plate(prepared, to_grey(small_picture)).coloured_like(picture)
-        return self._match_plate(prepared, small_picture)
+            matched = self._match_plate(prepared.in_grey, small_picture)
+        elif lacks_colour(prepared.small_picture, small_picture):
+            matched = self._match_plate(prepared, to_grey(small_picture)).coloured_like(picture)
+        else:
+            return self._match_plate(prepared, small_picture)
+        return replace(matched, compared_in_grey=True)
 
     def _match_plate(self, prepared: PreparedPlate, small_picture: Picture) -> RegisteredPlate:
         """The plate moved and relit to match the picture, unless registration is switched off.

@@ -18,16 +18,18 @@ __all__ = ["lacks_colour", "lend_colour", "to_grey"]
 Picture = NDArray[np.uint8]
 
 # Levels of 255 between a pixel's largest and smallest channel, in means over 5 px, which have
-# hardly any noise. A white wall has no colour either, so what counts is colour in pixels of like
-# lightness. In 392 photos and 96 pairs with a grey plate, this finds all but 6, which have hardly
-# any colour; in as many pairs without one it finds none.
+# hardly any noise. A white wall has no colour either, so what counts is colour where both show the
+# same. Of 398 photos with grey copies as their plates this finds 388, the others being nearly grey;
+# of 96 pairs of one kind none. Before a grey wall, coloured foreground on half of a picture
+# deceives it in 2 of 32 pairs, on three quarters in 3.
 _GREY: Final = 2
 _COLOURED: Final = 6
 _MEAN_PX: Final = 5
 _MAX_COLOURED: Final = 0.01  # share of the pixels of a grey picture, for bad pixels and stamps
-_MIN_COLOURED: Final = 0.25  # share of the pixels of like lightness
-_ALIKE: Final = 30  # of 255: difference in lightness, after making the medians equal
-_MIN_ALIKE: Final = 0.02  # share of all pixels
+_MIN_COLOURED: Final = 0.4  # share of the pixels of the same lightness
+_ALIKE: Final = 8.0  # of 255: a smaller difference is the same lightness, in the same light
+_RATIOS: Final = (np.log(0.25), np.log(4.0), 56)  # of light: two stops either way, in so many steps
+_MIN_CONTRAST: Final = 3.0  # levels, standard deviation; plainer pictures agree by chance
 
 
 def lacks_colour(picture: Picture, other: Picture) -> bool:
@@ -41,10 +43,16 @@ def lacks_colour(picture: Picture, other: Picture) -> bool:
     light, other_light = (
         cv2.cvtColor(each, cv2.COLOR_RGB2GRAY).astype(np.float32) for each in (picture, other)
     )
-    ratio = (np.median(light) + 1) / (np.median(other_light) + 1)
-    alike = np.abs(ratio * other_light - light) <= _ALIKE
+    if light.std() < _MIN_CONTRAST:
+        return False
+    low, high, steps = _RATIOS
+    ratios = np.log((light + 1) / (other_light + 1))
+    counts, edges = np.histogram(ratios, steps, (low, high))
+    most = int(counts.argmax())
+    ratio = np.exp((edges[most] + edges[most + 1]) / 2)
+    alike = np.abs(ratio * (other_light + 1) - light - 1) <= _ALIKE
     coloured = _spread(other)[alike] > _COLOURED
-    return bool(alike.mean() > _MIN_ALIKE and coloured.mean() > _MIN_COLOURED)
+    return bool(coloured.size and coloured.mean() > _MIN_COLOURED)
 
 
 def to_grey(picture: Picture) -> Picture:

@@ -32,7 +32,8 @@ class Notice:
 
     Attributes:
         code: for programs: ``no_plate``, ``another_scene``, ``turned``, ``zoomed``, ``shifted``,
-            ``another_tone``, ``exchanged``, ``nothing_found`` or ``nearly_all_found``.
+            ``another_tone``, ``exchanged``, ``nothing_found``, ``nearly_all_found`` or
+            ``compared_in_grey``.
         text: for people, whole sentences.
     """
 
@@ -47,6 +48,7 @@ def find_notices(
     registration: Registration | None,
     *,
     metric: bool,
+    compared_in_grey: bool = False,
 ) -> tuple[Notice, ...]:
     """All notices of a prediction.
 
@@ -56,6 +58,7 @@ def find_notices(
         mask: bool (H, W), at the picture's own size.
         registration: of the plate; None where there is none, or it is switched off.
         metric: whether depth in metres comes from the plate.
+        compared_in_grey: whether only one of picture and plate has colour.
     """
     notices = []
     if plate is None:
@@ -72,6 +75,9 @@ def find_notices(
     elif plate is not None and not notices and _are_exchanged(picture, plate, mask):
         text = "Picture and plate may be exchanged: the foreground's outline is in the plate."
         notices.append(Notice("exchanged", text))
+    if compared_in_grey:
+        text = "Only one of picture and plate has colour, so the two were compared in grey."
+        notices.append(Notice("compared_in_grey", text))
     return tuple(notices)
 
 

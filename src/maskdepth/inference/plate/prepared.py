@@ -108,6 +108,7 @@ class RegisteredPlate:
         covered: bool (H, W), where the moved plate shows what its camera saw: beyond its edges its
             outermost pixels and their disparity repeat, and its profile is invalid. None for
             everywhere.
+        compared_in_grey: whether only one of plate and picture has colour.
 
     All others are as in `PreparedPlate`, moved and relit.
     """
@@ -119,6 +120,7 @@ class RegisteredPlate:
     profile: PlateProfile | None
     registration: Registration | None
     covered: Mask | None = None
+    compared_in_grey: bool = False
 
     def coloured_like(self, picture: Picture) -> RegisteredPlate:
         """A grey plate with the colour of the picture (H, W, 3) that it is compared with."""
