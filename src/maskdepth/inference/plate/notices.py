@@ -23,6 +23,7 @@ _NEARLY_ALL: Final = 0.9  # of the picture
 _MIN_OUTLINE: Final = 50  # px of an outline that can tell a picture from its plate
 # The plate's edge is clearly stronger above this many times the picture's gradient, plus this.
 _CLEAR_EDGE: Final = (1.5, 10.0)
+_EDGE_REACH_PX: Final = 8  # how far an edge's strength depends on its surroundings, at most
 _EXCHANGED: Final = 0.4  # of the outline that is clearly the plate's; 2 of 500 good pairs exceed it
 
 
@@ -128,8 +129,14 @@ def _are_exchanged(picture: Picture, plate: Picture, mask: NDArray[np.bool_]) ->
     outline = cv2.morphologyEx(small, cv2.MORPH_GRADIENT, kernel) > 0
     if outline.sum() < _MIN_OUTLINE:
         return False
+    left, top, columns, rows = cv2.boundingRect(outline.astype(np.uint8))
+    window = np.s_[
+        max(0, top - _EDGE_REACH_PX) : top + rows + _EDGE_REACH_PX,
+        max(0, left - _EDGE_REACH_PX) : left + columns + _EDGE_REACH_PX,
+    ]
+    outline = outline[window]
     factor, levels = _CLEAR_EDGE
-    clear = _edges(plate)[outline] > factor * _edges(picture)[outline] + levels
+    clear = _edges(plate[window])[outline] > factor * _edges(picture[window])[outline] + levels
     return float(clear.mean()) > _EXCHANGED
 
 
@@ -137,5 +144,6 @@ def _edges(picture: Picture) -> NDArray[np.float32]:
     """The strongest gradient about each pixel."""
     smooth = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), 1.0)
     across, down = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
-    strength = cv2.magnitude(across, down).max(axis=2)
+    red, green, blue = cv2.split(cv2.magnitude(across, down))
+    strength = np.maximum(np.maximum(red, green), blue)
     return np.asarray(cv2.dilate(strength, np.ones((3, 3), np.uint8)), np.float32)
