@@ -48,8 +48,8 @@ def lacks_colour(picture: Picture, other: Picture) -> bool:
     low, high, steps = _RATIOS
     ratios = np.log((light + 1) / (other_light + 1))
     counts, edges = np.histogram(ratios, steps, (low, high))
-    most = int(counts.argmax())
-    ratio = np.exp((edges[most] + edges[most + 1]) / 2)
+    fullest = int(counts.argmax())
+    ratio = np.exp((edges[fullest] + edges[fullest + 1]) / 2)
     alike = np.abs(ratio * (other_light + 1) - light - 1) <= _ALIKE
     coloured = _spread(other)[alike] > _COLOURED
     return bool(coloured.size and coloured.mean() > _MIN_COLOURED)
