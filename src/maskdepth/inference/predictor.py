@@ -190,9 +190,9 @@ class Predictor:
             plate_disparity_used=registered is not None and registered.disparity is not None,
             registration=None if registered is None else registered.registration,
         )
-        depth_m = None
+        depth_m, mask = None, alpha > 0.5
         if registered is not None and registered.profile is not None:
-            frame = align_frame(disparity, alpha > 0.5, registered.profile, registered.covered)
+            frame = align_frame(disparity, mask, registered.profile, registered.covered)
             disparity, depth_m = frame.disparity, frame.depth_m
             calibration = registered.profile.calibration
             provenance = replace(provenance, alignment=frame.alignment, calibration=calibration)
@@ -202,7 +202,7 @@ class Predictor:
         notices = find_notices(
             small_picture,
             None if registered is None else registered.small_picture,
-            alpha > 0.5,
+            mask,
             provenance.registration,
             metric=depth_m is not None,
             compared_in_grey=registered is not None and registered.compared_in_grey,
@@ -270,7 +270,7 @@ class Predictor:
         """The plate matched to the picture, in grey where one of the two has no colour."""
         if lacks_colour(small_picture, prepared.small_picture):
             matched = self._match_plate(prepared.in_grey, small_picture)
-        elif lacks_colour(prepared.small_picture, small_picture):
+        elif prepared.is_grey and lacks_colour(prepared.small_picture, small_picture):
             matched = self._match_plate(prepared, to_grey(small_picture)).coloured_like(picture)
         else:
             return self._match_plate(prepared, small_picture)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["lacks_colour", "lend_colour", "to_grey"]
+__all__ = ["is_grey", "lacks_colour", "lend_colour", "to_grey"]
 
 Picture = NDArray[np.uint8]
 
@@ -32,13 +32,18 @@ _RATIOS: Final = (np.log(0.25), np.log(4.0), 56)  # of light: two stops either w
 _MIN_CONTRAST: Final = 3.0  # levels, standard deviation; plainer pictures agree by chance
 
 
+def is_grey(picture: Picture) -> bool:
+    """Whether a picture (H, W, 3) has no colour anywhere."""
+    return bool((_spread(picture) > _GREY).mean() <= _MAX_COLOURED)
+
+
 def lacks_colour(picture: Picture, other: Picture) -> bool:
     """Whether a picture is grey all over, while another one of its scene is coloured.
 
     Args:
         picture, other: uint8 (H, W, 3) RGB of one size.
     """
-    if (_spread(picture) > _GREY).mean() > _MAX_COLOURED:
+    if not is_grey(picture):
         return False
     light, other_light = (
         cv2.cvtColor(each, cv2.COLOR_RGB2GRAY).astype(np.float32) for each in (picture, other)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.images import resize, resize_disparity
-from maskdepth.inference.plate.colour import lend_colour, to_grey
+from maskdepth.inference.plate.colour import is_grey, lend_colour, to_grey
 from maskdepth.inference.plate.profile import PlateProfile
 from maskdepth.inference.plate.registration import PlateFeatures, Registration, register_plate
 
@@ -60,6 +60,11 @@ class PreparedPlate:
     def small_disparity(self) -> Floats | None:
         """float32 (h, w) in [0, 1]: the disparity at the network's input size, which it reads."""
         return shrink_disparity(self.disparity, self.small_picture.shape[:2])
+
+    @cached_property
+    def is_grey(self) -> bool:
+        """Whether the plate has no colour anywhere."""
+        return is_grey(self.small_picture)
 
     @cached_property
     def in_grey(self) -> PreparedPlate:
