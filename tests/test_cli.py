@@ -498,6 +498,7 @@ def test_the_demo_shows_the_shipped_model_beside_a_threshold(
         "picture.png",
         "plate.png",
     ]
+    assert run("demo", "--no-fit", "-o", tmp_path).err == ""  # shown already
 
 
 def test_quiet_says_nothing_but_errors(pack: Path, tmp_path: Path, run: Run) -> None:

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.datasets.build import Dataset, compose_dataset
+from maskdepth.datasets.build import Dataset, compose_dataset, open_dataset
 from maskdepth.depth import colourise
 from maskdepth.evaluation.baselines import Baseline, tune_baselines
 from maskdepth.evaluation.composites import render_benchmark
@@ -29,6 +29,7 @@ from maskdepth.pipeline.training import RunOptions
 from maskdepth.progress import Notify, notify_quarters
 from maskdepth.synthesis.renderer import Composite
 from maskdepth.synthesis.rules import BENCHMARK_V1
+from maskdepth.synthesis.spec import SPEC_FILE
 from maskdepth.synthesis.worlds import write_sample_pack
 
 if TYPE_CHECKING:
@@ -70,18 +71,24 @@ def show_shipped(output: Path, seed: int, notify: Notify) -> Shown:
     """Draw pairs, and show what the shipped model and a tuned threshold find in them.
 
     Leaves ``shown/`` (scenes, cutouts and their dataset), ``pair/`` (a picture and its plate),
-    ``prediction/`` and ``shipped.png``.
+    ``prediction/`` and ``shipped.png``. What an earlier call has shown is not shown again.
     """
-    pack = output / "shown"
+    pack, picture = output / "shown", output / "shipped.png"
+    if picture.exists() and (pack / "dataset" / SPEC_FILE).exists():
+        dataset = open_dataset(pack / "dataset")
+        if dataset.spec.seed == seed + 1:
+            return Shown(dataset, _tune_threshold(dataset), picture)
     drawn = notify_quarters(notify, "drew {done} of {total} pictures to show")
     write_sample_pack(pack, scenes=_PACK, cutouts=_PACK, seed=seed + 1, on_progress=drawn)
     dataset = compose_dataset(
-        pack / "cutouts", pack / "backgrounds", pack / "dataset", small=True, depth_scenes=0
+        pack / "cutouts",
+        pack / "backgrounds",
+        pack / "dataset",
+        seed=seed + 1,
+        small=True,
+        depth_scenes=0,
     )
-    spec = dataset.spec
-    catalogue = spec.catalogue(dataset.folder, _RULES.size)
-    tuning = render_benchmark(_RULES, spec.pool("val", "val"), catalogue, _TUNED)
-    shown = Shown(dataset, tune_baselines(tuning, [_THRESHOLD])[_THRESHOLD], output / "shipped.png")
+    shown = Shown(dataset, _tune_threshold(dataset), picture)
     predictor = Predictor.from_pretrained()
     rows = []
     for number, composite in enumerate(shown.composites(_SHOWN)):
@@ -106,6 +113,13 @@ def show_shipped(output: Path, seed: int, notify: Notify) -> Shown:
     notify(f"{_SHOWN} of these pairs and what was found in them -> {shown.picture}")
     notify(f"one pair -> {output / 'pair'}, its prediction -> {output / 'prediction'}")
     return shown
+
+
+def _tune_threshold(dataset: Dataset) -> Baseline:
+    spec = dataset.spec
+    catalogue = spec.catalogue(dataset.folder, _RULES.size)
+    composites = render_benchmark(_RULES, spec.pool("val", "val"), catalogue, _TUNED)
+    return tune_baselines(composites, [_THRESHOLD])[_THRESHOLD]
 
 
 def fit_shipped(
