@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from maskdepth import Predictor
-from maskdepth.images import decode_jpeg, encode_jpeg
-from maskdepth.inference.plate.colour import lacks_colour, lend_colour, to_grey
+from maskdepth.images import decode_jpeg, encode_jpeg, to_grey
+from maskdepth.inference.plate.colour import lacks_colour, lend_colour
 
 Picture = NDArray[np.uint8]
 

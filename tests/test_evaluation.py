@@ -13,6 +13,7 @@ from judged import Fake, everywhere, make_dataset, nowhere
 from maskdepth import evaluation as package
 from maskdepth.errors import UsageError
 from maskdepth.evaluation import composites, evaluate_composites, select_panels, to_json
+from maskdepth.evaluation.slices import CHALLENGES, SLICES
 from maskdepth.metrics import mask_metrics
 from maskdepth.synthesis.rules import BENCHMARK_V1
 
@@ -233,6 +234,26 @@ def test_the_result_is_json_and_reproducible(dataset):
     assert flat(first) == pytest.approx(flat(second))
     assert first["benchmark"]["seed"] == 2026
     assert first["assets"]["cutouts"] == {"train": 2, "val": 2, "test": 2}
+
+
+def test_a_challenge_holds_only_composites_with_as_much_foreground_as_it_promises(dataset):
+    """Panels show the same ones, and the benchmark's slices leave nothing out."""
+    spec, folder = dataset
+    pool, catalogue = spec.pool("test", "test", origin="user"), spec.catalogue(folder, 224)
+    large = composites.render_slice(SLICES["large"], pool, catalogue, 12)
+    rendered = {each.recipe.index: (each.alpha > 0.5).mean() for each in large}
+    assert len(rendered) == 12 < max(rendered)
+    assert all(0.40 <= share <= 0.95 for share in rendered.values())
+    clean = composites.render_slice(SLICES["clean"], pool, catalogue, 12)
+    assert [each.recipe.index for each in clean] == list(range(12))
+    result = evaluate(Fake(nowhere), dataset, slices=tuple(CHALLENGES))
+    assert list(result.masks) == ["large", "large_hard", "cast", "tone"]
+    assert sorted(map(int, result.masks["large"].dice_by_index)) == sorted(rendered)[:3]
+    assert result.masks["large"].difference.figure("dice") > 0.9
+    panels = select_panels(Fake(nowhere), spec, folder, result, each=1)
+    shown = [each for each in panels if each.slice == "large"]
+    assert len(shown) == 3
+    assert all(0.40 <= (each.target_alpha > 0.5).mean() <= 0.95 for each in shown)
 
 
 @pytest.mark.parametrize("options", [{"slices": ("foggy",)}, {"count": 0}])

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskdepth.errors import AssetError, ConfigError
+from maskdepth.evaluation.slices import CHALLENGES
 from maskdepth.synthesis.assets import BackgroundAsset, CutoutAsset
 from maskdepth.synthesis.effects import NO_EFFECTS
 from maskdepth.synthesis.placement import Placement
@@ -26,11 +27,15 @@ from maskdepth.synthesis.rules import (
     FIELD,
     PRIOR_WORK,
     ExposureRules,
+    GreyPlateRules,
+    LongShadowRules,
     PlainRules,
     RecipeRules,
     RecolourRules,
     RegisteredRules,
+    ShadeRules,
     SkylightRules,
+    ToneCurveRules,
     ToneRules,
     plan_rules,
 )
@@ -328,6 +333,85 @@ def test_the_hard_slice_is_frozen_and_within_its_ranges() -> None:
         untouched = {name: getattr(NO_EFFECTS, name) for name in HARD_CHOICES}
         assert dataclasses.replace(effects, **untouched) == NO_EFFECTS
     assert hashlib.sha256(repr(frozen).encode()).hexdigest() == FROZEN_HARD_V1
+
+
+CHALLENGE_EFFECTS = {
+    "large": (),
+    "large_hard": HARD_CHOICES,
+    "cast": ("shadows", "shade"),
+    "tone": ("tone_curve", "grey_plate"),
+}
+FROZEN_CHALLENGES = "5671109a253c091212e7fe856f43d43c18bb03dcfee15f8a9a333a60983f1001"
+
+
+def test_the_challenges_are_frozen() -> None:
+    frozen: list[object] = [BENCHMARK_SEED]
+    for name, effects in CHALLENGE_EFFECTS.items():
+        rules = CHALLENGES[name].rules
+        frozen += [name, CHALLENGES[name].foreground, *(getattr(rules, each) for each in V1_RULES)]
+        for recipe in sample_recipes(rules, make_pool(9, 6), BENCHMARK_SEED, 0, 500):
+            values = dataclasses.asdict(recipe)
+            frozen += [values[field] for field in V1_CHOICES if field in values]
+            for placed in values["objects"]:
+                frozen += [placed[field] for field in V1_CHOICES if field in placed]
+            frozen += [values["effects"][each] for each in effects]
+            frozen += [round(recipe.noise_sigma, 9), recipe.noise_seed]
+            # Whatever else there may be is switched off, also what is younger than the challenges.
+            untouched = {each: getattr(NO_EFFECTS, each) for each in effects}
+            assert dataclasses.replace(recipe.effects, **untouched) == NO_EFFECTS
+    assert list(CHALLENGES) == list(CHALLENGE_EFFECTS)
+    assert hashlib.sha256(repr(frozen).encode()).hexdigest() == FROZEN_CHALLENGES
+
+
+def test_large_objects_come_alone_or_in_pairs_and_are_larger_than_in_the_benchmark() -> None:
+    recipes = list(sample_recipes(CHALLENGES["large"].rules, make_pool(9, 6), 0, 0, 500))
+    counts = Counter(len(recipe.objects) for recipe in recipes)
+    assert set(counts) == {1, 2}
+    assert counts[2] / 500 == pytest.approx(0.3, abs=0.06)
+    sides = [max(each.width, each.height) for recipe in recipes for each in recipe.objects]
+    assert np.median(sides) > 224
+    for recipe, hard in zip(
+        recipes,
+        sample_recipes(CHALLENGES["large_hard"].rules, make_pool(9, 6), 0, 0, 500),
+        strict=True,
+    ):
+        assert recipe.objects == hard.objects
+
+
+def test_long_shadows_shades_and_curves_are_drawn_from_their_ranges_and_move_no_other_draw() -> (
+    None
+):
+    pool = make_pool(9, 6, labelled=3)
+    off = FIELD.with_(plain=PlainRules())
+    on = off.with_(
+        long_shadow=LongShadowRules(probability=1.0),
+        shade=ShadeRules(probability=0.5, moved_px=(4, 9)),
+        tone_curve=ToneCurveRules(probability=1.0, gamma=(0.6, 0.7)),
+        grey_plate=GreyPlateRules(probability=0.3),
+    )
+    shades, grey = [], []
+    for before, after in zip(
+        sample_recipes(off, pool, 5, 0, 400), sample_recipes(on, pool, 5, 0, 400), strict=True
+    ):
+        *shadows, long = after.effects.shadows
+        assert 0.5 <= long.strength <= 0.85
+        assert -1.2 <= long.height <= 1.2
+        assert -2.5 <= long.lean <= 2.5
+        curve = after.effects.tone_curve
+        assert curve is not None
+        assert 0.6 <= curve.gamma <= 0.7
+        shades += [after.effects.shade]
+        grey += [after.effects.grey_plate]
+        without = dataclasses.replace(
+            after.effects, shadows=tuple(shadows), shade=None, tone_curve=None, grey_plate=False
+        )
+        assert dataclasses.replace(after, effects=without) == before
+    drawn = [each for each in shades if each is not None]
+    assert len(drawn) / 400 == pytest.approx(0.5, abs=0.1)
+    assert np.mean([each.leaves for each in drawn]) == pytest.approx(0.5, abs=0.1)
+    assert all(4 <= each.moved_px <= 9 for each in drawn)
+    assert all(each.plate_strength <= each.strength <= 0.8 for each in drawn)
+    assert np.mean(grey) == pytest.approx(0.3, abs=0.1)
 
 
 def test_rules_for_the_field_draw_every_effect_as_often_as_they_say() -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from maskdepth.depth import disparity_from_depth
 from maskdepth.images import decode_jpeg, encode_jpeg
-from maskdepth.synthesis.effects import NO_EFFECTS, Recolour, Shadow
+from maskdepth.synthesis.effects import NO_EFFECTS, Recolour, Shade, Shadow, ToneCurve
 from maskdepth.synthesis.placement import Placement, Standing
 from maskdepth.synthesis.recipes import Recipe
 from maskdepth.synthesis.renderer import render
@@ -217,6 +217,7 @@ OUTSIDE_SHADOW = Shadow(strength=0.5, sigma_px=2.0, dx=6.0, dy=8.0)
         {"harmony": 0.8},
         {"gains": (1.2, 1.1, 0.9), "offset": 5.0},
         {"recolour": Recolour(90.0, 1.2, 0.8, 0.7)},
+        {"tone_curve": ToneCurve(1.4, 0.5)},
     ],
 )
 def test_an_effect_on_the_picture_leaves_plate_and_labels_alone(effects: dict[str, Any]) -> None:
@@ -267,6 +268,79 @@ def test_a_flat_shadow_lies_at_the_feet() -> None:
     assert len(dark) > 20
     assert dark[:, 0].min() >= 50 - 4 - 3
     assert dark[:, 1].max() > 24
+
+
+@pytest.mark.parametrize("height", [-0.5, 0.5])
+def test_a_long_shadow_falls_away_from_the_feet_behind_the_object_or_before_it(
+    height: float,
+) -> None:
+    card = InMemory(np.full((40, 20, 4), 255, np.uint8), plain(200))
+    shadow = Shadow(strength=0.8, sigma_px=0.5, dx=0.0, dy=0.0, height=height, lean=1.5)
+    recipe = dataclasses.replace(
+        with_object(width=10, height=20, x=10, y=22),
+        effects=dataclasses.replace(NO_EFFECTS, shadows=(shadow,)),
+    )
+    dark = np.argwhere(render(recipe, SIZE, card).image[..., 0] < 100)
+    rows = np.array([dark[:, 0].min(), dark[:, 0].max()]) - 41.5
+    assert rows == pytest.approx([-10, 0] if height > 0 else [0, 10], abs=1.5)
+    assert dark[:, 1].max() == pytest.approx(20 + 1.5 * 20, abs=2)
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_what_is_outside_the_frame_shades_picture_and_plate_at_different_places(
+    leaves: bool,
+) -> None:
+    shade = Shade(leaves, 0.6, 0.3, 0.5, 16.0, 0.4, angle_deg=0.0, moved_px=7.0, phase=0.3)
+    bare = dataclasses.replace(with_effects(shade=shade), objects=())
+    composite = render(bare, SIZE, InMemory(soft_disc((0, 0, 0)), plain(200)))
+    image, plate = composite.image[..., 0] / 200, composite.plate[..., 0] / 200
+    assert [image.min(), image.max()] == pytest.approx([0.4, 1], abs=0.01)
+    assert [plate.min(), plate.max()] == pytest.approx([0.7, 1], abs=0.01)
+    # The same shadow, 7 px further.
+    assert 1 - image[:, 10:-3] == pytest.approx(2 * (1 - plate[:, 3:-10]), abs=0.02)
+    assert (image < 0.7).mean() == pytest.approx(0.4, abs=0.15)
+    assert bare.perturbs_plate
+    assert composite.alpha.max() == 0
+
+
+def test_leaves_cover_the_share_that_they_should_and_differ_from_sample_to_sample() -> None:
+    pictures = []
+    for phase in np.linspace(0, 0.95, 20):
+        shade = Shade(True, 1.0, 1.0, 0.1, 6.0, 0.3, 0.0, 0.0, phase=float(phase))
+        bare = dataclasses.replace(with_effects(shade=shade), objects=())
+        pictures.append(render(bare, SIZE, InMemory(soft_disc((0, 0, 0)), plain(200))).image < 100)
+    assert np.mean(pictures) == pytest.approx(0.3, abs=0.05)
+    assert len({each.tobytes() for each in pictures}) == 20
+
+
+@pytest.mark.parametrize(("gamma", "contrast"), [(1.0, 0.0), (0.6, 0.9), (1.7, -0.6), (1.0, 1.0)])
+def test_a_tone_curve_keeps_the_order_of_levels_and_both_ends(
+    gamma: float, contrast: float
+) -> None:
+    ramp = np.repeat(np.linspace(0, 255, SIZE).astype(np.uint8)[None, :, None], SIZE, 0)
+    card = InMemory(soft_disc((0, 0, 0)), np.repeat(ramp, 3, 2))
+    bare = dataclasses.replace(with_effects(tone_curve=ToneCurve(gamma, contrast)), objects=())
+    composite = render(bare, SIZE, card)
+    levels = composite.image[0, :, 0].astype(int)
+    assert (np.diff(levels) >= 0).all()
+    assert (levels[0], levels[-1]) == (0, 255)
+    y = (composite.plate[0, :, 0] / 255) ** gamma
+    expected = y + contrast * (y * y * (3 - 2 * y) - y)
+    assert levels == pytest.approx(255 * expected, abs=0.51)
+
+
+def test_a_grey_plate_has_the_lightness_of_the_coloured_one() -> None:
+    composite, coloured = (
+        render(
+            dataclasses.replace(with_effects(grey_plate=grey), noise_sigma=3.0), SIZE, lit_scene()
+        )
+        for grey in (True, False)
+    )
+    assert (composite.plate == composite.plate[..., :1]).all()
+    lightness = coloured.plate @ np.array([0.299, 0.587, 0.114])
+    assert composite.plate[..., 0] == pytest.approx(lightness, abs=0.51)
+    assert np.array_equal(composite.image, coloured.image)
+    assert composite.recipe.perturbs_plate
 
 
 def test_a_moved_plate_takes_its_disparity_along() -> None:

@@ -292,6 +292,12 @@ def resize_cutout(cutout: NDArray[np.uint8], height: int, width: int) -> NDArray
     return _as_uint8(np.rint(np.concatenate([np.minimum(straight, 255), alpha], axis=2)))
 
 
+def to_grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture (H, W, 3) without its colour."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8)
+
+
 def grey_picture(values: NDArray[Any]) -> NDArray[np.uint8]:
     """Values in [0, 1] (H, W), such as alpha, as grey levels: uint8 RGB (H, W, 3)."""
     levels = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)

@@ -75,6 +75,13 @@ def evaluate_composites(
         list[Path] | None, typer.Option(help="Judge another model folder in the same table.")
     ] = None,
     count: opt.Count = 500,
+    slices: Annotated[
+        str | None,
+        typer.Option(
+            help="Slices to judge, with commas: clean, jpeg, hard (the default) and the challenges "
+            "large, large_hard, cast, tone."
+        ),
+    ] = None,
     robustness: Annotated[
         int,
         typer.Option(
@@ -108,6 +115,7 @@ def evaluate_composites(
     from maskdepth.datasets.build import open_dataset
     from maskdepth.evaluation import Extras, to_json
     from maskdepth.pipeline import judge_model
+    from maskdepth.synthesis.rules import BENCHMARK_V1
 
     report = report or model / "report.html"
     evaluation = judge_model(
@@ -116,6 +124,7 @@ def evaluate_composites(
         report=report,
         against=against or [],
         count=count,
+        slices=tuple(BENCHMARK_V1) if slices is None else tuple(slices.split(",")),
         extras=Extras(
             robustness=robustness,
             frames=frames or [],

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from maskdepth._version import __version__
-from maskdepth.errors import UsageError
+from maskdepth.errors import UsageError, check_name
 from maskdepth.evaluation.columns import BOOTSTRAP_SEED, CONFIDENCE
 from maskdepth.evaluation.composite_depth import evaluate_composite_depth
 from maskdepth.evaluation.frames import evaluate_frames
@@ -19,6 +19,7 @@ from maskdepth.evaluation.masks import PASSES_PER_SLICE, evaluate_masks
 from maskdepth.evaluation.measured_depth import evaluate_depth
 from maskdepth.evaluation.results import BenchmarkFacts, Evaluation, ModelFacts
 from maskdepth.evaluation.robustness import PASSES, evaluate_robustness
+from maskdepth.evaluation.slices import SLICES
 from maskdepth.evaluation.withheld import PLACEMENTS, evaluate_withheld
 from maskdepth.inference.model.card import NETWORK_FILE, NO_DEPTH, ModelCard
 from maskdepth.inference.predictor import Predictor
@@ -68,7 +69,7 @@ def evaluate_composites(
     Args:
         spec, folder: the dataset, and where its spec lies.
         count: composites of every cell; the benchmark's own count is 500.
-        slices: of the benchmark.
+        slices: names in ``SLICES``: those of the benchmark, or of a challenge beside it.
         others: more models by name, for unseen cutouts on unseen backgrounds.
         extras: what else to evaluate.
         progress: called with the composites done and their total.
@@ -110,7 +111,7 @@ def evaluate_composites(
     size = max(rules.size for rules in BENCHMARK_V1.values())
     catalogue = spec.catalogue(folder, size)
     masks = {
-        name: evaluate_masks(predictor, spec, catalogue, BENCHMARK_V1[name], count, others, advance)
+        name: evaluate_masks(predictor, spec, catalogue, SLICES[name], count, others, advance)
         for name in slices
     }
     depth = evaluate_composite_depth(
@@ -159,11 +160,8 @@ def _counter(total: int, progress: Callable[[int, int], None] | None) -> Callabl
 
 
 def _check_arguments(slices: Sequence[str], count: int, extras: Extras) -> None:
-    unknown = [name for name in slices if name not in BENCHMARK_V1]
-    if unknown:
-        raise UsageError(
-            f"slices among {', '.join(BENCHMARK_V1)}", ", ".join(unknown), "leave that out"
-        )
+    for name in slices:
+        check_name("slice", name, SLICES, UsageError)
     if count < 1:
         raise UsageError("a count of 1 or more", str(count), "leave --count out for 500")
     for folders in (extras.frames, extras.depth):

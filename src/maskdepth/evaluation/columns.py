@@ -106,7 +106,7 @@ class ColumnBuilder:
         """Counts, means and intervals."""
         if not self._recipes:
             return Column.without_figures(self._reason)
-        # The benchmark pastes one cutout at most.
+        # A second cutout, which some challenges have, is not resampled apart.
         cutouts = [
             self._groups.cutouts[recipe.objects[0].cutout] if recipe.objects else ""
             for recipe in self._recipes

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Final
 
 from maskdepth.errors import AssetError
+from maskdepth.evaluation.slices import Slice
+from maskdepth.metrics import MASK_THRESHOLD
 from maskdepth.synthesis.assets import Split
 from maskdepth.synthesis.catalogue import Catalogue
 from maskdepth.synthesis.recipes import Pool, Recipe, sample_recipes
 from maskdepth.synthesis.renderer import Composite, render
 from maskdepth.synthesis.rules import BENCHMARK_SEED, RecipeRules
 from maskdepth.synthesis.spec import DatasetSpec
+
+_MAX_DRAWS: Final = 40  # recipes drawn for one composite of a slice, at most
 
 
 def find_pool(
@@ -62,3 +68,16 @@ def render_benchmark(
     """
     for recipe in sample_recipes(rules, pool, BENCHMARK_SEED, 0, count):
         yield render(change(recipe) if change else recipe, rules.size, catalogue)
+
+
+def render_slice(
+    judged: Slice, pool: Pool, catalogue: Catalogue, count: int
+) -> Iterator[Composite]:
+    """The first ``count`` composites of a slice on these assets.
+
+    There are fewer where hardly any of the assets can cover as much of the frame as the slice asks.
+    """
+    low, high = judged.foreground
+    rendered = render_benchmark(judged.rules, pool, catalogue, _MAX_DRAWS * count)
+    fitting = (each for each in rendered if low <= (each.alpha > MASK_THRESHOLD).mean() <= high)
+    return islice(fitting, count)

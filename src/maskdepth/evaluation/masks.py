@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from maskdepth.evaluation.baselines import BASELINES, Baseline, predict_nothing, tune_baselines
 from maskdepth.evaluation.columns import AssetGroups, Column, ColumnBuilder, Figures
-from maskdepth.evaluation.composites import find_pool, mask_origin, render_benchmark
+from maskdepth.evaluation.composites import find_pool, mask_origin, render_slice
+from maskdepth.evaluation.slices import Slice
 from maskdepth.inference.predictor import Predictor
 from maskdepth.metrics import alpha_metrics, mask_metrics
 from maskdepth.synthesis.assets import Split
 from maskdepth.synthesis.catalogue import Catalogue
 from maskdepth.synthesis.renderer import Composite
-from maskdepth.synthesis.rules import RecipeRules
 from maskdepth.synthesis.spec import DatasetSpec
 
 PASSES_PER_SLICE: Final = 5  # the four cells and the tuning of the baselines
@@ -71,7 +71,7 @@ def evaluate_masks(
     predictor: Predictor,
     spec: DatasetSpec,
     catalogue: Catalogue,
-    rules: RecipeRules,
+    judged: Slice,
     count: int,
     others: Mapping[str, Predictor],
     advance: Callable[[int], None],
@@ -93,10 +93,10 @@ def evaluate_masks(
         if pool is None:
             advance(count)
             return {name: ColumnBuilder(groups, reason) for name in methods}
-        composites = render_benchmark(rules, pool, catalogue, count)
+        composites = render_slice(judged, pool, catalogue, count)
         return judge_masks(groups, composites, methods, advance, alpha_metrics)
 
-    tuned, reason = _tune_on_val(spec, catalogue, rules, count, origin)
+    tuned, reason = _tune_on_val(spec, catalogue, judged, count, origin)
     advance(count)
     model = {"model": with_plate(predictor)}
     held_out = model | {"no_plate": without_plate(predictor), "empty": predict_nothing}
@@ -155,13 +155,13 @@ def without_plate(predictor: Predictor) -> PredictAlpha:
 
 
 def _tune_on_val(
-    spec: DatasetSpec, catalogue: Catalogue, rules: RecipeRules, count: int, origin: str | None
+    spec: DatasetSpec, catalogue: Catalogue, judged: Slice, count: int, origin: str | None
 ) -> tuple[dict[str, Baseline], str]:
     """The baselines at their best on val; none, and the reason, where there is nothing to tune."""
     pool, reason = find_pool(spec, "val", "val", origin=origin)
     if pool is None:
         return {}, reason
-    return tune_baselines(render_benchmark(rules, pool, catalogue, count), BASELINES), UNTUNED
+    return tune_baselines(render_slice(judged, pool, catalogue, count), BASELINES), UNTUNED
 
 
 def baseline_column(

@@ -16,6 +16,7 @@ from maskdepth.evaluation.composite_depth import DepthTable
 from maskdepth.evaluation.composites import find_depth_pool, find_pool
 from maskdepth.evaluation.held_out import HeldOutComposites, HeldOutTable
 from maskdepth.evaluation.results import Evaluation
+from maskdepth.evaluation.slices import SLICES
 from maskdepth.inference.model.card import NO_DEPTH
 from maskdepth.inference.predictor import Predictor
 from maskdepth.synthesis.recipes import Pool, sample_recipe
@@ -76,7 +77,7 @@ def select_panels(
 
     def select(pool: Pool, group: str, name: str, figure: str, values: Figures) -> Iterator[Panel]:
         def render_one(index: int) -> Composite:
-            rules = BENCHMARK_V1[name]
+            rules = SLICES[name].rules
             recipe = sample_recipe(rules, pool, BENCHMARK_SEED, index)
             return render(recipe, rules.size, catalogue)
 

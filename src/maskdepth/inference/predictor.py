@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from maskdepth.errors import ModelError, PlateError, UsageError
-from maskdepth.images import PictureSource, resize, resize_disparity
+from maskdepth.images import PictureSource, resize, resize_disparity, to_grey
 from maskdepth.inference.matting.close_up import find_close_up, loses_foreground
 from maskdepth.inference.matting.evidence import Evidence, measure_evidence
 from maskdepth.inference.matting.refinement import refine_alpha
@@ -29,7 +29,7 @@ from maskdepth.inference.model.card import NO_DEPTH, ModelCard
 from maskdepth.inference.model.folder import load_model_folder, network_file
 from maskdepth.inference.model.locate import find_model
 from maskdepth.inference.plate.alignment import align_frame
-from maskdepth.inference.plate.colour import lacks_colour, to_grey
+from maskdepth.inference.plate.colour import lacks_colour
 from maskdepth.inference.plate.loading import (
     DisparitySource,
     PlateSource,

@@ -27,6 +27,7 @@ from maskdepth.inference.predictor import Predictor
 from maskdepth.progress import Notify, notify_quarters
 from maskdepth.records import Json, check_ownership, load_record
 from maskdepth.report import write_report
+from maskdepth.synthesis.rules import BENCHMARK_V1
 from maskdepth.synthesis.spec import DatasetSpec
 
 
@@ -38,6 +39,7 @@ def judge_model(
     against: Sequence[Path] = (),
     parent: tuple[str, Path] | None = None,
     count: int = 500,
+    slices: Sequence[str] = tuple(BENCHMARK_V1),
     extras: Extras | None = None,
     notify: Notify = lambda _: None,
 ) -> Evaluation:
@@ -48,6 +50,7 @@ def judge_model(
         against: other model folders for the same table.
         parent: name and folder of the model that the training started from, for the table too.
         count: composites a slice.
+        slices: see `evaluate_composites`; without one of the benchmark's, the card stays as it is.
         extras: what to evaluate beside the slices.
 
     Raises:
@@ -82,6 +85,7 @@ def judge_model(
         dataset.spec,
         dataset.folder,
         count=count,
+        slices=slices,
         others=others,
         extras=extras,
         progress=notify_quarters(notify, "judged {done} of {total} composites"),
@@ -97,7 +101,7 @@ def judge_model(
     text = json.dumps(to_json(evaluation), indent=1, ensure_ascii=False, allow_nan=False)
     write_text(report.with_suffix(".json"), text + "\n")
     write_report(report, evaluation, panels, log)
-    if same_dataset:
+    if same_dataset and set(BENCHMARK_V1) <= set(slices):
         kept = {name: card.metrics[name] for name in ("int8",) if name in card.metrics}
         save_card(folder, replace(card, metrics=_main_figures(evaluation) | kept))
     return evaluation

@@ -41,6 +41,7 @@ class Stream(IntEnum):
     SECOND_GROUND = 6
     THIRD_GROUND = 7
     STALE = 8
+    LATER_EFFECTS = 9
 
 
 class Draws(NamedTuple):

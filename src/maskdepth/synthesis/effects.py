@@ -10,8 +10,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.synthesis.draws import Array, between, zip_rows
-from maskdepth.synthesis.rules import EffectRules, Range, RecipeRules
+from maskdepth.synthesis.draws import Array, Stream, between, zip_rows
+from maskdepth.synthesis.rules import (
+    EffectRules,
+    Range,
+    RecipeRules,
+    ShadeRules,
+    ToneCurveRules,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +28,8 @@ class Shadow:
         strength: share of the light that it takes away where it is deepest.
         sigma_px: strength of its blur, px.
         dx, dy: distance from the object, px.
-        height: factor of the outline's height, which shrinks towards its lowest row.
+        height: factor of the outline's height, which shrinks towards its lowest row; below 0 the
+            shadow falls towards the camera.
         lean: how far its top lies aside, in heights of the object.
         blueness: where the share m of green light is left, m^(1 + blueness) of the red light and
             m^(1 - blueness) of the blue light are.
@@ -55,6 +62,46 @@ class Recolour:
 
 
 @dataclass(frozen=True, slots=True)
+class Shade:
+    """The shadow of something outside the frame, at one place in the plate and another later.
+
+    Attributes:
+        leaves: whether it is of irregular patches, as beneath a tree, or of straight stripes, as of
+            poles and roofs.
+        strength, plate_strength: share of the light that it takes away in picture and plate.
+        sigma_px: strength of its blur, px.
+        size_px: size of a patch, or of a stripe and the gap beside it.
+        share: share of the ground that is dark.
+        angle_deg: direction across the stripes, in which the shadow moved.
+        moved_px: how far it moved.
+        phase: where the stripes begin, or which patches there are, 0 to 1.
+        blueness: as of ``Shadow``.
+    """
+
+    leaves: bool
+    strength: float
+    plate_strength: float
+    sigma_px: float
+    size_px: float
+    share: float
+    angle_deg: float
+    moved_px: float
+    phase: float
+    blueness: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ToneCurve:
+    """A tone curve: with y = x^gamma, the value x in [0, 1] becomes y + contrast * (s(y) - y).
+
+    Here s(y) = y^2 (3 - 2 y), which is S-shaped; a contrast within [-1, 1] keeps the order.
+    """
+
+    gamma: float
+    contrast: float
+
+
+@dataclass(frozen=True, slots=True)
 class Effects:
     """The effects of one recipe; the defaults leave everything as it is.
 
@@ -77,6 +124,9 @@ class Effects:
         defocus: sigma of the objects' own blur, px.
         tone_gains: factors of red, green and blue of picture and plate.
         tone_offset: value added to picture and plate, of 255.
+        shade: shadow of something outside the frame, on picture and plate; or None.
+        tone_curve: of the picture alone; or None.
+        grey_plate: whether the plate has no colour.
     """
 
     shadows: tuple[Shadow, ...] = ()
@@ -96,6 +146,9 @@ class Effects:
     defocus: float = 0.0
     tone_gains: tuple[float, float, float] = (1.0, 1.0, 1.0)
     tone_offset: float = 0.0
+    shade: Shade | None = None
+    tone_curve: ToneCurve | None = None
+    grey_plate: bool = False
 
     @property
     def relights(self) -> bool:
@@ -130,6 +183,8 @@ class Effects:
             or self.row_noise > 0
             or self.develops
             or self.plate_blur > 0
+            or self.shade is not None
+            or self.grey_plate
         )
 
 
@@ -153,17 +208,20 @@ class SampledEffects:
     effects: Iterator[Effects]
 
 
-def sample_effects(rules: RecipeRules, uniforms: Callable[[], Array]) -> SampledEffects:
+def sample_effects(rules: RecipeRules, uniforms: Callable[[Stream], Array]) -> SampledEffects:
     """Sample the effects of n samples.
 
     Args:
-        uniforms: gives (n, 64) uniform numbers; not called where no rule asks for effects.
+        uniforms: gives (n, 64) uniform numbers of a stream; not called where no rule asks for
+            effects.
     """
     effects = [value for _, value in rules if isinstance(value, EffectRules)]
     if not any(effect.probability for effect in effects):
         never = np.ones(1)
         return SampledEffects(never, never, np.zeros(1, np.bool_), repeat(NO_EFFECTS))
-    return _sample(rules, _Columns(uniforms()))
+    return _sample(
+        rules, _Columns(uniforms(Stream.EFFECTS)), _Columns(uniforms(Stream.LATER_EFFECTS))
+    )
 
 
 class _Columns:
@@ -192,7 +250,7 @@ class _Columns:
         return self.applies(effect) * self.between(limits)
 
 
-def _sample(rules: RecipeRules, u: _Columns) -> SampledEffects:
+def _sample(rules: RecipeRules, u: _Columns, later: _Columns) -> SampledEffects:
     rule = rules.shadow
     shadow = [u.strength(rule, rule.strength), u.between(rule.sigma_px)]
     shadow += [u.between(rule.sideways_px), u.between(rule.down_px)]
@@ -229,8 +287,11 @@ def _sample(rules: RecipeRules, u: _Columns) -> SampledEffects:
     toned = u.applies(rules.tone)
     tone_gains = [1 + toned * (u.between(rules.tone.channel_gain) - 1) for _ in range(3)]
     tone_offset = toned * u.between(rules.tone.offset)
+    long = rules.long_shadow
+    low_sun = [later.strength(long, long.strength), later.between(long.sigma_px)]
+    low_sun += [later.between(long.height), later.between(long.lean)]
     rows = zip(  # in the order of the fields of Effects
-        starmap(_make_shadows, zip_rows(*shadow, *contact, blueness)),
+        starmap(_make_shadows, zip_rows(*shadow, *contact, *low_sun, blueness)),
         reflection.tolist(), harmony.tolist(),
         zip_rows(length * np.cos(angle), length * np.sin(angle)),
         zip_rows(*[1 + remains * (each - 1) for each in gains]), (offset * remains).tolist(),
@@ -238,7 +299,9 @@ def _sample(rules: RecipeRules, u: _Columns) -> SampledEffects:
         blur_sigma.tolist(), scale.tolist(), row_noise.tolist(),
         (Recolour(*each) if on else None for on, *each in zip_rows(recolours, *recolour)),
         exposure.tolist(), plate_blur.tolist(), defocus.tolist(),
-        zip_rows(*tone_gains), tone_offset.tolist(), strict=True,
+        zip_rows(*tone_gains), tone_offset.tolist(),
+        _sample_shades(rules.shade, later, blueness), _sample_curves(rules.tone_curve, later),
+        (later.applies(rules.grey_plate) > 0).tolist(), strict=True,
     )  # fmt: skip
     effects = (
         NO_EFFECTS if bare else Effects(*row)
@@ -249,9 +312,10 @@ def _sample(rules: RecipeRules, u: _Columns) -> SampledEffects:
 
 def _make_shadows(
     strength: float, sigma_px: float, dx: float, dy: float,
-    contact: float, height: float, lean: float, blueness: float,
+    contact: float, height: float, lean: float,
+    long: float, long_sigma_px: float, long_height: float, long_lean: float, blueness: float,
 ) -> tuple[Shadow, ...]:  # fmt: skip
-    """The cast shadow of one sample and its contact shadow, each where it has any strength."""
+    """The cast, contact and long shadow of one sample, each where it has any strength."""
     shadows = []
     if strength > 0:
         shadows.append(Shadow(strength, sigma_px, dx, dy, blueness=blueness))
@@ -259,4 +323,25 @@ def _make_shadows(
         # The flatter the shadow lies, the nearer it is to the object, and the sharper.
         blur = 1.0 + 6.0 * height
         shadows.append(Shadow(contact, blur, 0.0, 0.0, height, lean * height, blueness))
+    if long > 0:
+        shadows.append(Shadow(long, long_sigma_px, 0.0, 0.0, long_height, long_lean, blueness))
     return tuple(shadows)
+
+
+def _sample_shades(rule: ShadeRules, u: _Columns, blueness: Array) -> Iterator[Shade | None]:
+    """The shadow of something outside the frame of each sample, or None."""
+    applies, leaves = u.applies(rule) > 0, u.take() < rule.leaves
+    strength = u.between(rule.strength)
+    plate_strength = strength * u.between(rule.plate_strength)
+    columns = [u.between(each) for each in (rule.sigma_px, rule.size_px, rule.share)]
+    angle_deg, moved_px, phase = 360 * u.take(), u.between(rule.moved_px), u.take()
+    rows = zip_rows(
+        applies, leaves, strength, plate_strength, *columns, angle_deg, moved_px, phase, blueness
+    )
+    return (Shade(*values) if on else None for on, *values in rows)
+
+
+def _sample_curves(rule: ToneCurveRules, u: _Columns) -> Iterator[ToneCurve | None]:
+    """The tone curve of each sample's picture, or None."""
+    rows = zip_rows(u.applies(rule) > 0, u.between(rule.gamma), u.between(rule.contrast))
+    return (ToneCurve(*values) if on else None for on, *values in rows)

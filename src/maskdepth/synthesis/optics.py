@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from statistics import NormalDist
 from typing import Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.images import decode_jpeg, encode_jpeg
-from maskdepth.synthesis.effects import Effects, Recolour, Shadow
+from maskdepth.images import decode_jpeg, encode_jpeg, to_grey
+from maskdepth.synthesis.effects import Effects, Recolour, Shade, Shadow, ToneCurve
 from maskdepth.synthesis.recipes import Recipe
 
 _PATTERN_KEY: Final = 2026
 _PICTURE_NOISE, _PLATE_NOISE = 1, 2
+_LEAVES: Final = 5
+_SMOOTH_SIGMA: Final = 0.75  # of standard normal cells that were enlarged by cubic interpolation
+_MIRROR: Final = cv2.BORDER_REFLECT_101
 _SHADOW_REACH: Final = 2.5  # sigmas at which a shadow ends
 _DEFOCUS_REACH: Final = 3.0  # sigmas at which an object out of focus ends
 _MIN_HALVED: Final = 3.0  # sigma, px, from which a blur works at half the size
@@ -48,9 +52,10 @@ def cast_shadow(
     # The outline's place in the picture before the blur; its foot stays where it is.
     x0 = left + shadow.dx + min(asides)
     y0 = top + shadow.dy + height * (1 - shadow.height)
-    low_x, low_y = int(np.floor(x0)) - reach, int(np.floor(y0)) - reach
+    y1 = top + shadow.dy + height + shadow.height * below
+    low_x, low_y = int(np.floor(x0)) - reach, int(np.floor(min(y0, y1))) - reach
     high_x = int(np.ceil(x0 + width + (max(asides) - min(asides)))) + reach
-    high_y = int(np.ceil(top + shadow.dy + height + shadow.height * below)) + reach
+    high_y = int(np.ceil(max(y0, y1))) + reach
     low_x, low_y = max(low_x, 0), max(low_y, 0)
     high_x, high_y = min(high_x, picture.shape[1]), min(high_y, picture.shape[0])
     if low_x >= high_x or low_y >= high_y:
@@ -62,11 +67,48 @@ def cast_shadow(
     size = (high_x - low_x, high_y - low_y)
     dark = cv2.warpAffine(alpha * np.float32(shadow.strength), matrix, size)
     dark = blur(np.asarray(dark, np.float32), shadow.sigma_px)
-    part = picture[low_y:high_y, low_x:high_x]
+    _darken(picture[low_y:high_y, low_x:high_x], dark, shadow.blueness)
+
+
+def cast_shade(picture: Picture, shade: Shade, *, plate: bool) -> Picture:
+    """The picture or the plate (S, S, 3) in the shadow of something outside the frame."""
+    strength = shade.plate_strength if plate else shade.strength
+    angle = np.deg2rad(shade.angle_deg)
+    way = np.array([np.cos(angle), np.sin(angle)]) * (0.0 if plate else shade.moved_px)
+    pattern = _leaf_pattern if shade.leaves else _stripe_pattern
+    dark = blur(pattern(shade, len(picture), way), shade.sigma_px, cv2.BORDER_REFLECT_101)
+    shaded = picture.copy()
+    _darken(shaded, dark * np.float32(strength), shade.blueness)
+    return shaded
+
+
+def _stripe_pattern(shade: Shade, size: int, way: NDArray[np.float64]) -> Floats:
+    """Straight stripes (size, size) that moved along ``way`` (dx, dy): 1 in them, 0 between."""
+    angle = np.deg2rad(shade.angle_deg)
+    column, row = np.arange(size) - way[0], np.arange(size)[:, None] - way[1]
+    periods = (column * np.cos(angle) + row * np.sin(angle)) / shade.size_px + shade.phase
+    return np.asarray(periods % 1 < shade.share, np.float32)
+
+
+def _leaf_pattern(shade: Shade, size: int, way: NDArray[np.float64]) -> Floats:
+    """Irregular patches (size, size) that moved along ``way`` (dx, dy): 1 in them, 0 between."""
+    reach = int(np.ceil(shade.moved_px / shade.size_px)) + 2  # cells beyond the frame
+    cells = int(np.ceil(size / shade.size_px)) + 2 * reach
+    generator = np.random.Generator(np.random.Philox(key=[int(shade.phase * 2**53), _LEAVES]))
+    noise = generator.standard_normal((cells, cells), np.float32)
+    scale = 1 / shade.size_px
+    matrix = np.array([[scale, 0, reach - way[0] * scale], [0, scale, reach - way[1] * scale]])
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    smooth = cv2.warpAffine(noise, matrix, (size, size), flags=flags, borderMode=_MIRROR)
+    return np.asarray(smooth > _SMOOTH_SIGMA * NormalDist().inv_cdf(1 - shade.share), np.float32)
+
+
+def _darken(part: Picture, dark: Floats, blueness: float) -> None:
+    """Take the share ``dark`` (H, W) of the light from a picture, in place; see ``Shadow``."""
     light = cv2.merge([1 - dark] * 3)
-    if shadow.blueness:
-        blueness = np.float32(shadow.blueness)
-        powers = np.stack([1 + blueness, np.ones_like(blueness), 1 - blueness], axis=-1)
+    if blueness:
+        blue = np.float32(blueness)
+        powers = np.stack([1 + blue, np.ones_like(blue), 1 - blue], axis=-1)
         light = np.maximum(light, 0) ** powers
     part[:] = cv2.multiply(part, light, dtype=cv2.CV_8U)
 
@@ -164,15 +206,13 @@ def _motion_kernel(way: tuple[float, float]) -> Floats:
     return kernel
 
 
-def blur(array: NDArray[np.float32], sigma_px: float) -> Floats:
+def blur(array: NDArray[np.float32], sigma_px: float, border: int = cv2.BORDER_CONSTANT) -> Floats:
     """Gaussian blur of (H, W), with 0 around the edges; a wide one works at half the size."""
     if sigma_px < _MIN_HALVED or min(array.shape) < 8:
-        return np.asarray(
-            cv2.GaussianBlur(array, (0, 0), sigma_px, borderType=cv2.BORDER_CONSTANT), np.float32
-        )
+        return np.asarray(cv2.GaussianBlur(array, (0, 0), sigma_px, borderType=border), np.float32)
     height, width = array.shape
     half = cv2.resize(array, ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA)
-    half = blur(np.asarray(half, np.float32), sigma_px / 2)
+    half = blur(np.asarray(half, np.float32), sigma_px / 2, border)
     return np.asarray(cv2.resize(half, (width, height)), np.float32)
 
 
@@ -181,6 +221,13 @@ def relight(picture: Picture, gains: tuple[float, float, float], offset: float) 
     levels = np.arange(256)[:, None] * np.array(gains) + offset
     table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)  # (256, 3)
     return np.asarray(cv2.LUT(picture, table.reshape(1, 256, 3)), np.uint8)
+
+
+def apply_curve(picture: Picture, curve: ToneCurve) -> Picture:
+    """A picture by another tone curve."""
+    level = np.linspace(0, 1, 256) ** curve.gamma
+    level += curve.contrast * (level**2 * (3 - 2 * level) - level)
+    return np.asarray(cv2.LUT(picture, np.rint(255 * level).astype(np.uint8)), np.uint8)
 
 
 def move_plate(plate: Picture, effects: Effects) -> Picture:
@@ -234,7 +281,8 @@ def take_picture(picture: Picture, recipe: Recipe, *, plate: bool) -> Picture:
         small = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
         picture = np.asarray(cv2.resize(small, picture.shape[:2][::-1]), np.uint8)
     quality = recipe.jpeg_plate if plate else recipe.jpeg_picture
-    return picture if quality is None else decode_jpeg(encode_jpeg(picture, quality))
+    picture = picture if quality is None else decode_jpeg(encode_jpeg(picture, quality))
+    return to_grey(picture) if plate and effects.grey_plate else picture
 
 
 def _noise_generator(recipe: Recipe, plate: bool, kind: int) -> np.random.Generator:

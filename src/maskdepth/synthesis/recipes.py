@@ -171,7 +171,7 @@ class _Sampler:
         rules = self.rules
         draws = draw(self.seed, Stream.FIRST_OBJECT, start, stop)
         effects = sample_effects(
-            rules, lambda: draw_uniforms(self.seed, Stream.EFFECTS, start, stop)
+            rules, lambda stream: draw_uniforms(self.seed, stream, start, stop)
         )
         # The assets, and the square of each background that becomes the plate.
         if rules.places:
@@ -187,7 +187,8 @@ class _Sampler:
         # The objects: one, or none in an empty composite, or up to three in a crowded one.
         filled = draws.empty >= rules.empty_probability
         objects = [self.place_objects(scenes, draws, cutout, flip, filled, Stream.FIRST_GROUND)]
-        for number, (stream, ground) in enumerate(_FURTHER_OBJECTS, start=1):
+        further = _FURTHER_OBJECTS[: rules.crowd.further]
+        for number, (stream, ground) in enumerate(further, start=1):
             crowded = filled & (effects.u_crowd < rules.crowd.probability**number)
             objects.append(self.place_further_objects(scenes, stream, crowded, ground))
         is_stale = effects.u_stale < rules.stale.probability

@@ -19,6 +19,8 @@ from maskdepth.images import resize, resize_disparity
 from maskdepth.synthesis.catalogue import Catalogue
 from maskdepth.synthesis.effects import Effects
 from maskdepth.synthesis.optics import (
+    apply_curve,
+    cast_shade,
     cast_shadow,
     harmonise,
     move_disparity,
@@ -132,8 +134,12 @@ def render(recipe: Recipe, size: int, catalogue: Catalogue) -> Composite:
                 covered += layer.alpha
         if disparity is not None:
             object_depth.append(depth)
+    if effects.shade is not None:
+        image = cast_shade(image, effects.shade, plate=False)
     if effects.relights:
         image = relight(image, effects.gains, effects.offset)
+    if effects.tone_curve is not None:
+        image = apply_curve(image, effects.tone_curve)
     if effects.blur_sigma > 0:
         alpha = np.asarray(cv2.GaussianBlur(alpha, (0, 0), effects.blur_sigma), np.float32)
     plate, plate_disparity = _perturb_plate(plate, plate_disparity, recipe, catalogue)
@@ -189,6 +195,8 @@ def _perturb_plate(
         if layer is not None:
             plate = plate.copy()
             _blend(plate, layer)
+    if effects.shade is not None:
+        plate = cast_shade(plate, effects.shade, plate=True)
     if effects.plate_moves:
         plate = move_plate(plate, effects)
         if disparity is not None:

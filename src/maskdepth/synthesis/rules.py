@@ -44,6 +44,10 @@ ShadowSigmas = Annotated[Range, _within(0.1, 256)]
 Ways = Annotated[Range, _within(0, 256)]
 Distances = Annotated[Range, _within(0, 4096)]
 SignedDistances = Annotated[Range, _within(-4096, 4096)]
+SignedHeights = Annotated[Range, _within(-10, 10)]
+Gammas = Annotated[Range, _within(0.1, 10)]
+Contrasts = Annotated[Range, _within(-1, 1)]
+Patches = Annotated[Range, _within(2, 4096)]
 Sides = Annotated[Range, _within(0, 16384)]
 
 
@@ -137,6 +141,8 @@ class StaleRules(EffectRules):
 class CrowdRules(EffectRules):
     """A second object, and with the same probability again a third one."""
 
+    further: int = Field(2, ge=1, le=2, description="largest number of objects beside the first")
+
 
 class BlurRules(EffectRules):
     """Picture, plate and alpha out of focus."""
@@ -193,6 +199,40 @@ class SoftPlateRules(EffectRules):
     sigma_px: Sigmas = (0.4, 1.6)
 
 
+class LongShadowRules(EffectRules):
+    """A hard shadow of the object in low sun: its outline, stretched away from where it stands."""
+
+    strength: Shares = (0.5, 0.85)
+    sigma_px: ShadowSigmas = (0.5, 2.0)
+    height: SignedHeights = Field(
+        (-1.2, 1.2), description="heights of the object; below 0 it falls towards the camera"
+    )
+    lean: Leans = Field((-2.5, 2.5), description="how far it leans aside, in heights of the object")
+
+
+class ShadeRules(EffectRules):
+    """The shadow of something outside the frame, which moved since the plate was taken."""
+
+    leaves: float = Field(0.5, ge=0, le=1, description="share of patches; the rest are stripes")
+    strength: Shares = (0.3, 0.8)
+    plate_strength: Shares = Field((0.0, 1.0), description="share of that strength in the plate")
+    sigma_px: ShadowSigmas = (0.5, 2.5)
+    size_px: Patches = Field((20.0, 250.0), description="of a patch, or a stripe and its gap")
+    share: Shares = Field((0.25, 0.75), description="share of the ground that is dark")
+    moved_px: Distances = (4.0, 40.0)
+
+
+class ToneCurveRules(EffectRules):
+    """Another tone curve in the picture than in the plate."""
+
+    gamma: Gammas = (0.6, 1.7)
+    contrast: Contrasts = Field((-0.6, 0.9), description="how far the curve is S-shaped")
+
+
+class GreyPlateRules(EffectRules):
+    """A plate without colour, as from a camera at night."""
+
+
 class GroundRules(Settings):
     """Objects that stand on the ground of labelled backgrounds, sized by their distance."""
 
@@ -246,6 +286,10 @@ class RecipeRules(Settings):
     defocus: DefocusRules = DefocusRules()
     skylight: SkylightRules = SkylightRules()
     tone: ToneRules = ToneRules()
+    long_shadow: LongShadowRules = LongShadowRules()
+    shade: ShadeRules = ShadeRules()
+    tone_curve: ToneCurveRules = ToneCurveRules()
+    grey_plate: GreyPlateRules = GreyPlateRules()
 
     def at_size(self, size: int) -> Self:
         """The same rules for composites of another size, with cutouts in proportion.

@@ -24,6 +24,11 @@ from maskdepth.synthesis.rules import RecipeRules
 SPEC_FILE: Final = "spec.json"
 _FORMAT: Final = "maskdepth-dataset"
 _VERSION: Final = 1
+# Effects that are younger than the first fingerprints.
+_YOUNGER_RULES: Final = (
+    "recolour", "exposure", "soft_plate", "defocus", "skylight", "tone",
+    "long_shadow", "shade", "tone_curve", "grey_plate",
+)  # fmt: skip
 
 AnyAsset = TypeVar("AnyAsset", bound=Asset)
 
@@ -104,9 +109,11 @@ class DatasetSpec(Settings):
                 del asset["teacher"]
         # So does a spec that is older than an effect and does not use it.
         unused = RecipeRules()
-        for name in ("recolour", "exposure", "soft_plate", "defocus", "skylight", "tone"):
+        for name in _YOUNGER_RULES:
             if getattr(self.rules, name) == getattr(unused, name):
                 del values["rules"][name]
+        if self.rules.crowd.further == unused.crowd.further:
+            del values["rules"]["crowd"]["further"]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
     @property

@@ -13,7 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["is_grey", "lacks_colour", "lend_colour", "to_grey"]
+from maskdepth.images import to_grey
+
+__all__ = ["is_grey", "lacks_colour", "lend_colour"]
 
 Picture = NDArray[np.uint8]
 
@@ -58,12 +60,6 @@ def lacks_colour(picture: Picture, other: Picture) -> bool:
     alike = np.abs(ratio * (other_light + 1) - light - 1) <= _ALIKE
     coloured = _spread(other)[alike] > _COLOURED
     return bool(coloured.size and coloured.mean() > _MIN_COLOURED)
-
-
-def to_grey(picture: Picture) -> Picture:
-    """A picture (H, W, 3) without its colour."""
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-    return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8)
 
 
 def lend_colour(plate: Picture, picture: Picture) -> Picture:

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.images import resize, resize_disparity
-from maskdepth.inference.plate.colour import is_grey, lend_colour, to_grey
+from maskdepth.images import resize, resize_disparity, to_grey
+from maskdepth.inference.plate.colour import is_grey, lend_colour
 from maskdepth.inference.plate.profile import PlateProfile
 from maskdepth.inference.plate.registration import PlateFeatures, Registration, register_plate
 
