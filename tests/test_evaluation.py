@@ -301,6 +301,7 @@ def test_the_package_offers_what_it_promises():
         "Evaluation",
         "Extras",
         "Panel",
+        "evaluate_clips",
         "evaluate_composites",
         "evaluate_depth",
         "evaluate_distance",

@@ -162,6 +162,29 @@ def evaluate_frames(
     print_json(evaluation.to_json(result))
 
 
+@evaluate_app.command("clips")
+def evaluate_clips(
+    model: opt.ModelFolder,
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FOLDER...",
+            help="Folders of clip.mp4, plate.png and gt/FRAME.png, masks named by frame number.",
+        ),
+    ],
+) -> None:
+    """Judge a model's masks and depth in clips of fixed cameras, beside thresholds.
+
+    Its depth is judged by how steady the background is from frame to frame, and by how much of
+    the foreground is nearer than the plate.
+    """
+    from maskdepth import evaluation
+    from maskdepth.inference.predictor import Predictor
+
+    result = evaluation.evaluate_clips(Predictor.from_pretrained(model), folders)
+    print_json(evaluation.to_json(result))
+
+
 @evaluate_app.command("depth")
 def evaluate_depth(
     model: opt.ModelFolder,

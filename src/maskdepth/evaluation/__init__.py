@@ -2,6 +2,7 @@
 
 evaluation = evaluate_composites(predictor, spec, folder, extras=Extras(robustness=150))
 evaluate_frames(predictor, folder)   # real frames with hand-made masks
+evaluate_clips(predictor, folders)   # clips of fixed cameras, with masks of some frames
 evaluate_depth(predictor, folder)   # pictures with measured depth
 evaluate_distance(predictor)   # objects in drawn scenes, before a plate that four points calibrate
 evaluate_held_out(predictor, dataset, 500)   # as the prior work judged: no asset is held out
@@ -13,6 +14,7 @@ to_json(evaluation)   # plain values
 from __future__ import annotations
 
 from maskdepth.evaluation.benchmark import Extras, evaluate_composites
+from maskdepth.evaluation.clips import evaluate_clips
 from maskdepth.evaluation.distance import evaluate_distance
 from maskdepth.evaluation.frames import evaluate_frames
 from maskdepth.evaluation.held_out import evaluate_held_out
@@ -25,6 +27,7 @@ __all__ = [
     "Evaluation",
     "Extras",
     "Panel",
+    "evaluate_clips",
     "evaluate_composites",
     "evaluate_depth",
     "evaluate_distance",

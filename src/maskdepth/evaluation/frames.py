@@ -87,24 +87,28 @@ class FrameResult:
 
 
 @dataclass(frozen=True)
-class _Frame:
+class JudgedFrame:
+    """A frame with its foreground, and the pixels that count."""
+
     picture: Picture
     target: Mask
     judged: Mask
 
 
-class _PixelCounts:
-    """Pixels over all frames together."""
+class PixelCounts:
+    """Pixels of all frames together."""
 
     def __init__(self) -> None:
         self._hits = self._claimed = self._true = 0
 
-    def add(self, mask: Mask, frame: _Frame) -> None:
+    def add(self, mask: Mask, frame: JudgedFrame) -> None:
+        """Take one frame's mask."""
         self._hits += int((mask & frame.target & frame.judged).sum())
         self._claimed += int((mask & frame.judged).sum())
         self._true += int((frame.target & frame.judged).sum())
 
     def scores(self) -> PixelScores:
+        """F1, precision and recall; there has to be foreground in some frame."""
         return PixelScores(
             f1=2 * self._hits / (self._claimed + self._true),
             precision=self._hits / max(self._claimed, 1),
@@ -140,10 +144,13 @@ def evaluate_frames(
         "difference": lambda _: plate,
         "difference_registered": lambda picture: registered(picture, plate),
     }
-    tuned = {name: _tune(frames[:tune], plate_for) for name, plate_for in plates.items()}
+    tuned = {
+        name: tune_threshold(frames[:tune], [plate_for(each.picture) for each in frames[:tune]])
+        for name, plate_for in plates.items()
+    }
     models = {"model": predictor}
     models |= {f"other {name}": other for name, other in (others or {}).items()}
-    counts = {name: _PixelCounts() for name in (*models, "no_plate", *plates, "mog2")}
+    counts = {name: PixelCounts() for name in (*models, "no_plate", *plates, "mog2")}
     subtractor = cv2.createBackgroundSubtractorMOG2(detectShadows=True)
     for number, frame in enumerate(frames):
         masks = {"mog2": np.asarray(subtractor.apply(frame.picture)) == _FOREGROUND}
@@ -173,7 +180,7 @@ def evaluate_frames(
 
 
 def _check_frames(
-    frames: Sequence[_Frame], tune: int, folder: Path, left_out: Sequence[LeftOut]
+    frames: Sequence[JudgedFrame], tune: int, folder: Path, left_out: Sequence[LeftOut]
 ) -> None:
     if len(frames) <= tune:
         raise AssetError(
@@ -190,7 +197,7 @@ def _check_frames(
             )
 
 
-def _load_frames(folder: Path) -> tuple[list[_Frame], Picture, list[LeftOut]]:
+def _load_frames(folder: Path) -> tuple[list[JudgedFrame], Picture, list[LeftOut]]:
     check_folder(folder)
     plate = load_picture(find_picture(folder, "plate"))
     frames, unjudged = [], []
@@ -203,10 +210,9 @@ def _load_frames(folder: Path) -> tuple[list[_Frame], Picture, list[LeftOut]]:
                 f"{picture.shape[:2]}, {levels.shape} and {plate.shape[:2]}",
                 "resize them",
             )
-        target = levels == _FOREGROUND
-        judged = target | np.isin(levels, _BACKGROUND)
-        if judged.any():
-            frames.append(_Frame(picture, target, judged))
+        frame = judge_levels(picture, levels)
+        if frame.judged.any():
+            frames.append(frame)
         else:
             unjudged.append(path.name)
     left_out = {
@@ -231,11 +237,17 @@ def _frame_order(path: Path) -> tuple[int, str]:
     return int(number) if number.isdecimal() else -1, path.name
 
 
-def _tune(frames: Sequence[_Frame], plate_for: Callable[[Picture], Picture]) -> FrameTuning:
-    """Threshold and median filter of the best pooled F1."""
+def judge_levels(picture: Picture, levels: Picture) -> JudgedFrame:
+    """A frame by the grey levels (H, W) of its ground truth."""
+    target = levels == _FOREGROUND
+    return JudgedFrame(picture, target, target | np.isin(levels, _BACKGROUND))
+
+
+def tune_threshold(frames: Sequence[JudgedFrame], plates: Sequence[Picture]) -> FrameTuning:
+    """Threshold and median filter of the best pooled F1, of frames with a plate for each."""
     search = ThresholdSearch(pooled=True)
-    for frame in frames:
-        levels = largest_difference(frame.picture, plate_for(frame.picture))
+    for frame, plate in zip(frames, plates, strict=True):
+        levels = largest_difference(frame.picture, plate)
         search.add(levels, frame.target, frame.judged)
     threshold, side, _ = search.best()
     return FrameTuning(threshold, side, len(frames))
