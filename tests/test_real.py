@@ -166,6 +166,25 @@ def test_measured_depth_judges_order_and_distance(tmp_path: Path) -> None:
     assert 0.4 < result["all"].vertical_gradient.ordinal_accuracy < 0.6
 
 
+def test_a_disparity_off_by_a_shift_is_right_only_where_the_shift_is_fitted(tmp_path: Path) -> None:
+    _, columns = np.mgrid[:HEIGHT, :WIDTH]
+    depth_m = (1.0 + columns / 25).astype(np.float32)
+    write_pair(tmp_path, "room_1", depth_m)
+    truth = disparity_from_depth(depth_m)
+    proportional = evaluate_depth(fake(lambda *_: 0.3 * truth), tmp_path)["room"].model
+    assert proportional.scale_abs_rel == pytest.approx(0, abs=1e-3)
+    assert proportional.scale_delta1 == 1
+    shifted = evaluate_depth(fake(lambda *_: 0.3 * truth + 0.1), tmp_path)["room"].model
+    assert shifted.abs_rel == pytest.approx(0, abs=1e-3)
+    # The least squares of one factor, written out.
+    pred, inverse = (0.3 * truth + 0.1).ravel().astype(float), (1 / depth_m).ravel()
+    found = 1 / (pred * np.linalg.lstsq(pred[:, None], inverse, rcond=None)[0])
+    worst = np.maximum(found * inverse, 1 / (found * inverse))
+    assert shifted.scale_abs_rel == pytest.approx(np.abs(found * inverse - 1).mean(), abs=2e-3)
+    assert shifted.scale_delta1 == pytest.approx((worst < 1.25).mean(), abs=0.03)
+    assert shifted.scale_abs_rel > 0.05
+
+
 def test_drawn_scenes_are_judged_by_their_disparity(tmp_path: Path) -> None:
     disparity = np.tile(np.linspace(0.2, 1, HEIGHT, dtype=np.float32)[:, None], (1, WIDTH))
     disparity[:6], disparity[6:8] = 0, np.nan

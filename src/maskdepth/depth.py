@@ -297,6 +297,15 @@ def fit_scale_shift(
     return scale, y_mean - scale * x_mean
 
 
+def _fit_scale(
+    pred: NDArray[Any], target: NDArray[Any], valid: NDArray[np.bool_]
+) -> tuple[float, float]:
+    """Least squares of ``scale * pred ~ target``, and 0; see `fit_scale_shift`."""
+    chosen = valid & np.isfinite(pred) & np.isfinite(target)
+    x = np.asarray(pred[chosen], np.float64)
+    return float(x @ target[chosen]) / max(float(x @ x), 1e-300), 0.0
+
+
 def fit_scale_shift_robust(
     pred: NDArray[Any], target: NDArray[Any], valid: NDArray[np.bool_]
 ) -> tuple[float, float]:
@@ -361,16 +370,20 @@ def depth_from_disparity_aligned(
     valid: NDArray[np.bool_],
     min_depth_m: float = 0.1,
     max_depth_m: float = 80.0,
+    *,
+    fit_shift: bool = True,
 ) -> NDArray[np.float32]:
     """Depth of a disparity whose unknown scale and shift are fitted to the target.
 
-    The fit is in inverse depth, on valid pixels that are not sky; the result is clipped. An
-    aligned inverse depth of zero or less becomes ``max_depth_m``.
+    The fit, by least squares, is in inverse depth, on valid pixels that are not sky; the result is
+    clipped. An aligned inverse depth of zero or less becomes ``max_depth_m``.
 
     Args:
         pred_disparity: (H, W), any scale and shift.
         target_depth_m: (H, W) metres; infinity is sky, NaN invalid.
         valid: bool (H, W).
+        fit_shift: False fits the scale alone, as if the disparity were proportional to inverse
+            depth.
 
     Returns:
         float32 (H, W) in [min_depth_m, max_depth_m]; NaN where the prediction is NaN.
@@ -380,7 +393,8 @@ def depth_from_disparity_aligned(
     """
     target_inverse = inverse_depth(target_depth_m)
     not_sky = valid & (target_inverse > 0)
-    scale, shift = fit_scale_shift(pred_disparity, target_inverse, not_sky)
+    fit = fit_scale_shift if fit_shift else _fit_scale
+    scale, shift = fit(pred_disparity, target_inverse, not_sky)
     inverse = scale * np.asarray(pred_disparity, np.float64) + shift
     return np.asarray(1.0 / np.clip(inverse, 1.0 / max_depth_m, 1.0 / min_depth_m), np.float32)
 

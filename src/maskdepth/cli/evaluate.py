@@ -192,12 +192,17 @@ def evaluate_depth(
         Path,
         typer.Argument(help="Folder of pictures with <stem>_depth_mm.png or <stem>_disparity.png."),
     ],
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="Judge a depth network beside the model, named as in `label`."),
+    ] = None,
 ) -> None:
     """Judge a model's disparity on real pictures with measured depth, without a plate."""
     from maskdepth import evaluation
     from maskdepth.inference.predictor import Predictor
 
-    result = evaluation.evaluate_depth(Predictor.from_pretrained(model), pictures)
+    source = None if teacher is None else open_network(teacher, TeacherOptions(), _NO_FILES)
+    result = evaluation.evaluate_depth(Predictor.from_pretrained(model), pictures, teacher=source)
     print_json(evaluation.to_json(result))
 
 

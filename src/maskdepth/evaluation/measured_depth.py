@@ -40,11 +40,19 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class DepthScores:
-    """Means over pictures; the order is judged where a picture has pairs to order."""
+    """Means over pictures; the order is judged where a picture has pairs to order.
+
+    Attributes:
+        abs_rel, delta1: with scale and shift of disparity fitted to each picture.
+        scale_abs_rel, scale_delta1: with the scale alone fitted: objects can stand on the ground of
+            such depth. None in evaluations that are older than these figures.
+    """
 
     abs_rel: float
     delta1: float
     ordinal_accuracy: float | None = field(default=None, metadata=OMITTED)
+    scale_abs_rel: float | None = field(default=None, metadata=OMITTED)
+    scale_delta1: float | None = field(default=None, metadata=OMITTED)
 
 
 @dataclass(frozen=True)
@@ -67,9 +75,9 @@ def evaluate_depth(
 ) -> dict[str, DepthGroup]:
     """Disparity of pictures alone against depth that was measured, or drawn exactly.
 
-    Scale and shift are fitted in inverse depth on a picture's valid pixels; then depth is clipped
-    to 0.1 to 80 m, or to as many times the distance of the nearest pixel where labels are
-    disparity. Sky is left out.
+    Scale and shift, or the scale alone, are fitted in inverse depth on a picture's valid pixels;
+    then depth is clipped to 0.1 to 80 m, or to as many times the distance of the nearest pixel
+    where labels are disparity. Sky is left out.
 
     Args:
         folder: pictures with ``<stem>_depth_mm.png`` beside them, 16-bit millimetres, 0 invalid, or
@@ -126,14 +134,26 @@ def _disparity_of(predictor: Predictor) -> Callable[[Picture], Floats]:
 
 def _scores(means: MetricMean) -> DepthScores:
     figures = means.mean()
-    return DepthScores(figures["abs_rel"], figures["delta1"], figures.get("ordinal_accuracy"))
+    return DepthScores(
+        figures["abs_rel"],
+        figures["delta1"],
+        figures.get("ordinal_accuracy"),
+        figures["scale_abs_rel"],
+        figures["scale_delta1"],
+    )
 
 
 def _depth_figures(disparity: Floats, depth_m: Floats) -> dict[str, float]:
     valid = np.isfinite(depth_m)
     aligned = depth_from_disparity_aligned(disparity, depth_m, valid)
+    scaled = depth_from_disparity_aligned(disparity, depth_m, valid, fit_shift=False)
+    of_scaled = depth_metrics(scaled, depth_m, valid)
     target = disparity_from_depth(depth_m)
-    return depth_metrics(aligned, depth_m, valid) | disparity_metrics(disparity, target, valid)
+    return (
+        depth_metrics(aligned, depth_m, valid)
+        | disparity_metrics(disparity, target, valid)
+        | {f"scale_{name}": of_scaled[name] for name in ("abs_rel", "delta1")}
+    )
 
 
 def _load_pairs(folder: Path) -> Iterator[tuple[str, Picture, Floats]]:

@@ -263,12 +263,17 @@ def measured_depth_table(name: str, group: str, result: DepthGroup) -> Table:
         **({"the teacher": result.teacher} if result.teacher else {}),
         **{f"other: {other}": each for other, each in result.others.items()},
     }
+    figures = ["abs_rel", "delta1", "ordinal_accuracy"]
+    heads = ["AbsRel ↓", "δ1 ↑", "Order ↑"]
+    if result.model.scale_abs_rel is not None:
+        figures += ["scale_abs_rel", "scale_delta1"]
+        heads += ["AbsRel, scale alone fitted ↓", "δ1, scale alone fitted ↑"]
     rows = [
-        Row(text, [number(each.abs_rel), number(each.delta1), number(each.ordinal_accuracy)])
+        Row(text, [number(getattr(each, figure)) for figure in figures])
         for text, each in scores.items()
     ]
     caption = f"“{name}”, {group}: {result.pictures} pictures, no plate."
-    return Table(caption, ["", "AbsRel ↓", "δ1 ↑", "Order ↑"], rows)
+    return Table(caption, ["", *heads], rows)
 
 
 def measure(column: Column, name: str, axis: tuple[float, float] | None = None) -> str | Measure:
