@@ -181,6 +181,66 @@ def test_any_batch_and_any_size_need_a_size_in_the_json(tmp_path: Path) -> None:
         np.testing.assert_allclose(found, weigh(one), rtol=1e-5)
 
 
+def dynamic(path: Path, **facts: Any) -> Path:
+    return write_network(path, batch="n", sides=("h", "w"), **facts)
+
+
+def test_a_short_side_keeps_the_aspect_in_multiples(tmp_path: Path) -> None:
+    path = dynamic(tmp_path / "net.onnx", short_side=20, multiple=8)
+    teacher = open_teacher(str(path))
+    assert teacher.info.size is None
+    given = [picture(40, 76), picture(76, 40), picture(40, 76, seed=1)]
+    sizes = [(16, 40), (40, 16), (16, 40)]  # 20 and 38 rounded to eights, halves to even
+    for one, size, found in zip(given, sizes, checked_maps(teacher, given), strict=True):
+        small = weigh(resize(one, *size)).astype(np.float32)
+        np.testing.assert_allclose(found, resize(small, *one.shape[:2]), rtol=1e-5)
+
+
+def test_maps_of_several_sizes_and_mirrored_copies_are_averaged(tmp_path: Path) -> None:
+    path = dynamic(tmp_path / "net.onnx", short_side=[8, 16], multiple=8, mirror=True)
+    one = picture(16, 24)
+    (found,) = checked_maps(open_teacher(str(path)), [one])
+    small = resize(weigh(resize(one, 8, 16)).astype(np.float32), 16, 24)
+    np.testing.assert_allclose(found, (weigh(one) + small) / 2, rtol=1e-5)
+
+
+def test_disparity_of_another_size_is_fitted_before_it_is_averaged(tmp_path: Path) -> None:
+    """The network's values grow with the height of its input, which says nothing of the scene."""
+    path = dynamic(tmp_path / "net.onnx", kind="disparity", units="relative")
+    network = onnx.load(path)
+    nodes = network.graph.node
+    nodes[-1].input[0] = "scaled"
+    for node in (
+        onnx.helper.make_node("Shape", ["picture"], ["height"], start=1, end=2),
+        onnx.helper.make_node("Cast", ["height"], ["factor"], to=onnx.TensorProto.FLOAT),
+        onnx.helper.make_node("Mul", ["summed", "factor"], ["scaled"]),
+    ):
+        nodes.insert(len(nodes) - 1, node)
+    onnx.save(network, path)
+    facts = json.loads(path.with_suffix(".json").read_text())
+    ramp = np.tile(np.arange(48, dtype=np.uint8)[:, None, None] * 5, (1, 64, 3))
+    maps = []
+    for sides in (32, [16, 32]):
+        path.with_suffix(".json").write_text(
+            json.dumps({**facts, "short_side": sides, "multiple": 16})
+        )
+        maps += checked_maps(open_teacher(str(path)), [ramp])
+    np.testing.assert_allclose(maps[1], maps[0], atol=0.02 * float(maps[0].max()))
+
+
+def test_a_size_that_the_network_cannot_take_is_one_line(tmp_path: Path) -> None:
+    path = dynamic(tmp_path / "net.onnx", short_side=24, multiple=8)
+    network = onnx.load(path)
+    network.graph.node[-1].input[0] = "sum"
+    network.graph.node.insert(3, onnx.helper.make_node("Add", ["summed", "grid"], ["sum"]))
+    grid = onnx.numpy_helper.from_array(np.zeros((1, 16, 16), np.float32), "grid")
+    network.graph.initializer.append(grid)
+    onnx.save(network, path)
+    with pytest.raises(TeacherError, match="net cannot take pictures of 32x24 px") as caught:
+        open_teacher(str(path)).predict([picture(24, 32)])
+    assert "\n" not in str(caught.value)
+
+
 def test_the_version_follows_network_and_json(tmp_path: Path) -> None:
     path = write_network(tmp_path / "net.onnx")
     first = open_teacher(str(path)).info
@@ -223,13 +283,19 @@ def test_a_device_that_onnx_runtime_lacks_is_refused(tmp_path: Path) -> None:
         ({"output": "float32 NHW 1x8x8"}, "the output 'depth'"),
         ({"output": "uint8 NHW"}, "the output 'depth'"),
         ({"size": [8, 8]}, "a size for the input"),
-        ({"kind": "distance"}, "for 'kind' in"),
-        ({"units": "feet"}, "for 'units' in"),
-        ({"licence": ""}, "for 'licence' in"),
+        ({"short_side": 16}, "takes pictures of one shape alone"),
+        ({"short_side": 16, "size": [16, 16]}, "both 'size'"),
+        ({"short_side": 0}, "a whole number of pixels"),
+        ({"short_side": [16, "a"]}, "or a list of such"),
+        ({"short_side": 16, "multiple": 0}, "'multiple' in"),
+        ({"multiple": 8}, "without the 'short_side'"),
+        ({"kind": "distance"}, "'kind' in"),
+        ({"units": "feet"}, "'units' in"),
+        ({"licence": ""}, "'licence' in"),
         ({"model": "other.onnx"}, "describes other.onnx, not net.onnx"),
         ({"colour": "RGB"}, "unknown key 'colour'"),
         ({"std": [0.0, 1.0, 1.0]}, "std and output_scale other than 0"),
-        ({"output_scale": float("nan")}, "a finite number for 'output_scale'"),
+        ({"output_scale": float("nan")}, "'output_scale' in"),
         ({"range": "10..0.5"}, "a range in"),
     ],
 )

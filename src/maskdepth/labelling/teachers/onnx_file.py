@@ -8,14 +8,16 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from maskdepth.config import Settings
+from maskdepth.depth import fit_scale_shift_robust
 from maskdepth.devices import pick_providers
 from maskdepth.errors import ConfigError, TeacherError, first_line
 from maskdepth.files import open_file, read_bytes
@@ -24,6 +26,7 @@ from maskdepth.labelling.teachers.teacher import Kind, TeacherInfo, Units, withi
 from maskdepth.onnx_runtime import onnxruntime as ort
 
 _BATCH: Final = 8  # pictures at once, if the network takes any number
+_MAX_SIDE: Final = 8192  # px; a network of more would fill the memory
 # How protocol buffers write a tensor's `external_data` entry (onnx.proto): a key of 8 bytes, then
 # the length of the value in one byte or two, seven bits each, the lower ones first.
 _LOCATION: Final = re.compile(rb"\x0a\x08location\x12([\x80-\xff]?)([\x00-\x7f])")
@@ -45,6 +48,9 @@ _RANGE: Final = re.compile(rf"({_NUMBER})\.\.({_NUMBER})")
 _EXAMPLE: Final = "'uint8 NHWC RGB 0..255, 1x224x224x3'"
 
 
+_Size = tuple[int, int]
+
+
 class _Facts(Settings):
     """The JSON beside an ONNX file; docs/labelling.md explains it."""
 
@@ -53,6 +59,9 @@ class _Facts(Settings):
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     size: tuple[int, int] | None = None
+    short_side: tuple[int, ...] | None = None
+    multiple: int = Field(default=1, ge=1, le=_MAX_SIDE)
+    mirror: bool = False
     output: str
     output_scale: float = 1.0
     output_offset: float = 0.0
@@ -60,6 +69,14 @@ class _Facts(Settings):
     units: Units
     range: str | tuple[float, float] | None = None
     licence: str = Field(min_length=1)
+
+    @field_validator("short_side", mode="before")
+    @classmethod
+    def _sides(cls, value: Any) -> Any:
+        sides = value if isinstance(value, list) else [value]
+        if not sides or not all(type(side) is int and 1 <= side <= _MAX_SIDE for side in sides):
+            raise ValueError(f"a whole number of pixels from 1 to {_MAX_SIDE}, or a list of such")
+        return tuple(sides)
 
 
 @dataclass(frozen=True)
@@ -71,15 +88,33 @@ class _Input:
     order: str
     low: float
     high: float
-    size: tuple[int, int]
+    size: _Size | None
+    short_sides: tuple[int, ...]
+    multiple: int
     batch: int
+
+    def sizes(self, picture: NDArray[np.uint8]) -> tuple[_Size, ...]:
+        """The sizes in which the network gets a picture, the largest first.
+
+        Either the one of all pictures, or those of its own aspect with the short sides wanted.
+        """
+        if self.size is not None:
+            return (self.size,)
+        height, width = picture.shape[:2]
+        steps = [side / min(height, width) / self.multiple for side in self.short_sides]
+        sizes = {(_whole(height * step), _whole(width * step)) for step in steps}
+        return tuple(
+            (rows * self.multiple, columns * self.multiple)
+            for rows, columns in sorted(sizes, reverse=True)
+        )
 
 
 class OnnxTeacher:
     """The depth network of an ONNX file.
 
-    Pictures are stretched to the network's size, and its maps back to theirs, bilinearly where
-    they grow.
+    Pictures are stretched to the network's size, or keep their aspect where the JSON names a short
+    side, and maps are brought to the picture's size, bilinearly where they grow. Maps of several
+    sizes and of mirrored copies are averaged.
 
     Args:
         path: the ONNX file, with a JSON of the same stem beside it.
@@ -112,21 +147,40 @@ class OnnxTeacher:
     def predict(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         """See ``Teacher``."""
         maps: list[NDArray[np.float32]] = []
-        for start in range(0, len(pictures), self._input.batch):
-            maps += self._run(pictures[start : start + self._input.batch])
+        for sizes, alike in groupby(pictures, self._input.sizes):
+            group = list(alike)
+            for start in range(0, len(group), self._input.batch):
+                maps += self._averaged(group[start : start + self._input.batch], sizes)
         return maps
 
-    def _run(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        batch = np.stack([self._tensor(picture) for picture in pictures])
+    def _averaged(
+        self, pictures: Sequence[NDArray[np.uint8]], sizes: tuple[_Size, ...]
+    ) -> list[NDArray[np.float32]]:
+        """The map of each picture, of all sizes and of the mirrored copy if there is one."""
+        views: list[NDArray[np.float32]] = []
+        for size in sizes:
+            views.append(self._run(pictures, size))
+            if self._facts.mirror:
+                mirrored = [picture[:, ::-1] for picture in pictures]
+                views.append(self._run(mirrored, size)[..., ::-1])
+        return [
+            np.asarray(resize(_mean(maps, self.info), *picture.shape[:2]), np.float32)
+            for maps, picture in zip(zip(*views, strict=True), pictures, strict=True)
+        ]
+
+    def _run(self, pictures: Sequence[NDArray[np.uint8]], size: _Size) -> NDArray[np.float32]:
+        """The maps at the network's own size, float32 (n, h, w)."""
+        batch = np.stack([self._tensor(picture, size) for picture in pictures])
         first = self._session.get_inputs()[0].name
         try:
             (raw,) = self._session.run([self._session.get_outputs()[0].name], {first: batch})
         except Exception as error:  # ONNX Runtime's errors have no common base of their own.
-            raise TeacherError(
-                f"{self.info.name} to take {len(pictures)} pictures of {self._input.size}",
-                first_line(error),
-                "correct the JSON beside it, or free some memory",
-            ) from error
+            height, width = size
+            expected = f"{self.info.name} to take {len(pictures)} pictures of {width}x{height} px"
+            got = first_line(error)
+            problem = f"{self.info.name} cannot take pictures of {width}x{height} px: {got}."
+            remedy = "correct the sizes in the JSON beside it, or free some memory"
+            raise TeacherError(expected, got, remedy, problem) from error
         planes = _planes(np.asarray(raw), self._layout, len(pictures))
         if planes is None:
             raise TeacherError(
@@ -136,16 +190,12 @@ class OnnxTeacher:
             )
         values = planes.astype(np.float32) * np.float32(self._facts.output_scale)
         values += np.float32(self._facts.output_offset)
-        values = within_range(values, self.info)
-        return [
-            np.asarray(resize(plane, *picture.shape[:2]), np.float32)
-            for plane, picture in zip(values, pictures, strict=True)
-        ]
+        return within_range(values, self.info)
 
-    def _tensor(self, picture: NDArray[np.uint8]) -> NDArray[Any]:
+    def _tensor(self, picture: NDArray[np.uint8], size: _Size) -> NDArray[Any]:
         """A picture as the network wants it: (h, w, 3) or (3, h, w)."""
         wanted, facts = self._input, self._facts
-        tensor: NDArray[Any] = resize(picture, *wanted.size)
+        tensor: NDArray[Any] = resize(np.ascontiguousarray(picture), *size)
         if wanted.order == "BGR":
             tensor = tensor[..., ::-1]
         plain = (wanted.low, wanted.high) == (0, 255) and not any(facts.mean)
@@ -170,7 +220,7 @@ def _load_facts(path: Path, beside: Path) -> tuple[_Facts, bytes]:
         remedy = "write one, as the page on labelling describes"
         raise TeacherError(expected, got, remedy, problem) from None
     except ConfigError as error:
-        raise TeacherError(error.expected, error.got, error.remedy) from None
+        raise TeacherError(error.expected, error.got, error.remedy, error.problem) from None
     if facts.model not in (None, path.name):
         expected, got = f"the description of {path.name} in {beside}", f"that of {facts.model}"
         problem = f"{beside} describes {facts.model}, not {path.name}."
@@ -225,17 +275,39 @@ def _fitting_input(session: ort.InferenceSession, facts: _Facts, beside: Path) -
     shape = dict(
         zip(layout, _checked_shape("input", inputs[0], dtype, layout, sides, beside), strict=True)
     )
-    height, width = facts.size or (shape["H"], shape["W"])
-    if not height or not width or (shape["H"] or height, shape["W"] or width) != (height, width):
-        raise TeacherError(
-            f"a size for the input of {beside.with_suffix('.onnx').name}",
-            f"{facts.size} for the shape {inputs[0].shape}",
-            'add "size": [height, width] to the JSON',
-        )
+    size = _size_of_all(facts, (shape["H"], shape["W"]), beside)
     batch = shape["N"] or _BATCH
     if shape["N"] not in (None, 1):
         raise TeacherError("a batch of 1 or of any size", str(batch), "export the network so")
-    return _Input(dtype, layout, order, float(low), float(high), (height, width), batch)
+    shorts, black, white = facts.short_side or (), float(low), float(high)
+    return _Input(dtype, layout, order, black, white, size, shorts, facts.multiple, batch)
+
+
+def _size_of_all(facts: _Facts, fixed: tuple[int | None, int | None], beside: Path) -> _Size | None:
+    """Height and width to which all pictures are stretched; None where they keep their aspect."""
+    name = beside.with_suffix(".onnx").name
+    if facts.short_side is not None:
+        if facts.size is not None:
+            expected, got = f"'size' or 'short_side' in {beside}", "both"
+            problem = f"{beside} has both 'size', which stretches pictures, and 'short_side'."
+            raise TeacherError(expected, got, "leave one out", problem)
+        if any(fixed):
+            expected, got = f"a network of any size for 'short_side' in {beside}", str(fixed)
+            problem = f"{name} takes pictures of one shape alone, so 'short_side' cannot be kept."
+            raise TeacherError(expected, got, "leave it out, or export the network so", problem)
+        return None
+    if facts.multiple != 1:
+        problem = f"{beside} has a 'multiple' without the 'short_side' that it rounds."
+        expected, got = f"'short_side' beside 'multiple' in {beside}", "none"
+        raise TeacherError(expected, got, "add it", problem)
+    height, width = facts.size or fixed
+    if not height or not width or (fixed[0] or height, fixed[1] or width) != (height, width):
+        raise TeacherError(
+            f"a size for the input of {name}",
+            f"{facts.size} for the shape {fixed}",
+            'add "size": [height, width] or "short_side" and "multiple" to the JSON',
+        )
+    return height, width
 
 
 def _checked_shape(
@@ -287,3 +359,26 @@ def _planes(raw: NDArray[Any], layout: str, count: int) -> NDArray[Any] | None:
         single = raw.ndim == 4 and raw.shape[channel] == 1
         raw = raw.squeeze(channel) if single else np.empty(0)
     return raw if raw.ndim == 3 and len(raw) == count and raw.size else None
+
+
+def _mean(maps: Sequence[NDArray[np.float32]], info: TeacherInfo) -> NDArray[np.float32]:
+    """The mean of maps of one picture, at the size of the first.
+
+    Scale and shift of disparity differ from map to map, so each is first fitted to the first.
+    """
+    first = maps[0]
+    total = first.astype(np.float64)
+    for other in maps[1:]:
+        plane = resize(np.ascontiguousarray(other), *first.shape).astype(np.float64)
+        if info.kind == "disparity":
+            both = np.isfinite(plane) & np.isfinite(first)
+            if both.any():
+                scale, shift = fit_scale_shift_robust(plane, first, both)
+                plane = scale * plane + shift
+        total += plane
+    return (total / len(maps)).astype(np.float32)
+
+
+def _whole(steps: float) -> int:
+    """The nearest whole number of steps, at least one."""
+    return max(1, round(steps))
