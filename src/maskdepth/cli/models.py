@@ -51,6 +51,13 @@ def export(
             "--half", help="Write the copy's weights in half precision, and its networks from them."
         ),
     ] = False,
+    depth_network: Annotated[
+        Path | None,
+        typer.Option(
+            help="Model folder whose network gives the depth of plates, and of pictures without "
+            "one, in the copy. Default: the model's own, if it has one."
+        ),
+    ] = None,
 ) -> None:
     """Write a model's ONNX again from its weights and check that both agree; or a clean copy."""
     from maskdepth.datasets.build import open_dataset
@@ -64,6 +71,7 @@ def export(
         licence=licence,
         limits=note or [],
         half=half,
+        depth_network=depth_network,
     )
     folder = output or model
     say(f"{folder / 'model.onnx'}: differs from the checkpoint by at most {release.difference:.1e}")

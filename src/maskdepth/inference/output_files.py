@@ -325,6 +325,7 @@ def _record(prediction: Prediction, files: dict[str, str], depth_format: str) ->
             "coding": "16 bit: 0 invalid, 1..65535 for 0..1",
             "unit": _disparity_unit(prediction),
             "near": "large",
+            "sources": dict(provenance.disparity_sources),
             "alignment": _alignment_record(prediction),
         },
         "depth": _depth_record(prediction, depth_format),

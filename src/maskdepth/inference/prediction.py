@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -72,10 +72,12 @@ class Provenance:
         card: describes the model; None where it is not known.
         picture_file, plate_file, plate_disparity_file: the files that the inputs were read from;
             None for inputs that were not files.
-        plate_disparity_used: whether the network read the plate's disparity.
+        plate_disparity_used: whether the plate came with a disparity, which the network read.
         registration: how the plate was moved and relit to match the picture; None where that was
             not tried.
-        alignment: how the disparity came into the plate's units; None without a plate profile.
+        disparity_sources: what the disparity of each area comes from, by the area: "background",
+            "foreground" and "unknown in the plate", or "all"; empty where there is none.
+        alignment: how the disparity came into the plate's units; None without a plate of its scene.
         calibration: brings the plate's disparity into metres; None where no metres are known.
     """
 
@@ -85,6 +87,7 @@ class Provenance:
     plate_disparity_file: Path | None = None
     plate_disparity_used: bool = False
     registration: Registration | None = None
+    disparity_sources: Mapping[str, str] = field(default_factory=dict)
     alignment: Alignment | None = None
     calibration: Calibration | None = None
 
@@ -103,8 +106,9 @@ class Prediction:
         image: uint8 (H, W, 3) RGB, the picture.
         alpha: float32 (H, W) in [0,1].
         disparity: float32 (H, W) in [0,1], near = 1; NaN where it is invalid, as the disparity of
-            a model that never learned depth is. Outside the mask it is a plate profile's, if any,
-            and NaN where that plate's camera never saw.
+            a model that never learned depth is. Outside the mask it is the plate's: that of the
+            plate profile, what was passed with the plate, or the model's estimate. Where a plate
+            profile's camera never saw, it is NaN.
         plate: uint8 (H, W, 3) RGB, moved and relit to match the picture, and the picture itself
             where the plate's camera never saw. A grey plate has the picture's colour here. None
             without a plate.
@@ -136,7 +140,7 @@ class Prediction:
 
     @property
     def alignment(self) -> Alignment | None:
-        """How the disparity came into the plate's units; None without a plate profile."""
+        """How the disparity came into the plate's units; None without a plate of its scene."""
         return self.provenance.alignment
 
     @cached_property

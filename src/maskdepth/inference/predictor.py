@@ -6,29 +6,37 @@
 3. The network runs on both at its input size. Where the picture is larger, a close-up is a second
    run on the part that holds the foreground (`maskdepth.inference.matting.close_up`).
 4. Alpha is refined along outlines at the picture's size (`maskdepth.inference.matting.refinement`).
-5. A plate profile brings disparity into its units (`maskdepth.inference.plate.alignment`).
+5. The mask lays the foreground's disparity over the plate's, which was estimated when the plate was
+   prepared, or came with it (`maskdepth.inference.plate.alignment`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-import cv2
 import numpy as np
 
-from maskdepth.errors import ModelError, PlateError, UsageError
+from maskdepth.errors import PlateError, UsageError
 from maskdepth.images import PictureSource, resize, resize_disparity, to_grey
 from maskdepth.inference.matting.close_up import find_close_up, loses_foreground
 from maskdepth.inference.matting.evidence import Evidence, measure_evidence
 from maskdepth.inference.matting.refinement import refine_alpha
 from maskdepth.inference.matting.uncovered import judge_uncovered
-from maskdepth.inference.model.backend import OUTPUTS, Backend, OnnxBackend
-from maskdepth.inference.model.card import NO_DEPTH, ModelCard
-from maskdepth.inference.model.folder import load_model_folder, network_file
+from maskdepth.inference.model.backend import Backend, OnnxBackend, run_network
+from maskdepth.inference.model.card import DEPTH_NETWORK_FILE, NO_DEPTH, ModelCard
+from maskdepth.inference.model.depth_network import DepthNetwork
+from maskdepth.inference.model.folder import (
+    DEPTH_CARD_FILE,
+    load_depth_card,
+    load_model_folder,
+    network_file,
+)
 from maskdepth.inference.model.locate import find_model
-from maskdepth.inference.plate.alignment import align_frame
+from maskdepth.inference.plate.alignment import Alignment, align_frame, split_layers
+from maskdepth.inference.plate.calibration import Calibration
 from maskdepth.inference.plate.colour import lacks_colour
 from maskdepth.inference.plate.loading import (
     DisparitySource,
@@ -44,19 +52,14 @@ from maskdepth.inference.plate.prepared import (
     Picture,
     PreparedPlate,
     RegisteredPlate,
-    shrink_disparity,
 )
+from maskdepth.inference.plate.profile import PlateProfile
 from maskdepth.inference.prediction import Prediction, Provenance
 from maskdepth.inference.stream import Stream, StreamState
 
 __all__ = ["Prediction", "Predictor"]
 
 Window = tuple[slice, slice]
-
-# The network loses the objects of smaller pictures: at 48x64 px the mean Dice of 32 pairs was 0.58
-# as they were, 0.965 enlarged to 160 px, and no better enlarged further.
-_MIN_INPUT_SIDE = 160
-_MAX_LENGTH = 16  # training sizes: the longest input, which bounds the memory for a narrow strip
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,17 @@ class _NetworkRun:
     evidence: Evidence | None = None  # of these pictures and this alpha; None before it is measured
 
 
+@dataclass(frozen=True, eq=False)
+class _Depth:
+    """What is known of a picture's depth; the attributes are those of `Prediction`."""
+
+    disparity: Floats  # (H, W)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    alignment: Alignment | None = None
+    calibration: Calibration | None = None
+    depth_m: Floats | None = None  # (H, W)
+
+
 class Predictor:
     """A model, ready to predict. Make one with `from_pretrained`.
 
@@ -79,6 +93,8 @@ class Predictor:
     Args:
         backend: runs the network.
         card: describes the model.
+        depth_network: estimates the disparity of plates, and of pictures without a plate; None:
+            the model's one network does.
         register: whether a plate is first moved and relit to match the picture, see
             `maskdepth.inference.plate.registration`.
         refine: whether outlines are corrected from the picture and its plate, see
@@ -92,12 +108,14 @@ class Predictor:
         backend: Backend,
         card: ModelCard,
         *,
+        depth_network: DepthNetwork | None = None,
         register: bool = True,
         refine: bool = True,
         close_up: bool = True,
     ) -> None:
         self.card = card
         self._backend = backend
+        self._depth_network = depth_network
         self._register = register
         self._refine = refine
         self._close_up = close_up
@@ -137,8 +155,22 @@ class Predictor:
         file = network_file(precision)
         folder = find_model(model, files=[file], download=download)
         card = load_model_folder(folder, precision)
+        depth_network = None
+        if DEPTH_NETWORK_FILE in card.sha256:
+            files = [file, DEPTH_NETWORK_FILE, DEPTH_CARD_FILE]
+            folder = find_model(model, files=files, download=download)
+            depth_card = load_depth_card(folder, card)
+            depth_backend = OnnxBackend(folder / DEPTH_NETWORK_FILE, device, threads)
+            depth_network = DepthNetwork(depth_backend, depth_card)
         backend = OnnxBackend(folder / file, device, threads)
-        return cls(backend, card, register=register, refine=refine, close_up=close_up)
+        return cls(
+            backend,
+            card,
+            depth_network=depth_network,
+            register=register,
+            refine=refine,
+            close_up=close_up,
+        )
 
     def network_alone(self) -> Predictor:
         """A predictor that takes the network's answer as it is: nothing is aligned or refined."""
@@ -167,7 +199,7 @@ class Predictor:
         """
         picture = load_copy(image)
         size = (picture.shape[0], picture.shape[1])
-        small_picture = resize(picture, *self._input_size(*size))
+        small_picture = resize(picture, *self.card.input_size(*size))
         prepared = None
         if plate is not None:
             prepared = self.prepare(plate, size, disparity=plate_disparity)
@@ -181,34 +213,40 @@ class Predictor:
         registered = None
         if prepared is not None:
             registered = self._match_colours(prepared, picture, small_picture)
-        alpha, disparity = self._predict_layers(picture, small_picture, registered)
+        alpha, run = self._predict_alpha(picture, small_picture, registered)
+        depth = self._predict_depth(picture, run, alpha, registered)
         provenance = Provenance(
             card=self.card,
             picture_file=path_of(image),
             plate_file=None if prepared is None else prepared.file,
             plate_disparity_file=None if prepared is None else prepared.disparity_file,
-            plate_disparity_used=registered is not None and registered.disparity is not None,
+            plate_disparity_used=registered is not None
+            and registered.disparity is not None
+            and not registered.estimated,
             registration=None if registered is None else registered.registration,
+            disparity_sources=depth.sources,
+            alignment=depth.alignment,
+            calibration=depth.calibration,
         )
-        depth_m, mask = None, alpha > 0.5
-        if registered is not None and registered.profile is not None:
-            frame = align_frame(disparity, mask, registered.profile, registered.covered)
-            disparity, depth_m = frame.disparity, frame.depth_m
-            calibration = registered.profile.calibration
-            provenance = replace(provenance, alignment=frame.alignment, calibration=calibration)
         plate_picture = None if registered is None else registered.picture
         if registered is not None and registered.covered is not None:
             plate_picture = np.where(registered.covered[..., None], registered.picture, picture)
         notices = find_notices(
             small_picture,
             None if registered is None else registered.small_picture,
-            mask,
+            alpha > 0.5,
             provenance.registration,
-            metric=depth_m is not None,
+            metric=depth.depth_m is not None,
             compared_in_grey=registered is not None and registered.compared_in_grey,
         )
         return Prediction(
-            picture, alpha, disparity, plate_picture, depth_m, provenance, notices=notices
+            picture,
+            alpha,
+            depth.disparity,
+            plate_picture,
+            depth.depth_m,
+            provenance,
+            notices=notices,
         )
 
     def prepare(
@@ -229,7 +267,16 @@ class Predictor:
         Raises:
             PictureError, PlateError, UsageError: as in `predict`.
         """
-        return prepare_plate(plate, size, self._input_size(*size), disparity)
+        prepared = prepare_plate(plate, size, self.card.input_size(*size), disparity)
+        if prepared.disparity is not None:
+            return prepared
+        if self._depth_network is not None:
+            return prepared.with_estimate(self._depth_network.estimate(prepared.picture))
+        if self.card.depth == NO_DEPTH:
+            return prepared
+        return prepared.with_estimate(
+            self._run_network(prepared.small_picture, None, None).disparity
+        )
 
     def step(
         self,
@@ -303,29 +350,59 @@ class Predictor:
         remedy = "use the profile of this camera, or switch registration off"
         raise PlateError(f"a picture of the scene of {name}", found, remedy, problem)
 
-    def _predict_layers(
+    def _predict_alpha(
         self, picture: Picture, small_picture: Picture, plate: RegisteredPlate | None
-    ) -> tuple[Floats, Floats]:
-        """Alpha and disparity (H, W) of a picture, which also comes at the network's input size."""
+    ) -> tuple[Floats, _NetworkRun]:
+        """Alpha (H, W) of a picture, and the network's run on the picture as a whole."""
         size = picture.shape[:2]
         if plate is None:
             run = self._run_network(small_picture, None, None)
-        else:
-            run = self._run_network(
-                small_picture, plate.small_picture, plate.small_disparity, plate.covered
-            )
-        disparity = _clip(resize(run.disparity, *size))
-        if self.card.depth == NO_DEPTH:
-            disparity = np.full_like(disparity, np.nan)
-        if plate is None:
-            return _clip(resize(run.alpha, *size)), disparity
+            return _clip(resize(run.alpha, *size)), run
+        run = self._run_network(
+            small_picture, plate.small_picture, plate.small_disparity, plate.covered
+        )
         close_up = self._run_close_up(run, picture, plate)
         if close_up is None:
-            return _clip(self._refine_run(run, picture, plate.picture)), disparity
+            return _clip(self._refine_run(run, picture, plate.picture)), run
         close_up_run, window = close_up
         alpha = self._refine_run(run, picture, plate.picture, skip=window)
         alpha[window] = self._refine_run(close_up_run, picture[window], plate.picture[window])
-        return _clip(alpha), disparity
+        return _clip(alpha), run
+
+    def _predict_depth(
+        self, picture: Picture, run: _NetworkRun, alpha: Floats, plate: RegisteredPlate | None
+    ) -> _Depth:
+        """Disparity of a picture at its own size; depth where the plate has metres."""
+        mask = alpha > 0.5
+        if plate is None or plate.shows_another_scene:
+            return _Depth(self._estimate_alone(picture, run), {"all": "picture"})
+        if plate.profile is not None:
+            return self._align_to_profile(run, mask, plate.profile, plate.covered)
+        if plate.disparity is None or self.card.depth == NO_DEPTH:
+            return _Depth(np.full(mask.shape, np.nan, np.float32))
+        return _lay_over_plate(run, mask, plate)
+
+    def _estimate_alone(self, picture: Picture, run: _NetworkRun) -> Floats:
+        """Disparity (H, W) of a picture without a plate of its scene."""
+        if self._depth_network is None and self.card.depth == NO_DEPTH:
+            return np.full(picture.shape[:2], np.nan, np.float32)
+        answer = run.disparity
+        if self._depth_network is not None:
+            answer = self._depth_network.estimate(picture)
+        elif run.plate is not None:
+            answer = self._run_network(run.picture, None, None).disparity
+        return _clip(resize(answer, *picture.shape[:2]))
+
+    def _align_to_profile(
+        self, run: _NetworkRun, mask: Mask, profile: PlateProfile, covered: Mask | None
+    ) -> _Depth:
+        """The network's disparity in the units of a plate profile."""
+        answer = np.full(mask.shape, np.nan, np.float32)
+        if self.card.depth != NO_DEPTH:
+            answer = _clip(resize(run.disparity, *mask.shape))
+        frame = align_frame(answer, mask, profile, covered)
+        sources = {"background": "plate profile", "foreground": "picture"}
+        return _Depth(frame.disparity, sources, frame.alignment, profile.calibration, frame.depth_m)
 
     def _run_close_up(
         self, run: _NetworkRun, picture: Picture, plate: RegisteredPlate
@@ -340,10 +417,9 @@ class Predictor:
         size = run.alpha.shape
         small_picture = resize(picture[window], *size)
         small_plate = resize(plate.picture[window], *size)
-        disparity = None if plate.disparity is None else plate.disparity[window]
         covered = None if plate.covered is None else plate.covered[window]
         close_up = self._run_network(
-            small_picture, small_plate, shrink_disparity(disparity, size), covered
+            small_picture, small_plate, plate.disparity_in(window, size), covered
         )
         evidence = measure_evidence(small_picture, small_plate, close_up.alpha)
         if loses_foreground(evidence):
@@ -361,26 +437,11 @@ class Predictor:
 
         ``covered``, of any size, says where the plate shows what its camera saw.
         """
-        size = picture.shape[:2]
-        outputs = self._backend.run(
-            _to_batch(picture),
-            np.zeros((1, 3, *size), np.float32) if plate is None else _to_batch(plate),
-            np.zeros((1, 1, *size), np.float32) if disparity is None else disparity[None, None],
-            np.array([[plate is not None, disparity is not None]], np.float32),
-        )
-        for name, value in zip(OUTPUTS, outputs, strict=True):
-            if value.shape != (1, 1, *size) or not np.isfinite(value).all():
-                raise ModelError(
-                    f"finite {name} of shape {(1, 1, *size)}",
-                    f"shape {value.shape}, or values that are not finite",
-                    "train the model again, or use another one",
-                    f"The network's {name} has the wrong size, or values that are not finite.",
-                )
-        alpha, disparity = (_clip(value[0, 0]) for value in outputs)
+        alpha, answer = run_network(self._backend, picture, plate, disparity)
         if plate is not None and covered is not None:
-            small_covered = resize_disparity(covered.astype(np.float32), *size) > 0
+            small_covered = _at_size(covered, alpha.shape)
             alpha = judge_uncovered(alpha, picture, plate, small_covered)
-        return _NetworkRun(picture, plate, alpha, disparity)
+        return _NetworkRun(picture, plate, alpha, answer)
 
     def _refine_run(
         self, run: _NetworkRun, picture: Picture, plate: Picture, skip: Window | None = None
@@ -398,18 +459,33 @@ class Predictor:
         alpha = resize(run.alpha, height, width)
         return refine_alpha(picture, plate, small_picture, small_plate, alpha, evidence, skip)
 
-    def _input_size(self, height: int, width: int) -> tuple[int, int]:
-        """The network's input size: what it was trained on, or a smaller picture's own.
 
-        Pictures below `_MIN_INPUT_SIDE` are enlarged to it.
-        """
-        if self.card.fixed_size is not None:
-            return self.card.fixed_size, self.card.fixed_size
-        side = self.card.training_size
-        short, long = min(height, width), max(height, width)
-        wanted = min(side, max(short, _MIN_INPUT_SIDE))
-        scale = min(wanted / short, _MAX_LENGTH * side / long)
-        return max(1, round(height * scale)), max(1, round(width * scale))
+def _lay_over_plate(run: _NetworkRun, mask: Mask, plate: RegisteredPlate) -> _Depth:
+    """The foreground's disparity over that of a plate without a profile."""
+    background = plate.full_disparity()
+    small_background = plate.small_disparity_or_nan()
+    assert background is not None
+    assert small_background is not None
+    small_covered = None
+    if plate.covered is not None:
+        small_covered = _at_size(plate.covered, run.alpha.shape)
+        small_background[~small_covered] = np.nan
+        background[~plate.covered] = np.nan
+    small_mask = _at_size(mask, run.alpha.shape)
+    layers = split_layers(
+        run.disparity, small_mask, small_background, small_covered, stand=not plate.estimated
+    )
+    foreground = resize(layers.foreground, *mask.shape)
+    disparity = np.where(mask, np.fmax(foreground, background), background)
+    sources = {
+        "background": "estimated from the plate" if plate.estimated else "plate disparity",
+        "foreground": "picture",
+    }
+    unknown = np.isnan(disparity)
+    if unknown.any():
+        disparity[unknown] = resize(layers.frame, *mask.shape)[unknown]
+        sources["unknown in the plate"] = "picture"
+    return _Depth(_clip(disparity), sources, layers.alignment)
 
 
 def _check_unknown(options: dict[str, bool]) -> None:
@@ -427,9 +503,6 @@ def _clip(values: Floats) -> Floats:
     return np.clip(values, 0, 1).astype(np.float32, copy=False)
 
 
-def _to_batch(pixels: Picture) -> Floats:
-    """uint8 (H, W, 3) to float32 (1, 3, H, W) in [0,1]."""
-    batch = np.empty((1, 3, *pixels.shape[:2]), np.float32)
-    for plane, channel in zip(batch[0], cv2.split(pixels), strict=True):
-        np.divide(channel, np.float32(255), out=plane)
-    return batch
+def _at_size(mask: Mask, size: tuple[int, ...]) -> Mask:
+    """A mask at another size, by nearest pixel."""
+    return resize_disparity(mask.astype(np.float32), *size) > 0

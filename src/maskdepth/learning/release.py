@@ -17,10 +17,11 @@ from maskdepth.datasets.build import Dataset
 from maskdepth.datasets.shards.samples import per_composite_label
 from maskdepth.errors import ModelError, StorageError, UsageError
 from maskdepth.files import file_checksum, make_folder
-from maskdepth.inference.model.card import NETWORK_FILE, ModelCard
+from maskdepth.inference.model.card import NETWORK_FILE, NO_DEPTH, ModelCard
 from maskdepth.inference.model.folder import (
     ASSETS_FILE,
     CARD_FILE,
+    DEPTH_NETWORK_FILES,
     INT8_FILE,
     WEIGHTS_FILE,
     check_file,
@@ -51,7 +52,9 @@ TRAINING_DATA: Final = (
     "law, and differs between countries. The licence and source of every picture are recorded, so "
     "that whoever uses the model can judge."
 )
-_FILES: Final = (WEIGHTS_FILE, NETWORK_FILE, INT8_FILE, ASSETS_FILE)
+_FILES: Final = (
+    WEIGHTS_FILE, NETWORK_FILE, INT8_FILE, ASSETS_FILE, *DEPTH_NETWORK_FILES.values()
+)  # fmt: skip
 _CALIBRATION_COUNT: Final = 128
 _JUDGED_COUNT: Final = 100
 _JUDGED_SLICES: Final = ("clean", "hard")
@@ -155,8 +158,8 @@ def write_networks(
         names.append(INT8_FILE)
     else:
         metrics.pop("int8", None)
-    if (folder / ASSETS_FILE).exists():
-        names.append(ASSETS_FILE)
+    others = (ASSETS_FILE, *DEPTH_NETWORK_FILES.values())
+    names += [name for name in others if (folder / name).exists()]
     sha256 = {name: file_checksum(folder / name) for name in names}
     save_card(folder, replace(card, sha256=sha256, metrics=metrics))
     return Release(difference, cost, bool(card.data.get("assets_complete", False)))
@@ -171,6 +174,7 @@ def release_model(
     licence: str | None = None,
     limits: Sequence[str] = (),
     half: bool = False,
+    depth_network: Path | None = None,
 ) -> Release:
     """Write a clean copy of a model folder: card, networks, weights and assets, and nothing else.
 
@@ -185,9 +189,12 @@ def release_model(
         licence: of the weights; by default the one in the card.
         limits: what the model does badly; by default the card's.
         half: round the weights' kernels to half precision, for half the bytes.
+        depth_network: a model folder whose network the copy asks for the depth of plates, and of
+            pictures without one; by default the model's own, if it has one.
 
     Raises:
-        ModelError: the folder lacks its weights, or its files have changed.
+        ModelError: a folder lacks its weights, or its files have changed; the depth network never
+            learned depth.
         DatasetError: one of ``datasets`` is none.
         UsageError: one of ``datasets`` adds nothing to the list of assets.
         StorageError: ``output`` holds something else, or cannot be written.
@@ -215,6 +222,10 @@ def release_model(
                 shutil.copyfile(folder / name, part / name)
         if assets:
             save_assets(part / ASSETS_FILE, assets)
+        if depth_network is None:
+            copy_depth_network(folder, part)
+        else:
+            _attach_depth_network(depth_network, part)
         if half:
             model, metadata = load_weights(part / WEIGHTS_FILE)
             save_weights(part / WEIGHTS_FILE, model, metadata, half=True)
@@ -226,6 +237,36 @@ def release_model(
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return result
+
+
+def copy_depth_network(folder: Path, output: Path) -> None:
+    """Copy a model's depth network to another model folder, if it has one.
+
+    Raises:
+        ModelError: a file is missing or has changed.
+    """
+    card = read_card(folder)
+    for name in DEPTH_NETWORK_FILES.values():
+        if name in card.sha256:
+            check_file(folder, name, card)
+            shutil.copyfile(folder / name, output / name)
+
+
+def _attach_depth_network(model: Path, output: Path) -> None:
+    """Copy a model's files to another model folder as its depth network."""
+    card = read_card(model)
+    if card.depth == NO_DEPTH:
+        raise ModelError(
+            "a model that learned depth as the depth network",
+            f"{model}, which learned masks alone",
+            "name another model",
+            f"{model} learned masks alone, so it cannot be a depth network.",
+        )
+    for name, attached in DEPTH_NETWORK_FILES.items():
+        if name in card.sha256:
+            check_file(model, name, card)
+        if name in card.sha256 or name == CARD_FILE:
+            shutil.copyfile(model / name, output / attached)
 
 
 def _check_datasets(

@@ -161,13 +161,14 @@ def _load_start(
 ) -> nn.Module | None:
     """The network to start from, if there is one; the output's list of assets is begun."""
     from maskdepth.learning.lineage import load_parent, save_lineage
-    from maskdepth.learning.release import starting_network
+    from maskdepth.learning.release import copy_depth_network, starting_network
 
     if options.start is not None:
         folder, name = find_start(options.start)
         parent = load_parent(folder, name)
         model = starting_network(folder, parent, config.preset)
         save_lineage(output, dataset.spec, parent)
+        copy_depth_network(folder, output)  # it knows plates better than training does
         return model
     if not options.resume or not (output / ASSETS_FILE).exists():
         save_lineage(output, dataset.spec, None)
@@ -272,6 +273,7 @@ def export_model(
     licence: str | None = None,
     limits: Sequence[str] = (),
     half: bool = False,
+    depth_network: Path | None = None,
 ) -> Release:
     """Write a model's ONNX again from its weights, and check that both agree.
 
@@ -281,6 +283,7 @@ def export_model(
         datasets: for the copy's list of assets: where a model without one was trained.
         licence, limits: for the card of the copy.
         half: the copy's weights are in half precision.
+        depth_network: for the copy; see ``learning.release``.
 
     Raises:
         ModelError: the folder has no weights or no card, or the two networks differ.
@@ -288,12 +291,13 @@ def export_model(
         StorageError: ``output`` holds something else than a clean model folder.
         DependencyError: something of ``[train]`` is not installed.
     """
-    if output is None and (licence is not None or limits or datasets or half):
+    if output is None and (licence is not None or limits or datasets or half or depth_network):
         raise UsageError(
-            "--licence, --note, --dataset and --half with --output",
+            "--licence, --note, --dataset, --half and --depth-network with --output",
             "no --output",
             "say where to write the copy",
-            "--licence, --note, --dataset and --half describe a copy and need --output.",
+            "--licence, --note, --dataset, --half and --depth-network describe a copy and need "
+            "--output.",
         )
     card = read_card(folder)
     try:
@@ -311,4 +315,5 @@ def export_model(
         licence=licence,
         limits=limits,
         half=half,
+        depth_network=depth_network,
     )

@@ -6,13 +6,14 @@ import os
 from pathlib import Path
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.devices import pick_providers
 from maskdepth.errors import ModelError, UsageError, first_line
 
-__all__ = ["INPUTS", "OUTPUTS", "Backend", "OnnxBackend"]
+__all__ = ["INPUTS", "OUTPUTS", "Backend", "OnnxBackend", "run_network"]
 
 Float = NDArray[np.float32]
 
@@ -39,6 +40,42 @@ class Backend(Protocol):
             alpha and disparity, each float32 (N, 1, H, W) in [0,1].
         """
         ...
+
+
+def run_network(
+    backend: Backend,
+    picture: NDArray[np.uint8],
+    plate: NDArray[np.uint8] | None = None,
+    plate_disparity: Float | None = None,
+) -> tuple[Float, Float]:
+    """Alpha and disparity of one picture, each float32 (H, W) in [0, 1].
+
+    Args:
+        picture, plate: uint8 (H, W, 3) RGB.
+        plate_disparity: float32 (H, W) in [0, 1].
+
+    Raises:
+        ModelError: the network fails, or answers with another size or values that are not finite.
+    """
+    size = picture.shape[:2]
+    outputs = backend.run(
+        _to_batch(picture),
+        np.zeros((1, 3, *size), np.float32) if plate is None else _to_batch(plate),
+        np.zeros((1, 1, *size), np.float32)
+        if plate_disparity is None
+        else plate_disparity[None, None],
+        np.array([[plate is not None, plate_disparity is not None]], np.float32),
+    )
+    for name, value in zip(OUTPUTS, outputs, strict=True):
+        if value.shape != (1, 1, *size) or not np.isfinite(value).all():
+            raise ModelError(
+                f"finite {name} of shape {(1, 1, *size)}",
+                f"shape {value.shape}, or values that are not finite",
+                "train the model again, or use another one",
+                f"The network's {name} has the wrong size, or values that are not finite.",
+            )
+    alpha, disparity = (np.clip(value[0, 0], 0, 1).astype(np.float32) for value in outputs)
+    return alpha, disparity
 
 
 class OnnxBackend:
@@ -97,6 +134,14 @@ class OnnxBackend:
                 "free some memory, or check `fixed_size` in the model's card",
             ) from error
         return alpha, disparity
+
+
+def _to_batch(pixels: NDArray[np.uint8]) -> Float:
+    """uint8 (H, W, 3) to float32 (1, 3, H, W) in [0,1]."""
+    batch = np.empty((1, 3, *pixels.shape[:2]), np.float32)
+    for plane, channel in zip(batch[0], cv2.split(pixels), strict=True):
+        np.divide(channel, np.float32(255), out=plane)
+    return batch
 
 
 def _open_session(path: Path, device: str, threads: int | None) -> Any:

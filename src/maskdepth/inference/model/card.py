@@ -18,6 +18,8 @@ from maskdepth.records import Json, check_version
 NETWORK_FILE: Final = "model.onnx"
 CARD_FORMAT: Final = "maskdepth-model"
 CARD_VERSION: Final = 1
+DEPTH_NETWORK_FILE: Final = "depth.onnx"
+"""The network that a model asks for the depth of plates, and of pictures without one, if any."""
 NO_DEPTH: Final = "none"
 """A card's ``depth`` where the network never learned any."""
 REMAKE: Final = "copy the entire model folder again, or make the model again with `maskdepth fit`"
@@ -25,6 +27,10 @@ REMAKE: Final = "copy the entire model folder again, or make the model again wit
 
 _FORMER_PRESETS: Final = {"seed": "prior"}
 _MAX_SIDE_PX: Final = 4096  # more would fill the memory of most machines
+# Networks lose the objects of smaller pictures: at 48x64 px the mean Dice of 32 pairs was 0.58 as
+# they were, 0.965 enlarged to 160 px, and no better enlarged further.
+_MIN_INPUT_SIDE: Final = 160
+_MAX_LENGTH: Final = 16  # training sizes: the longest input, which bounds a narrow strip's memory
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,18 @@ class ModelCard:
     about: Json = field(default_factory=dict)
     format: str = CARD_FORMAT
     version: int = CARD_VERSION
+
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
+        """The network's input size for a picture: what it was trained on, or the picture's own.
+
+        Pictures smaller than 160 px are enlarged to it.
+        """
+        if self.fixed_size is not None:
+            return self.fixed_size, self.fixed_size
+        short, long = min(height, width), max(height, width)
+        wanted = min(self.training_size, max(short, _MIN_INPUT_SIDE))
+        scale = min(wanted / short, _MAX_LENGTH * self.training_size / long)
+        return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def present_preset(name: str) -> str:

@@ -13,15 +13,29 @@ from typing import Any
 
 from maskdepth.errors import ModelError, UsageError, first_line
 from maskdepth.files import file_checksum, read_text, write_text
-from maskdepth.inference.model.card import NETWORK_FILE, REMAKE, ModelCard, parse_card
+from maskdepth.inference.model.card import (
+    DEPTH_NETWORK_FILE,
+    NETWORK_FILE,
+    REMAKE,
+    ModelCard,
+    parse_card,
+)
 from maskdepth.records import Json
 
 CARD_FILE = "model.json"
+DEPTH_CARD_FILE = "depth.json"
 INT8_FILE = "model.int8.onnx"
 WEIGHTS_FILE = "model.safetensors"
 STATE_FILE = "state.safetensors"
 ASSETS_FILE = "assets.csv"
 LOG_FILE = "log.jsonl"
+DEPTH_NETWORK_FILES = {
+    NETWORK_FILE: DEPTH_NETWORK_FILE,
+    CARD_FILE: DEPTH_CARD_FILE,
+    WEIGHTS_FILE: "depth.safetensors",
+    ASSETS_FILE: "depth_assets.csv",
+}
+"""Files of a model folder, and their names where that model is another's depth network."""
 
 NETWORKS = {"fp32": NETWORK_FILE, "int8": INT8_FILE}
 """The network's file by its precision."""
@@ -51,6 +65,18 @@ def load_model_folder(path: str | Path, precision: str = "fp32") -> ModelCard:
     # The other files serve further training: a deployed model may lack them.
     check_file(folder, file, card)
     return card
+
+
+def load_depth_card(folder: Path, card: ModelCard) -> ModelCard:
+    """Read the card of a model's depth network, and check both of its files.
+
+    Raises:
+        ModelError: a file is missing, unreadable or changed, or the card is broken.
+    """
+    for name in (DEPTH_NETWORK_FILE, DEPTH_CARD_FILE):
+        check_file(folder, name, card)
+    path = folder / DEPTH_CARD_FILE
+    return parse_card(read_text(path), path)
 
 
 def network_file(precision: str) -> str:

@@ -1,7 +1,9 @@
 """One depth map of a frame's foreground and its plate.
 
-The network reads the frame, the plate and the plate's disparity, and answers in disparity of its
-own scale and shift. Three steps bring that into the plate's units:
+Depth belongs to the plate: outside the mask a frame's disparity is the plate's, so the background
+of a fixed camera cannot flicker. Inside the mask it is a layer of its own. The network reads the
+frame, the plate and the plate's disparity, and answers in disparity of its own scale and shift.
+Three steps bring that into the plate's units:
 
 1. Scale and shift are fitted where the plate is visible, well outside the mask. The fit is robust,
    since shadows and things that were moved do not follow it.
@@ -11,9 +13,12 @@ own scale and shift. Three steps bring that into the plate's units:
    median is the plate's inverse depth at the contact. The object's distance then comes from the
    plate, and its relief from the network. Where the network finds a large step across that edge,
    its layer is kept: a bird, or a person behind a counter, does not stand on what is below it.
+   This is done where the plate's disparity came with it. Of an estimated one, it made the depth of
+   objects worse, standing ones too.
 
-Where the camera moved, its plate does not cover all of the frame. Nothing is known there, and an
-object whose lowest edge lies there has no depth.
+Where the camera moved, its plate does not cover all of the frame. Of a plate profile nothing is
+known there, and an object whose lowest edge lies there has no depth. Where the plate's disparity is
+only an estimate, the network's own answer for the frame takes its place, in the plate's units.
 """
 
 from __future__ import annotations
@@ -40,6 +45,7 @@ _BAND: Final = 0.006  # of the long side: how far the plate is read below, and t
 _CONTACT_RATIOS: Final = (1 / 3, 1.5)
 _GAP: Final = 0.02  # of the long side: parts of the mask nearer to each other are one object
 _MIN_OBJECT: Final = 0.0005  # share of the picture; smaller specks are left as they are
+_IN_FRONT: Final = 0.01  # of the disparity's range: what is that much nearer lies in front
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -54,8 +60,10 @@ class Alignment:
         scale, shift: of the network's disparity; None where ``problem`` says why they are missing.
         residual: median error of the fit outside the mask, relative to the median there.
         pixels: number of pixels that were fitted.
-        objects: number of separate parts of the mask.
+        objects: number of separate parts of the mask; 0 where objects are not put on the ground.
         standing: number of objects that were put on the ground.
+        in_front: share of the mask's pixels at which the layer is nearer than the plate by 0.01 of
+            the disparity's range; None where there are no such pixels with a valid plate.
         problem: why the layer is invalid inside the mask or a part of it; None if it is valid.
     """
 
@@ -65,6 +73,7 @@ class Alignment:
     pixels: int
     objects: int = 0
     standing: int = 0
+    in_front: float | None = None
     problem: str | None = None
 
     def as_json(self) -> Json:
@@ -86,6 +95,54 @@ class AlignedFrame:
     disparity: NDArray[np.float32]
     depth_m: NDArray[np.float32] | None
     alignment: Alignment
+
+
+@dataclass(frozen=True, eq=False)
+class FrameLayers:
+    """A frame's disparity in its plate's units, float32 (H, W) in [0, 1] each.
+
+    Attributes:
+        foreground: of use inside the mask, where it is never farther than the plate.
+        frame: the network's own answer for the frame, of use where the plate shows nothing.
+        alignment: how both came into these units.
+    """
+
+    foreground: NDArray[np.float32]
+    frame: NDArray[np.float32]
+    alignment: Alignment
+
+
+def split_layers(
+    disparity: NDArray[np.float32],
+    mask: Mask,
+    plate: NDArray[np.float32],
+    covered: Mask | None = None,
+    *,
+    stand: bool = True,
+) -> FrameLayers:
+    """Bring a frame's predicted disparity into the units of its plate's disparity.
+
+    Args:
+        disparity: float32 (H, W), the network's, which has read the plate's disparity; finite.
+        mask: bool (H, W), the foreground.
+        plate: float32 (H, W) in [0, 1], NaN where it is invalid.
+        covered: as in `align_frame`.
+        stand: whether objects are put on the ground. Where the plate's disparity is only an
+            estimate its errors at their feet would become theirs.
+    """
+    target = plate.astype(np.float64)
+    layer, alignment = _align(disparity, mask, target, covered, stand=stand)
+    frame = disparity.astype(np.float64)
+    # Without a fit the answer stays as it is: the network has read the plate's disparity.
+    if alignment.scale is not None and alignment.shift is not None:
+        frame = alignment.scale * frame + alignment.shift
+    layer = np.where(np.isnan(layer), frame, layer)
+    foreground = np.fmax(layer, target)  # NaN is ignored
+    return FrameLayers(
+        np.clip(foreground, 0, 1).astype(np.float32),
+        np.clip(frame, 0, 1).astype(np.float32),
+        alignment,
+    )
 
 
 def align_frame(
@@ -113,7 +170,12 @@ def align_frame(
 
 
 def _align(
-    disparity: NDArray[np.float32], mask: Mask, plate: Floats, covered: Mask | None
+    disparity: NDArray[np.float32],
+    mask: Mask,
+    plate: Floats,
+    covered: Mask | None,
+    *,
+    stand: bool = True,
 ) -> tuple[Floats, Alignment]:
     """The network's disparity in the units of ``plate``, of use inside the mask."""
     invalid = np.full(plate.shape, np.nan)
@@ -136,10 +198,13 @@ def _align(
         return invalid, Alignment(None, None, None, len(pred), problem=problem)
     error = float(np.median(np.abs(scale * pred + shift - target)))
     layer = scale * disparity.astype(np.float64) + shift
-    objects, standing, beyond = _put_on_ground(layer, mask, plate, covered)
+    objects, standing, beyond = _put_on_ground(layer, mask, plate, covered) if stand else (0, 0, 0)
     typical = float(np.median(np.abs(target)))
     residual = error / typical if typical > 0 else None
-    alignment = Alignment(scale, shift, residual, len(pred), objects, standing)
+    compared = mask & np.isfinite(plate) & np.isfinite(layer)
+    gap = (layer - plate)[compared] / (np.nanmax(plate) or 1)
+    in_front = float((gap >= _IN_FRONT).mean()) if gap.size else None
+    alignment = Alignment(scale, shift, residual, len(pred), objects, standing, in_front)
     if beyond:
         unseen = f"{beyond} of {objects} objects stand where the plate's camera never saw"
         alignment = replace(alignment, problem=unseen)
@@ -179,7 +244,8 @@ def _put_on_ground(
             continue
         ground, foot = contact
         if _CONTACT_RATIOS[0] <= ground / foot <= _CONTACT_RATIOS[1]:
-            layer[window][own] *= ground / middle
+            # Beyond its mask too: maps are enlarged later, and edges mix both sides.
+            layer[window][labels[window] == number] *= ground / middle
             standing += 1
     return objects, standing, beyond
 

@@ -123,7 +123,7 @@ def _check_aspect(shape: tuple[int, ...], size: tuple[int, int], name: str) -> N
 
 
 def _load_disparity(source: DisparitySource, size: tuple[int, int]) -> Floats:
-    """float32 (H, W) in [0,1] at the picture's size; invalid pixels are 0, as in training."""
+    """float32 (H, W) in [0,1] at the picture's size; NaN where invalid."""
     if not isinstance(source, np.ndarray):
         values = decode_disparity(load_grey16(source))
     else:
@@ -139,5 +139,5 @@ def _load_disparity(source: DisparitySource, size: tuple[int, int]) -> Floats:
         with np.errstate(over="ignore", invalid="ignore"):
             values = np.ma.filled(source, np.nan).astype(np.float32)
     _check_aspect(values.shape, size, "plate disparity")
-    values = np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0)
+    values = np.nan_to_num(values, nan=np.nan, posinf=1.0, neginf=0.0)
     return resize_disparity(stretch_disparity(values), *size)

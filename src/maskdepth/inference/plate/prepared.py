@@ -34,7 +34,9 @@ class PreparedPlate:
     Attributes:
         picture: uint8 (H, W, 3) RGB, of the pictures' size.
         small_picture: uint8 (h, w, 3) RGB, of the network's input size.
-        disparity: float32 (H, W) in [0, 1], near = 1, 0 where invalid; None where it is not known.
+        disparity: float32 in [0, 1], near = 1, NaN where invalid. (H, W) where the plate came with
+            it; (h, w) where it is ``estimated``; None of a model that never learned depth.
+        estimated: whether the model itself estimated the disparity, from the plate alone.
         profile: the plate profile at the pictures' size; None where the plate is a picture alone.
         file, disparity_file: the files that the plate and its disparity were read from, if any.
     """
@@ -42,6 +44,7 @@ class PreparedPlate:
     picture: Picture
     small_picture: Picture
     disparity: Floats | None = None
+    estimated: bool = False
     profile: PlateProfile | None = None
     file: Path | None = None
     disparity_file: Path | None = None
@@ -60,6 +63,11 @@ class PreparedPlate:
     def small_disparity(self) -> Floats | None:
         """float32 (h, w) in [0, 1]: the disparity at the network's input size, which it reads."""
         return shrink_disparity(self.disparity, self.small_picture.shape[:2])
+
+    def with_estimate(self, disparity: Floats) -> PreparedPlate:
+        """The plate with the model's disparity of it, of any size, at the network's input size."""
+        small = resize(disparity, *self.small_picture.shape[:2])
+        return replace(self, disparity=small, estimated=True)
 
     @cached_property
     def is_grey(self) -> bool:
@@ -83,24 +91,36 @@ class PreparedPlate:
         small_size = self.small_picture.shape[:2]
         small = resize(picture, *small_size) if registration.changes else self.small_picture
         if registration.matrix is None:
-            return RegisteredPlate(
-                picture, small, self.disparity, self.small_disparity, self.profile, registration
+            return replace(
+                self.unregistered(), picture=picture, small_picture=small, registration=registration
             )
         profile = None if self.profile is None else self.profile.moved(registration, picture)
         disparity = self.disparity
         if disparity is not None:
-            disparity = registration.move_map(disparity, extend=True)
+            disparity = registration.move_map(disparity, extend=True, smooth=self.estimated)
         small_disparity = shrink_disparity(disparity, small_size)
         covered = registration.covered(self.size)
         return RegisteredPlate(
-            picture, small, disparity, small_disparity, profile, registration, covered
+            picture,
+            small,
+            disparity,
+            small_disparity,
+            self.estimated,
+            profile,
+            registration,
+            covered,
         )
 
     def unregistered(self) -> RegisteredPlate:
         """The plate as it is, for a camera that stands still under steady light."""
-        small, small_disparity = self.small_picture, self.small_disparity
         return RegisteredPlate(
-            self.picture, small, self.disparity, small_disparity, self.profile, registration=None
+            self.picture,
+            self.small_picture,
+            self.disparity,
+            self.small_disparity,
+            self.estimated,
+            self.profile,
+            registration=None,
         )
 
 
@@ -122,6 +142,7 @@ class RegisteredPlate:
     small_picture: Picture
     disparity: Floats | None
     small_disparity: Floats | None
+    estimated: bool
     profile: PlateProfile | None
     registration: Registration | None
     covered: Mask | None = None
@@ -133,7 +154,44 @@ class RegisteredPlate:
         small = resize(coloured, *self.small_picture.shape[:2])
         return replace(self, picture=coloured, small_picture=small)
 
+    def disparity_in(self, window: tuple[slice, slice], size: tuple[int, ...]) -> Floats | None:
+        """float32 (h, w) in [0, 1], of ``size``: the disparity in a part of the pictures."""
+        if self.disparity is None:
+            return None
+        scale = self.disparity.shape[0] / self.picture.shape[0]
+        rows, columns = (
+            slice(
+                int(part.start * scale), max(int(part.start * scale) + 1, round(part.stop * scale))
+            )
+            for part in window
+        )
+        part = self.disparity[rows, columns]
+        return (
+            np.clip(resize(part, *size), 0, 1) if self.estimated else shrink_disparity(part, size)
+        )
+
+    @property
+    def shows_another_scene(self) -> bool:
+        """Whether the picture shows another scene than the plate."""
+        return self.registration is not None and self.registration.another_scene
+
+    def small_disparity_or_nan(self) -> Floats | None:
+        """float32 (h, w) in [0, 1], NaN where invalid: a copy at the network's input size."""
+        if self.disparity is None:
+            return None
+        return resize_disparity(self.disparity, *self.small_picture.shape[:2]).copy()
+
+    def full_disparity(self) -> Floats | None:
+        """float32 (H, W) in [0, 1], NaN where invalid: a copy at the pictures' size."""
+        if self.disparity is None:
+            return None
+        if self.estimated:
+            return resize(self.disparity, *self.picture.shape[:2]).copy()
+        return self.disparity.copy()
+
 
 def shrink_disparity(disparity: Floats | None, size: tuple[int, ...]) -> Floats | None:
-    """A plate's disparity at the network's input size (h, w), in [0, 1]; None stays None."""
-    return None if disparity is None else np.clip(resize_disparity(disparity, *size), 0, 1)
+    """A plate's disparity as the network reads it: of size (h, w), in [0, 1], 0 where invalid."""
+    if disparity is None:
+        return None
+    return np.nan_to_num(np.clip(resize_disparity(disparity, *size), 0, 1), nan=0.0)

@@ -92,15 +92,19 @@ class Registration:
             plate = np.asarray(moved, np.uint8)
         return plate if self.light is None else self.light.apply(plate)
 
-    def move_map(self, values: NDArray[np.float32], *, extend: bool = False) -> NDArray[np.float32]:
+    def move_map(
+        self, values: NDArray[np.float32], *, extend: bool = False, smooth: bool = False
+    ) -> NDArray[np.float32]:
         """The plate's disparity or depth (H, W), at any size, moved without mixing neighbours.
 
-        Beyond its edges nothing is known, and it is NaN; with ``extend`` the edges repeat.
+        Beyond its edges nothing is known, and it is NaN; with ``extend`` the edges repeat. With
+        ``smooth`` neighbours are mixed, so that a small map moves by less than its pixels.
         """
         if self.matrix is None:
             return values
         border = cv2.BORDER_REPLICATE if extend else cv2.BORDER_CONSTANT
-        return np.asarray(self._warp(values, cv2.INTER_NEAREST, border), np.float32)
+        interpolation = cv2.INTER_LINEAR if smooth else cv2.INTER_NEAREST
+        return np.asarray(self._warp(values, interpolation, border), np.float32)
 
     def covered(self, size: tuple[int, int]) -> NDArray[np.bool_] | None:
         """bool (H, W): where the moved plate shows what its camera saw; None for everywhere."""
