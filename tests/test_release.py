@@ -292,12 +292,33 @@ def test_what_is_for_the_copys_card_needs_a_copy(run: Path) -> None:
         export_model(run, licence="Apache-2.0")
 
 
+@pytest.fixture(scope="module")
+def with_depth(released: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model, with itself as its depth network."""
+    folder = tmp_path_factory.mktemp("depth") / "model"
+    export_model(released, folder, depth_network=released)
+    return folder
+
+
+def test_a_copy_may_have_a_depth_network(with_depth: Path, released: Path, tmp_path: Path) -> None:
+    """It is another model's network, card, weights and assets, and a copy of the copy keeps it."""
+    names = {"depth.onnx", "depth.json", "depth.safetensors", "depth_assets.csv"}
+    assert {path.name for path in with_depth.iterdir()} == WHOLE | names
+    assert (with_depth / "depth.json").read_bytes() == (released / "model.json").read_bytes()
+    assert names < set(read_card(with_depth).sha256)
+    export_model(with_depth, tmp_path / "again")
+    assert (tmp_path / "again/depth.onnx").read_bytes() == (with_depth / "depth.onnx").read_bytes()
+    picture = noise(64, 64, 0)
+    with_it, alone = (Predictor.from_pretrained(each) for each in (with_depth, released))
+    assert np.array_equal(with_it.predict(picture).disparity, alone.predict(picture).disparity)
+
+
 CHILD = preset_config("small").with_duration(steps=20)
 CHILD = CHILD.with_(learning_rate=1e-9, batch_size=2, log_every_steps=1)
 
 
 @pytest.fixture(scope="module")
-def child(released: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Dataset]:
+def child(with_depth: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Dataset]:
     """A model that started from another, on assets under another licence; it was stopped and went
     on, which has to know as much.
     """
@@ -313,7 +334,7 @@ def child(released: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 
     thread = threading.Thread(target=stop)
     thread.start()
-    assert train_model(other, run, CHILD, RunOptions(start=str(released), quiet=True))
+    assert train_model(other, run, CHILD, RunOptions(start=str(with_depth), quiet=True))
     thread.join()
     assert not (run / "model.json").exists()
     with pytest.MonkeyPatch.context() as patch:
@@ -334,7 +355,7 @@ def test_training_starts_from_the_parents_weights(
 
 
 def test_a_child_names_its_parent_and_keeps_its_licences_and_assets(
-    released: Path, child: tuple[Path, Dataset]
+    released: Path, with_depth: Path, child: tuple[Path, Dataset]
 ) -> None:
     parent, card = read_card(released), read_card(child[0])
     origin = card.training["from"]
@@ -349,6 +370,8 @@ def test_a_child_names_its_parent_and_keeps_its_licences_and_assets(
     assert own is not None
     assert set(inherited) < set(own)
     assert {asset.licence for asset in set(own) - set(inherited)} == {"GPL-2"}
+    depth_network = (child[0] / "depth.onnx").read_bytes()
+    assert depth_network == (with_depth / "depth.onnx").read_bytes()
 
 
 def make_old(folder: Path) -> None:
