@@ -7,11 +7,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from judged import Fake, everywhere
 from maskdepth.errors import MaskdepthError
 from maskdepth.evaluation import evaluate_clips
 from maskdepth.images import save_png
+from maskdepth.testing import FakeBackend
+
+Floats = NDArray[np.float32]
 
 HEIGHT, WIDTH, FRAMES = 48, 64, 11
 PLATE = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
@@ -90,6 +94,31 @@ def test_a_model_of_masks_alone_has_no_depth_figures(clip: Path) -> None:
     result = evaluate_clips(Fake(is_bright, depth="none"), [clip])
     assert result.clips["square"].depth is None
     assert result.mean["nearer"] is None
+    assert result.mean["own_nearer"] is None
+
+
+class Brightness(FakeBackend):
+    """A network to which bright things are near, or far."""
+
+    def __init__(self, sign: int) -> None:
+        super().__init__()
+        self.sign = sign
+
+    def run(
+        self, picture: Floats, plate: Floats, plate_disparity: Floats, validity: Floats
+    ) -> tuple[Floats, Floats]:
+        alpha, _ = super().run(picture, plate, plate_disparity, validity)
+        return alpha, 0.5 + self.sign * 0.4 * picture.mean(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(("sign", "share"), [(1, 1.0), (-1, 0.0)])
+def test_the_networks_own_layer_is_judged_before_it_is_put_before_the_plate(
+    clip: Path, sign: int, share: float
+) -> None:
+    predictor = Brightness(sign).predictor(refine=False, register=False)
+    depth = evaluate_clips(predictor, [clip]).clips["square"].depth
+    assert depth is not None
+    assert depth.own_nearer == pytest.approx(share, abs=0.05)
 
 
 @pytest.mark.parametrize(

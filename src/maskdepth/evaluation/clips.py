@@ -55,12 +55,15 @@ class ClipDepth:
         nearer: share of the true foreground pixels inside the predicted mask that are nearer than
             the plate by `MIN_NEARER`. The plate's disparity is what the model makes of the plate
             before itself. None where the mask misses all.
+        own_nearer: the same share of the predicted mask by the network's own layer, which a
+            prediction never lets lie behind the plate; None where no layer could be compared.
     """
 
     background_std: float | None
     background_spread: float | None
     background_pixels: int
     nearer: float | None
+    own_nearer: float | None = None
 
 
 @dataclass(frozen=True)
@@ -86,8 +89,8 @@ class ClipsResult:
     """Clips by the names of their folders, and means over those clips that have the figure.
 
     Attributes:
-        mean: F1 as ``f1``, ``difference_f1`` and ``difference_registered_f1``; ``background_std``
-            and ``nearer`` of depth.
+        mean: F1 as ``f1``, ``difference_f1`` and ``difference_registered_f1``; ``background_std``,
+            ``nearer`` and ``own_nearer`` of depth.
     """
 
     clips: Mapping[str, ClipResult]
@@ -125,6 +128,7 @@ def evaluate_clips(predictor: Predictor, folders: Sequence[Path]) -> ClipsResult
             "difference_registered_f1": _mean(each.difference_registered.f1 for each in results),
             "background_std": _mean(each.background_std for each in depths),
             "nearer": _mean(each.nearer for each in depths),
+            "own_nearer": _mean(each.own_nearer for each in depths),
         },
     )
 
@@ -136,6 +140,7 @@ def _mean(figures: Iterable[float | None]) -> float | None:
 
 def _evaluate_clip(predictor: Predictor, clip: _Clip) -> ClipResult:
     counts, disparities = PixelCounts(), []
+    own_shares, mask_sizes = [], []
     nearer = claimed = 0
     learned = predictor.card.depth != NO_DEPTH
     plate_disparity = predictor.predict(clip.plate, clip.plate).disparity
@@ -147,11 +152,15 @@ def _evaluate_clip(predictor: Predictor, clip: _Clip) -> ClipResult:
         claimed += int(inside.sum())
         nearer += int((prediction.disparity - plate_disparity >= MIN_NEARER)[inside].sum())
         disparities.append(prediction.disparity)
+        if prediction.alignment is not None and prediction.alignment.in_front is not None:
+            own_shares.append(prediction.alignment.in_front)
+            mask_sizes.append(int(mask.sum()))
     depth = None
     if learned:
         always = np.all([frame.judged & ~frame.target for frame in clip.frames], axis=0)
         depth = _steadiness(np.stack(disparities), always)
-        depth = replace(depth, nearer=nearer / claimed if claimed else None)
+        own = float(np.average(own_shares, weights=mask_sizes)) if any(mask_sizes) else None
+        depth = replace(depth, nearer=nearer / claimed if claimed else None, own_nearer=own)
     return ClipResult(
         frames=len(clip.frames),
         model=counts.scores(),

@@ -137,6 +137,7 @@ def split_layers(
     if alignment.scale is not None and alignment.shift is not None:
         frame = alignment.scale * frame + alignment.shift
     layer = np.where(np.isnan(layer), frame, layer)
+    alignment = replace(alignment, in_front=_share_in_front(layer, target, mask))
     foreground = np.fmax(layer, target)  # NaN is ignored
     return FrameLayers(
         np.clip(foreground, 0, 1).astype(np.float32),
@@ -161,6 +162,7 @@ def align_frame(
     """
     calibration, plate = profile.calibration, profile.alignment_target
     layer, alignment = _align(disparity, mask, plate, covered)
+    alignment = replace(alignment, in_front=_share_in_front(layer, plate, mask))
     values = np.where(mask, layer, plate)
     plain = values if calibration is None else (values - calibration.shift) / calibration.scale
     depth_m = profile.best_depth_m
@@ -201,14 +203,21 @@ def _align(
     objects, standing, beyond = _put_on_ground(layer, mask, plate, covered) if stand else (0, 0, 0)
     typical = float(np.median(np.abs(target)))
     residual = error / typical if typical > 0 else None
-    compared = mask & np.isfinite(plate) & np.isfinite(layer)
-    gap = (layer - plate)[compared] / (np.nanmax(plate) or 1)
-    in_front = float((gap >= _IN_FRONT).mean()) if gap.size else None
-    alignment = Alignment(scale, shift, residual, len(pred), objects, standing, in_front)
+    alignment = Alignment(scale, shift, residual, len(pred), objects, standing)
     if beyond:
         unseen = f"{beyond} of {objects} objects stand where the plate's camera never saw"
         alignment = replace(alignment, problem=unseen)
     return layer, alignment
+
+
+def _share_in_front(layer: Floats, plate: Floats, mask: Mask) -> float | None:
+    """The share of a layer's pixels in the mask that are nearer than the plate."""
+    compared = mask & np.isfinite(plate) & np.isfinite(layer)
+    if not compared.any():
+        return None
+    nearest = max(float(np.nanmax(plate)), 1e-6)
+    gap = (layer[compared] - plate[compared]) / nearest
+    return float((gap >= _IN_FRONT).mean())
 
 
 def _put_on_ground(
