@@ -29,7 +29,6 @@ from maskdepth.synthesis.assets import (
     BackgroundAsset,
     CutoutAsset,
     Finding,
-    assign_splits,
     scan_backgrounds,
     scan_cutouts,
 )
@@ -37,6 +36,7 @@ from maskdepth.synthesis.catalogue import Catalogue
 from maskdepth.synthesis.checks import LABEL_RECORD_FORMAT, alpha_box
 from maskdepth.synthesis.duplicates import Thumbnail, near_duplicates
 from maskdepth.synthesis.premultiplied import is_premultiplied, load_straight_cutout
+from maskdepth.synthesis.splits import assign_splits
 from pictures import photo
 
 RAMP = np.tile(np.linspace(0.2, 0.9, 96)[:, None], (1, 128))  # of ground that comes nearer

@@ -61,6 +61,7 @@ def compose(
     split: opt.Split = None,
     small: opt.Small = False,
     strict: opt.Strict = False,
+    views: opt.Views = 8,
     depth_scenes: Annotated[
         int | None,
         typer.Option(
@@ -140,6 +141,7 @@ def compose(
         strict=strict,
         hold_out=split is None,
         depth_scenes=(60 if split is None else 0) if depth_scenes is None else depth_scenes,
+        views=views,
         notify=say,
     )
     for line in dataset.describe():

@@ -45,6 +45,15 @@ Small = Annotated[
     bool, typer.Option("--small", help="Split by rank, so that a handful of assets is enough.")
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first unusable asset.")]
+Views = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        max=999,
+        help="Views of each panorama (a picture in a folder called panoramas) that become "
+        "backgrounds.",
+    ),
+]
 Split = Annotated[
     str | None,
     typer.Option(

@@ -68,6 +68,7 @@ def fit(
     small: opt.Small = False,
     strict: opt.Strict = False,
     depth_scenes: opt.DepthScenes = 60,
+    views: opt.Views = 8,
     count: opt.FitCount = None,
     start: opt.Start = None,
     resume: opt.Resume = False,
@@ -84,7 +85,7 @@ def fit(
     with _resumable(output, "--resume"):
         evaluation = pipeline.fit(
             pipeline.DatasetOptions(
-                cutouts, backgrounds, size, plan, rules, small, strict, depth_scenes
+                cutouts, backgrounds, size, plan, rules, small, strict, depth_scenes, views
             ),
             output,
             settings,

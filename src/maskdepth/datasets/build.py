@@ -18,14 +18,12 @@ from maskdepth.labelling.teachers.teacher import Teacher, TeacherOpener
 from maskdepth.locks import writer_lock
 from maskdepth.progress import Notify, notify_quarters
 from maskdepth.synthesis.assets import (
-    MIN_GROUPS,
     BackgroundAsset,
     Finding,
-    assign_splits,
     scan_backgrounds,
     scan_cutouts,
-    train_on_all,
 )
+from maskdepth.synthesis.panoramas import VIEWS
 from maskdepth.synthesis.rules import RecipeRules
 from maskdepth.synthesis.spec import (
     SPEC_FILE,
@@ -35,6 +33,7 @@ from maskdepth.synthesis.spec import (
     save_spec,
     split_line,
 )
+from maskdepth.synthesis.splits import MIN_GROUPS, assign_splits, train_on_all
 from maskdepth.synthesis.worlds import SEEDS, write_sample_pack
 
 SYNTHETIC_DEPTH_NOTICE = (
@@ -65,6 +64,9 @@ class Dataset:
         """The findings and the sizes of the splits, line by line."""
         yield from map(str, self.findings)
         yield from (split_line(*item) for item in self.spec.split_sizes.items())
+        views = [asset.file for asset in self.spec.backgrounds if asset.view is not None]
+        if views:
+            yield f"{len(views)} of the backgrounds are views of {len(set(views))} panoramas"
         own = [asset for asset in self.spec.backgrounds if asset.origin == "user"]
         if len(own) < len(self.spec.backgrounds):
             yield split_line("backgrounds of your own", count_splits(own))
@@ -101,6 +103,7 @@ def compose_dataset(
     strict: bool = False,
     hold_out: bool = True,
     depth_scenes: int = 60,
+    views: int = VIEWS,
     notify: Notify = lambda _: None,
 ) -> Dataset:
     """Check, split and freeze two folders of assets as a dataset spec.
@@ -112,6 +115,7 @@ def compose_dataset(
             work did, without drawn scenes.
         depth_scenes: sample-pack scenes to mix in where no background has a disparity label, and
             where all are of one camera or two; those are then trained on, and the scenes held out.
+        views: number of views of each panorama among the backgrounds; see ``scan_backgrounds``.
         notify: receives a line for everything that deserves the user's attention.
 
     Raises:
@@ -144,7 +148,9 @@ def compose_dataset(
             problem = f"The dataset folder {folder} lies among the pictures of {pictures}."
             raise StorageError(expected, str(folder), "choose another folder", problem)
     cutout_assets, cutout_findings = scan_cutouts(cutouts, strict=strict)
-    background_assets, background_findings = scan_backgrounds(backgrounds, strict=strict)
+    background_assets, background_findings = scan_backgrounds(
+        backgrounds, strict=strict, views=views, seed=seed
+    )
     groups = len({asset.group for asset in background_assets})
     alike = groups < MIN_GROUPS and depth_scenes > 0
     if alike:

@@ -64,8 +64,9 @@ def label_dataset(
         LabelJob(
             asset.id,
             dataset.folder / asset.file,
-            labels / f"{asset.sha256[:16]}{DISPARITY_SUFFIX}",
+            labels / f"{asset.content_name}{DISPARITY_SUFFIX}",
             asset.sha256,
+            asset.view,
         )
         for asset in backgrounds
     ]
@@ -137,7 +138,10 @@ def _backgrounds_to_label(
         own = asset.disparity is not None and asset.teacher is None
         if own and not everything:
             continue
-        if not isinstance(source, RecordedDepth) or source.find(dataset.folder / asset.file):
+        # A depth file beside a panorama is of another projection than its views.
+        if not isinstance(source, RecordedDepth) or (
+            asset.view is None and source.find(dataset.folder / asset.file)
+        ):
             chosen.append(asset)
     if chosen:
         return chosen

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from maskdepth.depth import colourise, decode_disparity
 from maskdepth.errors import AssetError, StorageError, TeacherError
-from maskdepth.files import make_folder, remove_parts, write_text
-from maskdepth.images import grid, load_grey16, load_picture, resize, resize_disparity, save_jpeg
+from maskdepth.files import make_folder, read_bytes, remove_parts, write_text
+from maskdepth.images import grid, load_grey16, resize_disparity, save_jpeg
 from maskdepth.labelling.checks import UNUSABLE, doubts
 from maskdepth.labelling.labels import (
     LabelJob,
@@ -36,7 +36,13 @@ from maskdepth.picture_formats import DISPARITY_SUFFIX
 from maskdepth.records import Json, check_ownership
 from maskdepth.synthesis.assets import list_pictures
 from maskdepth.synthesis.label_facts import LABEL_FILE, LABEL_SHEET, TeacherLabel, load_label_facts
+from maskdepth.synthesis.licences import LicenceTables
+from maskdepth.synthesis.panoramas import load_background
 
+PANORAMA_NOTICE: Final = (
+    "{count} panoramas are left out, since labels belong to their views: compose a dataset and "
+    "label that"
+)
 _MAX_LINES: Final = 10  # of flagged pictures
 _MAX_CELLS: Final = 36  # of the contact sheet
 _COLUMNS: Final = 3
@@ -166,6 +172,9 @@ def label_folder(
     """
     top = pictures.absolute()
     paths = list_pictures(pictures, "pictures")
+    if panoramas := LicenceTables(top, []).find_panoramas(paths):
+        notify(PANORAMA_NOTICE.format(count=len(panoramas)))
+        paths = [path for path in paths if path not in panoramas]
     if isinstance(source, RecordedDepth):
         paths = [path for path in paths if source.find(path)]
     if not paths:
@@ -274,8 +283,9 @@ def _save_sheet(results: Sequence[LabelResult], path: Path) -> Path | None:
 
 def _cell(result: LabelResult) -> NDArray[np.uint8]:
     """Picture and label side by side, with a line under them."""
-    picture = resize(load_picture(result.job.picture), _HEIGHT, _WIDTH)
-    disparity = decode_disparity(load_grey16(result.job.label))
+    job = result.job
+    picture = load_background(read_bytes(job.picture), job.view, (_HEIGHT, _WIDTH))
+    disparity = decode_disparity(load_grey16(job.label))
     colours = colourise(resize_disparity(disparity, _HEIGHT, _WIDTH))
     line = np.full((_CAPTION, 2 * _WIDTH, 3), 255, np.uint8)
     text = f"{Path(result.job.name).stem[:24]}  {', '.join(result.flags)}"

@@ -24,12 +24,13 @@ from maskdepth.config import Settings
 from maskdepth.depth import encode_disparity
 from maskdepth.errors import ConfigError, PictureError, first_line
 from maskdepth.files import read_bytes, read_text, write_bytes, write_text
-from maskdepth.images import encode_png, exif_orientation, load_picture
+from maskdepth.images import encode_png, exif_orientation
 from maskdepth.labelling.checks import Flag, LabelFigures, judge_label
 from maskdepth.labelling.teachers.recorded import DepthSource, RecordedDepth
 from maskdepth.labelling.teachers.teacher import TeacherInfo, checked_maps
 from maskdepth.synthesis.ground import GroundPoint, find_ground
 from maskdepth.synthesis.label_facts import TeacherLabel
+from maskdepth.synthesis.panoramas import View, load_background
 
 _VERSION: Final = 1  # of the record; a label with a record of another version is made again
 _THREADS: Final = 2  # read, check and write beside the network
@@ -48,12 +49,14 @@ class LabelJob:
         name: of the picture in messages.
         label: where its disparity goes, ``..._disparity.png``; the record lies beside it.
         sha256: of the picture's file, which must not have changed; None where it is not recorded.
+        view: the view that is labelled, where the file is a panorama.
     """
 
     name: str
     picture: Path
     label: Path
     sha256: str | None = None
+    view: View | None = None
 
     @property
     def record(self) -> Path:
@@ -205,7 +208,7 @@ def _load(source: DepthSource, job: LabelJob, force: bool) -> _Loaded | LabelRes
         record = None if force else _cached(source, job, digest)
         if record is not None:
             return LabelResult(job, record.teacher, record, cached=True)
-        return _Loaded(job, digest, load_picture(data))
+        return _Loaded(job, digest, load_background(data, job.view))
     except OSError as error:
         return LabelResult(job, failure=first_line(error))
     except UnicodeEncodeError:  # neither a record nor a spec can name it

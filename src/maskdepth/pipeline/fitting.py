@@ -26,6 +26,7 @@ from maskdepth.pipeline.training import (
     train_model,
 )
 from maskdepth.progress import Notify
+from maskdepth.synthesis.panoramas import VIEWS
 from maskdepth.synthesis.rules import RecipeRules, plan_rules
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class DatasetOptions:
         cutouts, backgrounds: folders of pictures.
         size, plan, rules: of the composites, see ``plan_rules``. Without a plan the preset
             ``prior`` has the prior work's grid, and any other has free draws.
-        small, strict, depth_scenes: see ``compose_dataset``.
+        small, strict, depth_scenes, views: see ``compose_dataset``.
     """
 
     cutouts: Path
@@ -54,6 +55,7 @@ class DatasetOptions:
     small: bool = False
     strict: bool = False
     depth_scenes: int = 60
+    views: int = VIEWS
 
     def training_rules(self, preset: str) -> RecipeRules:
         """The rules of the composites that a preset is trained on.
@@ -156,6 +158,7 @@ def _open_dataset(
             small=assets.small,
             strict=assets.strict,
             depth_scenes=assets.depth_scenes,
+            views=assets.views,
             notify=notify,
         )
     dataset = open_dataset(folder)

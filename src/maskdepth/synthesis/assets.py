@@ -1,44 +1,47 @@
-"""Assets: cutouts and backgrounds, scanned from folders and split into train, val and test."""
+"""Assets: cutouts and backgrounds, scanned from folders."""
 
 from __future__ import annotations
 
-import csv
-import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self, TypeVar
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field
 
 from maskdepth.config import Settings
-from maskdepth.errors import AssetError, first_line
-from maskdepth.files import normal_name, read_text
+from maskdepth.errors import AssetError
 from maskdepth.picture_decoding import MAX_PIXELS
 from maskdepth.picture_formats import COMMON_SUFFIXES
 from maskdepth.records import Json
-from maskdepth.synthesis.checks import Checked, Finding, check_background, check_cutout
+from maskdepth.synthesis.checks import (
+    Checked,
+    Finding,
+    check_background,
+    check_cutout,
+    check_panorama,
+)
 from maskdepth.synthesis.duplicates import near_duplicates
 from maskdepth.synthesis.folders import list_pictures
 from maskdepth.synthesis.ground import GroundPoint
 from maskdepth.synthesis.label_facts import LabelFacts, TeacherLabel, load_label_facts
+from maskdepth.synthesis.licences import LicenceTables
+from maskdepth.synthesis.panoramas import VIEWS, View
+from maskdepth.synthesis.same_place import same_places
 
 __all__ = [
-    "MIN_GROUPS",
     "SAMPLE_PACK",
     "Asset",
     "BackgroundAsset",
     "CutoutAsset",
     "Finding",
     "Split",
-    "assign_splits",
     "list_pictures",
     "scan_backgrounds",
     "scan_cutouts",
-    "train_on_all",
 ]
 
 Split = Literal["train", "val", "test"]
@@ -49,11 +52,6 @@ SAMPLE_PACK: Final = "maskdepth sample pack"
 PATH_FIELDS: Final = ("file", "relief", "disparity")
 """The fields of assets that hold the path of a file."""
 MAX_SIDE: Final = MAX_PIXELS  # px; no readable picture has a longer side
-MIN_GROUPS: Final = 3
-"""Groups of assets that a split needs: one each for train, val and test."""
-_LICENCES_FILE: Final = "licences.csv"
-_SPLIT_SALT: Final = "maskdepth-split-v1"
-_HELD_OUT_SHARE: Final = 0.15  # share of val, and of test
 _REPAIR: Final = "repair or remove these files"
 
 
@@ -61,10 +59,12 @@ class Asset(Settings):
     """One usable picture file.
 
     Attributes:
-        id: the file's stem, made unique within the scan.
+        id: the file's stem, made unique within the scan; of a view, followed by ``@view`` and its
+            number.
         file: POSIX path, absolute after a scan; a spec makes it relative where it can.
         sha256: checksum of the file.
-        width, height: size of the upright picture, px; for a cutout, of the box of its alpha.
+        width, height: size of the upright picture, px; for a cutout, of the box of its alpha, and
+            for a view of a panorama, of that view.
         licence, source: entries of ``licences.csv``.
         split: None until ``assign_splits``.
         label_sha256: checksum of the label beside it, if any.
@@ -118,6 +118,8 @@ class BackgroundAsset(Asset):
         focal: focal length as a share of the long side, from ``label.json``.
         ground: points where something could stand; see ``ground``.
         origin: whether it belongs to the user or to the built-in sample pack.
+        view: the view of the file, which is a panorama; None for any other picture. The label and
+            the ground belong to the view.
     """
 
     disparity: FilePath | None = None
@@ -126,6 +128,13 @@ class BackgroundAsset(Asset):
     ground: tuple[GroundPoint, ...] = ()
     teacher: TeacherLabel | None = None
     origin: Literal["user", "sample"] = "user"
+    view: View | None = None
+
+    @property
+    def content_name(self) -> str:
+        """A file's name, without ending, that follows from what the picture shows."""
+        stem = self.sha256[:16]
+        return stem if self.view is None else f"{stem}-{self.view.key}"
 
     @property
     def label_kind(self) -> str | None:
@@ -138,7 +147,7 @@ class BackgroundAsset(Asset):
         return self.origin == "sample" or self.source == SAMPLE_PACK
 
 
-_AnyAsset = TypeVar("_AnyAsset", bound=Asset)
+_Check = Callable[[Path], Checked | Finding]
 _Kept = tuple[Path, Checked, str]  # a usable file, what its check says, its group
 
 
@@ -157,7 +166,9 @@ def scan_cutouts(folder: Path, *, strict: bool = False) -> tuple[list[CutoutAsse
     Raises:
         AssetError: the folder is missing or unreadable, nothing in it is usable, or ``strict``.
     """
-    kept, findings = _scan(folder, check_cutout, "cutouts", strict)
+    findings: list[Finding] = []
+    paths = list_pictures(folder, "cutouts")
+    kept = _scan(folder, paths, check_cutout, "cutouts", strict, findings)
     assets = [
         CutoutAsset(
             **common,
@@ -165,30 +176,52 @@ def scan_cutouts(folder: Path, *, strict: bool = False) -> tuple[list[CutoutAsse
             relief=item.label.file if item.label else None,
             foot=item.foot,
         )
-        for common, item in _described(folder, kept, findings)
+        for common, item, _ in _described(kept, LicenceTables(folder.absolute(), findings))
     ]
     return assets, findings
 
 
 def scan_backgrounds(
-    folder: Path, origin: Literal["user", "sample"] = "user", *, strict: bool = False
+    folder: Path,
+    origin: Literal["user", "sample"] = "user",
+    *,
+    strict: bool = False,
+    views: int = VIEWS,
+    seed: int = 0,
 ) -> tuple[list[BackgroundAsset], list[Finding]]:
-    """Check every picture in a folder and below it as a background.
+    """Check every picture in a folder and below it as a background, and draw views of panoramas.
+
+    A panorama lies in a folder called ``panoramas``, or has the ``projection`` equirectangular in
+    ``licences.csv``. Each of its views is a background of its own.
 
     Args:
         folder: as in ``scan_cutouts``. Disparity labels are ``<stem>_disparity.png`` beside the
             pictures, and a ``label.json`` there describes them; see ``LabelFacts``.
         origin: whose folder this is.
         strict: raise at the first file that the check drops.
+        views: number of views of each panorama.
+        seed: of the views.
 
     Returns, raises: as ``scan_cutouts``.
     """
-    kept, findings = _scan(folder, check_background, "backgrounds", strict)
+    findings: list[Finding] = []
+    paths = list_pictures(folder, "backgrounds")
+    tables = LicenceTables(folder.absolute(), findings)
+    panoramas = tables.find_panoramas(paths)
+
+    def check(path: Path) -> Checked | Finding:
+        if path in panoramas:
+            return check_panorama(path, views, seed)
+        return check_background(path, beside_panoramas=bool(panoramas))
+
+    kept = _scan(folder, paths, check, "backgrounds", strict, findings)
     labelled = sorted({path.parent for path, item, _ in kept if item.label})
     facts = {place: load_label_facts(place, findings) for place in labelled}
     assets = []
-    for common, item in _described(folder, kept, findings):
-        asset = BackgroundAsset(**common, ground=item.ground, origin=origin)
+    for common, item, view in _described(kept, tables):
+        asset = BackgroundAsset(**common, ground=item.ground, origin=origin, view=view)
+        if view is not None:
+            asset = asset.model_copy(update={"focal": round(view.focal, 4)})
         if item.label:
             asset = _with_label(asset, item.label.file, facts[Path(item.label.file).parent])
         assets.append(asset)
@@ -214,75 +247,17 @@ def _with_label(asset: BackgroundAsset, file: str, facts: LabelFacts | None) -> 
     return asset if proportional else asset.model_copy(update={"ground": ()})
 
 
-def assign_splits(assets: Iterable[_AnyAsset], small: bool = False) -> list[_AnyAsset]:
-    """Copies of the assets, each with its split: about 70 % train, 15 % val, 15 % test.
-
-    The split of a group follows from its content alone. New names and other files do not change
-    it, unless a new file is a near-duplicate and joins the group.
-
-    Args:
-        assets: cutouts or backgrounds.
-        small: order the groups by the same hash and take exact shares, so that three groups are
-            enough. A group of more than half of the assets, such as the frames of one camera, is
-            trained on. New files may then move other groups.
-
-    Raises:
-        AssetError: a split would be empty.
-    """
-    assets = list(assets)
-    kind = "cutouts" if any(isinstance(asset, CutoutAsset) for asset in assets) else "backgrounds"
-    members = Counter(asset.group for asset in assets)
-    limit = len(assets) / 2 if small else len(assets)
-    groups = sorted(members, key=lambda group: (members[group] > limit, _position(group)))
-    if len(groups) < MIN_GROUPS:
-        raise AssetError(
-            f"at least {MIN_GROUPS} {kind} that differ, one each for train, val and test",
-            f"{len(groups)} among {len(assets)}",
-            f"add {kind} that look different",
-            f"A dataset needs at least {MIN_GROUPS} {kind} that are not near-duplicates, one each "
-            f"for train, val and test, but there are {len(groups)} among {len(assets)}.",
-        )
-    held_out = max(1, round(_HELD_OUT_SHARE * len(groups)))
-    splits = {
-        group: _split_at(rank / held_out if small else _position(group) / _HELD_OUT_SHARE)
-        for rank, group in enumerate(groups)
-    }
-    sizes = Counter(splits.values())
-    empty = [name for name in ("train", "val", "test") if name not in sizes]
-    if empty:
-        raise AssetError(
-            f"{kind} in each of train, val and test among {len(groups)} that differ",
-            f"none in {' and '.join(empty)}",
-            f"pass --small, or add more {kind}",
-            f"Of {len(groups)} {kind} that differ, none is in {' and '.join(empty)}.",
-        )
-    return [asset.model_copy(update={"split": splits[asset.group]}) for asset in assets]
-
-
-def train_on_all(assets: Iterable[_AnyAsset]) -> list[_AnyAsset]:
-    """Copies of the assets, all in the split ``train``."""
-    return [asset.model_copy(update={"split": "train"}) for asset in assets]
-
-
-def _position(group: str) -> float:
-    """A number in [0, 1) that follows from a group's content and a fixed salt."""
-    digest = hashlib.sha256(f"{_SPLIT_SALT}:{group}".encode()).digest()
-    return int.from_bytes(digest[:6], "big") / 2**48
-
-
-def _split_at(held_out_shares: float) -> Split:
-    """The split of a position in units of a held-out share: first test, then val, then train."""
-    return "test" if held_out_shares < 1 else "val" if held_out_shares < 2 else "train"
-
-
 def _scan(
-    folder: Path, check: Callable[[Path], Checked | Finding], kind: str, strict: bool
-) -> tuple[list[_Kept], list[Finding]]:
-    """Check all pictures of a folder side by side; see ``scan_cutouts``."""
-    findings: list[Finding] = []
+    folder: Path,
+    paths: Sequence[Path],
+    check: _Check,
+    kind: str,
+    strict: bool,
+    findings: list[Finding],
+) -> list[_Kept]:
+    """Check the pictures of a folder side by side; see ``scan_cutouts``."""
     kept: list[tuple[Path, Checked]] = []
     first_of: dict[str, Path] = {}
-    paths = list_pictures(folder, kind)
     # Decoding and hashing release the interpreter's lock.
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         results = pool.map(partial(_checked, check), paths)
@@ -313,11 +288,11 @@ def _scan(
             _REPAIR if paths else f"put pictures there ({COMMON_SUFFIXES})",
             f"There are no usable {kind} in {folder}: {found}.",
         )
-    groups, alike = _grouped(kept)
-    return [(*item, group) for item, group in zip(kept, groups, strict=True)], findings + alike
+    groups = _grouped(kept, findings)
+    return [(*item, group) for item, group in zip(kept, groups, strict=True)]
 
 
-def _checked(check: Callable[[Path], Checked | Finding], path: Path) -> Checked | Finding:
+def _checked(check: _Check, path: Path) -> Checked | Finding:
     """Check one file, and drop it if no spec can hold its name."""
     shown = os.fsencode(path).decode("utf-8", "backslashreplace")
     if shown != str(path):
@@ -325,51 +300,59 @@ def _checked(check: Callable[[Path], Checked | Finding], path: Path) -> Checked 
     return check(path)
 
 
-def _grouped(kept: Sequence[tuple[Path, Checked]]) -> tuple[list[str], list[Finding]]:
+def _grouped(kept: Sequence[tuple[Path, Checked]], findings: list[Finding]) -> list[str]:
     """The group of each file, and a finding for each file that resembles an earlier one."""
-    roots, pairs = near_duplicates([item.thumb for _, item in kept])
-    findings = []
+    groups, pairs = near_duplicates([item.thumb for _, item in kept])
     for pair in pairs:
         how = "a mirrored near-copy of" if pair.mirrored else "nearly the same as"
         detail = f"{how} {kept[pair.first][0]}, both go into one split"
         findings.append(Finding(str(kept[pair.second][0]), "near-duplicate", detail, False))
+    placed = [(index, item.place) for index, (_, item) in enumerate(kept) if item.place]
+    for match in same_places([place for _, place in placed]):
+        panorama, other = placed[match.panorama][0], placed[match.other][0]
+        if groups[panorama] != groups[other]:
+            detail = f"it shows a part of {kept[panorama][0]}, both go into one split"
+            findings.append(Finding(str(kept[other][0]), "near-duplicate", detail, False))
+            joined = {groups[panorama], groups[other]}
+            groups = [min(joined) if group in joined else group for group in groups]
     smallest: dict[int, str] = {}
-    for root, (_, item) in zip(roots, kept, strict=True):
-        smallest[root] = min(smallest.get(root, item.sha256), item.sha256)
-    return [smallest[root] for root in roots], findings
+    for group, (_, item) in zip(groups, kept, strict=True):
+        smallest[group] = min(smallest.get(group, item.sha256), item.sha256)
+    return [smallest[group] for group in groups]
 
 
 def _described(
-    folder: Path, kept: Sequence[_Kept], findings: list[Finding]
-) -> Iterator[tuple[Json, Checked]]:
-    """The fields of ``Asset`` for each file, with ids and licences; may append findings."""
-    top = folder.absolute()
-    ids = _unique_ids([path.relative_to(top) for path, _, _ in kept])
-    tables: dict[Path, dict[str, tuple[str | None, str | None]]] = {}
-    for (path, item, group), name in zip(kept, ids, strict=True):
-        source, licence = None, None
-        # The nearest table that names the file counts; the last one is above the folder.
-        for place in path.parents:
-            if place not in tables:
-                tables[place] = _licences(place / _LICENCES_FILE, findings)
-            entry = tables[place].get(normal_name(path.relative_to(place).as_posix()))
-            if entry is not None:
-                source, licence = entry
-            if entry is not None or place == top.parent:
-                break
+    kept: Sequence[_Kept], tables: LicenceTables
+) -> Iterator[tuple[Json, Checked, View | None]]:
+    """The fields of ``Asset`` for each picture, a panorama's views one by one, with its view."""
+    pictures = [
+        (path, item, group, number, view)
+        for path, item, group in kept
+        for number, view in enumerate(item.views or (None,))
+    ]
+    ids = _unique_ids([
+        inside if view is None else inside.with_stem(f"{inside.stem}@view{number:02d}")
+        for inside, number, view in (
+            (path.relative_to(tables.top), number, view) for path, _, _, number, view in pictures
+        )
+    ])  # fmt: skip
+    for (path, item, group, _, view), name in zip(pictures, ids, strict=True):
+        entry = tables.entry(path)
+        size = (item.height, item.width) if view is None else view.size(item.width)
         yield (
             {
                 "id": name,
                 "file": path.as_posix(),
                 "sha256": item.sha256,
-                "width": item.width,
-                "height": item.height,
-                "source": source,
-                "licence": licence,
+                "width": size[1],
+                "height": size[0],
+                "source": entry.source,
+                "licence": entry.licence,
                 "label_sha256": item.label.sha256 if item.label else None,
                 "group": group,
             },
             item,
+            view,
         )
 
 
@@ -389,21 +372,3 @@ def _unique_ids(paths: Sequence[Path]) -> list[str]:
             for path, name in zip(paths, ids, strict=True)
         ]
     return ids
-
-
-def _licences(path: Path, findings: list[Finding]) -> dict[str, tuple[str | None, str | None]]:
-    """(Source, licence) by file; empty if there is no such table, or it is not readable."""
-    if not path.exists():
-        return {}
-    try:
-        table = csv.DictReader(read_text(path, "utf-8-sig").splitlines())
-        if "file" not in (table.fieldnames or ()):
-            raise csv.Error("its first line does not name file,source,licence with commas")
-        return {
-            normal_name(row["file"]): (row.get("source") or None, row.get("licence") or None)
-            for row in table
-            if row.get("file")
-        }
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        findings.append(Finding(str(path), "licences unusable", first_line(error), False))
-        return {}

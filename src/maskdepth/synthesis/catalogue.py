@@ -22,13 +22,13 @@ from maskdepth.errors import DatasetError, PictureError, first_line
 from maskdepth.files import read_bytes
 from maskdepth.images import (
     load_grey16,
-    load_picture,
     premultiply,
     resize,
     resize_disparity,
 )
 from maskdepth.synthesis.assets import Asset, BackgroundAsset, CutoutAsset
 from maskdepth.synthesis.checks import alpha_box, load_relief_codes
+from maskdepth.synthesis.panoramas import load_background
 from maskdepth.synthesis.premultiplied import load_straight_cutout
 from maskdepth.synthesis.worlds import decode_relief
 
@@ -242,17 +242,11 @@ class Catalogue:
         size = self._sizes[asset_id]
         if level > 0:
             return (resize(self.background(asset_id), *_smaller(*size, level)),)
-        return (resize(self._verified(asset, load_picture), *size),)
+        return (load_background(self._content(asset.file, asset.sha256), asset.view, size),)
 
     def _read_disparity(self, asset: BackgroundAsset, file: str) -> _Arrays:
         disparity = decode_disparity(self._label(asset, file, load_grey16))
         return (resize_disparity(disparity, *self._sizes[asset.id]),)
-
-    def _verified(
-        self, asset: Asset, load: Callable[[bytes], NDArray[np.uint8]]
-    ) -> NDArray[np.uint8]:
-        """The picture of an asset, decoded from the bytes whose checksum was compared."""
-        return load(self._content(asset.file, asset.sha256))
 
     def _label(
         self, asset: Asset, file: str, load: Callable[[bytes], NDArray[Any]]

@@ -20,7 +20,14 @@ from maskdepth.picture_formats import DISPARITY_SUFFIX, HEIC_SUFFIXES
 from maskdepth.records import load_record
 from maskdepth.synthesis.duplicates import Thumbnail, thumbnail
 from maskdepth.synthesis.ground import GroundPoint, find_ground
+from maskdepth.synthesis.panoramas import (
+    MIN_PANORAMA_WIDTH,
+    View,
+    draw_view,
+    explain_no_panorama,
+)
 from maskdepth.synthesis.premultiplied import load_straight_cutout
+from maskdepth.synthesis.same_place import Place, place_of
 
 _Codes = TypeVar("_Codes", bound=NDArray[Any])
 
@@ -32,6 +39,7 @@ Problem = Literal[
     "opaque everywhere",
     "semi-transparent box",
     "too small",
+    "not a panorama",
     "duplicate",
     "near-duplicate",
     "premultiplied",
@@ -51,6 +59,9 @@ _TRANSPARENT_ALPHA: Final = 25
 _SOLID_ALPHA: Final = 230
 _OPAQUE_ALPHA: Final = 250
 _MAX_ASPECT_ERROR: Final = 0.02
+_PANORAMA_LABEL: Final = (
+    "depth of a panorama is not supported: `maskdepth label DATASET` labels each of its views"
+)
 
 
 @dataclass(frozen=True)
@@ -88,6 +99,8 @@ class Checked:
         findings: remarks that do not make the file unusable.
         foot: see ``CutoutAsset``.
         ground: see ``BackgroundAsset``.
+        views: the views of a panorama; none of any other picture.
+        place: what is kept to compare a background's place with panoramas.
     """
 
     sha256: str
@@ -99,6 +112,8 @@ class Checked:
     findings: tuple[Finding, ...]
     foot: tuple[float, float] = (0.5, 1.0)
     ground: tuple[GroundPoint, ...] = ()
+    views: tuple[View, ...] = ()
+    place: Place | None = None
 
 
 class _UnusableError(Exception):
@@ -126,8 +141,12 @@ def check_cutout(path: Path) -> Checked | Finding:
     return replace(checked, foot=_foot(mask))
 
 
-def check_background(path: Path) -> Checked | Finding:
-    """Check a background; returns a finding if it is not usable."""
+def check_background(path: Path, *, beside_panoramas: bool = False) -> Checked | Finding:
+    """Check a background; returns a finding if it is not usable.
+
+    Args:
+        beside_panoramas: also keep what its place is compared by.
+    """
     try:
         data = _read(path)
         picture = load_picture(data)
@@ -136,9 +155,33 @@ def check_background(path: Path) -> Checked | Finding:
         return _verdict(path, error)
     label, codes, findings = _label(path, data, DISPARITY_SUFFIX, picture.shape, load_grey16)
     checked = _checked(data, picture, 1.0, label, findings)
+    if beside_panoramas:
+        checked = replace(checked, place=place_of(picture, panorama=False))
     if codes is None:
         return checked
     return replace(checked, ground=find_ground(decode_disparity(codes)))
+
+
+def check_panorama(path: Path, views: int, seed: int) -> Checked | Finding:
+    """Check a panorama, and draw that many views; returns a finding if it is not usable."""
+    try:
+        data = _read(path)
+        picture = load_picture(data)
+        height, width = picture.shape[:2]
+        if problem := explain_no_panorama(picture):
+            raise _UnusableError("not a panorama", problem)
+        if width < MIN_PANORAMA_WIDTH:
+            least = f"a panorama has at least {MIN_PANORAMA_WIDTH}x{MIN_PANORAMA_WIDTH // 2} px"
+            raise _UnusableError("too small", f"{width}x{height}, {least}")
+    except (_UnusableError, PictureError) as error:
+        return _verdict(path, error)
+    findings: tuple[Finding, ...] = ()
+    label = find_beside(path, DISPARITY_SUFFIX)
+    if label.exists():
+        findings = (Finding(str(label), "label unusable", _PANORAMA_LABEL, False),)
+    checked = _checked(data, picture, 1.0, None, findings)
+    drawn = tuple(draw_view(seed, checked.sha256, number) for number in range(views))
+    return replace(checked, views=drawn, place=place_of(picture, panorama=True))
 
 
 def alpha_box(alpha: NDArray[np.uint8]) -> tuple[slice, slice]:

@@ -104,9 +104,10 @@ class DatasetSpec(Settings):
         for asset in (*values["cutouts"], *values["backgrounds"]):
             for field in asset.keys() & PATH_FIELDS:
                 asset[field] = asset[field] is not None
-            # A spec that is older than teachers keeps its fingerprint.
-            if asset.get("teacher", ...) is None:
-                del asset["teacher"]
+            # A spec that is older than teachers or panoramas keeps its fingerprint.
+            for field in ("teacher", "view"):
+                if asset.get(field, ...) is None:
+                    del asset[field]
         # So does a spec that is older than an effect and does not use it.
         unused = RecipeRules()
         for name in _YOUNGER_RULES:

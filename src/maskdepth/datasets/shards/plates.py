@@ -57,4 +57,4 @@ def plate_pictures(background: str, catalogue: Catalogue) -> tuple[NDArray[np.ui
 
 def plate_file(asset: BackgroundAsset, level: int) -> str:
     """Path of a working copy in the dataset folder, since an id may be no file name."""
-    return f"{PLATE_FOLDER}/{asset.sha256[:16]}-{level}.png"
+    return f"{PLATE_FOLDER}/{asset.content_name}-{level}.png"
