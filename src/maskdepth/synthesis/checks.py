@@ -171,8 +171,8 @@ def check_panorama(path: Path, views: int, seed: int) -> Checked | Finding:
         if problem := explain_no_panorama(picture):
             raise _UnusableError("not a panorama", problem)
         if width < MIN_PANORAMA_WIDTH:
-            least = f"a panorama has at least {MIN_PANORAMA_WIDTH}x{MIN_PANORAMA_WIDTH // 2} px"
-            raise _UnusableError("too small", f"{width}x{height}, {least}")
+            size = f"a panorama has at least {MIN_PANORAMA_WIDTH}x{MIN_PANORAMA_WIDTH // 2} px"
+            raise _UnusableError("too small", f"{width}x{height}, {size}")
     except (_UnusableError, PictureError) as error:
         return _verdict(path, error)
     findings: tuple[Finding, ...] = ()

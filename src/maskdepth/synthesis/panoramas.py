@@ -134,7 +134,7 @@ def render_view(
         scale = finer / surplus
         panorama = resize(panorama, *(max(1, round(side * scale)) for side in panorama.shape[:2]))
     rows, columns = panorama.shape[:2]
-    x, y = look_up(view, *image_plane(height * finer, width * finer, focal_px * finer))
+    x, y = locate(view, *image_plane(height * finer, width * finer, focal_px * finer))
     taken = cv2.remap(
         panorama,
         x * np.float32(columns) - np.float32(0.5),
@@ -153,7 +153,7 @@ def image_plane(height: int, width: int, focal_px: float) -> tuple[Floats, Float
     return across, down
 
 
-def look_up(view: View, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+def locate(view: View, x: Floats, y: Floats) -> tuple[Floats, Floats]:
     """Where points of a view's image plane lie in the panorama.
 
     Returns:

@@ -2,7 +2,7 @@
 
 Near-duplicates resemble each other as they are. A photo resembles only a part of a panorama, so it
 is compared with views all around: first thumbnails with thumbnails, which finds the likeliest
-panoramas and where they would have to be looked at; then each of these views is aligned to the
+panoramas and where in them to aim; then each of these views is aligned to the
 photo, and the correlation of their details decides.
 """
 
@@ -20,7 +20,7 @@ from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from maskdepth.images import resize
-from maskdepth.synthesis.panoramas import Floats, View, image_plane, look_up, render_view
+from maskdepth.synthesis.panoramas import Floats, View, image_plane, locate, render_view
 
 MIN_CORRELATION: Final = 0.85
 """Of details, from which on a view and a photo show the same place. Nine in ten views of 172
@@ -30,7 +30,7 @@ photos and 172 panoramas that show different places has."""
 _SQUARE: Final = 64  # px, of a picture's middle, as it is kept
 _PANORAMA_HEIGHT: Final = 256  # px, of a panorama, as it is kept
 _SIDE: Final = 16  # px, of thumbnails
-_CANDIDATES: Final = 5  # panoramas for each photo that are looked at closely
+_CANDIDATES: Final = 5  # panoramas for each photo that are compared closely
 _MAX_DISTANCE: Final = 0.9  # of thumbnails; unrelated ones have about 1.4
 _MIN_SPREAD: Final = 8.0  # grey levels, see `duplicates`
 _FOV: Final = (45.0, 96.0)  # degrees, across a photo's square middle
@@ -129,7 +129,7 @@ def _grid() -> tuple[list[View], list[Floats], list[Floats]]:
             for pitch in np.linspace(-_MAX_PITCH, _MAX_PITCH, math.ceil(2 * _MAX_PITCH / step) + 1)
             for turn in range(turns)
         ]
-        maps = [look_up(view, *plane) for view in views]
+        maps = [locate(view, *plane) for view in views]
         grid += views
         across.append(np.stack([x.reshape(-1) for x, _ in maps]))
         down.append(np.stack([y.reshape(-1) for _, y in maps]))
