@@ -25,7 +25,7 @@ class Fake:
     """A predictor made of two functions of (picture, plate, plate disparity)."""
 
     def __init__(self, alpha, disparity=None, depth="exact"):
-        self.card = make_card(depth)
+        self.card = self.depth_card = make_card(depth)
         self._alpha, self._disparity = alpha, disparity
 
     def predict(self, image, plate=None, plate_disparity=None):

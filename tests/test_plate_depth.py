@@ -133,6 +133,7 @@ def test_a_depth_network_answers_for_plates_and_for_pictures_without_one() -> No
     with_plate = both.predict(picture, plate)
     np.testing.assert_allclose(with_plate.disparity, 0.25 * 200 / 255, atol=1e-5)
     assert deep.sizes == [(32, 48)] * 2
+    assert (both.depth_card.training_size, predictor(network).depth_card) == (32, CARD)
 
 
 def test_a_model_folder_may_hold_a_depth_network(tmp_path: Path) -> None:

@@ -147,7 +147,8 @@ def _facts(evaluation: Evaluation) -> Iterator[str]:
     )
     yield (
         f"Model: preset `{model.preset}`, {model.weights:,} weights, depth labels "
-        f"{model.depth}, network `{(model.sha256 or '')[:12]}`{_trained(model)}. Judged "
+        f"{model.depth}, network `{(model.sha256 or '')[:12]}`{_trained(model)}."
+        f"{_depth_network(model)} Judged "
         f"{evaluation.made[:10]} by maskdepth {evaluation.maskdepth} on {counts}; "
         f"{evaluation.benchmark.count} composites a cell.\n"
     )
@@ -156,6 +157,18 @@ def _facts(evaluation: Evaluation) -> Iterator[str]:
             f"Beside it: {name}, preset `{other.preset}`, {other.weights:,} weights"
             f"{_trained(other)}.\n"
         )
+
+
+def _depth_network(model: ModelFacts) -> str:
+    """The network that is asked for the depth of plates, where it is another."""
+    depth = model.depth_network
+    if depth is None:
+        return ""
+    return (
+        f" Depth of plates, and of pictures alone, by a network of its own: {depth.weights:,} "
+        f"weights, depth labels {depth.depth}, network `{(depth.sha256 or '')[:12]}`"
+        f"{_trained(depth)}."
+    )
 
 
 def _trained(model: ModelFacts) -> str:

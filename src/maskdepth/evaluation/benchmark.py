@@ -130,8 +130,10 @@ def evaluate_composites(
             "resampled": "groups of cutouts and of backgrounds",
             "seed": BOOTSTRAP_SEED,
         },
-        model=_describe_model(predictor.card),
-        others={name: _describe_model(other.card) for name, other in others.items()},
+        model=_describe_model(predictor.card, predictor.depth_card),
+        others={
+            name: _describe_model(other.card, other.depth_card) for name, other in others.items()
+        },
         assets=spec.split_sizes,
         labels=spec.describe_labels(),
         masks=masks,
@@ -172,7 +174,7 @@ def _check_arguments(slices: Sequence[str], count: int, extras: Extras) -> None:
             )
 
 
-def _describe_model(card: ModelCard) -> ModelFacts:
+def _describe_model(card: ModelCard, depth_card: ModelCard) -> ModelFacts:
     stages = [card.training]
     while "from" in stages[-1]:
         stages.append(stages[-1]["from"]["training"])
@@ -188,4 +190,5 @@ def _describe_model(card: ModelCard) -> ModelFacts:
         sha256=card.sha256.get(NETWORK_FILE),
         training=last,
         earlier=earlier,
+        depth_network=None if depth_card is card else _describe_model(depth_card, depth_card),
     )

@@ -43,6 +43,8 @@ class ModelFacts:
         sha256: of its network file.
         training: its ``steps``, ``images`` and ``seconds``, as far as the card says.
         earlier: trainings of the models that it started from, the latest first.
+        depth_network: the network that is asked for the depth of plates and of pictures without
+            one; None where the model's one network is.
     """
 
     preset: str
@@ -52,6 +54,12 @@ class ModelFacts:
     sha256: str | None
     training: Mapping[str, int | float] = field(default_factory=dict)
     earlier: Sequence[Mapping[str, int | float]] = ()
+    depth_network: ModelFacts | None = field(default=None, metadata=OMITTED)
+
+    @property
+    def plate_depth(self) -> str:
+        """What the disparity of plates, and of pictures without one, was learned from."""
+        return self.depth if self.depth_network is None else self.depth_network.depth
 
 
 @dataclass(frozen=True)

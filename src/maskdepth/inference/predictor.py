@@ -120,6 +120,11 @@ class Predictor:
         self._refine = refine
         self._close_up = close_up
 
+    @property
+    def depth_card(self) -> ModelCard:
+        """The card of the network that estimates the disparity of plates."""
+        return self.card if self._depth_network is None else self._depth_network.card
+
     @classmethod
     def from_pretrained(
         cls,

@@ -39,7 +39,7 @@ def limits(evaluation: Evaluation) -> Iterator[str]:
             "Depth is judged against a teacher’s labels, for want of others: the figures say how "
             "well the network follows its teacher, not how right either is."
         )
-    if evaluation.model.depth == "synthetic only":
+    if evaluation.model.plate_depth == "synthetic only":
         measured = "only “Measured depth” says" if evaluation.sensor_depth else "nothing says"
         yield (
             "This model learned depth from drawn scenes only, and on composites its depth is "
