@@ -559,7 +559,8 @@ def test_names_and_formats_are_checked(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="stem"):
             prediction.save(tmp_path, stem)
     assert list(tmp_path.iterdir()) == []
-    assert prediction.save(tmp_path, formats=["alpha"]) == [tmp_path / "picture_alpha.png"]
+    paths = prediction.save(tmp_path, formats=["alpha"])
+    assert paths == [tmp_path / "picture_alpha.png", tmp_path / "picture.json"]
 
 
 @pytest.mark.parametrize("field", ["picture_file", "plate_file", "plate_disparity_file"])
@@ -637,17 +638,62 @@ def test_a_save_that_failed_can_be_repeated(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_only_predictions_are_replaced(tmp_path: Path) -> None:
-    """By their JSON they are known; whoever asks for none says where to write by himself."""
+@pytest.mark.parametrize("formats", [None, ["alpha"], ["alpha", "cutout"]])
+def test_only_predictions_are_replaced(tmp_path: Path, formats: list[str] | None) -> None:
     prediction = some_prediction()
     (tmp_path / "a_alpha.png").write_text("mine")
     with pytest.raises(StorageError, match=r"a_alpha\.png"):
-        prediction.save(tmp_path, "a")
+        prediction.save(tmp_path, "a", formats=formats)
     assert [path.name for path in tmp_path.iterdir()] == ["a_alpha.png"]
     assert (tmp_path / "a_alpha.png").read_text() == "mine"
+    paths = prediction.save(tmp_path, "b", formats=formats)
+    assert prediction.save(tmp_path, "b", formats=formats) == paths
+
+
+def test_predictions_of_some_layers_and_of_all_replace_each_other(tmp_path: Path) -> None:
+    """Whatever maskdepth wrote is recognised, in whichever order its layers were asked for."""
+    prediction = some_prediction()
+    for formats in (["cutout"], ["alpha"], None, ["preview"], ["json"], None):
+        paths = prediction.save(tmp_path, "a", formats=formats)
+        assert tmp_path / "a.json" in paths
+    record = json.loads((tmp_path / "a.json").read_text())
+    assert record["earlier_files"] == []
     prediction.save(tmp_path, "a", formats=["alpha"])
-    assert (tmp_path / "a_alpha.png").read_bytes() != b"mine"
-    assert prediction.save(tmp_path, "b") == prediction.save(tmp_path, "b")
+    record = json.loads((tmp_path / "a.json").read_text())
+    assert record["files"] == {"alpha": "a_alpha.png"}
+    assert record["earlier_files"] == ["a_cutout.png", "a_disparity.png", "a_preview.jpg"]
+
+
+def test_a_file_that_was_put_beside_a_prediction_is_not_replaced(tmp_path: Path) -> None:
+    some_prediction().save(tmp_path, "a", formats=["cutout"])
+    (tmp_path / "a_alpha.png").write_text("mine")
+    for formats in (None, ["alpha"]):
+        with pytest.raises(StorageError, match=r"a_alpha\.png is not overwritten"):
+            some_prediction().save(tmp_path, "a", formats=formats)
+    (tmp_path / "a_composite.png").write_text("mine")  # which no prediction of these has
+    some_prediction().save(tmp_path, "a", formats=["cutout"])
+    assert (tmp_path / "a_alpha.png").read_text() == "mine"
+
+
+def test_a_first_save_of_all_layers_that_failed_leaves_the_one_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some_prediction().save(tmp_path, "a", formats=["cutout"])
+    before = sorted(path.name for path in tmp_path.iterdir())
+    real, left = os.replace, [2]
+
+    def stopped(source: str, target: str) -> None:
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        real(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            some_prediction().save(tmp_path, "a")
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    some_prediction().save(tmp_path, "a")
 
 
 def test_an_output_folder_that_is_a_file_is_named(tmp_path: Path) -> None:

@@ -285,7 +285,7 @@ def test_a_second_run_beside_the_pictures_finds_the_same_jobs(tmp_path: Path) ->
     assert predict_all(PREDICTOR, jobs, tmp_path).written == first.written
 
 
-@pytest.mark.parametrize("name", ["a.json", "a_disparity.png", "a_depth.png"])
+@pytest.mark.parametrize("name", ["a.json", "a_disparity.png", "a_cutout.png"])
 def test_files_that_are_no_predictions_are_left_alone(tmp_path: Path, name: str) -> None:
     path = picture(tmp_path / "a.png")
     jobs = [PredictionJob(path, None, "a"), PredictionJob(path, None, "b")]
@@ -296,6 +296,16 @@ def test_files_that_are_no_predictions_are_left_alone(tmp_path: Path, name: str)
     assert (tmp_path / name).read_text() == '{"format": "mine"}'
     assert sorted(path.name for path in tmp_path.glob("a*")) == sorted(["a.png", name])
     assert (tmp_path / "b.json").exists()
+
+
+def test_files_of_layers_that_a_run_does_not_make_are_in_nobodys_way(tmp_path: Path) -> None:
+    """Without metres there is no depth to write, and without a background no composite."""
+    path = picture(tmp_path / "a.png")
+    for name in ("a_depth.png", "a_composite.png"):
+        (tmp_path / name).write_text("mine")
+    assert not predict_all(PREDICTOR, [PredictionJob(path, None, "a")], tmp_path).failures
+    assert (tmp_path / "a_depth.png").read_text() == "mine"
+    assert (tmp_path / "a_composite.png").read_text() == "mine"
 
 
 def test_what_concerns_the_whole_run_stops_it(tmp_path: Path) -> None:
@@ -327,7 +337,9 @@ def test_a_list_of_files_is_what_a_shell_makes_of_a_pattern(tmp_path: Path) -> N
 def test_only_the_wanted_files_are_written(tmp_path: Path) -> None:
     jobs = find_jobs(str(picture(tmp_path / "a.png")))
     predict_all(PREDICTOR, jobs, tmp_path / "out", formats=["alpha", "cutout"])
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a_alpha.png", "a_cutout.png"}
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {"a_alpha.png", "a_cutout.png", "a.json"}
+    assert not predict_all(PREDICTOR, jobs, tmp_path / "out").failures  # all layers, after some
     with pytest.raises(UsageError, match="'matte'"):
         predict_all(PREDICTOR, jobs, tmp_path / "out", formats=["matte"])
 

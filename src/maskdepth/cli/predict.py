@@ -46,7 +46,8 @@ def predict(
         str | None,
         typer.Option(
             metavar="LIST",
-            help="Write only these of alpha,disparity,depth,cutout,composite,preview,json.",
+            help="Write only these of alpha,disparity,depth,cutout,composite,preview,json, with "
+            "commas. A folder also gets the json, which lists the files.",
         ),
     ] = None,
     background: Annotated[

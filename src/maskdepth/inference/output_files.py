@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from maskdepth._version import __version__
 from maskdepth.depth import encode_depth_mm, encode_depth_npy, encode_disparity
 from maskdepth.errors import UsageError
-from maskdepth.files import make_folder, open_atomic
+from maskdepth.files import as_path, make_folder, open_atomic
 from maskdepth.images import encode_jpeg, encode_png
 from maskdepth.inference.model.card import NO_DEPTH
 from maskdepth.inference.plate.loading import path_of
@@ -89,26 +89,36 @@ def save_prediction(
     background: BackgroundSource | None = None,
 ) -> list[Path]:
     """Write a prediction's files; see `maskdepth.Prediction.save`."""
-    target = make_folder(folder)
+    target = as_path(folder, "an output folder")
     used = (*prediction.provenance.files, path_of(background))
     inputs = [path for path in used if path is not None]
     if stem is None:
         source = prediction.provenance.picture_file
         stem = "picture" if source is None else source.stem
-    paths = output_paths(target, stem, formats, depth_format)
-    if prediction.depth_m is None:
-        paths.pop("depth", None)
-    if background is None and formats is None:
-        paths.pop("composite", None)
-    stale = _stale_depth(target, stem, paths) if formats is None or "depth" in formats else []
+    paths = output_paths(
+        target,
+        stem,
+        formats,
+        depth_format,
+        background=background is not None,
+        metres=prediction.depth_m is not None,
+    )
+    if not paths:
+        return []
+    make_folder(target)
+    earlier = earlier_outputs(target, stem)
+    others = [path for path in earlier if path not in paths.values()]
+    depth_wanted = formats is None or "depth" in formats
+    stale = [path for path in others if depth_wanted and path.stem == f"{stem}_depth"]
     check_not_inputs([*paths.values(), *stale], file_identities(inputs))
-    check_replaceable(paths)
+    check_replaceable(paths, earlier)
+    kept = [path.name for path in others if path not in stale and os.path.lexists(path)]
     try:
-        _write(prediction, paths, background)
+        _write(prediction, paths, background, kept)
     except BaseException:
-        # Without their JSON nothing says that these files are a prediction's.
-        if "json" in paths and not os.path.lexists(paths["json"]):
-            for path in paths.values():
+        # No JSON lists these files, so nothing would say that they are a prediction's.
+        for path in paths.values():
+            if path not in earlier:
                 with contextlib.suppress(OSError):
                     Path(os.path.realpath(path)).unlink()
         raise
@@ -118,9 +128,21 @@ def save_prediction(
 
 
 def output_paths(
-    folder: Path, stem: str, formats: Collection[str] | None = None, depth_format: str = "png"
+    folder: Path,
+    stem: str,
+    formats: Collection[str] | None = None,
+    depth_format: str = "png",
+    *,
+    background: bool = True,
+    metres: bool = True,
 ) -> dict[str, Path]:
-    """The paths of a prediction's files by format; the JSON comes last.
+    """The paths of a prediction's files by format. The JSON, which lists the others, comes last.
+
+    Args:
+        folder, stem: what their names begin with.
+        formats, depth_format: as in `Prediction.save`.
+        background: whether there is one. Without it a composite is not among "all formats".
+        metres: whether depth is in metres. Without them it has no file.
 
     Raises:
         UsageError: an unknown format or depth format, or a stem with a folder in it.
@@ -133,10 +155,31 @@ def output_paths(
             "name the folder apart from the stem",
             f"{stem!r} cannot begin a file's name.",
         )
-    wanted = FILE_ENDINGS if formats is None else formats
-    check_formats(wanted, depth_format)
+    given = FILE_ENDINGS if formats is None else formats
+    check_formats(given, depth_format)
+    wanted = set(given)
+    if formats is None and not background:
+        wanted.discard("composite")
+    if not metres:
+        wanted.discard("depth")
+    if wanted:
+        wanted.add("json")
     endings = FILE_ENDINGS | {"depth": f"_depth.{depth_format}"}
     return {kind: folder / f"{stem}{ending}" for kind, ending in endings.items() if kind in wanted}
+
+
+def earlier_outputs(folder: Path, stem: str) -> list[Path]:
+    """The files of earlier predictions: those that their JSON lists, and the JSON itself."""
+    record_path = folder / f"{stem}{FILE_ENDINGS['json']}"
+    record = load_record(record_path, RECORD_FORMAT)
+    if record is None:
+        return []
+    files, more = record.get("files"), record.get("earlier_files")
+    names = list(files.values()) if isinstance(files, dict) else []
+    names += more if isinstance(more, list) else []
+    endings = {*FILE_ENDINGS.values(), *(f"_depth.{each}" for each in _DEPTH_CODINGS)}
+    possible = (f"{stem}{ending}" for ending in sorted(endings))
+    return [*(folder / name for name in possible if name in names), record_path]
 
 
 def check_formats(formats: Collection[str], depth_format: str = "png") -> None:
@@ -163,31 +206,17 @@ def check_formats(formats: Collection[str], depth_format: str = "png") -> None:
         )
 
 
-def check_replaceable(paths: Mapping[str, Path]) -> None:
+def check_replaceable(paths: Mapping[str, Path], earlier: Collection[Path]) -> None:
     """Check that writing a prediction replaces no file but an earlier prediction's.
 
     Args:
-        paths: from `output_paths`, those that are written. Without a JSON among them nothing says
-            whose the files are, and all may be replaced.
+        paths: those that are written, from `output_paths`.
+        earlier: from `earlier_outputs`.
 
     Raises:
         StorageError: naming the first file that is no prediction's.
     """
-    if "json" in paths:
-        ours = load_record(paths["json"], RECORD_FORMAT) is not None
-        check_ownership(paths.values(), ours=ours)
-
-
-def _stale_depth(folder: Path, stem: str, paths: Mapping[str, Path]) -> list[Path]:
-    """An earlier prediction's depth file that this prediction's files would leave beside them."""
-    record = load_record(paths["json"], RECORD_FORMAT) if "json" in paths else None
-    files = record.get("files") if record is not None else None
-    earlier = files.get("depth") if isinstance(files, dict) else None
-    candidates = [
-        output_paths(folder, stem, ("depth",), depth_format)["depth"]
-        for depth_format in _DEPTH_CODINGS
-    ]
-    return [path for path in candidates if path.name == earlier and path not in paths.values()]
+    check_ownership([path for path in paths.values() if path not in earlier], ours=False)
 
 
 def check_file(path: Path, formats: Collection[str] | None, *, background: bool) -> str:
@@ -228,6 +257,7 @@ class LayerEncoder:
     Args:
         background: what the cutout of a composite is put on.
         names: the names of the files, by format, which the JSON lists.
+        kept: the names of earlier predictions' files that stay beside them.
     """
 
     def __init__(
@@ -235,8 +265,10 @@ class LayerEncoder:
         prediction: Prediction,
         background: BackgroundSource | None = None,
         names: Mapping[str, str] = MappingProxyType({}),
+        kept: Sequence[str] = (),
     ) -> None:
-        self._prediction, self._background, self._names = prediction, background, names
+        self._prediction, self._background = prediction, background
+        self._names, self._kept = names, kept
 
     @cached_property
     def _cutout(self) -> NDArray[np.uint8]:
@@ -267,7 +299,7 @@ class LayerEncoder:
         if kind == "preview":
             return encode_jpeg(prediction.preview(self._cutout), _PREVIEW_QUALITY)
         depth_format = "npy" if self._names.get("depth", "").endswith(".npy") else "png"
-        record = _record(prediction, dict(self._names), depth_format)
+        record = _record(prediction, dict(self._names), self._kept, depth_format)
         # In ASCII: a file's name need not be valid UTF-8, the JSON has to be.
         return (json.dumps(record, indent=2) + "\n").encode("ascii")
 
@@ -292,17 +324,22 @@ class LayerEncoder:
 
 
 def _write(
-    prediction: Prediction, paths: dict[str, Path], background: BackgroundSource | None
+    prediction: Prediction,
+    paths: dict[str, Path],
+    background: BackgroundSource | None,
+    kept: Sequence[str],
 ) -> None:
     """All files take their places once all are written, in the opposite order: the JSON last."""
     names = {kind: path.name for kind, path in paths.items() if kind != "json"}
-    encoder = LayerEncoder(prediction, background, names)
+    encoder = LayerEncoder(prediction, background, names, kept)
     with contextlib.ExitStack() as stack:
         for kind, path in reversed(paths.items()):
             stack.enter_context(open_atomic(path)).write(encoder.encode(kind, path.suffix))
 
 
-def _record(prediction: Prediction, files: dict[str, str], depth_format: str) -> Json:
+def _record(
+    prediction: Prediction, files: dict[str, str], kept: Sequence[str], depth_format: str
+) -> Json:
     """What the JSON says: how to read the files, and where they come from."""
     height, width = prediction.alpha.shape
     provenance = prediction.provenance
@@ -320,6 +357,7 @@ def _record(prediction: Prediction, files: dict[str, str], depth_format: str) ->
         "width": width,
         "height": height,
         "files": files,
+        "earlier_files": list(kept),
         "alpha": {"coding": "8 bit: 0..255 for 0..1", "unit": "opacity"},
         "disparity": {
             "coding": "16 bit: 0 invalid, 1..65535 for 0..1",

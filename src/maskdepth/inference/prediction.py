@@ -246,15 +246,17 @@ class Prediction:
     ) -> list[Path]:
         """Write the prediction's files, which take their places once all are complete.
 
-        Files of an earlier prediction are replaced; they are known by its JSON. Its depth is
-        removed where this prediction has none, or has it in another format. Other files are an
-        error. Without ``json`` among the formats, any files of these names are replaced.
+        A JSON is always among them. It says how to read the others and lists them, with those
+        that earlier predictions left beside them. Listed files are replaced; any other file of
+        such a name is an error. The depth of an earlier prediction is removed where this one has
+        none, or has it in another format.
 
         Args:
             folder: made if it is missing.
             stem: first part of the names; the picture's own, or ``"picture"``, if left out.
             formats: some of ``alpha disparity depth cutout composite preview json``; all if left
-                out. Depth is written only where it is metric.
+                out. Depth is written only where it is metric. Where that leaves nothing to write,
+                there is no JSON either.
             depth_format: ``"png"`` (16-bit millimetres, to 65.535 m) or ``"npy"`` (float32 metres).
             background: a colour or picture; the `composite` with it is written too.
 

@@ -13,17 +13,17 @@ from maskdepth.files import make_folder, normal_name
 from maskdepth.images import load_picture
 from maskdepth.inference.output_files import (
     FILE_ENDINGS,
-    RECORD_FORMAT,
     LayerEncoder,
     NoMetresError,
     check_file,
     check_formats,
     check_replaceable,
+    earlier_outputs,
     output_paths,
 )
 from maskdepth.inference.plate.loading import path_of
 from maskdepth.inference.plate.prepared import PreparedPlate
-from maskdepth.inference.plate.profile import PLATE_SUFFIX
+from maskdepth.inference.plate.profile import PLATE_SUFFIX, is_profile
 from maskdepth.inference.prediction import (
     BackgroundSource,
     Notice,
@@ -49,7 +49,7 @@ from maskdepth.picture_formats import (
     is_address,
 )
 from maskdepth.progress import OnProgress
-from maskdepth.records import FileId, check_not_inputs, file_identities, load_record
+from maskdepth.records import FileId, check_not_inputs, file_identities
 
 DEFAULT_OUTPUT = Path("maskdepth-output")
 STDIN = "-"
@@ -200,9 +200,16 @@ def predict_all(
         try:
             if job.problem is not None:
                 raise job.problem
-            paths = output_paths(output, job.stem, formats, depth_format)
+            paths = output_paths(
+                output,
+                job.stem,
+                formats,
+                depth_format,
+                background=background is not None,
+                metres=is_profile(job.plate),
+            )
             check_not_inputs(paths.values(), inputs)
-            check_replaceable(paths)
+            check_replaceable(paths, earlier_outputs(output, job.stem))
             prediction = _predict_job(predictor, job, prepare)
             saved = prediction.save(
                 output, job.stem, formats=formats, depth_format=depth_format, background=background
@@ -294,9 +301,7 @@ def _check_no_output(picture: Path) -> None:
     """Raises PictureError where a file is an earlier prediction's, or holds depth by its name."""
     for ending in _PICTURE_ENDINGS:
         stem = picture.name.removesuffix(ending)
-        if stem not in ("", picture.name) and load_record(
-            picture.with_name(f"{stem}.json"), RECORD_FORMAT
-        ):
+        if stem not in ("", picture.name) and picture in earlier_outputs(picture.parent, stem):
             raise PictureError(
                 "a picture",
                 f"{picture}, an output",
