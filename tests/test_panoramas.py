@@ -256,6 +256,19 @@ def test_a_panorama_that_begins_elsewhere_is_the_same_place(tmp_path: Path) -> N
     assert groups["one@view00"] == groups["turned@view00"] != groups["other@view00"]
 
 
+def test_panoramas_with_sky_above_ground_are_not_near_duplicates_for_that(tmp_path: Path) -> None:
+    for seed in range(2):
+        details = (panorama(waves(seed)).astype(float) - 128) / 4
+        sky_above_ground = np.where(
+            np.arange(256)[:, None, None] < 128, [190, 200, 230], [80, 60, 40]
+        )
+        picture = np.clip(details + sky_above_ground, 0, 255).astype(np.uint8)
+        save_png(tmp_path / "panoramas" / f"{seed}.png", picture)
+    assets, findings = scan_backgrounds(tmp_path, views=1)
+    assert not findings
+    assert len({asset.group for asset in assets}) == 2
+
+
 # Datasets
 
 

@@ -302,11 +302,17 @@ def _checked(check: _Check, path: Path) -> Checked | Finding:
 
 def _grouped(kept: Sequence[tuple[Path, Checked]], findings: list[Finding]) -> list[str]:
     """The group of each file, and a finding for each file that resembles an earlier one."""
-    groups, pairs = near_duplicates([item.thumb for _, item in kept])
+    # Panoramas resemble each other as small copies: sky above ground, whatever the place.
+    flat = [index for index, (_, item) in enumerate(kept) if not item.views]
+    roots, pairs = near_duplicates([kept[index][1].thumb for index in flat])
+    groups = list(range(len(kept)))
+    for index, root in zip(flat, roots, strict=True):
+        groups[index] = flat[root]
     for pair in pairs:
+        first, second = kept[flat[pair.first]][0], kept[flat[pair.second]][0]
         how = "a mirrored near-copy of" if pair.mirrored else "nearly the same as"
-        detail = f"{how} {kept[pair.first][0]}, both go into one split"
-        findings.append(Finding(str(kept[pair.second][0]), "near-duplicate", detail, False))
+        detail = f"{how} {first}, both go into one split"
+        findings.append(Finding(str(second), "near-duplicate", detail, False))
     placed = [(index, item.place) for index, (_, item) in enumerate(kept) if item.place]
     for match in same_places([place for _, place in placed]):
         panorama, other = placed[match.panorama][0], placed[match.other][0]
