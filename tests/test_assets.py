@@ -232,7 +232,7 @@ def test_a_folder_without_usable_files_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "junk").mkdir()
     save_png(tmp_path / "junk" / "photo.png", photo(0))
     for name, got in [
-        ("missing", "nothing there"),
+        ("missing", "There is no folder"),
         ("file", "a file"),
         ("empty", "no pictures"),
         ("junk", "no alpha"),

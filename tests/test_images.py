@@ -303,7 +303,7 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
         (empty, "empty file"),
         (folder, "a folder"),
         (pipe, "no regular file"),
-        (tmp_path / "missing.png", "No such file"),
+        (tmp_path / "missing.png", "does not exist"),
     ]:
         with pytest.raises(PictureError, match=got) as caught:
             images.load_picture(path)

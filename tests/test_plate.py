@@ -371,8 +371,12 @@ def test_a_profile_from_before_health_was_measured_is_read(tmp_path: Path) -> No
 
 def test_what_is_no_file_is_named(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.plate")
-    for path in (tmp_path / "no.plate", tmp_path, tmp_path / "pipe.plate"):
-        with pytest.raises(PlateError, match="readable plate profile"):
+    for path, found in (
+        (tmp_path / "no.plate", "does not exist"),
+        (tmp_path, "is a folder"),
+        (tmp_path / "pipe.plate", "no regular file"),
+    ):
+        with pytest.raises(PlateError, match=found):
             load_profile(path)
     with pytest.raises(UsageError, match=r"\.plate"):
         save_profile(tmp_path / "scene.zip", calibrated())

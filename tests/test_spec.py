@@ -155,7 +155,7 @@ def test_odd_paths_end_in_one_error_or_one_finding(
     """A link to itself as a folder of pictures and as the output; a name that is not UTF-8."""
     loop = tmp_path / "loop"
     loop.symlink_to("loop")
-    with pytest.raises(AssetError, match="a folder of cutouts"):
+    with pytest.raises(AssetError, match="no folder of cutouts"):
         compose((loop, folders[1]), tmp_path / "data")
     with pytest.raises(StorageError):
         compose(folders, loop)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from maskdepth import Prediction, Predictor
-from maskdepth.errors import UsageError
+from maskdepth.errors import MaskdepthError, UsageError
 from maskdepth.images import resize, save_png
 from maskdepth.inference.plate import profile_from_depth
 from maskdepth.inference.stream import StreamState
@@ -107,6 +107,35 @@ def test_frames_of_another_size_and_another_plate_begin_a_stream_again() -> None
     stream.replace_plate(frame)
     assert not stream.predict(frame).mask.any()
     assert predictor.stream().predict(frame).plate is None
+
+
+def test_a_stream_reads_its_plate_at_once(tmp_path: Path) -> None:
+    """A wrong plate is an error where it is named, and the owner of an array may go on with it."""
+    predictor = FakeBackend().predictor()
+    frame, plate = scene(0)
+    (tmp_path / "text.plate").write_text("no profile")
+    for wrong, line in (
+        (tmp_path / "no.png", r"no\.png does not exist"),
+        (tmp_path / "text.plate", "no complete plate profile"),
+        (plate[..., 0], "uint8 RGB array"),
+    ):
+        with pytest.raises(MaskdepthError, match=line):
+            predictor.stream(wrong)
+    with pytest.raises(UsageError, match="needs its plate"):
+        predictor.stream(plate_disparity=np.zeros(SIZE, np.float32))
+    with pytest.raises(MaskdepthError, match="another shape"):
+        predictor.stream(plate, plate_disparity=np.zeros((90, 90), np.float32))
+    expected = predictor.stream(plate).predict(frame)
+    reused = plate.copy()
+    stream = predictor.stream(reused)
+    reused[:] = 0
+    assert_same(stream.predict(frame), expected)
+    with pytest.raises(MaskdepthError, match="does not exist"):
+        stream.replace_plate(tmp_path / "no.png")
+    assert_same(stream.predict(frame), expected)
+    save_png(tmp_path / "plate.png", plate)
+    from_file = predictor.stream(tmp_path / "plate.png").predict(frame)
+    assert from_file.provenance.plate_file == tmp_path / "plate.png"
 
 
 def test_a_step_continues_from_a_state_that_has_travelled() -> None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from maskdepth.errors import ConfigError, first_line
-from maskdepth.files import read_text
+from maskdepth.files import explain_unopened, read_text
 
 LARGEST_SEED: Final = 2**63 - 1
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
@@ -126,9 +126,12 @@ def read_yaml(path: Path) -> Any:
     """
     try:
         values = yaml.load(read_text(path), _Loader)  # noqa: S506 - it is a safe loader
+    except OSError as error:
+        problem, remedy = explain_unopened(path, error)
+        expected = f"a readable YAML file at {path}"
+        raise ConfigError(expected, first_line(error), remedy, problem) from None
     # Tags and nesting can raise nearly anything, a date of a 13th month a ValueError.
     except (
-        OSError,
         ValueError,
         LookupError,
         AttributeError,

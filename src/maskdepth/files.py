@@ -35,6 +35,18 @@ def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
     return open(path, "rb")
 
 
+def explain_unopened(path: str | os.PathLike[str], error: OSError) -> tuple[str, str]:
+    """Why a file or folder cannot be opened: the ``problem`` and the ``remedy`` of an error."""
+    name, reason = os.fspath(path), first_line(error)
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return f"{name} does not exist.", "check the path"
+    if isinstance(error, IsADirectoryError):
+        return f"{name} is a folder, not a file.", "name a file"
+    if isinstance(error, PermissionError):
+        return f"{name} cannot be read: {reason}.", "check its permissions and its folder's"
+    return f"{name} cannot be read: {reason}.", "check the file"
+
+
 def normal_name(name: str) -> str:
     """A name with its accents composed (NFC), to compare it with others.
 

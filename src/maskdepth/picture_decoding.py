@@ -22,7 +22,7 @@ from PIL import Image, UnidentifiedImageError
 
 from maskdepth.colour_profiles import to_srgb
 from maskdepth.errors import PictureError, first_line
-from maskdepth.files import open_file, read_bytes
+from maskdepth.files import explain_unopened, open_file, read_bytes
 from maskdepth.picture_formats import HEAD_BYTES, PILLOW_FORMATS, describe_other, is_address
 
 MAX_PIXELS = 100_000_000
@@ -96,7 +96,13 @@ def _open_stream(source: str | os.PathLike[str] | bytes, name: str) -> IO[bytes]
             "download the picture first and pass its path",
             f"{name} is an address, not a file.",
         )
-    file = open_file(source)
+    try:
+        file = open_file(source)
+    except OSError as error:
+        problem, remedy = explain_unopened(name, error)
+        raise PictureError(
+            f"a picture file at {name}", first_line(error), remedy, problem
+        ) from error
     if os.fstat(file.fileno()).st_size == 0:
         file.close()
         got = "an empty file"

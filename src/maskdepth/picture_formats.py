@@ -33,7 +33,7 @@ DEPTH_MAP_ENDINGS: Final = (DISPARITY_SUFFIX, MILLIMETRES_SUFFIX, "_depth.png")
 HEIC_SUFFIXES: Final = frozenset({".heic", ".heif", ".hif"})
 """Suffixes of what phones write, which Pillow cannot read."""
 
-_VIDEO: Final = ("a video", "save its frames as pictures first")
+_VIDEO: Final = ("a video", "save its frames as pictures first, and pass their folder")
 _HEIC: Final = ("a HEIC photo, which Pillow cannot read", "save it as JPEG or PNG first")
 _RAW: Final = ("a camera's raw file", "develop it to JPEG, PNG or 16-bit TIFF first")
 _EXR: Final = ("an OpenEXR file of floating-point light", "save it as 8- or 16-bit PNG first")

@@ -93,8 +93,9 @@ def plate(
     if depth is None:
         check_idle("--depth", {"--depth-unit": depth_unit})
     points = [_parse_point(text) for text in point or []]
-    picture_only = output.suffix.lower() == ".png" and source.is_dir()
+    picture_only = output.suffix.lower() == ".png"
     if picture_only:
+        _check_frames(source, output)
         asked = {"--point": points or None, "--teacher": teacher, "--depth": depth}
         check_idle("a .plate output", {**asked, "--disparity": disparity})
     else:
@@ -148,6 +149,19 @@ def _check_sources(*sources: object) -> None:
     if given > 1:
         message = "Give one of --teacher, --depth or --disparity."
         raise UsageError("one of --teacher, --depth or --disparity", str(given), "", message)
+
+
+def _check_frames(source: Path, output: Path) -> None:
+    """Check that a plate that is to be a picture comes from a folder of frames."""
+    if source.is_dir():
+        return
+    _load_plate(source)  # a video, or a path that leads nowhere, is named first
+    raise UsageError(
+        "a folder of frames, whose median is a picture",
+        f"{source}, one picture",
+        "pass the folder of frames, or write a plate profile: -o scene.plate",
+        f"{output} would be the median of a folder of frames, but {source} is one picture.",
+    )
 
 
 def _show_depth(found: PlateDepth, plate: Path) -> None:

@@ -28,6 +28,7 @@ from maskdepth.picture_formats import PICTURE_SUFFIXES
 # CDnet's grey levels (Goyette et al., "changedetection.net", CVPR workshops 2012).
 _FOREGROUND: Final = 255
 _BACKGROUND: Final = (0, 50)  # background, and shadows on it
+_LAYOUT: Final = "frames in1.jpg, in2.jpg ..., their masks gt1.png, gt2.png ..., and plate.png"
 
 Picture = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -199,9 +200,17 @@ def _check_frames(
 
 def _load_frames(folder: Path) -> tuple[list[JudgedFrame], Picture, list[LeftOut]]:
     check_folder(folder)
+    masks = sorted(folder.glob("gt*.png"), key=_frame_order)
+    if not masks:
+        raise AssetError(
+            f"{_LAYOUT} in {folder}",
+            "no gt*.png",
+            "name the files like that",
+            f"There are no masks in {folder}: it has to hold {_LAYOUT}.",
+        )
     plate = load_picture(find_picture(folder, "plate"))
     frames, unjudged = [], []
-    for path in sorted(folder.glob("gt*.png"), key=_frame_order):
+    for path in masks:
         picture = load_picture(find_picture(folder, f"in{path.stem.removeprefix('gt')}"))
         levels = load_picture(path)[..., 0]
         if not picture.shape[:2] == levels.shape == plate.shape[:2]:

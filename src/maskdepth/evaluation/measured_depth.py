@@ -205,8 +205,10 @@ def _load_depth(label: Path) -> Floats:
 def check_folder(folder: Path) -> None:
     """Stop if there is no folder."""
     if not folder.is_dir():
-        got = "a file" if folder.exists() else "nothing there"
-        raise AssetError(f"a folder of pictures at {folder}", got, "check the path")
+        problem = f"{folder} is a file, not a folder of pictures."
+        if not folder.exists():
+            problem = f"There is no folder of pictures at {folder}."
+        raise AssetError("a folder of pictures", str(folder), "check the path", problem)
 
 
 def find_picture(folder: Path, stem: str) -> Path:

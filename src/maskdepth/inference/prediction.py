@@ -295,7 +295,8 @@ def load_background(source: BackgroundSource) -> tuple[int, int, int] | NDArray[
             "a colour or a picture as background",
             repr(source)[:80],
             "",
-            f"{source!r:.80} is neither a colour, such as white or #20a040, nor a picture.",
+            f"{source!r:.80} is neither a colour, such as white or #20a040, nor a picture that can "
+            "be found.",
         ) from None
     return red, green, blue
 

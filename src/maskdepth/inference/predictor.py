@@ -41,6 +41,7 @@ from maskdepth.inference.plate.colour import lacks_colour
 from maskdepth.inference.plate.loading import (
     DisparitySource,
     PlateSource,
+    check_has_plate,
     load_copy,
     path_of,
     prepare_plate,
@@ -202,19 +203,13 @@ class Predictor:
                 plate that was prepared for another size.
             ModelError: the network fails.
         """
+        check_has_plate(plate, plate_disparity)
         picture = load_copy(image)
         size = (picture.shape[0], picture.shape[1])
         small_picture = resize(picture, *self.card.input_size(*size))
         prepared = None
         if plate is not None:
             prepared = self.prepare(plate, size, disparity=plate_disparity)
-        elif plate_disparity is not None:
-            raise UsageError(
-                "a plate with its disparity",
-                "no plate",
-                "pass the plate as well",
-                "A plate's disparity needs its plate.",
-            )
         registered = None
         if prepared is not None:
             registered = self._match_colours(prepared, picture, small_picture)
@@ -313,7 +308,11 @@ class Predictor:
         *,
         plate_disparity: DisparitySource | None = None,
     ) -> Stream:
-        """A stream of frames that share one plate; see `Stream`."""
+        """A stream of frames that share one plate; see `Stream`.
+
+        Raises:
+            PictureError, PlateError, UsageError: the plate cannot be read, see `Stream`.
+        """
         return Stream(self, plate, plate_disparity)
 
     def _match_colours(

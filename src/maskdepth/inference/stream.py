@@ -15,7 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.images import PictureSource, load_picture
-from maskdepth.inference.plate.loading import DisparitySource, PlateSource, path_of
+from maskdepth.inference.plate.loading import (
+    DisparitySource,
+    PlateSource,
+    load_plate,
+    path_of,
+)
 from maskdepth.inference.plate.prepared import PreparedPlate
 from maskdepth.inference.plate.registration import Registration
 
@@ -57,13 +62,17 @@ class StreamState:
 class Stream:
     """The frames of one camera or connection. Make one with `Predictor.stream`.
 
-    The plate is prepared for the first frame, and again for frames of another size. Frames that
-    several threads pass are predicted one after another.
+    The plate is read at once, prepared for the first frame, and prepared again for frames of
+    another size. Frames that several threads pass are predicted one after another.
 
     Args:
         predictor: predicts the frames; streams may share it.
         plate: the camera's plate, as in `Predictor.predict`; None without one.
         plate_disparity: as in `Predictor.prepare`.
+
+    Raises:
+        PictureError, PlateError, UsageError: the plate or its disparity cannot be read, or there
+            is a disparity without a plate.
     """
 
     def __init__(
@@ -76,7 +85,7 @@ class Stream:
         self._lock = threading.Lock()
         self._state = StreamState()
         self._prepared: PreparedPlate | None = None
-        self._plate, self._plate_disparity = plate, plate_disparity
+        self._plate, self._plate_disparity = load_plate(plate, plate_disparity)
 
     @property
     def state(self) -> StreamState:
@@ -103,9 +112,14 @@ class Stream:
     def replace_plate(
         self, plate: PlateSource | None, plate_disparity: DisparitySource | None = None
     ) -> None:
-        """Go on with another plate, and with a new state."""
+        """Go on with another plate, and with a new state.
+
+        Raises:
+            PictureError, PlateError, UsageError: as for a new stream; the plate of before stays.
+        """
+        loaded = load_plate(plate, plate_disparity)
         with self._lock:
-            self._plate, self._plate_disparity = plate, plate_disparity
+            self._plate, self._plate_disparity = loaded
             self._prepared, self._state = None, StreamState()
 
     def reset(self) -> None:

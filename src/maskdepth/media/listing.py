@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from maskdepth.errors import UsageError, first_line
+from maskdepth.files import explain_unopened
 from maskdepth.picture_formats import PICTURE_SUFFIXES
 
 
@@ -73,5 +74,16 @@ def is_folder(path: str) -> bool:
 
 
 def exists(path: str) -> bool:
-    """Whether something is there, be it a link that leads nowhere."""
-    return "\0" not in path and os.path.lexists(path)
+    """Whether something is there, be it a link that leads nowhere.
+
+    Raises:
+        UsageError: a folder on the way to it may not be entered.
+    """
+    try:
+        os.lstat(path)
+    except PermissionError as error:
+        problem, remedy = explain_unopened(path, error)
+        raise UsageError(f"a readable {path}", first_line(error), remedy, problem) from None
+    except (OSError, ValueError):
+        return False
+    return True

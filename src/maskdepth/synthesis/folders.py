@@ -31,8 +31,10 @@ def list_pictures(folder: Path, kind: str) -> list[Path]:
         AssetError: the folder is missing or unreadable.
     """
     if not folder.is_dir():
-        got = "a file" if folder.exists() else "nothing there"
-        raise AssetError(f"a folder of {kind} at {folder}", got, "check the path")
+        problem = f"{folder} is a file, not a folder of {kind}."
+        if not folder.exists():
+            problem = f"There is no folder of {kind} at {folder}."
+        raise AssetError(f"a folder of {kind}", str(folder), "check the path", problem)
 
     def fail(error: OSError) -> None:
         reason = first_line(error)

@@ -216,6 +216,15 @@ def load_spec(folder: Path) -> DatasetSpec:
     try:
         values = json.loads(read_text(path))
         found = values.get("format"), values.get("version")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DatasetError(
+            f"a dataset at {folder}",
+            first_line(error),
+            "make one with `maskdepth compose CUTOUTS BACKGROUNDS -o DATASET`",
+            f"{folder} is no dataset: it has no {SPEC_FILE}."
+            if folder.is_dir()
+            else f"There is no folder {folder}.",
+        ) from None
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise DatasetError(
             f"a dataset with a readable {SPEC_FILE} at {folder}",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from maskdepth.errors import ModelError, UsageError, first_line
-from maskdepth.files import file_checksum, read_text, write_text
+from maskdepth.files import explain_unopened, file_checksum, read_text, write_text
 from maskdepth.inference.model.card import (
     DEPTH_NETWORK_FILE,
     NETWORK_FILE,
@@ -112,13 +112,24 @@ def read_card(folder: Path) -> ModelCard:
             )
         text = read_text(card_path)
     except FileNotFoundError:
+        if (folder / STATE_FILE).exists():
+            raise ModelError(
+                "a model folder",
+                f"{folder}, a training that has not ended",
+                "continue it: give the command that began it with --resume, such as "
+                f"`maskdepth train DATASET -o {folder} --resume`",
+                f"{folder} holds a training that was interrupted, and no model yet.",
+            ) from None
         raise ModelError(
             f"a model folder with {CARD_FILE}",
             f"{folder} has none",
             "pass a folder that `maskdepth fit` or `maskdepth train` wrote",
             f"{folder} is no model folder: it has no {CARD_FILE}.",
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        problem, remedy = explain_unopened(card_path, error)
+        raise ModelError(f"a readable {card_path}", first_line(error), remedy, problem) from None
+    except UnicodeDecodeError as error:
         raise ModelError(f"a readable {card_path}", first_line(error), REMAKE) from None
     return parse_card(text, card_path)
 
@@ -190,7 +201,8 @@ def check_file(folder: Path, name: str, card: ModelCard) -> None:
             f"the file {path}", "it is missing", REMAKE, f"{path} is missing."
         ) from None
     except OSError as error:
-        raise ModelError(f"a readable {path}", first_line(error), REMAKE) from None
+        problem, remedy = explain_unopened(path, error)
+        raise ModelError(f"a readable {path}", first_line(error), remedy, problem) from None
     if found != checksum:
         raise ModelError(
             f"{path} with checksum {checksum[:12]}",

@@ -18,7 +18,9 @@ from maskdepth.inference.plate.profile import PlateProfile, is_profile, load_pro
 __all__ = [
     "DisparitySource",
     "PlateSource",
+    "check_has_plate",
     "load_copy",
+    "load_plate",
     "path_of",
     "prepare_plate",
 ]
@@ -45,13 +47,7 @@ def prepare_plate(
     if is_profile(plate):
         plate = load_profile(cast(Path, plate))
     if isinstance(plate, PlateProfile):
-        if disparity is not None:
-            raise UsageError(
-                "a plate profile alone",
-                "a plate disparity too",
-                "leave the disparity out",
-                "A plate profile has its own disparity.",
-            )
+        _check_profile_alone(disparity)
         _check_aspect(plate.disparity.shape, size, "plate profile")
         profile = plate.at_size(*size)
         return PreparedPlate(
@@ -73,6 +69,32 @@ def prepare_plate(
     )
 
 
+def load_plate(
+    plate: PlateSource | None, disparity: DisparitySource | None
+) -> tuple[PlateSource | None, DisparitySource | None]:
+    """Check that a plate and its disparity can be read, before the first picture comes.
+
+    Returns:
+        Both. The path of a profile has become the profile. Other paths stay, for predictions name
+        them. Arrays are copies, since their owner may reuse them.
+
+    Raises:
+        PictureError, PlateError, UsageError: as for `Predictor.prepare`, or there is a disparity
+            without a plate.
+    """
+    check_has_plate(plate, disparity)
+    if is_profile(plate):
+        plate = load_profile(cast(Path, plate))
+    if isinstance(plate, PlateProfile):
+        _check_profile_alone(disparity)
+    elif plate is not None and not isinstance(plate, PreparedPlate):
+        pixels = load_copy(plate)
+        if disparity is not None:
+            _load_disparity(disparity, (pixels.shape[0], pixels.shape[1]))
+        plate = plate if path_of(plate) else pixels
+    return plate, disparity.copy() if isinstance(disparity, np.ndarray) else disparity
+
+
 def load_copy(source: PictureSource) -> Picture:
     """Load a picture; an array is copied, since its owner may reuse it, as a camera loop does."""
     pixels = load_picture(source)
@@ -82,6 +104,31 @@ def load_copy(source: PictureSource) -> Picture:
 def path_of(source: object) -> Path | None:
     """The path of an input that is a file; None for any other."""
     return Path(source) if isinstance(source, (str, os.PathLike)) else None
+
+
+def check_has_plate(plate: PlateSource | None, disparity: DisparitySource | None) -> None:
+    """Check that a disparity comes with its plate.
+
+    Raises:
+        UsageError: there is no plate.
+    """
+    if plate is None and disparity is not None:
+        raise UsageError(
+            "a plate with its disparity",
+            "no plate",
+            "pass the plate as well",
+            "A plate's disparity needs its plate.",
+        )
+
+
+def _check_profile_alone(disparity: DisparitySource | None) -> None:
+    if disparity is not None:
+        raise UsageError(
+            "a plate profile alone",
+            "a plate disparity too",
+            "leave the disparity out",
+            "A plate profile has its own disparity.",
+        )
 
 
 def _check_prepared(

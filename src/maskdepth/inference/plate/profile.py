@@ -38,7 +38,7 @@ from maskdepth.depth import (
     stretch_disparity,
 )
 from maskdepth.errors import PictureError, PlateError, UsageError, first_line
-from maskdepth.files import open_file, write_bytes
+from maskdepth.files import explain_unopened, open_file, write_bytes
 from maskdepth.images import (
     encode_png,
     load_grey16,
@@ -323,8 +323,9 @@ def _readable(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        problem, remedy = explain_unopened(name, error)
         raise PlateError(
-            f"a readable plate profile at {name}", first_line(error), "check the path"
+            f"a readable plate profile at {name}", first_line(error), remedy, problem
         ) from None
     except (
         zipfile.BadZipFile, zlib.error, PictureError, ValueError, KeyError, TypeError,

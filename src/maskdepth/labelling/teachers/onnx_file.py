@@ -20,7 +20,7 @@ from maskdepth.config import Settings
 from maskdepth.depth import fit_scale_shift_robust
 from maskdepth.devices import pick_providers
 from maskdepth.errors import ConfigError, TeacherError, first_line
-from maskdepth.files import open_file, read_bytes
+from maskdepth.files import explain_unopened, open_file, read_bytes
 from maskdepth.images import resize
 from maskdepth.labelling.teachers.teacher import Kind, TeacherInfo, Units, within_range
 from maskdepth.onnx_runtime import onnxruntime as ort
@@ -127,8 +127,8 @@ class OnnxTeacher:
 
     def __init__(self, path: Path, device: str = "auto") -> None:
         beside = path.with_suffix(".json")
-        facts, text = _load_facts(path, beside)
         self._session, data = _open_session(path, device)
+        facts, text = _load_facts(path, beside)
         self._facts = facts
         self._input = _fitting_input(self._session, facts, beside)
         dtype, self._layout, sides = _parsed(_OUTPUT, facts.output, "output", beside)
@@ -240,8 +240,8 @@ def _open_session(path: Path, device: str) -> tuple[ort.InferenceSession, bytes]
         # By its path: weights may lie in a file of their own beside it.
         return ort.InferenceSession(str(path), options, providers=providers), data
     except OSError as error:
-        got, problem = first_line(error), f"{path} cannot be read: {first_line(error)}."
-        raise TeacherError(f"an ONNX file at {path}", got, "check the path", problem) from None
+        problem, remedy = explain_unopened(path, error)
+        raise TeacherError(f"an ONNX file at {path}", first_line(error), remedy, problem) from None
     except Exception as error:  # ONNX Runtime's errors have no common base of their own.
         expected, got = f"a usable ONNX file at {path}", first_line(error)
         problem = f"{path} is no usable ONNX file: {got}."

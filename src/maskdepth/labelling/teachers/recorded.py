@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from maskdepth.depth import DepthUnit, decode_depth_mm, decode_depth_npy, decode_disparity
 from maskdepth.errors import PictureError, first_line
-from maskdepth.files import find_beside, read_bytes, read_text
+from maskdepth.files import explain_unopened, file_checksum, find_beside, read_bytes, read_text
 from maskdepth.images import load_grey16
 from maskdepth.labelling.teachers.teacher import Kind, Teacher, TeacherInfo, Units
 from maskdepth.picture_decoding import turn
@@ -61,12 +60,12 @@ class RecordedDepth(ABC):
             PictureError: unreadable, or of another size than its picture.
         """
         try:
-            data = read_bytes(file)
+            version = file_checksum(file)[:16]
         except OSError as error:
-            got, problem = first_line(error), f"{file} cannot be read: {first_line(error)}."
-            expected = f"a readable file at {file}"
-            raise PictureError(expected, got, "check the file", problem) from None
-        values = self._decode(file, data)
+            problem, remedy = explain_unopened(file, error)
+            expected, got = f"a readable file at {file}", first_line(error)
+            raise PictureError(expected, got, remedy, problem) from None
+        values = self._decode(file)
         values = turn_like(values, (height, width), orientation, as_stored=self.as_stored)
         if values.shape != (height, width):
             got = f"{values.shape[1]}x{values.shape[0]}"
@@ -76,13 +75,12 @@ class RecordedDepth(ABC):
                 "align the depth with its picture first",
                 f"{file} is {got}, but its picture is {width}x{height}.",
             )
-        version = hashlib.sha256(data).hexdigest()[:16]
         licence = "the picture's own"
         return values, TeacherInfo(self.name, version, self.kind, self.units, None, None, licence)
 
     @abstractmethod
-    def _decode(self, file: Path, data: bytes) -> NDArray[np.float32]:
-        """The map of a file's content."""
+    def _decode(self, file: Path) -> NDArray[np.float32]:
+        """The map of a file."""
 
 
 def turn_like(
@@ -133,11 +131,11 @@ class SensorDepth(RecordedDepth):
         beside = (find_beside(picture, end) for end in suffixes)
         return next((path for path in beside if path.is_file()), None)
 
-    def _decode(self, file: Path, data: bytes) -> NDArray[np.float32]:
-        if file.suffix == ".npy":
+    def _decode(self, file: Path) -> NDArray[np.float32]:
+        if file.suffix in (".npy", ".npz"):  # of which the second is answered with an error
             by_name: DepthUnit | None = "mm" if file.stem.endswith("_mm") else None
-            return decode_depth_npy(data, str(file), self._unit or by_name)
-        depth_m = decode_depth_mm(load_grey16(data))
+            return decode_depth_npy(read_bytes(file), str(file), self._unit or by_name)
+        depth_m = decode_depth_mm(load_grey16(file))
         return depth_m * np.float32(1000) if self._unit == "m" else depth_m
 
 
@@ -159,5 +157,5 @@ class ExactDepth(RecordedDepth):
             return None
         return path if exact and path.is_file() else None
 
-    def _decode(self, file: Path, data: bytes) -> NDArray[np.float32]:
-        return decode_disparity(load_grey16(data))
+    def _decode(self, file: Path) -> NDArray[np.float32]:
+        return decode_disparity(load_grey16(file))

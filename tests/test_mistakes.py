@@ -1,0 +1,97 @@
+"""What users get wrong in their first hour is answered with what is wrong, and what to do."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from command_line import Run
+from maskdepth.errors import ModelError, UsageError
+from maskdepth.images import save_png
+from maskdepth.inference.model.folder import STATE_FILE, read_card
+from maskdepth.inference.model.locate import shipped_folder
+from maskdepth.media.pictures import find_jobs
+
+MP4 = b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with what beginners pass."""
+    monkeypatch.chdir(tmp_path)
+    save_png("a.png", np.full((40, 50, 3), 90, np.uint8))
+    save_png("shots/a.png", np.full((40, 50, 3), 90, np.uint8))
+    Path("note.txt").write_text("hello")
+    Path("clip.mp4").write_bytes(MP4)
+    np.savez("x.npz", np.ones((40, 50)))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("call", "lines"),
+    [
+        ("plate clip.mp4 -o z.png", ["clip.mp4 is a video", "pass their folder"]),
+        ("plate a.png -o z.png", ["the median of a folder of frames", "-o scene.plate"]),
+        ("plate no.png -o z.png", ["no.png does not exist"]),
+        ("plate no.png -o z.plate", ["no.png does not exist"]),
+        ("plate shots/no.png -o z.plate", ["no.png does not exist"]),
+        ("plate a.png -o z.plate --depth note.txt", ["note.txt cannot be read as a picture"]),
+        ("plate a.png -o z.plate --depth x.npz", ["x.npz", "numpy.save"]),
+        ("plate a.png -o z.plate --depth no.npy", ["no.npy does not exist"]),
+        ("plate a.png -o z.plate --disparity no.png", ["no.png does not exist"]),
+        ("plate a.png -o z.plate --disparity shots", ["shots is a folder, not a file"]),
+        ("plate a.png -o z.plate --teacher no.onnx", ["no.onnx does not exist"]),
+        ("predict a.png --background no.jpg", ["neither a colour", "nor a picture that can be"]),
+        ("predict no.png", ["no.png does not exist"]),
+        ("predict a.png --plate no.plate", ["no.plate does not exist"]),
+        ("evaluate frames MODEL shots", ["no masks in shots", "in1.jpg", "gt1.png", "plate.png"]),
+        ("evaluate frames MODEL no", ["There is no folder of pictures at no"]),
+        ("compose no no -o d", ["There is no folder of cutouts at"]),
+        ("train no -o d", ["There is no folder no", "maskdepth compose"]),
+        ("train shots -o d", ["shots is no dataset: it has no spec.json"]),
+        ("fit shots shots -o d --config no.yaml", ["no.yaml does not exist"]),
+    ],
+)
+def test_a_mistake_is_named_with_its_remedy(
+    call: str, lines: list[str], here: Path, run: Run
+) -> None:
+    before = sorted(here.rglob("*"))
+    done = run(*(str(shipped_folder()) if word == "MODEL" else word for word in call.split()))
+    assert done.code in (1, 2)
+    for line in lines:
+        assert line in done.err
+    assert sorted(here.rglob("*")) == before
+
+
+def test_a_training_that_was_interrupted_is_no_model_yet(tmp_path: Path) -> None:
+    (tmp_path / STATE_FILE).touch()
+    with pytest.raises(ModelError, match="interrupted, and no model yet") as caught:
+        read_card(tmp_path)
+    assert "--resume" in str(caught.value)
+
+
+@pytest.mark.parametrize("source", ["locked/a.png", "locked/*.png", "locked"])
+def test_what_may_not_be_read_is_not_called_missing(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_png("locked/a.png", np.zeros((9, 9, 3), np.uint8))
+    locked = tmp_path / "locked"
+    locked.chmod(0)
+    if os.access(locked, os.R_OK):  # the system's administrator may read all
+
+        def deny(*_: object, **__: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(os, "lstat", deny)
+        monkeypatch.setattr(Path, "iterdir", deny)
+    try:
+        with pytest.raises(UsageError, match="Permission denied"):
+            find_jobs(source)
+        with pytest.raises(UsageError, match="Permission denied"):
+            find_jobs(str(locked.parent), source)
+    finally:
+        locked.chmod(0o755)
