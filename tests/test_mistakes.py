@@ -95,3 +95,26 @@ def test_what_may_not_be_read_is_not_called_missing(
             find_jobs(str(locked.parent), source)
     finally:
         locked.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "train no -o d",
+        "train no -o d --device tpu",
+        "fit no no -o d",
+        "fit shots shots -o d --steps 1 --minutes 1",
+        "fit shots shots -o d --device tpu",
+        "fit shots shots -o d --resume",
+    ],
+)
+def test_a_busy_machine_matters_only_where_training_begins(
+    call: str, here: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "")
+    monkeypatch.delenv("OMP_WAIT_POLICY")  # and so it is taken away again after the test
+    monkeypatch.setattr("maskdepth.processes.measure_load", lambda: 0.9)
+    done = run(*call.split())
+    assert done.code in (1, 2)
+    assert "Other programs" not in done.err
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"

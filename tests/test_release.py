@@ -440,8 +440,11 @@ def test_what_a_parent_did_not_say_is_found_in_its_dataset(
 
 def test_another_preset_is_no_start(released: Path, dataset: Dataset, tmp_path: Path) -> None:
     config = preset_config("prior").with_duration(steps=1)
+    started: list[str] = []
+    options = RunOptions(str(released), quiet=True, on_start=lambda: started.append("started"))
     with pytest.raises(ModelError, match="--preset small"):
-        train_model(dataset, tmp_path / "run", config, RunOptions(start=str(released), quiet=True))
+        train_model(dataset, tmp_path / "run", config, options)
+    assert not started
     assert not (tmp_path / "run").exists()
 
 
@@ -449,6 +452,15 @@ def test_from_and_resume_exclude_each_other(dataset: Dataset, tmp_path: Path, ru
     config = preset_config("small").with_duration(steps=1)
     with pytest.raises(UsageError, match="--from"):
         train_model(dataset, run, config, RunOptions(start=str(run), resume=True, quiet=True))
+
+
+def test_a_training_tells_its_caller_when_it_starts(dataset: Dataset, tmp_path: Path) -> None:
+    steps: list[bool] = []
+    log = tmp_path / "run" / "log.jsonl"
+    options = RunOptions(quiet=True, on_start=lambda: steps.append(log.exists()))
+    train_model(dataset, tmp_path / "run", preset_config("small").with_duration(steps=1), options)
+    assert steps == [False]
+    assert log.exists()
 
 
 # The shipped model.

@@ -180,6 +180,19 @@ def test_stems_that_collide_are_kept_apart(tmp_path: Path) -> None:
     assert jobs == {"a.jpg": "a.jpg", "A.png": "A.png", "b.png": "b"}
 
 
+def test_longer_names_of_outputs_are_said(tmp_path: Path) -> None:
+    """Two folders with a picture of one name; nothing is said where all names are as expected."""
+    for folder in ("one", "two"):
+        picture(tmp_path / folder / "x.jpg")
+    lines: list[str] = []
+    find_jobs(str(tmp_path / "one"), notify=lines.append)
+    assert lines == []
+    find_jobs([str(tmp_path / "one"), str(tmp_path / "two")], notify=lines.append)
+    assert len(lines) == 1
+    assert "2 pictures share their names" in lines[0]
+    assert f"{tmp_path / 'two' / 'x.jpg'} begin with x.jpg-2" in lines[0]
+
+
 @given(
     st.sets(
         st.tuples(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -41,12 +41,12 @@ def train(
     tensorboard: opt.TensorBoard = False,
 ) -> None:
     """Train a network on a dataset and export it: the output is a model folder."""
-    _share_processor()
+    say_if_busy = _share_processor()
     from maskdepth.datasets.build import open_dataset
     from maskdepth.pipeline import RunOptions, train_model
 
     settings = load_settings(preset, config, steps, epochs, minutes, seed)
-    options = RunOptions(start, resume, device, tensorboard, is_quiet())
+    options = RunOptions(start, resume, device, tensorboard, is_quiet(), say_if_busy)
     if train_model(open_dataset(dataset), output, settings, options, per_composite=per_composite):
         stop_interrupted("--resume")
     say(f"model -> {output}")
@@ -77,7 +77,7 @@ def fit(
     as_json: opt.AsJson = False,
 ) -> None:
     """Compose, train, export and evaluate in one: two folders in, a model folder out."""
-    _share_processor()
+    say_if_busy = _share_processor()
     from maskdepth import pipeline
     from maskdepth.evaluation import to_json
 
@@ -89,7 +89,7 @@ def fit(
             ),
             output,
             settings,
-            pipeline.RunOptions(start, resume, device, tensorboard, is_quiet()),
+            pipeline.RunOptions(start, resume, device, tensorboard, is_quiet(), say_if_busy),
             count=count,
             notify=say,
         )
@@ -111,13 +111,13 @@ def demo(
     seed: opt.PackSeed = 0,
 ) -> None:
     """Show the shipped model on drawn pairs, then fit it to drawn scenes and say what that adds."""
-    if training:
-        _share_processor()
+    say_if_busy = _share_processor() if training else None
     from maskdepth import pipeline
 
     shown = pipeline.show_shipped(output, seed, say)
-    if not training:
+    if say_if_busy is None:
         return
+    say_if_busy()
     settings = load_settings("small", steps=steps, seed=seed)
     with _resumable(output / "model"):
         done = pipeline.fit_shipped(output, shown, settings, quiet=is_quiet(), notify=say)
@@ -139,16 +139,21 @@ def _resumable(run: Path, *more: str) -> Iterator[None]:
         raise
 
 
-def _share_processor() -> None:
-    """Prepare training for a busy machine, once and before torch is imported."""
+def _share_processor() -> Callable[[], None]:
+    """Prepare training for a busy machine, once and before torch is imported.
+
+    Returns:
+        Says so where the machine is busy; to be called once the user's arguments are checked.
+    """
     from maskdepth.processes import let_threads_sleep, measure_load
 
     load = measure_load()
-    if let_threads_sleep(load):
-        say(
-            f"Other programs use {load:.0%} of the processor, so training is slower than usual. "
-            "Its threads sleep while they wait (OMP_WAIT_POLICY=PASSIVE)."
-        )
+    if not let_threads_sleep(load):
+        return lambda: None
+    return lambda: say(
+        f"Other programs use {load:.0%} of the processor, so training is slower than usual. "
+        "Its threads sleep while they wait (OMP_WAIT_POLICY=PASSIVE)."
+    )
 
 
 def load_settings(

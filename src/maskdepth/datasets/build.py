@@ -41,8 +41,9 @@ SYNTHETIC_DEPTH_NOTICE = (
     "and is marked 'synthetic only'"
 )
 NO_GROUND_NOTICE = (
-    "none of your backgrounds has a disparity label with level ground in it: objects are put "
-    "anywhere in them, and stand on the ground in drawn scenes alone, if any are mixed in"
+    "objects are pasted anywhere in your backgrounds, for none has a depth label that shows where "
+    "its ground is: masks are learned just as well, but where objects stand, which tells their "
+    "depth, only from drawn scenes, if any are mixed in; `maskdepth label` makes such labels"
 )
 ALIKE_NOTICE = (
     "your {count} backgrounds count as {groups}, for they look alike: all are trained on, and "

@@ -116,7 +116,8 @@ def find_jobs(
         plate: one picture or plate profile for all, or a folder that has one of each picture's
             stem. A picture without its plate becomes a job with a ``problem``.
         stdin: the bytes of a picture, for the source ``"-"``.
-        notify: receives a line that counts, by kind, the files that are no pictures.
+        notify: receives a line that counts, by kind, the files that are no pictures, and one that
+            says how outputs are called where pictures share their names.
 
     Raises:
         UsageError: the source has no picture, a folder cannot be read, or the plate does not exist.
@@ -156,10 +157,9 @@ def find_jobs(
             "",
             "All of these files are plates or outputs of earlier runs, which do not count.",
         )
-    return [
-        _make_job(path, stem, plates)
-        for path, stem in zip(pictures, _distinct_stems(pictures), strict=True)
-    ]
+    stems = _distinct_stems(pictures)
+    _name_longer_stems(pictures, stems, notify)
+    return [_make_job(path, stem, plates) for path, stem in zip(pictures, stems, strict=True)]
 
 
 def predict_all(
@@ -377,6 +377,19 @@ def _distinct_stems(pictures: Sequence[Path]) -> list[str]:
         taken.add(_folded(candidate))
         distinct.append(candidate)
     return distinct
+
+
+def _name_longer_stems(
+    pictures: Sequence[Path], stems: Sequence[str], notify: Callable[[str], None]
+) -> None:
+    """Say where the outputs' names do not begin with the picture's stem, as everybody expects."""
+    longer = [(path, stem) for path, stem in zip(pictures, stems, strict=True) if stem != path.stem]
+    if longer:
+        path, stem = longer[-1]
+        notify(
+            f"{len(longer)} pictures share their names, so the names of their outputs are longer: "
+            f"those of {path} begin with {stem}"
+        )
 
 
 def _folded(stem: str) -> str:

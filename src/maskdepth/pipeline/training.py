@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,6 +54,7 @@ class RunOptions:
         device: see ``maskdepth.devices.pick_device``.
         tensorboard: also log for TensorBoard.
         quiet: show no progress.
+        on_start: called when all is checked and prepared, before the first step.
     """
 
     start: str | None = None
@@ -61,6 +62,7 @@ class RunOptions:
     device: str = "auto"
     tensorboard: bool = False
     quiet: bool = False
+    on_start: Callable[[], None] = lambda: None
 
 
 def train_model(
@@ -129,6 +131,7 @@ def _train_locked(
     model = _load_start(dataset, output, config, options)
     parent = load_lineage(output)
     samples, validation = _training_samples(dataset, config, options.device, labels, split)
+    options.on_start()
     result = train(
         config,
         samples,
