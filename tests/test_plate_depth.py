@@ -109,7 +109,7 @@ def test_of_another_scene_the_picture_alone_gives_the_disparity(tmp_path: Path) 
     assert "another_scene" in {notice.code for notice in prediction.notices}
     assert prediction.provenance.disparity_sources == {"all": "picture"}
     np.testing.assert_allclose(prediction.disparity, 0.5 * noise(*SIZE, 7).mean(2) / 255, atol=1e-5)
-    record = json.loads(prediction.save(tmp_path, formats=["json"])[0].read_text())
+    record = json.loads(prediction.save(tmp_path, only=["json"])[0].read_text())
     assert record["disparity"]["sources"] == {"all": "picture"}
 
 

@@ -32,6 +32,7 @@ from maskdepth.errors import (
     UsageError,
 )
 from maskdepth.files import file_checksum
+from maskdepth.images import load_cutout, load_picture
 from maskdepth.inference.model.card import NETWORK_FILE, ModelCard
 from maskdepth.inference.model.folder import CARD_FILE, load_model_folder, read_card, save_card
 from maskdepth.inference.prediction import Prediction, Provenance
@@ -207,7 +208,7 @@ def test_what_a_plate_disparity_masks_is_invalid(tmp_path: Path) -> None:
 @pytest.mark.parametrize("formats", [3, [3], [["a"]], "alpha", ["sketch"]])
 def test_formats_are_a_list_of_known_ones(formats: Any, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="a list of formats among alpha"):
-        some_prediction().save(tmp_path, formats=formats)
+        some_prediction().save(tmp_path, only=formats)
     with pytest.raises(UsageError, match="depth format"):
         some_prediction().save(tmp_path, depth_format=[])  # type: ignore[arg-type]
 
@@ -529,13 +530,13 @@ def test_saved_files_read_back(tmp_path: Path) -> None:
 def test_metric_depth_is_saved_in_millimetres(tmp_path: Path) -> None:
     depth_m = np.full((20, 30), 1.25, np.float32)
     depth_m[0, :4] = np.inf
-    paths = some_prediction(depth_m=depth_m).save(tmp_path, "a", formats=["depth", "json"])
+    paths = some_prediction(depth_m=depth_m).save(tmp_path, "a", only=["depth", "json"])
     assert [path.name for path in paths] == ["a_depth.png", "a.json"]
     millimetres = np.asarray(Image.open(paths[0]))
     assert (millimetres[0, :4] == 0).all()
     assert (millimetres[1:] == 1250).all()
     assert json.loads(paths[1].read_text())["depth"]["pixels_beyond"] == 4
-    assert some_prediction().save(tmp_path, "b", formats=["depth"]) == []
+    assert some_prediction().save(tmp_path, "b", only=["depth"]) == []
 
 
 def test_no_depth_of_another_prediction_stays(tmp_path: Path) -> None:
@@ -543,7 +544,7 @@ def test_no_depth_of_another_prediction_stays(tmp_path: Path) -> None:
     metric.save(tmp_path, "a")
     metric.save(tmp_path, "a", depth_format="npy")
     assert [path.name for path in tmp_path.glob("a_depth*")] == ["a_depth.npy"]
-    metric.save(tmp_path, "a", formats=["alpha", "json"])
+    metric.save(tmp_path, "a", only=["alpha", "json"])
     assert (tmp_path / "a_depth.npy").exists()  # nobody asked about depth
     metric.save(tmp_path, "a")
     (tmp_path / "a_depth.npy").write_text("mine")
@@ -554,12 +555,12 @@ def test_no_depth_of_another_prediction_stays(tmp_path: Path) -> None:
 def test_names_and_formats_are_checked(tmp_path: Path) -> None:
     prediction = some_prediction()
     with pytest.raises(UsageError, match="matte"):
-        prediction.save(tmp_path, "a", formats=["alpha", "matte"])
+        prediction.save(tmp_path, "a", only=["alpha", "matte"])
     for stem in ("", "..", "a/b", "a\\b"):
         with pytest.raises(UsageError, match="stem"):
             prediction.save(tmp_path, stem)
     assert list(tmp_path.iterdir()) == []
-    paths = prediction.save(tmp_path, formats=["alpha"])
+    paths = prediction.save(tmp_path, only=["alpha"])
     assert paths == [tmp_path / "picture_alpha.png", tmp_path / "picture.json"]
 
 
@@ -643,42 +644,65 @@ def test_only_predictions_are_replaced(tmp_path: Path, formats: list[str] | None
     prediction = some_prediction()
     (tmp_path / "a_alpha.png").write_text("mine")
     with pytest.raises(StorageError, match=r"a_alpha\.png"):
-        prediction.save(tmp_path, "a", formats=formats)
+        prediction.save(tmp_path, "a", only=formats)
     assert [path.name for path in tmp_path.iterdir()] == ["a_alpha.png"]
     assert (tmp_path / "a_alpha.png").read_text() == "mine"
-    paths = prediction.save(tmp_path, "b", formats=formats)
-    assert prediction.save(tmp_path, "b", formats=formats) == paths
+    paths = prediction.save(tmp_path, "b", only=formats)
+    assert prediction.save(tmp_path, "b", only=formats) == paths
 
 
 def test_predictions_of_some_layers_and_of_all_replace_each_other(tmp_path: Path) -> None:
     """Whatever maskdepth wrote is recognised, in whichever order its layers were asked for."""
     prediction = some_prediction()
     for formats in (["cutout"], ["alpha"], None, ["preview"], ["json"], None):
-        paths = prediction.save(tmp_path, "a", formats=formats)
+        paths = prediction.save(tmp_path, "a", only=formats)
         assert tmp_path / "a.json" in paths
     record = json.loads((tmp_path / "a.json").read_text())
     assert record["earlier_files"] == []
-    prediction.save(tmp_path, "a", formats=["alpha"])
+    prediction.save(tmp_path, "a", only=["alpha"])
     record = json.loads((tmp_path / "a.json").read_text())
     assert record["files"] == {"alpha": "a_alpha.png"}
     assert record["earlier_files"] == ["a_cutout.png", "a_disparity.png", "a_preview.jpg"]
 
 
 def test_a_file_that_was_put_beside_a_prediction_is_not_replaced(tmp_path: Path) -> None:
-    some_prediction().save(tmp_path, "a", formats=["cutout"])
+    some_prediction().save(tmp_path, "a", only=["cutout"])
     (tmp_path / "a_alpha.png").write_text("mine")
     for formats in (None, ["alpha"]):
         with pytest.raises(StorageError, match=r"a_alpha\.png is not overwritten"):
-            some_prediction().save(tmp_path, "a", formats=formats)
+            some_prediction().save(tmp_path, "a", only=formats)
     (tmp_path / "a_composite.png").write_text("mine")  # which no prediction of these has
-    some_prediction().save(tmp_path, "a", formats=["cutout"])
+    some_prediction().save(tmp_path, "a", only=["cutout"])
     assert (tmp_path / "a_alpha.png").read_text() == "mine"
+
+
+def test_an_output_with_the_ending_of_a_file_is_one_file(tmp_path: Path) -> None:
+    """As on the command line; a folder may have a dot in its name, and may be there already."""
+    prediction = some_prediction()
+    for _ in range(2):
+        assert prediction.save(tmp_path / "a.png") == [tmp_path / "a.png"]
+        assert load_cutout(tmp_path / "a.png").shape[2] == 4
+    prediction.save(tmp_path / "new" / "a.jpg", background="white")
+    assert load_picture(tmp_path / "new" / "a.jpg").shape == prediction.image.shape
+    prediction.save(tmp_path / "alpha.png", only=["alpha"])
+    assert load_picture(tmp_path / "alpha.png").shape == prediction.image.shape
+    for wrong in ("a.tif", "a.mp4", "a.jpg"):
+        with pytest.raises(UsageError, match=r"written as \.png"):
+            prediction.save(tmp_path / wrong)
+    with pytest.raises(UsageError, match="name needs no stem"):
+        prediction.save(tmp_path / "b.png", "b")
+    (tmp_path / "folder.png").mkdir()
+    for folder in ("folder.png", "of.2026-05-01"):
+        assert tmp_path / folder / "a.json" in prediction.save(tmp_path / folder, "a")
+    mine = replace(prediction, provenance=Provenance(picture_file=tmp_path / "a.png"))
+    with pytest.raises(UsageError, match="an input"):
+        mine.save(tmp_path / "a.png")
 
 
 def test_a_first_save_of_all_layers_that_failed_leaves_the_one_of_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    some_prediction().save(tmp_path, "a", formats=["cutout"])
+    some_prediction().save(tmp_path, "a", only=["cutout"])
     before = sorted(path.name for path in tmp_path.iterdir())
     real, left = os.replace, [2]
 

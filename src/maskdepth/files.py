@@ -188,6 +188,18 @@ def open_atomic(path: str | os.PathLike[str], *, durable: bool = False) -> Itera
         ) from error
 
 
+@contextlib.contextmanager
+def remove_if_empty(folder: Path) -> Iterator[None]:
+    """After the block, remove what it made of a folder and those above where that is empty."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        yield
+    finally:
+        for each in missing:
+            with contextlib.suppress(OSError):
+                each.rmdir()
+
+
 def remove_parts(folder: Path) -> None:
     """Remove the parts that killed writers left in a folder, while nobody writes there."""
     for path in folder.glob(".*.part"):

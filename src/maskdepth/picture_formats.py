@@ -58,6 +58,9 @@ _SUFFIX_KINDS: Final = {
     **dict.fromkeys((".pdf", ".svg", ".eps", ".ai"), ("document or drawing", _DRAWING)),
 }
 
+FILE_SUFFIXES: Final = PICTURE_SUFFIXES | frozenset(_SUFFIX_KINDS) | {".json", ".plate"}
+"""Suffixes, in lower case, by which a path that does not exist yet is to be a file."""
+
 # ISO base media files name their brand at byte 8; the others begin with their signature.
 _HEIC_BRANDS: Final = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _SIGNATURES: Final = (

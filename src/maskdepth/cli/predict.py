@@ -136,7 +136,7 @@ def predict(
     )
     if single is not None:
         content, prediction = predict_file(
-            predictor, jobs[0], single, formats=formats, background=background
+            predictor, jobs[0], single, only=formats, background=background
         )
         _write_single(output, content)
         report_notices([(jobs[0].name, notice) for notice in prediction.notices])
@@ -145,7 +145,7 @@ def predict(
         predictor,
         jobs,
         output,
-        formats=formats,
+        only=formats,
         depth_format=depth_format,
         background=background,
         on_progress=opt.show_progress("predicted {done} of {total} pictures"),
@@ -166,7 +166,9 @@ def _single_file(output: Path) -> Path | None:
     """The file that an output names by its ending, or ``-`` as a PNG; None for a folder."""
     if str(output) == "-":
         return Path("stdout.png")
-    return output if output.suffix and not output.is_dir() else None
+    from maskdepth.inference.output_files import names_file
+
+    return output if names_file(output) else None
 
 
 def _write_single(output: Path, content: bytes) -> None:

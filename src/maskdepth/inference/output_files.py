@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 from maskdepth._version import __version__
 from maskdepth.depth import encode_depth_mm, encode_depth_npy, encode_disparity
 from maskdepth.errors import UsageError
-from maskdepth.files import as_path, make_folder, open_atomic
+from maskdepth.files import as_path, make_folder, open_atomic, write_bytes
 from maskdepth.images import encode_jpeg, encode_png
 from maskdepth.inference.model.card import NO_DEPTH
 from maskdepth.inference.plate.loading import path_of
+from maskdepth.picture_formats import FILE_SUFFIXES
 from maskdepth.records import (
+    FileId,
     Json,
     check_not_inputs,
     check_ownership,
@@ -81,24 +83,26 @@ _PREVIEW_QUALITY = 90
 
 def save_prediction(
     prediction: Prediction,
-    folder: str | Path,
+    output: str | Path,
     stem: str | None = None,
     *,
-    formats: Collection[str] | None = None,
+    only: Collection[str] | None = None,
     depth_format: str = "png",
     background: BackgroundSource | None = None,
 ) -> list[Path]:
     """Write a prediction's files; see `maskdepth.Prediction.save`."""
-    target = as_path(folder, "an output folder")
+    target = as_path(output, "an output folder or file")
     used = (*prediction.provenance.files, path_of(background))
-    inputs = [path for path in used if path is not None]
+    inputs = file_identities(path for path in used if path is not None)
+    if names_file(target):
+        return [_save_file(prediction, target, stem, only, background, inputs)]
     if stem is None:
         source = prediction.provenance.picture_file
         stem = "picture" if source is None else source.stem
     paths = output_paths(
         target,
         stem,
-        formats,
+        only,
         depth_format,
         background=background is not None,
         metres=prediction.depth_m is not None,
@@ -108,9 +112,9 @@ def save_prediction(
     make_folder(target)
     earlier = earlier_outputs(target, stem)
     others = [path for path in earlier if path not in paths.values()]
-    depth_wanted = formats is None or "depth" in formats
+    depth_wanted = only is None or "depth" in only
     stale = [path for path in others if depth_wanted and path.stem == f"{stem}_depth"]
-    check_not_inputs([*paths.values(), *stale], file_identities(inputs))
+    check_not_inputs([*paths.values(), *stale], inputs)
     check_replaceable(paths, earlier)
     kept = [path.name for path in others if path not in stale and os.path.lexists(path)]
     try:
@@ -140,7 +144,8 @@ def output_paths(
 
     Args:
         folder, stem: what their names begin with.
-        formats, depth_format: as in `Prediction.save`.
+        formats: as ``only`` in `Prediction.save`.
+        depth_format: as there.
         background: whether there is one. Without it a composite is not among "all formats".
         metres: whether depth is in metres. Without them it has no file.
 
@@ -249,6 +254,32 @@ def check_file(path: Path, formats: Collection[str] | None, *, background: bool)
             f"The {wanted[0]} is written as {' or '.join(suffixes)}, not as {path.suffix or path}.",
         )
     return wanted[0]
+
+
+def names_file(path: Path) -> bool:
+    """Whether an output is one file, by its ending, and not a folder (which may have dots too)."""
+    return path.suffix.lower() in FILE_SUFFIXES and not path.is_dir()
+
+
+def _save_file(
+    prediction: Prediction,
+    path: Path,
+    stem: str | None,
+    only: Collection[str] | None,
+    background: BackgroundSource | None,
+    inputs: Set[FileId],
+) -> Path:
+    if stem is not None:
+        raise UsageError(
+            "a folder with a stem, or one file",
+            f"{path} and the stem {stem!r}",
+            "leave the stem out, or give a folder",
+            f"{path} is one file, whose name needs no stem.",
+        )
+    kind = check_file(path, only, background=background is not None)
+    check_not_inputs([path], inputs)
+    write_bytes(path, LayerEncoder(prediction, background).encode(kind, path.suffix.lower()))
+    return path
 
 
 class LayerEncoder:

@@ -237,24 +237,28 @@ class Prediction:
 
     def save(
         self,
-        folder: str | Path,
+        output: str | Path,
         stem: str | None = None,
         *,
-        formats: Collection[str] | None = None,
+        only: Collection[str] | None = None,
         depth_format: str = "png",
         background: BackgroundSource | None = None,
     ) -> list[Path]:
         """Write the prediction's files, which take their places once all are complete.
 
-        A JSON is always among them. It says how to read the others and lists them, with those
-        that earlier predictions left beside them. Listed files are replaced; any other file of
-        such a name is an error. The depth of an earlier prediction is removed where this one has
-        none, or has it in another format.
+        An output that ends like a file, such as ``"cutout.png"``, gets one layer: the cutout, with
+        a background the composite, or the one that ``only`` names. It is replaced if it exists.
+
+        A folder also gets a JSON, which says how to read the other files and lists them, with those
+        that earlier predictions left there. Listed files are replaced; any other file of such a
+        name is an error. The depth of an earlier prediction is removed where this one has none, or
+        has it in another format.
 
         Args:
-            folder: made if it is missing.
-            stem: first part of the names; the picture's own, or ``"picture"``, if left out.
-            formats: some of ``alpha disparity depth cutout composite preview json``; all if left
+            output: a folder, made if it is missing; or one file.
+            stem: first part of the names in a folder; the picture's own if left out. Arrays have
+                no name and become ``"picture"``, each in place of the one before: name them.
+            only: some of ``alpha disparity depth cutout composite preview json``; all if left
                 out. Depth is written only where it is metric. Where that leaves nothing to write,
                 there is no JSON either.
             depth_format: ``"png"`` (16-bit millimetres, to 65.535 m) or ``"npy"`` (float32 metres).
@@ -264,16 +268,17 @@ class Prediction:
             The written paths.
 
         Raises:
-            UsageError: an unknown format or depth format, a stem with a folder in it, or a file
-                that would overwrite an input; nothing is written then.
+            UsageError: an unknown format or depth format, a stem with a folder in it or beside one
+                file, a layer that such a file cannot hold, or a file that would overwrite an
+                input; nothing is written then.
             StorageError: the folder cannot be made, a file cannot be written, or one is there that
                 is no prediction's.
         """
         return save_prediction(
             self,
-            folder,
+            output,
             stem,
-            formats=formats,
+            only=only,
             depth_format=depth_format,
             background=background,
         )

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from maskdepth.errors import MaskdepthError, PictureError, UsageError
-from maskdepth.files import make_folder, normal_name
+from maskdepth.files import make_folder, normal_name, remove_if_empty
 from maskdepth.images import load_picture
 from maskdepth.inference.output_files import (
     FILE_ENDINGS,
@@ -167,7 +167,7 @@ def predict_all(
     jobs: Sequence[PredictionJob],
     output: Path = DEFAULT_OUTPUT,
     *,
-    formats: Collection[str] | None = None,
+    only: Collection[str] | None = None,
     depth_format: str = "png",
     background: BackgroundSource | None = None,
     on_progress: OnProgress = lambda *_: None,
@@ -177,8 +177,8 @@ def predict_all(
     Args:
         predictor: the model.
         jobs: the result of `find_jobs`.
-        output: the folder for all files, made if it is missing.
-        formats, depth_format, background: as in `Prediction.save`.
+        output: the folder for all files, made if it is missing, and kept if it gets any.
+        only, depth_format, background: as in `Prediction.save`.
         on_progress: called after each job.
 
     Raises:
@@ -186,43 +186,44 @@ def predict_all(
         PictureError: the background cannot be read.
         StorageError: the output folder cannot be made.
     """
-    check_formats(formats or (), depth_format)
+    check_formats(only or (), depth_format)
     inputs = _input_files(jobs, background)
     if background is not None:
         background = load_background(background)  # once for all pictures, before any work
-    make_folder(output)
     prepare = lru_cache(maxsize=1)(predictor.prepare)  # most runs have one plate for all pictures
     written: list[Path] = []
     failures: list[tuple[str, str]] = []
     notices: list[tuple[str, Notice]] = []
     distances: list[tuple[str, ObjectDistance]] = []
-    for number, job in enumerate(jobs, start=1):
-        try:
-            if job.problem is not None:
-                raise job.problem
-            paths = output_paths(
-                output,
-                job.stem,
-                formats,
-                depth_format,
-                background=background is not None,
-                metres=is_profile(job.plate),
-            )
-            check_not_inputs(paths.values(), inputs)
-            check_replaceable(paths, earlier_outputs(output, job.stem))
-            prediction = _predict_job(predictor, job, prepare)
-            saved = prediction.save(
-                output, job.stem, formats=formats, depth_format=depth_format, background=background
-            )
-            if not saved:  # only depth is left out without a word, beside other files
-                raise NoMetresError
-            written += saved
-            notices += [(job.name, notice) for notice in prediction.notices]
-            if prediction.distance is not None:
-                distances.append((job.name, prediction.distance))
-        except MaskdepthError as error:
-            failures.append((job.name, str(error)))
-        on_progress(number, len(jobs))
+    with remove_if_empty(output):
+        make_folder(output)
+        for number, job in enumerate(jobs, start=1):
+            try:
+                if job.problem is not None:
+                    raise job.problem
+                paths = output_paths(
+                    output,
+                    job.stem,
+                    only,
+                    depth_format,
+                    background=background is not None,
+                    metres=is_profile(job.plate),
+                )
+                check_not_inputs(paths.values(), inputs)
+                check_replaceable(paths, earlier_outputs(output, job.stem))
+                prediction = _predict_job(predictor, job, prepare)
+                saved = prediction.save(
+                    output, job.stem, only=only, depth_format=depth_format, background=background
+                )
+                if not saved:  # only depth is left out without a word, beside other files
+                    raise NoMetresError
+                written += saved
+                notices += [(job.name, notice) for notice in prediction.notices]
+                if prediction.distance is not None:
+                    distances.append((job.name, prediction.distance))
+            except MaskdepthError as error:
+                failures.append((job.name, str(error)))
+            on_progress(number, len(jobs))
     return Summary(tuple(written), tuple(failures), tuple(notices), tuple(distances))
 
 
@@ -231,21 +232,21 @@ def predict_file(
     job: PredictionJob,
     output: Path,
     *,
-    formats: Collection[str] | None = None,
+    only: Collection[str] | None = None,
     background: BackgroundSource | None = None,
 ) -> tuple[bytes, Prediction]:
     """Predict one picture, and encode the one layer that a file holds.
 
     Args:
         output: the file, whose ending says how the layer is encoded.
-        formats: the layer's format alone; None: the cutout, or its composite with a background.
+        only: the layer's format alone; None: the cutout, or its composite with a background.
         background: as in `Prediction.save`.
 
     Raises:
         UsageError: the file cannot hold that, or is an input.
         MaskdepthError: what `Predictor.predict` raises.
     """
-    kind = check_file(output, formats, background=background is not None)
+    kind = check_file(output, only, background=background is not None)
     check_not_inputs([output], _input_files([job], background))
     if background is not None:
         background = load_background(background)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from maskdepth.datasets.build import Dataset, compose_dataset, open_dataset
 from maskdepth.errors import MaskdepthError, UsageError
 from maskdepth.evaluation import Evaluation
+from maskdepth.files import remove_if_empty
 from maskdepth.inference.model.folder import (
     LOG_FILE,
     WEIGHTS_FILE,
@@ -94,7 +94,7 @@ def fit(
     check_run(output, options)
     check_training(config, options)
     report, folder = output / "report.html", output / "dataset"
-    with _remove_if_empty(folder):
+    with remove_if_empty(folder):
         check_report(report)
         dataset = _open_dataset(assets, folder, config, options.resume, notify)
     for line in dataset.describe():
@@ -109,19 +109,6 @@ def fit(
         count=count or _count_for(output),
         notify=notify,
     )
-
-
-@contextmanager
-def _remove_if_empty(folder: Path) -> Iterator[None]:
-    """Where the block fails, remove what it made of a folder and those above, if empty."""
-    missing = [each for each in (folder, *folder.parents) if not each.exists()]
-    try:
-        yield
-    except BaseException:
-        for each in missing:
-            with suppress(OSError):
-                each.rmdir()
-        raise
 
 
 def _parent(output: Path) -> tuple[str, Path] | None:

@@ -18,6 +18,7 @@ from maskdepth.datasets.composite_labels import (
 )
 from maskdepth.devices import pick_device
 from maskdepth.errors import DependencyError, StorageError, UsageError
+from maskdepth.files import remove_if_empty
 from maskdepth.inference.model.card import NETWORK_FILE
 from maskdepth.inference.model.folder import (
     ASSETS_FILE,
@@ -101,14 +102,8 @@ def _run_lock(output: Path) -> Iterator[None]:
     if os.environ.get("RANK", "0") != "0":
         yield
         return
-    new = not output.exists()
-    try:
-        with writer_lock(output):
-            yield
-    finally:
-        if new:  # a run that was refused leaves nothing behind
-            with contextlib.suppress(OSError):  # where it has written something
-                output.rmdir()
+    with remove_if_empty(output), writer_lock(output):  # a refused run leaves nothing behind
+        yield
 
 
 def _train_locked(
