@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from command_line import Run
 from maskdepth.errors import ModelError, UsageError
-from maskdepth.images import save_png
+from maskdepth.images import load_picture, save_png
 from maskdepth.inference.model.folder import STATE_FILE, read_card
 from maskdepth.inference.model.locate import shipped_folder
 from maskdepth.media.pictures import find_jobs
@@ -34,7 +35,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("call", "lines"),
     [
         ("plate clip.mp4 -o z.png", ["clip.mp4 is a video", "pass their folder"]),
-        ("plate a.png -o z.png", ["the median of a folder of frames", "-o scene.plate"]),
+        ("plate a.png -o z.png", ["would be the median of frames", "-o scene.plate"]),
+        ("plate a.png shots/a.png -o z.plate", ["at least 3 pictures of the scene"]),
+        ("predict note.txt -o out", ["note.txt cannot be read", "0 of 1 pictures, so nothing"]),
         ("plate no.png -o z.png", ["no.png does not exist"]),
         ("plate no.png -o z.plate", ["no.png does not exist"]),
         ("plate shots/no.png -o z.plate", ["no.png does not exist"]),
@@ -118,3 +121,34 @@ def test_a_busy_machine_matters_only_where_training_begins(
     assert done.code in (1, 2)
     assert "Other programs" not in done.err
     assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+
+
+@pytest.mark.parametrize("quiet", ["-q", "--quiet"])
+@pytest.mark.parametrize("after", [False, True])
+def test_quiet_may_stand_before_or_after_the_command(
+    quiet: str, after: bool, here: Path, run: Run
+) -> None:
+    call = ["predict", "a.png", "--only", "alpha", "-o", "out"]
+    done = run(*([*call, quiet] if after else [quiet, *call]))
+    assert done == (0, "", "")
+    assert run(*call).err != ""
+
+
+def test_help_has_words_for_values_and_whole_sentences(run: Run) -> None:
+    """No type of Python, and no sentence cut off at the end of the line."""
+    for words in ((), ("predict",), ("evaluate",), ("evaluate", "composites"), ("bench",)):
+        text = run(*words, "--help").out
+        assert "Usage:" in text
+        assert not re.search(r"<(str|path|int|float|list|int range)", text)
+        assert "...\n" not in text.partition("Commands:")[2]
+    assert "--threads N" in run("predict", "--help").out
+
+
+def test_frames_may_be_listed_as_a_shell_lists_them(here: Path, run: Run) -> None:
+    frames = [f"shots/{name}.png" for name in "abc"]
+    for number, frame in enumerate(frames):
+        save_png(frame, np.full((40, 50, 3), 90 + number, np.uint8))
+    for sources, output in ((frames, "listed.png"), (["shots"], "folder.png")):
+        assert run("plate", *sources, "-o", output).code == 0
+    assert np.array_equal(load_picture("listed.png"), load_picture("folder.png"))
+    assert run("plate", *frames, "-o", "shots/b.png").code == 2

@@ -32,7 +32,7 @@ def main() -> None:
     try:
         _check_names(sys.argv[1:])
         _check_values(sys.argv[1:])
-        app()
+        app(_quiet_first(sys.argv[1:]))
     except MaskdepthError as error:
         _fail(error)
     except ModuleNotFoundError as error:
@@ -46,6 +46,14 @@ def main() -> None:
         _fail(StorageError("files that can be read and written", problem, remedy, f"{problem}."))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _quiet_first(arguments: list[str]) -> list[str]:
+    """``-q`` and ``--quiet``, which belong to no single command, may also follow one."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    quiet = [word for word in arguments[:end] if word in ("-q", "--quiet")]
+    others = [word for word in arguments[:end] if word not in quiet]
+    return quiet[:1] + others + arguments[end:]
 
 
 def _check_names(arguments: list[str]) -> None:

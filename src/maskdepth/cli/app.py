@@ -12,6 +12,7 @@ from maskdepth._version import __version__
 from maskdepth.cli.bench import bench_app
 from maskdepth.cli.datasets import compose, inspect, worlds
 from maskdepth.cli.evaluate import evaluate_app
+from maskdepth.cli.help_text import word_help
 from maskdepth.cli.label import label
 from maskdepth.cli.models import export, push
 from maskdepth.cli.options import is_quiet
@@ -38,7 +39,10 @@ def _show_version(wanted: bool) -> None:
 def _options(
     context: typer.Context,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Show no progress and no notices.")
+        bool,
+        typer.Option(
+            "--quiet", "-q", help="Show no progress and no notices; it may follow COMMAND."
+        ),
     ] = False,
     _version: Annotated[
         bool,
@@ -61,3 +65,5 @@ for command in _COMMANDS:
     app.command()(command)
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(bench_app, name="bench")
+for each in (app, evaluate_app, bench_app):
+    word_help(each)

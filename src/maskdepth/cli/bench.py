@@ -31,7 +31,7 @@ def bench_training(
 def bench_prediction(
     model: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[MODEL...]", help="Model folders. Default: the shipped model."),
+        typer.Argument(metavar="MODEL", help="Model folders. Default: the shipped model."),
     ] = None,
     runs: Annotated[
         int, typer.Option(min=1, help="Timed runs of each method; slow methods have fewer.")

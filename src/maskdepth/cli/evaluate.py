@@ -143,7 +143,12 @@ def evaluate_composites(
 def evaluate_frames(
     model: opt.ModelFolder,
     frames: Annotated[
-        Path, typer.Argument(help="Folder of in*.jpg, gt*.png and plate.png, as in CDnet.")
+        Path,
+        typer.Argument(
+            metavar="FRAMES",
+            help="Folder of frames in1.jpg, in2.jpg and so on, masks gt1.png, gt2.png and so on, "
+            "and plate.png, as in CDnet.",
+        ),
     ],
     tune: Annotated[
         int, typer.Option(min=1, help="Number of first frames, which tune the baseline.")
@@ -168,7 +173,7 @@ def evaluate_clips(
     folders: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FOLDER...",
+            metavar="FOLDER",
             help="Folders of clip.mp4, plate.png and gt/FRAME.png, masks named by frame number.",
         ),
     ],
@@ -190,7 +195,10 @@ def evaluate_depth(
     model: opt.ModelFolder,
     pictures: Annotated[
         Path,
-        typer.Argument(help="Folder of pictures with <stem>_depth_mm.png or <stem>_disparity.png."),
+        typer.Argument(
+            metavar="PICTURES",
+            help="Folder of pictures with <stem>_depth_mm.png or <stem>_disparity.png.",
+        ),
     ],
     teacher: Annotated[
         str | None,

@@ -22,8 +22,13 @@ if TYPE_CHECKING:
 INTERRUPTED = 130  # the exit code
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")]
-Cutouts = Annotated[Path, typer.Argument(help="Folder of transparent cutouts (PNG, WebP, TIFF).")]
-Backgrounds = Annotated[Path, typer.Argument(help="Folder of background photos.")]
+Cutouts = Annotated[
+    Path,
+    typer.Argument(metavar="CUTOUTS", help="Folder of transparent cutouts (PNG, WebP, TIFF)."),
+]
+Backgrounds = Annotated[
+    Path, typer.Argument(metavar="BACKGROUNDS", help="Folder of background photos.")
+]
 DatasetFolder = Annotated[
     Path, typer.Argument(metavar="DATASET", help="Dataset, made by `compose`.")
 ]

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def plate(
-    source: Annotated[
-        Path,
+    sources: Annotated[
+        list[Path],
         typer.Argument(
             metavar="PLATE",
-            help="The clean plate, or a folder of frames in which things move: their median is "
-            "the plate.",
+            help="The clean plate. Or frames in which things move, or a folder of them: their "
+            "median is the plate.",
         ),
     ],
     output: Annotated[
@@ -87,6 +87,8 @@ def plate(
     from maskdepth.labelling.plate_depth import read_plate_depth
     from maskdepth.records import check_not_inputs, file_identities
 
+    # Several frames stand for the folder that holds them.
+    source = sources[0] if len(sources) == 1 else sources[0].parent
     _check_sources(teacher, depth, disparity)
     if teacher is None:
         check_idle("--teacher", {"--kind": kind, "--units": units, "--licence": licence})
@@ -95,14 +97,14 @@ def plate(
     points = [_parse_point(text) for text in point or []]
     picture_only = output.suffix.lower() == ".png"
     if picture_only:
-        _check_frames(source, output)
+        _check_frames(sources, output)
         asked = {"--point": points or None, "--teacher": teacher, "--depth": depth}
         check_idle("a .plate output", {**asked, "--disparity": disparity})
     else:
         check_profile_path(output)
-    inputs = [path for path in (source, depth, disparity) if path is not None]
+    inputs = [path for path in (*sources, depth, disparity) if path is not None]
     check_not_inputs([output], file_identities(inputs))
-    pixels = _load_plate(source)
+    pixels = _load_plate(sources)
     if picture_only:
         save_png(output, pixels)
         say(f"plate -> {output}")
@@ -151,17 +153,21 @@ def _check_sources(*sources: object) -> None:
         raise UsageError("one of --teacher, --depth or --disparity", str(given), "", message)
 
 
-def _check_frames(source: Path, output: Path) -> None:
-    """Check that a plate that is to be a picture comes from a folder of frames."""
-    if source.is_dir():
+def _check_frames(sources: list[Path], output: Path) -> None:
+    """Check that a plate that is to be a picture comes from several frames."""
+    if _are_frames(sources):
         return
-    _load_plate(source)  # a video, or a path that leads nowhere, is named first
+    _load_plate(sources)  # a video, or a path that leads nowhere, is named first
     raise UsageError(
         "a folder of frames, whose median is a picture",
-        f"{source}, one picture",
-        "pass the folder of frames, or write a plate profile: -o scene.plate",
-        f"{output} would be the median of a folder of frames, but {source} is one picture.",
+        f"{sources[0]}, one picture",
+        "pass a folder of frames, or write a plate profile: -o scene.plate",
+        f"{output} would be the median of frames, but {sources[0]} is one picture.",
     )
+
+
+def _are_frames(sources: list[Path]) -> bool:
+    return len(sources) > 1 or sources[0].is_dir()
 
 
 def _show_depth(found: PlateDepth, plate: Path) -> None:
@@ -171,15 +177,15 @@ def _show_depth(found: PlateDepth, plate: Path) -> None:
         say(f"warning: the teacher's map is {', '.join(found.flags)}")
 
 
-def _load_plate(source: Path) -> NDArray[np.uint8]:
-    """A plate's picture, or the median of a folder's pictures."""
+def _load_plate(sources: list[Path]) -> NDArray[np.uint8]:
+    """A plate's picture, or the median of several pictures or a folder's."""
     from maskdepth.images import load_picture
     from maskdepth.inference.plate.estimate import median_plate
     from maskdepth.media.pictures import find_jobs
 
-    if not source.is_dir():
-        return load_picture(source)
-    jobs = [job for job in find_jobs(str(source)) if job.problem is None]
+    if not _are_frames(sources):
+        return load_picture(sources[0])
+    jobs = [job for job in find_jobs([str(path) for path in sources]) if job.problem is None]
     frames = [job.picture for job in jobs if isinstance(job.picture, Path)]
     pixels, count = median_plate(frames)
     say(f"the plate is the median of {count} of {len(frames)} frames")

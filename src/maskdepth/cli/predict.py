@@ -16,7 +16,7 @@ from maskdepth.errors import UsageError
 def predict(
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="SOURCE...", help="Pictures, folders, globs, or - for stdin."),
+        typer.Argument(metavar="SOURCE", help="Pictures, folders, globs, or - for stdin."),
     ],
     model: Annotated[
         str | None,
@@ -46,8 +46,8 @@ def predict(
         str | None,
         typer.Option(
             metavar="LIST",
-            help="Write only these of alpha,disparity,depth,cutout,composite,preview,json, with "
-            "commas. A folder also gets the json, which lists the files.",
+            help="Write only these of alpha, disparity, depth, cutout, composite, preview and "
+            "json, with commas. A folder also gets the json, which lists the files.",
         ),
     ] = None,
     background: Annotated[
@@ -154,7 +154,8 @@ def predict(
     report_notices(summary.notices)
     for name, distance in summary.distances:
         say(f"{name}: {distance.median_m:.2f} m away, nearest {distance.nearest_m:.2f} m")
-    say(f"{len(jobs) - len(summary.failures)} of {len(jobs)} pictures -> {output}")
+    done = f"{len(jobs) - len(summary.failures)} of {len(jobs)} pictures"
+    say(f"{done} -> {output}" if summary.written else f"{done}, so nothing was written")
     if as_json:
         written = [str(path) for path in summary.written]
         print_json({"written": written, "failures": dict(summary.failures)})
