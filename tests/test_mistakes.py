@@ -51,6 +51,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("predict no.png", ["no.png does not exist"]),
         ("predict a.png --plate no.plate", ["no.plate does not exist"]),
         ("evaluate frames MODEL shots", ["no masks in shots", "in1.jpg", "gt1.png", "plate.png"]),
+        ("evaluate clips MODEL shots", ["no masks in", "clip.mp4", "gt/000000.png", "plate.png"]),
         ("evaluate frames MODEL no", ["There is no folder of pictures at no"]),
         ("compose no no -o d", ["There is no folder of cutouts at"]),
         ("train no -o d", ["There is no folder no", "maskdepth compose"]),

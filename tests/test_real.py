@@ -238,10 +238,10 @@ def test_frames_come_in_the_order_of_their_numbers(frames: Path) -> None:
 
 def test_what_is_no_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for name, got in (("missing", "nothing there"), ("file", "a file")):
-        with pytest.raises(AssetError, match=rf"a folder of pictures at .*{name}, but got {got}"):
+    for name, got in (("missing", "no folder of pictures"), ("file", "file is a file, not a")):
+        with pytest.raises(AssetError, match=got):
             evaluate_frames(fake(bright), tmp_path / name)
-        with pytest.raises(AssetError, match=rf"a folder of pictures at .*{name}, but got {got}"):
+        with pytest.raises(AssetError, match=got):
             evaluate_depth(fake(bright), tmp_path / name)
 
 
@@ -249,7 +249,7 @@ def test_two_pictures_of_one_name_are_refused(frames: Path, tmp_path: Path) -> N
     for name in ("plate", "in000003"):
         twin = frames / f"{name}.bmp"
         twin.write_bytes(b"")
-        with pytest.raises(AssetError, match=rf"one picture called {name} .* {name}\.bmp, {name}"):
+        with pytest.raises(AssetError, match=rf"pictures called {name}: {name}\.bmp, {name}"):
             evaluate_frames(fake(bright), frames, tune=3)
         twin.unlink()
     depth_m = np.tile(np.linspace(1, 3, WIDTH, dtype=np.float32), (HEIGHT, 1))
@@ -274,7 +274,7 @@ def test_a_folder_without_depth_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AssetError, match="_depth_mm"):
         evaluate_depth(fake(bright), tmp_path)
     save_png(tmp_path / "a_depth_mm.png", np.ones((4, 4), np.uint16))
-    with pytest.raises(AssetError, match="one picture called a"):
+    with pytest.raises(AssetError, match="no picture called a"):
         evaluate_depth(fake(bright), tmp_path)
 
 

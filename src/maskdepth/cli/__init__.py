@@ -42,7 +42,10 @@ def main() -> None:
         _fail(DependencyError(module, "train"))
     except OSError as error:
         problem = f"{error.filename}: {error.strerror}" if error.filename else first_line(error)
-        remedy = "free space or permit access"
+        remedy = "free some space, or choose another folder"
+        if isinstance(error, PermissionError):
+            problem = f"{error.filename} cannot be read or written: {error.strerror}"
+            remedy = "check its permissions and its folder's"
         _fail(StorageError("files that can be read and written", problem, remedy, f"{problem}."))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

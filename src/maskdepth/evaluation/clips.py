@@ -193,19 +193,20 @@ def _judge_threshold(frames: Sequence[JudgedFrame], plates: Sequence[Picture]) -
 
 def _load_clip(folder: Path) -> _Clip:
     check_folder(folder)
-    plate = load_picture(find_picture(folder, "plate"))
     masks = {
         int(path.stem): path
         for path in (folder / MASK_FOLDER).glob("*.png")
         if path.stem.isdecimal()
     }
     if not masks:
+        layout = f"{CLIP_FILE}, plate.png and masks by frame number, {MASK_FOLDER}/000000.png ..."
         raise AssetError(
-            f"masks named by their frame's number, such as {MASK_FOLDER}/000000.png, in {folder}",
-            "none",
-            "check the path",
-            f"{folder} has no masks by their frame's number, such as {MASK_FOLDER}/000000.png.",
+            f"{layout} in {folder}",
+            "no masks",
+            "name the files like that",
+            f"There are no masks in {folder / MASK_FOLDER}: {folder} has to hold {layout}.",
         )
+    plate = load_picture(find_picture(folder, "plate"))
     frames = []
     for number, picture in _read_frames(folder / CLIP_FILE, set(masks)):
         levels = load_picture(masks[number])[..., 0]

@@ -219,9 +219,13 @@ def find_picture(folder: Path, stem: str) -> Path:
         if path.stem == stem and path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
     ]
     if len(found) != 1:
+        names = ", ".join(sorted(path.name for path in found))
         raise AssetError(
             f"one picture called {stem} in {folder}",
-            ", ".join(sorted(path.name for path in found)) or "none",
+            names or "none",
             "leave one" if found else "put it there",
+            f"{folder} has several pictures called {stem}: {names}."
+            if found
+            else f"{folder} has no picture called {stem}.",
         )
     return found[0]
