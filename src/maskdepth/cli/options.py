@@ -131,8 +131,8 @@ Engine = Annotated[
     ),
 ]
 TEACHERS = (
-    "shipped, the package's own model; FILE.onnx with a JSON beside it; a hub id or folder of the "
-    "transformers library; "
+    "shipped, the package's own model; FILE.onnx with a JSON beside it; a JSON that mixes two such "
+    "files; a hub id or folder of the transformers library; "
     "densedepth:FILE.h5 or densedepth-kitti:FILE.h5 in Keras' format"
 )
 Kind = Annotated[

@@ -21,6 +21,7 @@ Flag = Literal[
     "flat",
     "upside down",
     "unlike the picture",
+    "teachers disagree",
 ]
 
 UNUSABLE: Final[frozenset[Flag]] = frozenset({"nothing valid", "constant"})
@@ -34,6 +35,7 @@ _MIN_SPREAD: Final = 0.05  # of disparity, between the 5th and the 95th percenti
 _UPSIDE_DOWN: Final = -0.6  # of the vertical order
 _EDGE_SHARE: Final = 0.05  # of the pixels, which are the strongest edges
 _MIN_AGREEMENT: Final = 0.75
+_MIN_ORDER: Final = 0.0  # of two teachers' rank correlation
 _MIN_LABELS: Final = 8  # from which the median of many labels says something of their teacher
 _MIN_MEDIAN_AGREEMENT: Final = 1.1
 
@@ -106,13 +108,18 @@ def measure_label(picture: NDArray[np.uint8], disparity: NDArray[np.float32]) ->
 
 
 def judge_label(
-    picture: NDArray[np.uint8], values: NDArray[np.float32], info: TeacherInfo
+    picture: NDArray[np.uint8],
+    values: NDArray[np.float32],
+    info: TeacherInfo,
+    order_agreement: float | None = None,
 ) -> tuple[NDArray[np.float32], tuple[Flag, ...], LabelFigures | None]:
     """A teacher's map as disparity, with its flags and figures.
 
     Args:
         picture: uint8 (H, W, 3).
         values: float32 (H, W) in the kind and units of ``info``.
+        order_agreement: rank correlation of the two teachers of a mixture; None or NaN where
+            there is none.
 
     Returns:
         Disparity, float32 (H, W); flags; figures, or None where a flag is one of ``UNUSABLE``.
@@ -122,7 +129,10 @@ def judge_label(
     if UNUSABLE & set(flags):
         return disparity, flags, None
     figures = measure_label(picture, disparity)
-    return disparity, (*flags, *figures.flags()), figures
+    flags = (*flags, *figures.flags())
+    if order_agreement is not None and order_agreement < _MIN_ORDER:
+        flags = (*flags, "teachers disagree")
+    return disparity, flags, figures
 
 
 def doubts(figures: Sequence[LabelFigures]) -> Iterator[str]:

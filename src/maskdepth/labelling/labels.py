@@ -26,6 +26,7 @@ from maskdepth.errors import ConfigError, PictureError, first_line
 from maskdepth.files import read_bytes, read_text, write_bytes, write_text
 from maskdepth.images import encode_png, exif_orientation
 from maskdepth.labelling.checks import Flag, LabelFigures, judge_label
+from maskdepth.labelling.teachers.mixture import MixedTeacher
 from maskdepth.labelling.teachers.recorded import DepthSource, RecordedDepth
 from maskdepth.labelling.teachers.teacher import TeacherInfo, checked_maps
 from maskdepth.synthesis.ground import GroundPoint, find_ground
@@ -128,6 +129,13 @@ class _Loaded:
     picture: NDArray[np.uint8]
 
 
+@dataclass(frozen=True)
+class _Map:
+    values: NDArray[np.float32]
+    info: TeacherInfo
+    order_agreement: float | None = None  # see `checks.judge_label`
+
+
 def make_labels(
     source: DepthSource, jobs: Sequence[LabelJob], *, force: bool, notify: Notify
 ) -> list[LabelResult]:
@@ -154,7 +162,7 @@ def make_labels(
                 if isinstance(outcome, LabelResult):
                     done[item.job] = outcome
                 else:
-                    writing.append(pool.submit(_write_label, source, item, *outcome))
+                    writing.append(pool.submit(_write_label, source, item, outcome))
             if time.monotonic() - notified > _PROGRESS_SECONDS:
                 notify(f"{len(done)} of {len(jobs)} labels")
                 notified = time.monotonic()
@@ -251,34 +259,33 @@ def _groups(
         yield group
 
 
-def _maps(
-    source: DepthSource, group: Sequence[_Loaded]
-) -> Iterable[tuple[NDArray[np.float32], TeacherInfo] | LabelResult]:
-    if not isinstance(source, RecordedDepth):
-        maps = checked_maps(source, [item.picture for item in group])
-        return [(values, source.info) for values in maps]
-    return [_recorded(source, item) for item in group]
+def _maps(source: DepthSource, group: Sequence[_Loaded]) -> Iterable[_Map | LabelResult]:
+    if isinstance(source, RecordedDepth):
+        return [_recorded(source, item) for item in group]
+    pictures = [item.picture for item in group]
+    if isinstance(source, MixedTeacher):
+        return [
+            _Map(mixture.inverse, source.info, mixture.order_agreement)
+            for mixture in source.mixtures(pictures)
+        ]
+    return [_Map(values, source.info) for values in checked_maps(source, pictures)]
 
 
-def _recorded(
-    source: RecordedDepth, item: _Loaded
-) -> tuple[NDArray[np.float32], TeacherInfo] | LabelResult:
+def _recorded(source: RecordedDepth, item: _Loaded) -> _Map | LabelResult:
     file = source.find(item.job.picture)
     if file is None:
         return LabelResult(item.job, failure=f"no {source.files} beside it")
     try:
         height, width = item.picture.shape[:2]
-        return source.load(file, height, width, exif_orientation(item.job.picture))
+        return _Map(*source.load(file, height, width, exif_orientation(item.job.picture)))
     except PictureError as error:
         return LabelResult(item.job, failure=str(error))
 
 
-def _write_label(
-    source: DepthSource, item: _Loaded, values: NDArray[np.float32], info: TeacherInfo
-) -> LabelResult:
+def _write_label(source: DepthSource, item: _Loaded, made: _Map) -> LabelResult:
     """Convert, check and write one label."""
-    job, measured = item.job, isinstance(source, RecordedDepth)
-    disparity, flags, figures = judge_label(item.picture, values, info)
+    job, info, measured = item.job, made.info, isinstance(source, RecordedDepth)
+    disparity, flags, figures = judge_label(item.picture, made.values, info, made.order_agreement)
     if figures is None:
         return LabelResult(job, describe_teacher(info, flags), measured=measured)
     if measured:

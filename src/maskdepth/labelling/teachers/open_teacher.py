@@ -52,9 +52,9 @@ def open_teacher(
 
     Args:
         name: ``shipped``, the model that comes with the package; ``sensor`` or ``exact``; the path
-        of an ONNX file; ``densedepth:`` or
-            ``densedepth-kitti:`` and the path of a Keras file; the folder of a network of the
-            transformers library, or its hub id.
+            of an ONNX file, or of a JSON that mixes two; ``densedepth:`` or ``densedepth-kitti:``
+            and the path of a Keras file; the folder of a network of the transformers library, or
+            its hub id.
         kind, units, licence: what the network's maps mean and how they may be used, where it is
             not one of ours, nor ``PUBLISHED``.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
@@ -67,7 +67,8 @@ def open_teacher(
     """
     options = _Options(kind, units, licence)
     path = Path(name)
-    if name in (*_RECORDED, SHIPPED) or path.suffix.lower() == ".onnx":
+    suffix = path.suffix.lower()
+    if name in (*_RECORDED, SHIPPED) or suffix in (".onnx", ".json"):
         if given := options.given():
             expected, got = f"no --kind, --units or --licence for {name}", f"--{', --'.join(given)}"
             problem = f"{name} takes no --kind, --units or --licence: its files name them."
@@ -78,6 +79,10 @@ def open_teacher(
             from maskdepth.labelling.teachers.model_teacher import ModelTeacher
 
             return ModelTeacher(device)
+        if suffix == ".json":
+            from maskdepth.labelling.teachers.mixture import MixedTeacher
+
+            return MixedTeacher(path, device)
         from maskdepth.labelling.teachers.onnx_file import OnnxTeacher
 
         return OnnxTeacher(path, device)
@@ -97,8 +102,8 @@ def open_teacher(
         return TransformersTeacher(path, path.resolve().name, facts, device)
     if path.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
         expected = (
-            "sensor, exact, FILE.onnx, densedepth:FILE.h5, a folder of the transformers library or "
-            "a hub id such as depth-anything/Depth-Anything-V2-Small-hf"
+            "sensor, exact, FILE.onnx, MIXTURE.json, densedepth:FILE.h5, a folder of the "
+            "transformers library or a hub id such as depth-anything/Depth-Anything-V2-Small-hf"
         )
         raise UsageError(expected, name, f"name {expected}", f"There is no teacher {name!r}.")
     facts = _complete(name, PUBLISHED.get(name), options)
