@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+_FIRST_SECONDS = 5.0
+_SECONDS = 30.0
+
 OnProgress = Callable[[int, int], None]
 """Called with the number of items that are done, and of all."""
 
@@ -38,13 +41,17 @@ def progress_words(what: str) -> Callable[[int, int], str]:
 
 
 def notify_quarters(notify: Notify, what: str) -> OnProgress:
-    """Progress that notifies at each quarter; ``what`` as in `progress_words`."""
+    """Progress that notifies at each quarter; ``what`` as in `progress_words`.
+
+    Long work also notifies after five seconds, and then at least every half minute.
+    """
     words, quarters = progress_words(what), 0
+    due = time.monotonic() + _FIRST_SECONDS
 
     def advance(done: int, total: int) -> None:
-        nonlocal quarters
-        if 4 * done // total > quarters:
-            quarters = 4 * done // total
+        nonlocal quarters, due
+        if 4 * done // total > quarters or (time.monotonic() >= due and done < total):
+            quarters, due = 4 * done // total, time.monotonic() + _SECONDS
             notify(words(done, total))
 
     return advance
