@@ -262,6 +262,10 @@ def test_a_folder_of_that_name_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert find_model(HUB_ID) == Path(HUB_ID)
     # A Path is a path, whether or not it is there.
     assert find_model(Path("nobody/nothing")) == Path("nobody/nothing")
+    assert find_model("shipped") == find_model(Path("shipped")) == find_model(None)
+    Path("shipped").mkdir()
+    assert find_model(Path("shipped")) == Path("shipped")
+    assert find_model("shipped") == find_model(None)
 
 
 @pytest.mark.parametrize(

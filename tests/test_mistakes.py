@@ -52,6 +52,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("predict a.png --plate no.plate", ["no.plate does not exist"]),
         ("evaluate frames MODEL shots", ["no masks in shots", "in1.jpg", "gt1.png", "plate.png"]),
         ("evaluate clips MODEL shots", ["no masks in", "clip.mp4", "gt/000000.png", "plate.png"]),
+        ("evaluate frames shipped shots", ["no masks in shots"]),
+        ("evaluate composites shipped no", ["The shipped model's folder takes no report"]),
         ("evaluate frames MODEL no", ["There is no folder of pictures at no"]),
         ("compose no no -o d", ["There is no folder of cutouts at"]),
         ("train no -o d", ["There is no folder no", "maskdepth compose"]),

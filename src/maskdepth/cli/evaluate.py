@@ -62,7 +62,7 @@ def show_scores(evaluation: Evaluation, report: Path) -> None:
 
 @evaluate_app.command("composites")
 def evaluate_composites(
-    model: opt.ModelFolder,
+    model: opt.JudgedModel,
     dataset: opt.DatasetFolder,
     report: Annotated[
         Path | None,
@@ -72,7 +72,8 @@ def evaluate_composites(
         ),
     ] = None,
     against: Annotated[
-        list[Path] | None, typer.Option(help="Judge another model folder in the same table.")
+        list[Path] | None,
+        typer.Option(help="Judge another model in the same table: its folder, or shipped."),
     ] = None,
     count: opt.Count = 500,
     slices: Annotated[
@@ -114,9 +115,17 @@ def evaluate_composites(
     """Judge a model on the frozen benchmark and more, with baselines and error bars."""
     from maskdepth.datasets.build import open_dataset
     from maskdepth.evaluation import Extras, to_json
+    from maskdepth.inference.model.locate import SHIPPED
     from maskdepth.pipeline import judge_model
     from maskdepth.synthesis.rules import BENCHMARK_V1
 
+    if report is None and str(model) == SHIPPED and not model.exists():
+        raise UsageError(
+            "--report with the shipped model",
+            "none",
+            "add --report report.html",
+            "The shipped model's folder takes no report.",
+        )
     report = report or model / "report.html"
     evaluation = judge_model(
         model,
@@ -141,7 +150,7 @@ def evaluate_composites(
 
 @evaluate_app.command("frames")
 def evaluate_frames(
-    model: opt.ModelFolder,
+    model: opt.JudgedModel,
     frames: Annotated[
         Path,
         typer.Argument(
@@ -169,7 +178,7 @@ def evaluate_frames(
 
 @evaluate_app.command("clips")
 def evaluate_clips(
-    model: opt.ModelFolder,
+    model: opt.JudgedModel,
     folders: Annotated[
         list[Path],
         typer.Argument(
@@ -192,7 +201,7 @@ def evaluate_clips(
 
 @evaluate_app.command("depth")
 def evaluate_depth(
-    model: opt.ModelFolder,
+    model: opt.JudgedModel,
     pictures: Annotated[
         Path,
         typer.Argument(
@@ -216,7 +225,7 @@ def evaluate_depth(
 
 @evaluate_app.command("distance")
 def evaluate_distance(
-    model: opt.ModelFolder,
+    model: opt.JudgedModel,
     count: Annotated[
         int, typer.Option(min=1, help="Number of scenes, over all families in turn.")
     ] = 48,

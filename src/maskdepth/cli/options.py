@@ -35,6 +35,12 @@ DatasetFolder = Annotated[
 ModelFolder = Annotated[
     Path, typer.Argument(metavar="MODEL", help="Model folder, made by `fit` or `train`.")
 ]
+JudgedModel = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL", help="Model folder, made by `fit` or `train`, or the word shipped."
+    ),
+]
 Plan = Annotated[
     str | None,
     typer.Option(

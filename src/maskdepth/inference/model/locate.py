@@ -24,7 +24,8 @@ def find_model(
 
     Args:
         model: None or ``"shipped"`` for the package's own; a path; or a text ``owner/name`` for
-            the hub, where there is no such folder here. A ``Path`` is never a hub id.
+            the hub, where there is no such folder here. A ``Path`` is never a hub id, and the
+            package's own only where there is no folder ``shipped`` here.
         files: the model's files that are needed besides the card; they matter for hub ids alone.
         download: fetch what the cache lacks of a hub id; without it the network is not used.
 
@@ -34,7 +35,7 @@ def find_model(
         UsageError: the model is neither a path nor a text.
         DependencyError: a hub id, and huggingface_hub is not installed.
     """
-    if model is None or model == SHIPPED:
+    if model is None or model == SHIPPED or (model == Path(SHIPPED) and not model.exists()):
         return shipped_folder()
     if isinstance(model, str) and is_hub_id(model) and not os.path.lexists(model):
         return fetch_model(model, [CARD_FILE, *files], download=download)
