@@ -815,6 +815,16 @@ def test_two_of_five_points_left_out_are_a_warning(run: Run, scene: Path) -> Non
     assert "warning" not in said
 
 
+def test_a_point_that_is_kept_though_it_is_far_off_is_a_warning(run: Run, scene: Path) -> None:
+    """Of three points none is left out, so the fit lies between the true ones and a wrong one."""
+    call = ("plate", scene / "hall.png", "-o", scene / "a.plate", "--disparity", scene / "d.png")
+    wrong = point(30)
+    wrong_point = f"{wrong.x:g},{wrong.y:g},{2.5 * wrong.depth_m:.6f}"
+    points = [*_points(5, 50), "--point", wrong_point]
+    _, _, said = run(*call, *points)
+    assert "off the fit, so one of the points is wrong" in said
+
+
 def test_frames_in_which_things_move_give_their_plate(run: Run, scene: Path) -> None:
     """As a picture, or at once as a profile."""
     frames = scene / "frames"

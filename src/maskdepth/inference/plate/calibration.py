@@ -29,6 +29,7 @@ _DISTANCE_ERROR: Final = 0.02  # the likely error of a distance, relative to it
 _DISPARITY_ERROR: Final = 0.02  # the likely error of a plate's disparity
 _ROUNDS: Final = 20
 _OUTLIER: Final = 2.5  # sigma beyond which a point is left out
+_FAR_OFF: Final = 0.25  # of a point's distance: more is no mistake of the plate's disparity alone
 _ALWAYS_KEPT: Final = 0.5  # of the likely error: points that fit this well are never left out
 
 Floats = NDArray[np.float64]
@@ -120,12 +121,26 @@ class Calibration:
         """Plain values."""
         return asdict(self) | {"residual_check": self.residual_check}
 
+    def _far_off(self) -> str | None:
+        """The point that was used and lies farthest from the fit, if it is far."""
+        error, worst = max(
+            ((abs(each.error or 0.0), each) for each in self.points if each.used),
+            key=lambda pair: pair[0],
+        )
+        if error <= _FAR_OFF:
+            return None
+        return (
+            f"The point ({worst.x:g}, {worst.y:g}) is {error:.0%} off the fit, so one of "
+            "the points is wrong, and all metres may be: check the distances, or measure more "
+            "points."
+        )
+
     @property
     def warning(self) -> str | None:
         """Why the calibration may follow the wrong points; None where it need not."""
         left_out = sum(not each.used for each in self.points)
         if 4 * left_out <= len(self.points):
-            return None
+            return self._far_off()
         return (
             f"{left_out} of {len(self.points)} points do not fit the others. If one of those that "
             "fit is wrong as well, so are all metres: check the distances, or measure more points."
