@@ -39,4 +39,5 @@ def test_long_work_says_soon_that_it_has_begun(monkeypatch: pytest.MonkeyPatch) 
     """After five seconds and every half minute, beside the quarters."""
     lines = lines_of(monkeypatch, 100, 6)
     assert [int(line.split()[1]) for line in lines[:7]] == [1, 6, 11, 16, 21, 25, 30]
+    assert (lines[0], lines[1]) == ("drew 1 of 100 scenes", "drew 6 of 100 scenes, 9:24 left")
     assert len(lines) < 30

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+_SURE_SHARE = 0.02  # of the items: before that, what came first may have taken longer
 _FIRST_SECONDS = 5.0
 _SECONDS = 30.0
 
@@ -32,7 +33,7 @@ def progress_words(what: str) -> Callable[[int, int], str]:
 
     def words(done: int, total: int) -> str:
         text = what.format(done=done, total=total)
-        if not 0 < done < total:
+        if not 0 < done < total or done < _SURE_SHARE * total:
             return text
         left = (time.monotonic() - started) / done * (total - done)
         return f"{text}, {format_duration(left)} left"

@@ -123,10 +123,10 @@ class Calibration:
 
     def _far_off(self) -> str | None:
         """The point that was used and lies farthest from the fit, if it is far."""
-        error, worst = max(
-            ((abs(each.error or 0.0), each) for each in self.points if each.used),
-            key=lambda pair: pair[0],
-        )
+        used = [(abs(each.error or 0.0), each) for each in self.points if each.used]
+        if not used:  # the depth was measured
+            return None
+        error, worst = max(used, key=lambda pair: pair[0])
         if error <= _FAR_OFF:
             return None
         return (
