@@ -35,7 +35,7 @@ from maskdepth.errors import (
 )
 from maskdepth.inference.matting.outline import OUTLINE_FILE
 from maskdepth.inference.model.card import ModelCard
-from maskdepth.inference.model.folder import load_model_folder, read_card
+from maskdepth.inference.model.folder import load_depth_card, load_model_folder, read_card
 from maskdepth.learning import release
 from maskdepth.learning.checkpoint import load_weights, save_weights
 from maskdepth.learning.export import check_parity
@@ -49,6 +49,7 @@ from maskdepth.synthesis.worlds import write_sample_pack
 from pictures import noise
 
 WHOLE = {"model.json", "model.onnx", "model.int8.onnx", "model.safetensors", "assets.csv"}
+DEPTH_NETWORK = {"depth.onnx", "depth.json", "depth.safetensors", "depth_assets.csv"}
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -302,10 +303,9 @@ def with_depth(released: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def test_a_copy_may_have_a_depth_network(with_depth: Path, released: Path, tmp_path: Path) -> None:
     """It is another model's network, card, weights and assets, and a copy of the copy keeps it."""
-    names = {"depth.onnx", "depth.json", "depth.safetensors", "depth_assets.csv"}
-    assert {path.name for path in with_depth.iterdir()} == WHOLE | names
+    assert {path.name for path in with_depth.iterdir()} == WHOLE | DEPTH_NETWORK
     assert (with_depth / "depth.json").read_bytes() == (released / "model.json").read_bytes()
-    assert names < set(read_card(with_depth).sha256)
+    assert set(read_card(with_depth).sha256) > DEPTH_NETWORK
     export_model(with_depth, tmp_path / "again")
     assert (tmp_path / "again/depth.onnx").read_bytes() == (with_depth / "depth.onnx").read_bytes()
     picture = noise(64, 64, 0)
@@ -493,13 +493,15 @@ def test_the_shipped_model_is_found_in_the_package(
 
 
 def test_shipped_files_are_whole_small_and_as_their_card_says(shipped: Path) -> None:
-    assert {path.name for path in shipped.iterdir()} == WHOLE
+    assert {path.name for path in shipped.iterdir()} == WHOLE | DEPTH_NETWORK
     card = read_card(shipped)
-    assert set(card.sha256) == WHOLE - {"model.json"}
+    assert set(card.sha256) == WHOLE - {"model.json"} | DEPTH_NETWORK
     networks = [load_model_folder(shipped, each) and shipped / name for each, name in (
         ("fp32", "model.onnx"), ("int8", "model.int8.onnx")
     )]  # fmt: skip
     assert sum(path.stat().st_size for path in networks) <= 6e6
+    assert sum(path.stat().st_size for path in shipped.iterdir()) <= 14 * 2**20
+    assert load_depth_card(shipped, card).data["assets_complete"]
     assert card.weights < 1e6
     assert card.about["licence"] == "Apache-2.0"
     assert card.about["training_data"]
