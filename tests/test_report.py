@@ -206,6 +206,21 @@ def test_it_says_who_wins(tmp_path, evaluation, baseline, words):
     assert words in Reader(read(tmp_path, evaluation)).text
 
 
+def test_the_terms_of_its_tables_are_explained(tmp_path, evaluation):
+    text = Reader(read(tmp_path, evaluation)).text
+    for term in (
+        "Composite",
+        "Slice",
+        "Cell",
+        "Recipe",
+        "AbsRel",
+        "delta 1",
+        "SILog",
+        "Boundary F",
+    ):
+        assert term in text.split("Words used here")[1].split("Masks and alpha")[0]
+
+
 def test_texts_are_escaped(tmp_path, evaluation):
     evil = '<script>alert("x")</script><img src=//host/x onerror=a>'
     hostile = copy.deepcopy(evaluation)

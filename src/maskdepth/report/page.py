@@ -7,6 +7,7 @@ from html import escape
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
+from typing import Final
 
 from maskdepth.evaluation.columns import Column
 from maskdepth.evaluation.composite_depth import DepthTable, NoDepthTable
@@ -27,6 +28,20 @@ from maskdepth.report.tables import (
     number,
 )
 
+_WORDS: Final = {
+    "Composite": "a cutout pasted on a photo or drawn scene, so that mask and depth are known.",
+    "Recipe": "the choices that make one composite: its assets, place, size and light.",
+    "Slice": "composites of one kind, such as <i>clean</i>, <i>jpeg</i> or <i>hard</i>.",
+    "Cell": "composites of a slice whose cutouts and backgrounds are both seen in training, both "
+    "unseen, or one of each.",
+    "Dice, IoU": "overlap of a mask with the true one; 1 is perfect, 0 is none.",
+    "Boundary F": "the same for outlines: how much of them lies within 2 pixels of each other.",
+    "AbsRel": "mean error of depth, as a share of the true depth; 0 is perfect.",
+    "delta 1 (δ1)": "share of the pixels whose depth is wrong by less than a factor of 1.25.",
+    "SILog": "error of the logarithm of depth that leaves a common factor out.",
+    "Order": "share of pairs of pixels of which the nearer one is found.",
+}
+
 # Nothing is fetched from anywhere, even if a text of the evaluation were to slip through.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -45,6 +60,7 @@ def write_report(
     sections = [
         _header(evaluation),
         _cards(evaluation),
+        _words(),
         _masks(evaluation),
         *_panels(panels, "masks", "Examples: masks"),
         _depth(evaluation.depth),
@@ -80,11 +96,17 @@ def _header(evaluation: Evaluation) -> str:
         )
 
     return (
-        f"<header><h1>Model “{escape(model.preset)}”</h1>"
+        f"<header><h1>How good this model is (preset {escape(model.preset)})</h1>"
         f'<p class="soft">{model.weights:,} weights · depth: {escape(model.depth)} · '
-        f"{splits('cutouts')}, {splits('backgrounds')} · "
+        f"{splits('cutouts')}, {splits('backgrounds')}, with any drawn scenes · "
         f"{escape(evaluation.made[:10])}</p></header>"
     )
+
+
+def _words() -> str:
+    """What the terms of the tables mean, a sentence each."""
+    words = "".join(f"<dt>{term}</dt><dd>{meaning}</dd>" for term, meaning in _WORDS.items())
+    return f"<details><summary>Words used here</summary><dl>{words}</dl></details>"
 
 
 def _cards(evaluation: Evaluation) -> str:
