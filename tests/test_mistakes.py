@@ -47,7 +47,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("plate a.png -o z.plate --disparity no.png", ["no.png does not exist"]),
         ("plate a.png -o z.plate --disparity shots", ["shots is a folder, not a file"]),
         ("plate a.png -o z.plate --teacher no.onnx", ["no.onnx does not exist"]),
-        ("predict a.png --background no.jpg", ["neither a colour", "nor a picture that can be"]),
+        ("predict a.png --background no.jpg", ["no.jpg does not exist"]),
+        ("predict a.png --background whit", ["neither a colour", "nor a picture that can be"]),
+        ("predict a.png -o note.txt", ["note.txt is a file, not a folder"]),
         ("predict no.png", ["no.png does not exist"]),
         ("predict a.png --plate no.plate", ["no.plate does not exist"]),
         ("evaluate frames MODEL shots", ["no masks in shots", "in1.jpg", "gt1.png", "plate.png"]),
@@ -126,6 +128,26 @@ def test_a_busy_machine_matters_only_where_training_begins(
     assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
 
 
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ("--background no.jpg", "no.jpg does not exist"),
+        ("--plate note.txt", "note.txt cannot be read as a picture"),
+        ("-m no", "no is not there"),
+        ("-o out.png", "out.png is one file"),
+    ],
+)
+def test_a_wrong_call_is_one_line_however_many_pictures_it_names(
+    options: str, error: str, here: Path, run: Run
+) -> None:
+    """Without the notice that the pictures share a name."""
+    done = run("predict", "a.png", "shots", *options.split())
+    assert done.code in (1, 2)
+    assert error in done.err
+    assert done.err.count("\n") == 1
+    assert "share their names" in run("predict", "a.png", "shots", "-o", "out").err
+
+
 @pytest.mark.parametrize("quiet", ["-q", "--quiet"])
 @pytest.mark.parametrize("after", [False, True])
 def test_quiet_may_stand_before_or_after_the_command(
@@ -144,7 +166,9 @@ def test_help_has_words_for_values_and_whole_sentences(run: Run) -> None:
         assert "Usage:" in text
         assert not re.search(r"<(str|path|int|float|list|int range)", text)
         assert "...\n" not in text.partition("Commands:")[2]
-    assert "--threads N" in run("predict", "--help").out
+    text = run("predict", "--help").out
+    for words in ("--threads N", "--model MODEL", "--plate PLATE"):
+        assert words in text
 
 
 def test_frames_may_be_listed_as_a_shell_lists_them(here: Path, run: Run) -> None:

@@ -209,6 +209,8 @@ def test_what_a_plate_disparity_masks_is_invalid(tmp_path: Path) -> None:
 def test_formats_are_a_list_of_known_ones(formats: Any, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="a list of formats among alpha"):
         some_prediction().save(tmp_path, only=formats)
+    with pytest.raises(UsageError, match=r"Pass \['alpha'\]"):
+        some_prediction().save(tmp_path, only="alpha")
     with pytest.raises(UsageError, match="depth format"):
         some_prediction().save(tmp_path, depth_format=[])  # type: ignore[arg-type]
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from maskdepth.cli.options import report_failures
-from maskdepth.errors import PictureError, StorageError, UsageError
+from maskdepth.errors import PictureError, PlateError, StorageError, UsageError
 from maskdepth.inference.prediction import Prediction
 from maskdepth.media.pictures import PredictionJob, find_jobs, predict_all, predict_file
 from maskdepth.testing import FakeBackend
@@ -37,11 +37,15 @@ def names(jobs: list[PredictionJob]) -> list[str]:
 # Finding
 
 
-def test_a_plate_that_is_a_circle_of_links_fails_each_picture(tmp_path: Path) -> None:
+def test_a_plate_of_all_pictures_that_cannot_be_read_is_an_error_at_once(tmp_path: Path) -> None:
+    """A circle of links, a text, and a profile that is none."""
     picture(tmp_path / "in" / "a.png")
     (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
-    jobs = find_jobs(str(tmp_path / "in"), str(tmp_path / "loop.png"))
-    assert len(predict_all(PREDICTOR, jobs, tmp_path / "out").failures) == 1
+    for name in ("note.txt", "note.plate"):
+        (tmp_path / name).write_text("hello")
+    for name in ("loop.png", "note.txt", "note.plate"):
+        with pytest.raises((PictureError, PlateError), match=name):
+            find_jobs(str(tmp_path / "in"), str(tmp_path / name))
 
 
 def test_a_name_too_long_for_its_outputs_fails_alone(tmp_path: Path) -> None:
@@ -406,7 +410,7 @@ def test_a_background_is_read_before_any_work_and_never_overwritten(tmp_path: Pa
     """Nor is a plate whose name takes a detour through a folder that the run would make."""
     plate = picture(tmp_path / "plate.png", grey=20)
     (job,) = find_jobs(str(picture(tmp_path / "a.png")), str(plate))
-    with pytest.raises(PictureError, match="neither a colour"):
+    with pytest.raises(PictureError, match=r"no\.png does not exist"):
         predict_all(PREDICTOR, [job], tmp_path / "out", background="no.png")
     assert not (tmp_path / "out").exists()
     behind = picture(tmp_path / "out" / "a_composite.png")

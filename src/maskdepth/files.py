@@ -119,11 +119,13 @@ def make_folder(folder: str | os.PathLike[str]) -> Path:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = first_line(error)
+        problem = (
+            f"{path} is a file, not a folder."
+            if isinstance(error, FileExistsError)
+            else f"The folder {path} cannot be made: {reason}."
+        )
         raise StorageError(
-            f"a folder at {path}",
-            reason,
-            "choose another output folder",
-            f"The folder {path} cannot be made: {reason}.",
+            f"a folder at {path}", reason, "choose another output folder", problem
         ) from None
     return path
 

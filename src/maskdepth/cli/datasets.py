@@ -31,7 +31,10 @@ def worlds(
     seed: opt.PackSeed = 0,
     families: Annotated[
         str | None,
-        typer.Option(help="Families of scenes, with commas. Default: all but the withheld one."),
+        typer.Option(
+            metavar="LIST",
+            help="Families of scenes, with commas. Default: all but the withheld one.",
+        ),
     ] = None,
     processes: Annotated[int, typer.Option(min=1, help="Processes that draw side by side.")] = 2,
 ) -> None:
@@ -83,8 +86,9 @@ def compose(
     teacher: Annotated[
         str | None,
         typer.Option(
+            metavar="TEACHER",
             help=f"Depth network to ask for each composite's depth, for output_depth: {TEACHERS}. "
-            "Default: the labels of the backgrounds."
+            "Default: the labels of the backgrounds.",
         ),
     ] = None,
     kind: opt.Kind = None,

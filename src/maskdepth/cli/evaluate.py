@@ -79,8 +79,9 @@ def evaluate_composites(
     slices: Annotated[
         str | None,
         typer.Option(
+            metavar="LIST",
             help="Slices to judge, with commas: clean, jpeg, hard (the default) and the challenges "
-            "large, large_hard, cast, tone."
+            "large, large_hard, cast, tone.",
         ),
     ] = None,
     robustness: Annotated[
@@ -108,7 +109,9 @@ def evaluate_composites(
     ] = None,
     teacher: Annotated[
         str | None,
-        typer.Option(help="Judge a depth network beside the model, named as in `label`."),
+        typer.Option(
+            metavar="TEACHER", help="Judge a depth network beside the model, named as in `label`."
+        ),
     ] = None,
     as_json: opt.AsJson = False,
 ) -> None:
@@ -211,7 +214,9 @@ def evaluate_depth(
     ],
     teacher: Annotated[
         str | None,
-        typer.Option(help="Judge a depth network beside the model, named as in `label`."),
+        typer.Option(
+            metavar="TEACHER", help="Judge a depth network beside the model, named as in `label`."
+        ),
     ] = None,
 ) -> None:
     """Judge a model's disparity on real pictures with measured depth, without a plate."""
@@ -230,13 +235,15 @@ def evaluate_distance(
         int, typer.Option(min=1, help="Number of scenes, over all families in turn.")
     ] = 48,
     families: Annotated[
-        str | None, typer.Option(help="Families of drawn scenes, with commas. Default: all.")
+        str | None,
+        typer.Option(metavar="LIST", help="Families of drawn scenes, with commas. Default: all."),
     ] = None,
     teacher: Annotated[
         str | None,
         typer.Option(
+            metavar="TEACHER",
             help="Teacher that labels the plates, named as in `plate`. Default: exact labels with "
-            "noise."
+            "noise.",
         ),
     ] = None,
     kind: opt.Kind = None,
@@ -266,7 +273,7 @@ def evaluate_distance(
 @evaluate_app.command("labels")
 def evaluate_labels(
     dataset: opt.DatasetFolder,
-    teacher: Annotated[str, typer.Option(help=f"Teacher to judge: {TEACHERS}.")],
+    teacher: Annotated[str, typer.Option(metavar="TEACHER", help=f"Teacher to judge: {TEACHERS}.")],
     count: Annotated[int, typer.Option(min=1, help="Number of training composites.")] = 500,
     kind: opt.Kind = None,
     units: opt.Units = None,

@@ -31,8 +31,9 @@ def label(
     teacher: Annotated[
         str,
         typer.Option(
+            metavar="TEACHER",
             help=f"{TEACHERS}; sensor: depth files beside the pictures; exact: those of a sample "
-            "pack."
+            "pack.",
         ),
     ],
     output: Annotated[

@@ -37,8 +37,9 @@ def plate(
     teacher: Annotated[
         str | None,
         typer.Option(
+            metavar="TEACHER",
             help=f"Depth network: {TEACHERS}; sensor or exact: the file beside the plate. Default, "
-            "without --depth and --disparity: shipped."
+            "without --depth and --disparity: shipped.",
         ),
     ] = None,
     depth: Annotated[

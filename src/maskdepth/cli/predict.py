@@ -23,6 +23,7 @@ def predict(
         typer.Option(
             "--model",
             "-m",
+            metavar="MODEL",
             help="Model folder, as `fit` makes it, or a hub id owner/name. Default: the shipped "
             "model.",
         ),
@@ -30,7 +31,8 @@ def predict(
     plate: Annotated[
         str | None,
         typer.Option(
-            help="Clean plate or SCENE.plate for all pictures, or a folder of them by stem."
+            metavar="PLATE",
+            help="Clean plate or SCENE.plate for all pictures, or a folder of them by stem.",
         ),
     ] = None,
     output: Annotated[
@@ -96,6 +98,7 @@ def predict(
 ) -> None:
     """Predict alpha, disparity and cutout of pictures, given their clean plates."""
     from maskdepth.inference.output_files import check_file, check_formats
+    from maskdepth.inference.prediction import load_background
     from maskdepth.inference.predictor import Predictor
     from maskdepth.media.pictures import find_jobs, predict_all, predict_file
 
@@ -116,7 +119,10 @@ def predict(
         kind = check_file(single, formats, background=background is not None)
         formats = [kind]
     stdin = sys.stdin.buffer.read() if "-" in sources else None
-    jobs = find_jobs(sources, plate, stdin=stdin, notify=say)
+    if background is not None:
+        load_background(background)
+    lines: list[str] = []  # to be said once the call is found to be right
+    jobs = find_jobs(sources, plate, stdin=stdin, notify=lines.append)
     if single is not None and (len(jobs) > 1 or as_json):
         raise UsageError(
             "one picture for one file, without --json",
@@ -134,6 +140,8 @@ def predict(
         close_up=close_up,
         download=download,
     )
+    for line in lines:
+        say(line)
     if single is not None:
         content, prediction = predict_file(
             predictor, jobs[0], single, only=formats, background=background

@@ -207,7 +207,7 @@ def check_formats(formats: Collection[str], depth_format: str = "png") -> None:
         raise UsageError(
             f"a list of formats among {', '.join(FILE_ENDINGS)}",
             ", ".join(map(repr, unknown))[:80],
-            "leave the others out",
+            f"pass [{given!r:.80}]" if isinstance(given, str) else "leave the others out",
         )
 
 

@@ -296,6 +296,8 @@ def load_background(source: BackgroundSource) -> tuple[int, int, int] | NDArray[
         values = ImageColor.getrgb(source)[:3] if isinstance(source, str) else source
         red, green, blue = np.array(values, np.uint8).tolist()
     except (ValueError, TypeError, OverflowError):
+        if isinstance(source, str) and os.path.splitext(source)[1]:  # noqa: PTH122
+            return load_picture(source)  # raises the reason why it cannot be opened
         raise PictureError(
             "a colour or a picture as background",
             repr(source)[:80],

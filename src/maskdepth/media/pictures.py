@@ -121,6 +121,7 @@ def find_jobs(
 
     Raises:
         UsageError: the source has no picture, a folder cannot be read, or the plate does not exist.
+        PictureError, PlateError: the plate of all pictures cannot be read.
     """
     sources = [sources] if isinstance(sources, str) else list(dict.fromkeys(sources))
     _check_addresses([*sources, plate or ""])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from maskdepth.errors import PictureError, UsageError
 from maskdepth.files import normal_name
+from maskdepth.inference.plate.loading import load_plate
 from maskdepth.inference.plate.profile import is_profile
 from maskdepth.media.listing import (
     exists,
@@ -35,6 +36,9 @@ class Plates:
                 self._by_stem.setdefault(normal_name(path.stem), []).append(path)
         elif exists(plate):
             self._file = Path(plate)
+            load_plate(
+                self._file, None
+            )  # a plate of all pictures that is damaged fails the run once
         else:
             raise UsageError(
                 "a plate, or a folder of plates",
