@@ -313,3 +313,21 @@ def test_the_package_offers_what_it_promises():
         "select_panels",
         "to_json",
     ]
+
+
+def test_progress_counts_the_predictions_of_all_models(dataset):
+    """So that the time left is true: the last composites take more of them than the first."""
+    calls, steps = [], []
+
+    def count_call(image, *_):
+        calls.append(len(steps))
+        return nowhere(image)
+
+    evaluate(
+        Fake(count_call, nowhere),
+        dataset,
+        others={"twin": Fake(count_call, nowhere)},
+        progress=lambda done, total: steps.append((done, total)),
+    )
+    assert steps[0][0] == 0
+    assert steps[-1] == (len(calls), len(calls))

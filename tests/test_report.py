@@ -182,9 +182,11 @@ def test_the_report_needs_nothing_else(tmp_path, evaluation):
     page = Reader(text)
     assert not re.search(r"https?:|url\(|@import|//", re.sub(r"base64,[^\"]+", "", text))
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
-    sources = [value for name, value in page.attributes if name in {"src", "href"}]
+    sources = [value for name, value in page.attributes if name == "src"]
+    links = [value for name, value in page.attributes if name == "href"]
     assert sources
     assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
+    assert {("id", link.removeprefix("#")) for link in links} <= set(page.attributes)
     assert "default-src 'none'" in text
     assert list(tmp_path.iterdir()) == [tmp_path / "report.html"]
 
@@ -206,19 +208,25 @@ def test_it_says_who_wins(tmp_path, evaluation, baseline, words):
     assert words in Reader(read(tmp_path, evaluation)).text
 
 
-def test_the_terms_of_its_tables_are_explained(tmp_path, evaluation):
-    text = Reader(read(tmp_path, evaluation)).text
-    for term in (
-        "Composite",
-        "Slice",
-        "Cell",
-        "Recipe",
-        "AbsRel",
-        "delta 1",
-        "SILog",
-        "Boundary F",
-    ):
-        assert term in text.split("Words used here")[1].split("Masks and alpha")[0]
+def test_the_words_of_its_tables_lead_to_what_they_mean(tmp_path, evaluation):
+    """Every head of a column with figures is a link, but for the number of pictures."""
+    text = read(tmp_path, evaluation)
+    heads = re.findall(r'<th scope="col">(.*?)</th>', text.split("The prior work’s depth Dice")[0])
+    unlinked = {head for head in heads if not head.startswith('<a href="#word-')}
+    assert unlinked == {"", "pictures"}
+    words = Reader(text).text.split("Words used here")[1].split("Masks and alpha")[0]
+    for term in ("Composite", "Recipe", "Slice", "Cell", "threshold", "Labels", "SILog"):
+        assert term in words
+
+
+def test_drawn_scenes_are_counted_apart_from_the_backgrounds_of_the_user(tmp_path, evaluation):
+    assert "11 backgrounds (6 train, 2 val, 3 test), with any drawn" in read(tmp_path, evaluation)
+    evaluation["drawn_backgrounds"] = {"train": 4, "val": 1, "test": 2}
+    text = read(tmp_path, evaluation)
+    assert "4 backgrounds of your own (2 train, 1 val, 1 test)" in text
+    assert "7 scenes drawn by maskdepth (4 train, 1 val, 2 test)" in text
+    evaluation["drawn_backgrounds"] = {"train": 0, "val": 0, "test": 0}
+    assert "drawn by maskdepth" not in read(tmp_path, evaluation)
 
 
 def test_texts_are_escaped(tmp_path, evaluation):
@@ -254,7 +262,7 @@ def test_panels_show_what_they_hold(tmp_path, evaluation):
     assert "this background has no label" in words
     assert "Dice 0.123" in words
     assert "AbsRel 0.400" in words
-    assert "recipe 17" in words
+    assert "composite 17" in words
 
 
 def test_holes_are_shown_with_their_reason(tmp_path, evaluation):

@@ -16,7 +16,13 @@ from maskdepth.errors import AssetError, UsageError
 from maskdepth.evaluation import Extras, evaluate_composites, read_evaluation, to_json
 from maskdepth.evaluation.baselines import tune_baselines
 from maskdepth.evaluation.composites import render_benchmark
-from maskdepth.evaluation.robustness import CURVES, PASSES, SIZES, NoRobustness, evaluate_robustness
+from maskdepth.evaluation.robustness import (
+    CURVES,
+    SIZES,
+    NoRobustness,
+    count_point_predictions,
+    evaluate_robustness,
+)
 from maskdepth.evaluation.withheld import evaluate_withheld
 from maskdepth.images import resize, save_png
 from maskdepth.labelling.teachers import TeacherInfo
@@ -179,8 +185,9 @@ def test_wrong_plates_are_plates_of_other_backgrounds(dataset, run):
         np.testing.assert_array_equal(plate, render(bare, CLEAN.size, catalogue).plate)
 
 
-def test_progress_counts_every_pass(run):
-    assert sum(run.done) == 2 * PASSES
+def test_progress_counts_every_prediction(run):
+    """Two composites a point, by the model and one other."""
+    assert sum(run.done) == count_point_predictions(2, 1)
 
 
 def test_curves_need_unseen_assets(dataset):
@@ -191,7 +198,7 @@ def test_curves_need_unseen_assets(dataset):
     result = evaluate_robustness(
         Fake(nowhere), empty, partial(spec.catalogue, folder), 1, advance=done.append
     )
-    assert sum(done) == PASSES
+    assert sum(done) == count_point_predictions(1, 0)
     assert isinstance(result, NoRobustness)
     assert "0 cutouts" in result.reason
 

@@ -616,7 +616,8 @@ def test_tensorboard_is_asked_for_or_absent(
 def test_stderr_has_plain_lines_unless_quiet(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal, "PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr(journal, "FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(journal, "SECONDS", 0.0)
     tiny_train(tmp_path / "loud", quiet=False)
     loud = capsys.readouterr()
     tiny_train(tmp_path / "quiet")

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Final
 
-_SURE_SHARE = 0.02  # of the items: before that, what came first may have taken longer
-_FIRST_SECONDS = 5.0
-_SECONDS = 30.0
+_SURE_SHARE: Final = 0.02  # of the items: before that, what came first may have taken longer
+FIRST_SECONDS: Final = 5.0
+"""After so long, the first line says that work has begun."""
+
+SECONDS: Final = 30.0
+"""Between two lines, at most."""
 
 OnProgress = Callable[[int, int], None]
 """Called with the number of items that are done, and of all."""
@@ -47,12 +51,12 @@ def notify_quarters(notify: Notify, what: str) -> OnProgress:
     Long work also notifies after five seconds, and then at least every half minute.
     """
     words, quarters = progress_words(what), 0
-    due = time.monotonic() + _FIRST_SECONDS
+    due = time.monotonic() + FIRST_SECONDS
 
     def advance(done: int, total: int) -> None:
         nonlocal quarters, due
         if 4 * done // total > quarters or (time.monotonic() >= due and done < total):
-            quarters, due = 4 * done // total, time.monotonic() + _SECONDS
+            quarters, due = 4 * done // total, time.monotonic() + SECONDS
             notify(words(done, total))
 
     return advance

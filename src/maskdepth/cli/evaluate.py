@@ -13,7 +13,6 @@ from maskdepth.cli import options as opt
 from maskdepth.cli.options import (
     TEACHERS,
     TeacherOptions,
-    notify_every,
     open_network,
     print_json,
     say,
@@ -173,7 +172,10 @@ def evaluate_frames(
     from maskdepth import evaluation
     from maskdepth.inference.predictor import Predictor
 
-    result = evaluation.evaluate_frames(Predictor.from_pretrained(model), frames, tune=tune)
+    on_progress = opt.notify_progress("judged {done} of {total} frames")
+    result = evaluation.evaluate_frames(
+        Predictor.from_pretrained(model), frames, tune=tune, on_progress=on_progress
+    )
     for left_out in result.left_out:
         say(str(left_out))
     print_json(evaluation.to_json(result))
@@ -265,7 +267,7 @@ def evaluate_distance(
         families=tuple(SCENES) if families is None else tuple(families.split(",")),
         seed=seed,
         teacher=source,
-        advance=notify_every(10, count, "scenes"),
+        on_progress=opt.notify_progress("judged {done} of {total} scenes"),
     )
     print_json(evaluation.to_json(result))
 
@@ -288,8 +290,8 @@ def evaluate_labels(
     options = TeacherOptions(kind, units, licence, download, device)
     source = open_network(teacher, options, "composites have no depth files")
     opened = open_dataset(dataset)
-    advance = notify_every(100, count, "composites")
+    on_progress = opt.notify_progress("judged {done} of {total} composites")
     result = evaluation.evaluate_labels(
-        source, opened.spec, opened.folder, count=count, advance=advance
+        source, opened.spec, opened.folder, count=count, on_progress=on_progress
     )
     print_json(evaluation.to_json(result))

@@ -123,8 +123,8 @@ FitCount = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Composites a slice to judge on. Default: what takes about a third of the training's "
-        "time, at most 500.",
+        help="Composites a slice to judge on; fewer take less time. Default: what takes about a "
+        "third of the training's time, from 60 to 500.",
     ),
 ]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes. Default: one a core.")]
@@ -201,17 +201,15 @@ def open_network(name: str, options: TeacherOptions, reason: str) -> Teacher:
     return source
 
 
-def notify_every(step: int, total: int, unit: str) -> Callable[..., None]:
-    """A function to call as items get done, one or several at a time; it notifies at each step."""
-    done = 0
+def notify_progress(what: str) -> Callable[[int, int], None]:
+    """Progress in lines: one soon, and one at least every half minute.
 
-    def advance(more: int = 1) -> None:
-        nonlocal done
-        if (done + more) // step > done // step:
-            say(f"{done + more} of {total} {unit}")
-        done += more
+    Args:
+        what: as in ``maskdepth.progress.progress_words``.
+    """
+    from maskdepth.progress import notify_quarters
 
-    return advance
+    return notify_quarters(say, what)
 
 
 def show_progress(what: str) -> Callable[[int, int], None]:

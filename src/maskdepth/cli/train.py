@@ -82,6 +82,11 @@ def fit(
     from maskdepth.evaluation import to_json
 
     settings = load_settings(preset, config, steps, epochs, minutes, seed)
+
+    def announce() -> None:
+        say(_describe_parts(settings, count))
+        say_if_busy()
+
     with _resumable(output, "--resume"):
         evaluation = pipeline.fit(
             pipeline.DatasetOptions(
@@ -89,7 +94,7 @@ def fit(
             ),
             output,
             settings,
-            pipeline.RunOptions(start, resume, device, tensorboard, is_quiet(), say_if_busy),
+            pipeline.RunOptions(start, resume, device, tensorboard, is_quiet(), announce),
             count=count,
             notify=say,
         )
@@ -99,6 +104,20 @@ def fit(
     say(f"model -> {output}")
     if as_json:
         print_json(to_json(evaluation))
+
+
+def _describe_parts(settings: TrainingConfig, count: int | None) -> str:
+    """What a fit does once its dataset is there, and which part takes long."""
+    from maskdepth.pipeline import MIN_COUNT
+
+    training = f"{settings.total_steps} steps"
+    if settings.minutes is not None:
+        training = f"{settings.minutes:g} minutes"
+    composites = f"at least {MIN_COUNT}" if count is None else str(count)
+    return (
+        f"Two parts follow: training ({training}), then judging on {composites} composites a "
+        "slice, which takes longer than a short training; a lower --count shortens it."
+    )
 
 
 def demo(

@@ -13,12 +13,15 @@ from typing import Final
 from maskdepth._version import __version__
 from maskdepth.errors import UsageError, check_name
 from maskdepth.evaluation.columns import BOOTSTRAP_SEED, CONFIDENCE
-from maskdepth.evaluation.composite_depth import evaluate_composite_depth
+from maskdepth.evaluation.composite_depth import (
+    count_depth_predictions,
+    evaluate_composite_depth,
+)
 from maskdepth.evaluation.frames import evaluate_frames
-from maskdepth.evaluation.masks import PASSES_PER_SLICE, evaluate_masks
+from maskdepth.evaluation.masks import count_mask_predictions, evaluate_masks
 from maskdepth.evaluation.measured_depth import evaluate_depth
 from maskdepth.evaluation.results import BenchmarkFacts, Evaluation, ModelFacts
-from maskdepth.evaluation.robustness import PASSES, evaluate_robustness
+from maskdepth.evaluation.robustness import count_point_predictions, evaluate_robustness
 from maskdepth.evaluation.slices import SLICES
 from maskdepth.evaluation.withheld import PLACEMENTS, evaluate_withheld
 from maskdepth.inference.model.card import NETWORK_FILE, NO_DEPTH, ModelCard
@@ -72,7 +75,7 @@ def evaluate_composites(
         slices: names in ``SLICES``: those of the benchmark, or of a challenge beside it.
         others: more models by name, for unseen cutouts on unseen backgrounds.
         extras: what else to evaluate.
-        progress: called with the composites done and their total.
+        progress: called with the number of predictions that are done, and of all.
 
     Raises:
         UsageError: an unknown slice, or a count below 1.
@@ -82,13 +85,17 @@ def evaluate_composites(
     extras, others = extras or Extras(), others or {}
     _check_arguments(slices, count, extras)
     begin = time.monotonic()
-    total = (PASSES_PER_SLICE * len(slices) + 1) * count + PASSES * extras.robustness
-    total += len(PLACEMENTS) * count if extras.withheld else 0
+    tables = 1 + (len(PLACEMENTS) if extras.withheld else 0)  # of depth
+    total = len(slices) * count_mask_predictions(count, len(others))
+    total += tables * count_depth_predictions(count, len(others))
+    total += count_point_predictions(extras.robustness, len(others))
     advance = _counter(total, progress)
     # The extras come first: an error in one of their folders should not take an hour to show.
     teacher, learned = extras.teacher, predictor.card.depth != NO_DEPTH
     frames = {
-        each.resolve().name: evaluate_frames(predictor, each, others=others)
+        each.resolve().name: evaluate_frames(
+            predictor, each, others=others, on_progress=lambda *_: advance(0)
+        )
         for each in extras.frames
     }
     sensor_depth = {
@@ -149,12 +156,12 @@ def evaluate_composites(
 
 
 def _counter(total: int, progress: Callable[[int, int], None] | None) -> Callable[[int], None]:
-    """A function that adds up composites and reports their sum."""
+    """A function that adds up predictions and reports their sum."""
     done = 0
 
-    def advance(composites: int) -> None:
+    def advance(predictions: int) -> None:
         nonlocal done
-        done += composites
+        done += predictions
         if progress is not None:
             progress(done, total)
 

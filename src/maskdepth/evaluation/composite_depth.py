@@ -34,8 +34,11 @@ from maskdepth.synthesis.spec import DatasetSpec
 NEAREST: Final = 0.5
 FARTHEST: Final = 100.0
 
-_IS_INPUT: Final = Column.without_figures("outside the object the answer is its input")
+_IS_INPUT: Final = Column.without_figures(
+    "not judged: outside the object this row is given the true depth as an input"
+)
 _INPUTS: Final = ("picture", "plate", "plate_and_disparity")
+_INPUTS_OF_OTHERS: Final = _INPUTS[:2]
 _UNLEARNED: Final = Column.without_figures("the model never learned depth")
 _UNITS: Final = (
     "multiples of the distance of the background's nearest point: 1 / disparity, after a fit of "
@@ -107,17 +110,19 @@ def evaluate_composite_depth(
         rules: those of the clean slice.
         others: more models by name; those that never learned depth are left out.
         teacher: gets the picture alone, as another baseline.
-        advance: called with the number of composites that are done with.
+        advance: called with the number of predictions that are done with; in all as many as
+            `count_depth_predictions` says.
     """
     pool, reason = find_depth_pool(spec)
     if pool is None:
-        advance(count)
+        advance(count_depth_predictions(count, len(others or {})))
         return NoDepthTable(_UNITS, None, reason)
     groups = AssetGroups.of(spec)
-    model = _model_methods(groups, predictor)
-    rivals = {name: _model_methods(groups, other) for name, other in (others or {}).items()}
-    for methods in rivals.values():
-        methods.pop("plate_and_disparity", None)
+    model = _model_methods(groups, predictor, _INPUTS)
+    rivals = {
+        name: _model_methods(groups, other, _INPUTS_OF_OTHERS)
+        for name, other in (others or {}).items()
+    }
     baselines = {
         "vertical_gradient": _Method(groups, lambda each: vertical_gradient(*each.alpha.shape)),
         "plate_disparity": _Method(groups, _plate_disparity),
@@ -126,7 +131,7 @@ def evaluate_composite_depth(
         baselines["teacher"] = _Method(groups, lambda each: teacher_disparity(teacher, each.image))
     dice = ColumnBuilder(groups)
     for composite in render_benchmark(rules, pool, catalogue, count):
-        advance(1)
+        advance(count_depth_predictions(1, len(rivals)))
         if composite.disparity is None or not _can_be_judged(composite.disparity).any():
             continue
         for methods in (baselines, model, *rivals.values()):
@@ -147,6 +152,11 @@ def evaluate_composite_depth(
         depth_dice=dice.column() if model else _UNLEARNED,
         abs_rel_by_index=model["plate"].whole.by_index("abs_rel") if model else {},
     )
+
+
+def count_depth_predictions(count: int, others: int) -> int:
+    """Number of the predictions for so many composites, by the model and by so many others."""
+    return (len(_INPUTS) + others * len(_INPUTS_OF_OTHERS)) * count
 
 
 class _Method:
@@ -176,11 +186,13 @@ class _Method:
         return Regions(self.whole.column(), self._inside.column())
 
 
-def _model_methods(groups: AssetGroups, predictor: Predictor) -> dict[str, _Method]:
+def _model_methods(
+    groups: AssetGroups, predictor: Predictor, inputs: Sequence[str]
+) -> dict[str, _Method]:
     """A model with each kind of inputs; none of a model that never learned depth."""
     if predictor.card.depth == NO_DEPTH:
         return {}
-    return {name: _Method(groups, partial(_predict, predictor, name)) for name in _INPUTS}
+    return {name: _Method(groups, partial(_predict, predictor, name)) for name in inputs}
 
 
 def _predict(predictor: Predictor, inputs: str, each: Composite) -> Disparity:

@@ -18,6 +18,7 @@ from maskdepth.inference.plate.profile import PlateProfile, profile_from_dispari
 from maskdepth.inference.predictor import Predictor
 from maskdepth.labelling.plate_depth import teach_plate
 from maskdepth.labelling.teachers import Teacher
+from maskdepth.progress import OnProgress
 from maskdepth.synthesis.worlds import (
     SCENES,
     STANDING,
@@ -107,7 +108,7 @@ def evaluate_distance(
     families: Sequence[str] = tuple(SCENES),
     seed: int = 0,
     teacher: Teacher | None = None,
-    advance: Callable[[], None] = lambda: None,
+    on_progress: OnProgress = lambda *_: None,
 ) -> DistanceResult:
     """Relative error of the distance of objects that stand in scenes never trained on.
 
@@ -122,7 +123,7 @@ def evaluate_distance(
         families: of drawn scenes.
         seed: the same seed gives the same scenes.
         teacher: labels the plates.
-        advance: called after each scene.
+        on_progress: called with the number of scenes that are done, and of all.
 
     Raises:
         UsageError: no scenes, an unknown family, or one twice.
@@ -136,7 +137,7 @@ def evaluate_distance(
         )
     plates = list(_DISTORTIONS) if teacher is None else [teacher.info.name]
     outcomes: dict[str, list[_Outcome | None]] = {name: [] for name in plates}
-    for case in _cases(count, families, seed):
+    for number, case in enumerate(_cases(count, families, seed), start=1):
         points = _sample_points(case.scene.plate.depth_m, case.rng)
         exact = disparity_from_depth(case.scene.plate.depth_m)
         for name in plates:
@@ -150,7 +151,7 @@ def evaluate_distance(
                 outcomes[name].append(None)
                 continue
             outcomes[name].append(_judge(predictor, case, profile))
-        advance()
+        on_progress(number, count)
     return DistanceResult(
         scenes=count,
         families=families,

@@ -24,6 +24,7 @@ from maskdepth.images import load_picture
 from maskdepth.inference.predictor import Predictor
 from maskdepth.metrics import MASK_THRESHOLD
 from maskdepth.picture_formats import PICTURE_SUFFIXES
+from maskdepth.progress import OnProgress
 
 # CDnet's grey levels (Goyette et al., "changedetection.net", CVPR workshops 2012).
 _FOREGROUND: Final = 255
@@ -123,6 +124,7 @@ def evaluate_frames(
     *,
     tune: int = 20,
     others: Mapping[str, Predictor] | None = None,
+    on_progress: OnProgress = lambda *_: None,
 ) -> FrameResult:
     """Foreground on frames of a fixed camera.
 
@@ -133,6 +135,7 @@ def evaluate_frames(
             which counts as background, all else is left out) and ``plate.png``.
         tune: so many first frames choose the baseline's threshold and median; the rest is judged.
         others: more models by name.
+        on_progress: called with the number of frames that are done with, and of all.
 
     Raises:
         AssetError: a file is missing, there are no frames left to judge, or no foreground in those
@@ -166,6 +169,7 @@ def evaluate_frames(
             masks[name] = difference > tuned[name].threshold
         for name, mask in masks.items():
             counts[name].add(mask, frame)
+        on_progress(number + 1, len(frames))
     scores = {name: each.scores() for name, each in counts.items()}
     scores |= {name: replace(scores[name], tuned=tuning) for name, tuning in tuned.items()}
     return FrameResult(

@@ -22,6 +22,7 @@ from maskdepth.evaluation.columns import AssetGroups, Column, ColumnBuilder, Fig
 from maskdepth.inference.model.card import NO_DEPTH
 from maskdepth.inference.predictor import Predictor
 from maskdepth.metrics import grey_dice
+from maskdepth.progress import OnProgress
 from maskdepth.synthesis.recipes import sample_recipes
 from maskdepth.synthesis.renderer import Composite, render
 
@@ -58,11 +59,17 @@ class HeldOutTable:
     mask_by_number: Figures = field(default_factory=dict)
 
 
-def evaluate_held_out(predictor: Predictor, dataset: Dataset, count: int) -> HeldOutTable | None:
+def evaluate_held_out(
+    predictor: Predictor,
+    dataset: Dataset,
+    count: int,
+    on_progress: OnProgress = lambda *_: None,
+) -> HeldOutTable | None:
     """The prior work's figures; None for a dataset with held-out assets, or endless composites.
 
     Args:
         count: composites to judge on, at most as many as are held out.
+        on_progress: called with the number of composites that are done with, and of all.
 
     Raises:
         DatasetError: an asset or a label is missing or damaged.
@@ -82,7 +89,7 @@ def evaluate_held_out(predictor: Predictor, dataset: Dataset, count: int) -> Hel
     builders = {name: ColumnBuilder(groups, reason) for name, reason in reasons.items()}
     network = predictor.network_alone()
     tuned = tune_baselines(composites.render(composites.learned[:_TUNED_ON]), [_DIFFERENCE])
-    for composite in composites.render(numbers):
+    for done, composite in enumerate(composites.render(numbers), start=1):
         answer = network.predict(composite.image, composite.plate)
         masks = {"mask": answer.alpha}
         masks["mask_refined"] = predictor.predict(composite.image, composite.plate).alpha
@@ -96,6 +103,7 @@ def evaluate_held_out(predictor: Predictor, dataset: Dataset, count: int) -> Hel
             maps["depth_gradient"] = vertical_gradient(*target.shape)
             for name, disparity in maps.items():
                 builders[name].add(composite.recipe, grey_dice(disparity, target))
+        on_progress(done, len(numbers))
     return HeldOutTable(
         first=numbers.start + 1,
         last=numbers.stop,

@@ -9,7 +9,7 @@ its map of the plate where no object is; the two should differ more at an object
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,6 +24,7 @@ from maskdepth.evaluation.columns import AssetGroups, Column, ColumnBuilder
 from maskdepth.labelling.checks import judge_label
 from maskdepth.labelling.teachers import Teacher, checked_maps
 from maskdepth.metrics import MASK_THRESHOLD, ordinal_accuracy
+from maskdepth.progress import OnProgress
 from maskdepth.synthesis.recipes import sample_recipes
 from maskdepth.synthesis.renderer import Composite, render
 from maskdepth.synthesis.spec import DatasetSpec
@@ -73,7 +74,7 @@ def evaluate_labels(
     folder: Path,
     *,
     count: int = 500,
-    advance: Callable[[int], None] = lambda _: None,
+    on_progress: OnProgress = lambda *_: None,
 ) -> LabelComparison:
     """How a teacher's labels of composites compare with its labels of plates, and with layers.
 
@@ -84,7 +85,7 @@ def evaluate_labels(
     Args:
         spec, folder: the dataset; layers are compared where its backgrounds are labelled.
         count: composites.
-        advance: called with the number of composites that are done with.
+        on_progress: called with the number of composites that are done with, and of all.
 
     Raises:
         UsageError: a count below 1.
@@ -98,7 +99,7 @@ def evaluate_labels(
     composites = (render(recipe, spec.rules.size, catalogue) for recipe in recipes)
     groups = AssetGroups.of(spec)
     objects, layers = ColumnBuilder(groups), ColumnBuilder(groups)
-    empty = flagged = 0
+    done = empty = flagged = 0
     while group := list(itertools.islice(composites, _GROUP)):
         shown = [picture for each in group for picture in (each.image, each.plate)]
         labels = [
@@ -121,7 +122,8 @@ def evaluate_labels(
                     layers.add(
                         composite.recipe, _compare_with_layers(label, composite.disparity, regions)
                     )
-        advance(len(group))
+        done += len(group)
+        on_progress(done, count)
     return LabelComparison(
         teacher=f"{teacher.info.name} {teacher.info.version}",
         layers_from=spec.label_kinds,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -20,7 +21,6 @@ from maskdepth.synthesis.catalogue import Catalogue
 from maskdepth.synthesis.renderer import Composite
 from maskdepth.synthesis.spec import DatasetSpec
 
-PASSES_PER_SLICE: Final = 5  # the four cells and the tuning of the baselines
 UNTUNED: Final = "no composite of val has a mask"
 
 PredictAlpha = Callable[[Composite], NDArray[np.float32]]
@@ -80,24 +80,29 @@ def evaluate_masks(
 
     Args:
         others: more models by name, judged on unseen cutouts on unseen backgrounds.
-        advance: called with the number of composites that are done with.
+        advance: called with the number of predictions that are done with; in all as many as
+            `count_mask_predictions` says.
     """
     origin = mask_origin(spec)
     groups = AssetGroups.of(spec)
 
     def judge(
-        cutouts: Split, backgrounds: Split, methods: Mapping[str, PredictAlpha]
+        cutouts: Split,
+        backgrounds: Split,
+        methods: Mapping[str, PredictAlpha],
+        predictions: int = 1,
     ) -> dict[str, ColumnBuilder]:
-        """Every method on the same composites."""
+        """Every method on the same composites, each of which takes some predictions."""
         pool, reason = find_pool(spec, cutouts, backgrounds, origin=origin)
         if pool is None:
-            advance(count)
+            advance(predictions * count)
             return {name: ColumnBuilder(groups, reason) for name in methods}
         composites = render_slice(judged, pool, catalogue, count)
-        return judge_masks(groups, composites, methods, advance, alpha_metrics)
+        done = partial(advance, predictions)
+        return judge_masks(groups, composites, methods, done, alpha_metrics)
 
+    advance(0)
     tuned, reason = _tune_on_val(spec, catalogue, judged, count, origin)
-    advance(count)
     model = {"model": with_plate(predictor)}
     held_out = model | {"no_plate": without_plate(predictor), "empty": predict_nothing}
     held_out |= {name: baseline.predict for name, baseline in tuned.items()}
@@ -106,7 +111,7 @@ def evaluate_masks(
         judge(cutouts, backgrounds, model)["model"].column()
         for cutouts, backgrounds in _CELLS_WITH_SEEN_ASSETS
     )
-    builders = judge("test", "test", held_out)
+    builders = judge("test", "test", held_out, _HELD_OUT_PREDICTIONS + len(others))
     columns = {name: builder.column() for name, builder in builders.items()}
     return MaskTable(
         backgrounds_of=origin or "all",
@@ -119,11 +124,16 @@ def evaluate_masks(
     )
 
 
+def count_mask_predictions(count: int, others: int) -> int:
+    """Number of the predictions that a slice takes, by the model and by so many others."""
+    return (len(_CELLS_WITH_SEEN_ASSETS) + _HELD_OUT_PREDICTIONS + others) * count
+
+
 def judge_masks(
     groups: AssetGroups,
     composites: Iterable[Composite],
     methods: Mapping[str, PredictAlpha],
-    advance: Callable[[int], None] = lambda _: None,
+    advance: Callable[[], None] = lambda: None,
     measure: Callable[..., dict[str, float]] = lambda *_: {},
 ) -> dict[str, ColumnBuilder]:
     """Every method on the same composites: Dice, IoU, boundary F, and what else is measured."""
@@ -133,7 +143,7 @@ def judge_masks(
             alpha, target = predict(composite), composite.alpha
             figures = mask_metrics(alpha, target) | measure(alpha, target)
             builders[name].add(composite.recipe, figures)
-        advance(1)
+        advance()
     return builders
 
 
@@ -142,6 +152,7 @@ _CELLS_WITH_SEEN_ASSETS: Final[tuple[tuple[Split, Split], ...]] = (
     ("train", "test"),
     ("test", "train"),
 )
+_HELD_OUT_PREDICTIONS: Final = 2  # by the model, for a composite: with its plate and without
 
 
 def with_plate(predictor: Predictor) -> PredictAlpha:

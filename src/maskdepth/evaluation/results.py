@@ -75,6 +75,8 @@ class Evaluation:
         masks: by slice.
         frames, sensor_depth: by folder, the latter by group of pictures below that.
         held_out: of a dataset that holds composites out, and no assets.
+        drawn_backgrounds: how many backgrounds of each split the package drew itself; None where
+            nobody counted.
         teacher: name, version and licence of the depth network judged beside the model.
         trained_on_this_dataset: None where nobody compared.
         held_out_but_learned: assets of val and test that the model lists among its own; None where
@@ -102,6 +104,7 @@ class Evaluation:
     trained_on_this_dataset: bool | None = None
     held_out_but_learned: int | None = None
     held_out: HeldOutTable | None = field(default=None, metadata=OMITTED)
+    drawn_backgrounds: Mapping[str, int] | None = field(default=None, metadata=OMITTED)
 
 
 def to_json(result: Any) -> Any:

@@ -202,12 +202,19 @@ CURVES: Final = {
 }  # fmt: skip
 SIZES: Final = (BENCHMARK_V1[SLICE].size, 448, 896)
 """Sides of pictures that are judged, px, the slice's own first."""
-PASSES: Final = (
-    3
+_POINTS: Final = (
+    2
     + len(SIZES[1:])
     + sum(value != curve.neutral for curve in CURVES.values() for value in curve.values)
 )
-"""How often composites are judged: clean, with wrong and no plates, and at every other point."""
+"""Number of points at which all models are judged: clean, with wrong plates, and every other one.
+
+Without a plate the model alone is judged."""
+
+
+def count_point_predictions(count: int, others: int) -> int:
+    """Number of the predictions for so many composites a point, by the model and so many others."""
+    return ((1 + others) * _POINTS + 1) * count
 
 
 def evaluate_robustness(
@@ -227,12 +234,13 @@ def evaluate_robustness(
         catalogue_of: the dataset's pictures, for composites of a side in px.
         count: composites a point.
         others: more models by name.
-        advance: called with the number of composites that are done with; `PASSES` times the count.
+        advance: called with the number of predictions that are done with; in all as many as
+            `count_point_predictions` says.
     """
     origin = mask_origin(spec)
     test, reason = find_pool(spec, "test", "test", origin=origin)
     if test is None:
-        advance(PASSES * count)
+        advance(count_point_predictions(count, len(others or {})))
         return NoRobustness(None, reason)
     val, reason = find_pool(spec, "val", "val", origin=origin)
     catalogue = catalogue_of(SIZES[0])
@@ -330,7 +338,7 @@ class _Bench:
         methods |= {f"other {name}": with_plate(other) for name, other in self.others.items()}
         methods |= {name: self.tuned[name].predict for name in NEED_PLATE if name in self.tuned}
         methods |= {f"here {name}": baseline.predict for name, baseline in here.items()}
-        columns = self._judge(methods, make(self.test))
+        columns = self._judge(methods, make(self.test), 1 + len(self.others))
         columns_here = {name: columns[f"here {name}"] for name in here}
 
         def once(name: str) -> Column:
@@ -357,11 +365,14 @@ class _Bench:
         return columns | {DISC: baseline_column(DISC, self.tuned, self.untuned, columns)}
 
     def _judge(
-        self, methods: Mapping[str, PredictAlpha], composites: Iterable[Composite]
+        self,
+        methods: Mapping[str, PredictAlpha],
+        composites: Iterable[Composite],
+        predictions: int = 1,
     ) -> dict[str, Column]:
-        """Dice, IoU and boundary F of every method."""
+        """Dice, IoU and boundary F of every method; each composite takes some predictions."""
         builders = judge_masks(self.groups, composites, methods)
-        self.advance(self.count)
+        self.advance(predictions * self.count)
         return {name: builder.column() for name, builder in builders.items()}
 
 

@@ -50,7 +50,7 @@ def evaluate_withheld(
             them.
         count: composites of each of `PLACEMENTS`.
         others, teacher: see `evaluate_composite_depth`.
-        advance: called with the number of composites that are done with.
+        advance: called with the number of predictions that are done with.
 
     Raises:
         AssetError: there are no labelled scenes, or the dataset holds some of them.

@@ -23,10 +23,9 @@ from maskdepth.images import save_png
 from maskdepth.inference.model.folder import LOG_FILE, load_log
 from maskdepth.learning.settings import TrainingConfig
 from maskdepth.learning.validation import Validation
-from maskdepth.progress import format_duration
+from maskdepth.progress import FIRST_SECONDS, SECONDS, format_duration
 
 PREVIEW_FOLDER = "previews"
-PLAIN_SECONDS = 30.0  # between lines where stderr is not a terminal
 
 
 @dataclass(frozen=True)
@@ -208,7 +207,7 @@ class Display:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._shown_at = time.monotonic()
+        self._due = time.monotonic() + FIRST_SECONDS  # of a plain line
         self._bar: Progress | None = None
         if not quiet and sys.stderr.isatty():
             columns = TextColumn("training"), BarColumn(), TaskProgressColumn()
@@ -222,8 +221,8 @@ class Display:
         if self._bar is not None:
             summary = _summary(progress)
             self._bar.update(self._task, completed=progress.fraction, summary=summary)
-        elif time.monotonic() - self._shown_at >= PLAIN_SECONDS:
-            self._shown_at = time.monotonic()
+        elif time.monotonic() >= self._due:
+            self._due = time.monotonic() + SECONDS
             self.note(f"{progress.fraction:4.0%}  {_summary(progress)}")
 
     def note(self, message: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from maskdepth.pipeline.demo import fit_shipped, show_shipped
-from maskdepth.pipeline.fitting import DatasetOptions, fit
+from maskdepth.pipeline.fitting import MIN_COUNT, DatasetOptions, fit
 from maskdepth.pipeline.judging import judge_model
 from maskdepth.pipeline.training import RunOptions, export_model, train_model
 
 __all__ = [
+    "MIN_COUNT",
     "DatasetOptions",
     "RunOptions",
     "export_model",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from maskdepth.datasets.build import Dataset, compose_dataset, open_dataset
 from maskdepth.errors import MaskdepthError, UsageError
@@ -32,7 +32,10 @@ from maskdepth.synthesis.rules import RecipeRules, plan_rules
 if TYPE_CHECKING:
     from maskdepth.learning.settings import TrainingConfig
 
-_MIN_COUNT, _MAX_COUNT = 60, 500  # composites a slice to judge on
+MIN_COUNT: Final = 60
+"""Composites a slice to judge on, at least, unless a number is asked for."""
+
+_MAX_COUNT: Final = 500
 _COUNT_PER_SECOND = 0.25  # of training: two models on three slices then take about a third of it
 
 
@@ -82,7 +85,7 @@ def fit(
 
     Args:
         count: composites a slice to judge on; None: as many as are judged in about a third of the
-            time that the training took, at most 500.
+            time that the training took, from 60 to 500.
 
     Returns:
         The evaluation, or None where a signal ended the training; ``resume`` continues it.
@@ -128,7 +131,7 @@ def _parent(output: Path) -> tuple[str, Path] | None:
 def _count_for(output: Path) -> int:
     """Composites a slice that are judged in about a third of the training's time."""
     seconds = (load_log(output / LOG_FILE) or [{}])[-1].get("seconds") or 0
-    return min(_MAX_COUNT, max(_MIN_COUNT, round(_COUNT_PER_SECOND * float(seconds))))
+    return min(_MAX_COUNT, max(MIN_COUNT, round(_COUNT_PER_SECOND * float(seconds))))
 
 
 def _open_dataset(

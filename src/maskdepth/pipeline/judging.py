@@ -28,7 +28,7 @@ from maskdepth.progress import Notify, notify_quarters
 from maskdepth.records import Json, check_ownership, load_record
 from maskdepth.report import write_report
 from maskdepth.synthesis.rules import BENCHMARK_V1
-from maskdepth.synthesis.spec import DatasetSpec
+from maskdepth.synthesis.spec import DatasetSpec, count_splits
 
 
 def judge_model(
@@ -88,13 +88,21 @@ def judge_model(
         slices=slices,
         others=others,
         extras=extras,
-        progress=notify_quarters(notify, "judged {done} of {total} composites"),
+        progress=notify_quarters(notify, "made {done} of {total} predictions"),
     )
     evaluation = replace(
         evaluation,
         trained_on_this_dataset=same_dataset,
         held_out_but_learned=learned,
-        held_out=evaluate_held_out(predictor, dataset, count),
+        drawn_backgrounds=count_splits(
+            asset for asset in dataset.spec.backgrounds if asset.origin == "sample"
+        ),
+        held_out=evaluate_held_out(
+            predictor,
+            dataset,
+            count,
+            notify_quarters(notify, "judged {done} of {total} held-out composites"),
+        ),
     )
     panels = select_panels(predictor, dataset.spec, dataset.folder, evaluation)
     panels += select_held_out_panels(predictor, dataset, evaluation.held_out)

@@ -48,7 +48,7 @@ def panel_figure(panel: Panel, names: Mapping[str, str]) -> str:
     )
     return (
         f'<figure class="panel"><figcaption><b>{escape(panel.rank)}</b>, {figures} '
-        f"(slice {escape(panel.slice)}, recipe {panel.index})</figcaption>"
+        f"(slice {escape(panel.slice)}, composite {panel.index})</figcaption>"
         f"<div>{''.join(cells)}</div></figure>"
     )
 

@@ -48,15 +48,15 @@ def limits(evaluation: Evaluation) -> Iterator[str]:
     cell = next(iter(evaluation.masks.values())).cells.unseen_unseen
     yield (
         "The test pictures are composites: cutouts pasted on photos, with the light of the cutout. "
-        "The slices and curves hold the disturbances that we thought of; a camera has more. Real "
-        f"frames are of {len(evaluation.frames or ())} camera(s): try the model on your own pairs "
-        "before you rely on it."
+        "The slices and curves hold the disturbances that we thought of; a camera has more. "
+        f"{_real_frames(len(evaluation.frames or ()))} Try the model on pairs of your own before "
+        "you rely on it."
     )
     yield (
         f"The intervals ({evaluation.interval['confidence']:.0%}) come from resampling cutouts and "
-        f"backgrounds, near-duplicates together. With {cell.cutouts or 0} cutouts and "
-        f"{cell.backgrounds or 0} backgrounds that masks are judged on they are themselves rough, "
-        "and too narrow when there are only a few."
+        "backgrounds, near-duplicates together. They are rough themselves, and too narrow where "
+        "assets are few. Unseen assets that masks are judged on here: "
+        f"cutouts {cell.cutouts or 0}, backgrounds {cell.backgrounds or 0}."
     )
     yield (
         "|picture − plate| is tuned on the validation split of the same slice. On the clean slice "
@@ -78,3 +78,9 @@ def limits(evaluation: Evaluation) -> Iterator[str]:
             "failures, and is no ranking."
         )
     yield "Dice and IoU leave out pictures without foreground."
+
+
+def _real_frames(cameras: int) -> str:
+    if not cameras:
+        return "No frames of a real camera were judged."
+    return f"Real frames are of {cameras} camera{'s' if cameras > 1 else ''}."

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
-from typing import Final
 
 from maskdepth.evaluation.columns import Column
 from maskdepth.evaluation.composite_depth import DepthTable, NoDepthTable
@@ -27,20 +26,7 @@ from maskdepth.report.tables import (
     mask_table,
     number,
 )
-
-_WORDS: Final = {
-    "Composite": "a cutout pasted on a photo or drawn scene, so that mask and depth are known.",
-    "Recipe": "the choices that make one composite: its assets, place, size and light.",
-    "Slice": "composites of one kind, such as <i>clean</i>, <i>jpeg</i> or <i>hard</i>.",
-    "Cell": "composites of a slice whose cutouts and backgrounds are both seen in training, both "
-    "unseen, or one of each.",
-    "Dice, IoU": "overlap of a mask with the true one; 1 is perfect, 0 is none.",
-    "Boundary F": "the same for outlines: how much of them lies within 2 pixels of each other.",
-    "AbsRel": "mean error of depth, as a share of the true depth; 0 is perfect.",
-    "delta 1 (δ1)": "share of the pixels whose depth is wrong by less than a factor of 1.25.",
-    "SILog": "error of the logarithm of depth that leaves a common factor out.",
-    "Order": "share of pairs of pixels of which the nearer one is found.",
-}
+from maskdepth.report.words import glossary, link
 
 # Nothing is fetched from anywhere, even if a text of the evaluation were to slip through.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -60,7 +46,7 @@ def write_report(
     sections = [
         _header(evaluation),
         _cards(evaluation),
-        _words(),
+        glossary(),
         _masks(evaluation),
         *_panels(panels, "masks", "Examples: masks"),
         _depth(evaluation.depth),
@@ -87,26 +73,25 @@ def write_report(
 
 def _header(evaluation: Evaluation) -> str:
     model, assets = evaluation.model, evaluation.assets
-
-    def splits(kind: str) -> str:
-        counts = assets[kind]
-        return (
-            f"{sum(counts.values())} {kind} ({counts['train']} train, {counts['val']} val, "
-            f"{counts['test']} test)"
-        )
+    parts = [_splits("cutouts", assets["cutouts"])]
+    drawn = evaluation.drawn_backgrounds
+    if drawn is None:
+        parts.append(f"{_splits('backgrounds', assets['backgrounds'])}, with any drawn scenes")
+    else:
+        own = {split: total - drawn[split] for split, total in assets["backgrounds"].items()}
+        scenes = ("backgrounds of your own", own), ("scenes drawn by maskdepth", drawn)
+        parts += [_splits(kind, counts) for kind, counts in scenes if any(counts.values())]
 
     return (
         f"<header><h1>How good this model is (preset {escape(model.preset)})</h1>"
         f'<p class="soft">{model.weights:,} weights · depth: {escape(model.depth)} · '
-        f"{splits('cutouts')}, {splits('backgrounds')}, with any drawn scenes · "
-        f"{escape(evaluation.made[:10])}</p></header>"
+        f"{', '.join(parts)} · {escape(evaluation.made[:10])}</p></header>"
     )
 
 
-def _words() -> str:
-    """What the terms of the tables mean, a sentence each."""
-    words = "".join(f"<dt>{term}</dt><dd>{meaning}</dd>" for term, meaning in _WORDS.items())
-    return f"<details><summary>Words used here</summary><dl>{words}</dl></details>"
+def _splits(kind: str, counts: Mapping[str, int]) -> str:
+    by_split = ", ".join(f"{counts[split]} {split}" for split in ("train", "val", "test"))
+    return f"{sum(counts.values())} {kind} ({by_split})"
 
 
 def _cards(evaluation: Evaluation) -> str:
@@ -118,7 +103,8 @@ def _cards(evaluation: Evaluation) -> str:
             continue
         cards.append(
             f"<b>{dice:.3f}</b>"
-            f"<span>mask Dice, slice “{escape(name)}”, unseen cutouts on unseen backgrounds; "
+            f"<span>mask {link('Dice', 'dice')}, {link('slice', 'slice')} “{escape(name)}”, "
+            f"{link('unseen', 'cell')} cutouts on unseen backgrounds; "
             f"{_interval_text(cell, 'dice')}</span>"
             f"{_verdict(dice, table.strongest_baseline())}"
         )
@@ -126,9 +112,9 @@ def _cards(evaluation: Evaluation) -> str:
     if isinstance(depth, DepthTable) and (whole := depth.columns["plate"].whole).mean:
         cards.append(
             f"<b>{whole.figure('abs_rel'):.3f}</b>"
-            f"<span>depth AbsRel with the plate, whole picture; "
+            f"<span>depth {link('AbsRel', 'abs_rel')} with the plate, whole picture; "
             f"{_interval_text(whole, 'abs_rel')}; "
-            f"labels: {escape(', '.join(depth.labels))}</span>"
+            f"{link('labels', 'labels')}: {escape(', '.join(depth.labels))}</span>"
         )
     cards += _held_out_cards(evaluation.held_out)
     cards_html = "".join(f'<div class="card">{card}</div>' for card in cards)
@@ -157,14 +143,15 @@ def _interval_text(column: Column, name: str) -> str:
     interval = column.span(name)
     if interval is None:
         return "no interval: one asset of each kind"
-    return f"95 % interval {number(interval[0])} to {number(interval[1])}"
+    name = link("95 % interval", "interval")
+    return f"{name} {number(interval[0])} to {number(interval[1])}"
 
 
 def _verdict(dice: float, baseline: tuple[str, float] | None) -> str:
     """Whether the network beats the stronger threshold, in words."""
     if baseline is None:
         return "<span>no baseline to compare with</span>"
-    name, gain = baseline[0], dice - baseline[1]
+    name, gain = link(baseline[0], "threshold"), dice - baseline[1]
     if gain >= 0:
         return f'<span class="good">{gain:+.3f} over {name}</span>'
     return f'<span class="bad">{gain:+.3f}: {name} is better here</span>'
@@ -179,7 +166,7 @@ def _masks(evaluation: Evaluation) -> str:
         "<section><h2>Masks and alpha</h2><p>Seen assets are those the network was trained on. "
         "What it will do with new objects in front of new backgrounds is the first row; for a "
         f"fixed camera whose background was among the training photos, it is the second.{whose} "
-        "SAD, Grad(ient) and Conn(ectivity) are errors in thousands.</p>"
+        "Sums (SAD, Grad, Conn) are in thousands.</p>"
         f"{tables}</section>"
     )
 

@@ -15,6 +15,7 @@ from maskdepth.evaluation.masks import MaskTable
 from maskdepth.evaluation.measured_depth import DepthGroup
 from maskdepth.evaluation.robustness import CurveResult, PointColumns
 from maskdepth.report.figures import whisker
+from maskdepth.report.words import link_head
 
 # name in the evaluation: name in tables, arrow to the better side; the first leads its table
 MASK_FIGURES: Final = {
@@ -96,7 +97,7 @@ class Table:
 
     def html(self) -> str:
         """A caption and a table."""
-        head = "".join(f'<th scope="col">{escape(text)}</th>' for text in self.heads)
+        head = "".join(f'<th scope="col">{link_head(text)}</th>' for text in self.heads)
         body = "".join(row.html(len(self.heads) - 1) for row in self.rows)
         return (
             f'<p class="caption">{escape(self.caption)}</p><div class="scroll"><table>'
