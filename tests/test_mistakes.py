@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from command_line import Run
+from maskdepth.datasets.build import compose_dataset
 from maskdepth.errors import ModelError, UsageError
 from maskdepth.images import load_picture, save_png
 from maskdepth.inference.model.folder import STATE_FILE, read_card
 from maskdepth.inference.model.locate import shipped_folder
 from maskdepth.media.pictures import find_jobs
+from maskdepth.synthesis.worlds import write_sample_pack
 
 MP4 = b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41"
 
@@ -29,6 +31,16 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("clip.mp4").write_bytes(MP4)
     np.savez("x.npz", np.ones((40, 50)))
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``cutouts``, ``backgrounds`` and their dataset ``set``."""
+    folder = tmp_path_factory.mktemp("data")
+    write_sample_pack(folder, scenes=3, cutouts=3, seed=1)
+    pictures = folder / "cutouts", folder / "backgrounds"
+    compose_dataset(*pictures, folder / "set", small=True, depth_scenes=0)
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -61,14 +73,24 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("train no -o d", ["There is no folder no", "maskdepth compose"]),
         ("train shots -o d", ["shots is no dataset: it has no spec.json"]),
         ("fit shots shots -o d --config no.yaml", ["no.yaml does not exist"]),
+        ("compose DATA/cutouts shots -o d --rules note.txt", ["is 'hello', but should be lines"]),
+        ("train DATA/set -o d --device tpu", ["'tpu'"]),
+        ("train DATA/set -o d --config note.txt", ["should be lines of the form `key: value`"]),
+        ("evaluate composites shipped DATA/set --report d/r.txt", ["End its name in .html"]),
+        ("evaluate composites shipped DATA/set --report r.json", ["End its name in .html"]),
+        ("evaluate composites no DATA/set --report d/r.html", ["no is not there"]),
+        ("evaluate composites shipped DATA/set --report r.html --slices x", ["no slice 'x'"]),
     ],
 )
 def test_a_mistake_is_named_with_its_remedy(
-    call: str, lines: list[str], here: Path, run: Run
+    call: str, lines: list[str], here: Path, data: Path, run: Run
 ) -> None:
+    """Without a word before it that work has begun, and nothing is left behind."""
     before = sorted(here.rglob("*"))
-    done = run(*(str(shipped_folder()) if word == "MODEL" else word for word in call.split()))
+    call = call.replace("MODEL", str(shipped_folder())).replace("DATA", str(data))
+    done = run(*call.split())
     assert done.code in (1, 2)
+    assert "judging" not in done.err
     for line in lines:
         assert line in done.err
     assert sorted(here.rglob("*")) == before
@@ -103,6 +125,22 @@ def test_what_may_not_be_read_is_not_called_missing(
             find_jobs(str(locked.parent), source)
     finally:
         locked.chmod(0o755)
+
+
+def test_few_backgrounds_are_counted_in_words_that_fit(here: Path, data: Path, run: Run) -> None:
+    """One is no 'backgrounds', two that differ do not look alike; and an error comes alone."""
+    call = ("compose", data / "cutouts", "few", "-o", "d")
+    numbers = np.random.default_rng(0)
+    for count, words in ((1, "you have one background, too few"), (2, "2 backgrounds, too few")):
+        rows = numbers.integers(0, 256, (8, 8, 3), np.uint8)
+        save_png(f"few/{count}.png", rows.repeat(40, 0).repeat(40, 1))
+        assert words in run(*call[:-1], f"d{count}", "--small").err
+    save_png("few/3.png", load_picture("few/1.png") // 8 * 8)
+    assert "3 backgrounds that look like 2, too few" in run(*call, "--small").err
+    done = run(*call[:-1], "e")  # without --small
+    assert done.code == 1
+    assert "none is in val" in done.err
+    assert "too few" not in done.err
 
 
 @pytest.mark.parametrize(

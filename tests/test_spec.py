@@ -130,7 +130,7 @@ def test_plates_of_one_camera_are_trained_on_and_scenes_held_out(
     own = [asset.split for asset in found.spec.backgrounds if asset.origin == "user"]
     drawn = {asset.split for asset in found.spec.backgrounds if asset.origin == "sample"}
     assert (own, drawn) == (["train"] * 10, {"train", "val", "test"})
-    assert "your 10 backgrounds count as 1" in notices[0]
+    assert "you have 10 backgrounds that look like 1, too few" in notices[0]
     assert mask_origin(found.spec) is None
     assert mask_origin(compose(folders, tmp_path / "other")) == "user"
     with pytest.raises(AssetError, match=r"3 backgrounds .* there are 1 among 10"):

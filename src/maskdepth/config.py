@@ -78,7 +78,9 @@ def _config_error(owner: type[Settings], first: ErrorDetails, source: str) -> Co
     value = _SHORT.repr(first["input"])
     place = f"{key!r} in {source}" if key else source
     problem = None
-    if message.startswith("Input should "):
+    if first["type"] in ("model_type", "dict_type"):  # the words are Python's
+        problem = f"{place} is {value}, but should be lines of the form `key: value`."
+    elif message.startswith("Input should "):
         problem = f"{place} is {value}, but {message.removeprefix('Input ')}."
     elif key and first["type"] == "value_error":  # our own validators name what they expect
         problem = f"{place} is {value}, but should be {message}."

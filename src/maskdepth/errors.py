@@ -58,11 +58,11 @@ class MaskdepthError(Exception):
 def first_line(error: BaseException) -> str:
     """Why another library or the system failed, in one line.
 
-    That is the system's reason, else the first line of the message, cut where it is very long, else
-    the exception's type.
+    That is the system's reason, else the first line of the message, without its full stop and cut
+    where it is very long, else the exception's type.
     """
     message = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    line = next(iter(message.strip().splitlines()), type(error).__name__)
+    line = next(iter(message.strip().splitlines()), type(error).__name__).rstrip(".")
     return line if len(line) <= _MAX_REASON else f"{line[:_MAX_REASON]} ..."
 
 

@@ -46,8 +46,8 @@ NO_GROUND_NOTICE = (
     "depth, only from drawn scenes, if any are mixed in; `maskdepth label` makes such labels"
 )
 ALIKE_NOTICE = (
-    "your {count} backgrounds count as {groups}, for they look alike: all are trained on, and "
-    "masks are judged on drawn scenes; to be judged on your own, add photos of other places"
+    "{have}, too few to keep some for judging: all are trained on, and masks are judged on drawn "
+    "scenes; to be judged on your own, add photos of other places"
 )
 PACK_FOLDER = "sample_pack"
 SHARD_SIZE = 1000  # samples
@@ -154,13 +154,13 @@ def compose_dataset(
     )
     groups = len({asset.group for asset in background_assets})
     alike = groups < MIN_GROUPS and depth_scenes > 0
-    if alike:
-        notify(ALIKE_NOTICE.format(count=len(background_assets), groups=groups))
     split = partial(assign_splits, small=small)
     cutout_assets = split(cutout_assets) if hold_out else train_on_all(cutout_assets)
     background_assets = (
         split(background_assets) if hold_out and not alike else train_on_all(background_assets)
     )
+    if alike:
+        notify(ALIKE_NOTICE.format(have=_count_backgrounds(len(background_assets), groups)))
     rules = rules or RecipeRules()
     if rules.ground.share and not any(asset.ground for asset in background_assets):
         notify(NO_GROUND_NOTICE)
@@ -183,6 +183,14 @@ def compose_dataset(
         check_no_other(folder, spec)
         save_spec(folder, spec)
     return Dataset(folder, spec, tuple(cutout_findings + background_findings))
+
+
+def _count_backgrounds(count: int, groups: int) -> str:
+    """How many backgrounds a user has, and how many of them differ."""
+    if count == 1:
+        return "you have one background"
+    alike = f" that look like {groups}" if groups < count else ""
+    return f"you have {count} backgrounds{alike}"
 
 
 def _drawn_scenes(

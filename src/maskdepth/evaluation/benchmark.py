@@ -83,7 +83,7 @@ def evaluate_composites(
         AssetError: a folder of the extras lacks the files it needs.
     """
     extras, others = extras or Extras(), others or {}
-    _check_arguments(slices, count, extras)
+    check_arguments(slices, count, extras)
     begin = time.monotonic()
     tables = 1 + (len(PLACEMENTS) if extras.withheld else 0)  # of depth
     total = len(slices) * count_mask_predictions(count, len(others))
@@ -168,7 +168,12 @@ def _counter(total: int, progress: Callable[[int, int], None] | None) -> Callabl
     return advance
 
 
-def _check_arguments(slices: Sequence[str], count: int, extras: Extras) -> None:
+def check_arguments(slices: Sequence[str], count: int, extras: Extras) -> None:
+    """Check what is asked of `evaluate_composites`, before any work.
+
+    Raises:
+        UsageError: an unknown slice, a count below 1, or two folders of one name.
+    """
     for name in slices:
         check_name("slice", name, SLICES, UsageError)
     if count < 1:

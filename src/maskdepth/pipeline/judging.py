@@ -20,7 +20,8 @@ from maskdepth.evaluation import (
     to_json,
 )
 from maskdepth.evaluation.benchmark import FORMAT as EVALUATION_FORMAT
-from maskdepth.files import make_folder, write_text
+from maskdepth.evaluation.benchmark import check_arguments
+from maskdepth.files import make_folder, remove_if_empty, write_text
 from maskdepth.inference.model.card import ModelCard
 from maskdepth.inference.model.folder import ASSETS_FILE, LOG_FILE, load_log, save_card
 from maskdepth.inference.predictor import Predictor
@@ -54,16 +55,17 @@ def judge_model(
         extras: what to evaluate beside the slices.
 
     Raises:
-        UsageError: the report's name ends in .json.
+        UsageError: the report's name does not end in .html or .htm; as `evaluate_composites`.
         StorageError: there is a file in the report's or its JSON's place that no evaluation wrote.
     """
-    if report.suffix == ".json":
+    if report.suffix.lower() not in (".html", ".htm"):
         raise UsageError(
             "an HTML file for the report",
             str(report),
             "end its name in .html",
-            f"The report is HTML, and its JSON would be {report} too.",
+            f"The report is HTML, which the name {report} does not say.",
         )
+    check_arguments(slices, count, extras or Extras())
     check_report(report)
     log = load_log(folder / LOG_FILE)
     predictor = Predictor.from_pretrained(folder)
@@ -138,17 +140,18 @@ def check_report(report: Path) -> None:
     figures = report.with_suffix(".json")
     ours = load_record(figures, EVALUATION_FORMAT) is not None
     check_ownership([report, figures], ours=ours)
-    folder = make_folder(report.parent)
-    try:
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        got = first_line(error)
-        raise StorageError(
-            f"to write {report}",
-            got,
-            "choose another --report",
-            f"{report} cannot be written: {got}.",
-        ) from None
+    with remove_if_empty(report.parent):
+        folder = make_folder(report.parent)
+        try:
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            got = first_line(error)
+            raise StorageError(
+                f"to write {report}",
+                got,
+                "choose another --report",
+                f"{report} cannot be written: {got}.",
+            ) from None
 
 
 def _short_name(model: Path, models: Sequence[Path]) -> str:

@@ -123,6 +123,7 @@ def _train_locked(
     except ModuleNotFoundError as error:
         raise DependencyError(error.name or "torch", "train") from None
 
+    pick_device(options.device)
     model = _load_start(dataset, output, config, options)
     parent = load_lineage(output)
     samples, validation = _training_samples(dataset, config, options.device, labels, split)
