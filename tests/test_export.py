@@ -79,6 +79,13 @@ def test_the_file_is_whole_and_speaks_the_contract(file: Path) -> None:
         assert values.max() <= 1
 
 
+def test_the_file_names_no_source_code_and_no_folder_of_the_machine_that_wrote_it(
+    file: Path,
+) -> None:
+    data = file.read_bytes()
+    assert not [word for word in (b".py", b"torch/", b"/home/", b"site-packages") if word in data]
+
+
 def test_exporting_leaves_the_model_as_it_was_and_says_nothing(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

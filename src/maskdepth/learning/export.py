@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -75,7 +76,9 @@ def export_onnx(model: nn.Module, preset_name: str, path: Path) -> None:
         problem = f"The network cannot be traced for ONNX: {got}."
         raise ModelError(expected, got, remedy, problem) from error
     assert program is not None
-    write_bytes(path, program.model_proto.SerializeToString())
+    network = program.model_proto
+    _remove_metadata(network)
+    write_bytes(path, network.SerializeToString())
 
 
 def check_parity(
@@ -119,6 +122,19 @@ def check_parity(
                 )
             largest = max(largest, difference)
     return largest
+
+
+def _remove_metadata(network: onnx.ModelProto) -> None:
+    """Remove the exporter's notes on where in the source code each value comes from.
+
+    They hold file names of the machine that exported, and no runtime reads them.
+    """
+    graph = network.graph
+    for part in (network, graph, *graph.node, *graph.value_info, *graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    for value in (*graph.input, *graph.output):
+        value.ClearField("metadata_props")
 
 
 def _prepared(model: nn.Module) -> PredictForward:
