@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,9 @@ from maskdepth.cli.options import (
     show_progress,
 )
 from maskdepth.errors import UsageError
+
+if TYPE_CHECKING:
+    from maskdepth.datasets.build import Dataset
 
 
 def worlds(
@@ -200,10 +203,22 @@ def _check_layout(
 
 def inspect(
     dataset: opt.DatasetFolder,
-    sheet: Annotated[
+    output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="Also write a contact sheet of some samples (.png, .jpg)."
+            "--output",
+            "-o",
+            help="Also write a contact sheet of some samples (.png, .jpg); with --clip, the folder "
+            "of the clip.",
+        ),
+    ] = None,
+    clip: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Write drawn clip N of training assets instead: frames, alpha and plate as PNG, "
+            "events as JSON.",
         ),
     ] = None,
     as_json: opt.AsJson = False,
@@ -213,6 +228,10 @@ def inspect(
     from maskdepth.datasets.inspection import check_sheet, inspect_dataset, save_sheet
 
     opened = open_dataset(dataset)
+    if clip is not None:
+        _write_clip(opened, clip, output, as_json)
+        return
+    sheet = output
     if sheet:
         check_sheet(opened, sheet)
     found = inspect_dataset(opened)
@@ -225,3 +244,23 @@ def inspect(
         say(f"contact sheet -> {sheet}")
     if found.faults:
         raise typer.Exit(1)
+
+
+def _write_clip(dataset: Dataset, number: int, folder: Path | None, as_json: bool) -> None:
+    """Write a drawn clip for a person to view."""
+    from dataclasses import asdict
+
+    from maskdepth.synthesis.clips import draw_clip, write_clip
+
+    if folder is None:
+        raise UsageError(
+            "-o FOLDER with --clip", "none", "add -o FOLDER", "--clip needs a folder to write: -o."
+        )
+    clip = draw_clip(dataset.spec, dataset.folder, number)
+    write_clip(clip, folder, show_progress("drew {done} of {total} frames"))
+    events = [asdict(event) for event in clip.events]
+    if as_json:
+        print_json({"clip": str(folder), "frames": len(clip), "events": events})
+    for event in clip.events:
+        say(f"{event.kind}: frames {event.start} to {event.end}")
+    say(f"{len(clip)} frames -> {folder}")

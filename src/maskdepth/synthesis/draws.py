@@ -42,6 +42,10 @@ class Stream(IntEnum):
     THIRD_GROUND = 7
     STALE = 8
     LATER_EFFECTS = 9
+    CLIP = 10
+    CLIP_CAMERA = 11
+    CLIP_OBJECT = 12
+    CLIP_NOISE = 13
 
 
 class Draws(NamedTuple):

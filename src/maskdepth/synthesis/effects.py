@@ -102,6 +102,22 @@ class ToneCurve:
 
 
 @dataclass(frozen=True, slots=True)
+class CameraMotion:
+    """How far a frame's camera is from where it stood when the plate was taken.
+
+    Attributes:
+        shift: the way (dx, dy) that the picture moves, px.
+        angle_deg: its turn about the centre, degrees anticlockwise.
+    """
+
+    shift: tuple[float, float] = (0.0, 0.0)
+    angle_deg: float = 0.0
+
+
+NO_MOTION: Final = CameraMotion()
+
+
+@dataclass(frozen=True, slots=True)
 class Effects:
     """The effects of one recipe; the defaults leave everything as it is.
 
@@ -169,9 +185,14 @@ class Effects:
         return (red, green, blue), self.tone_offset
 
     @property
+    def plate_motion(self) -> CameraMotion:
+        """How far the plate is shifted and turned."""
+        return CameraMotion(self.plate_shift, self.plate_angle)
+
+    @property
     def plate_moves(self) -> bool:
         """Whether the plate is shifted or turned."""
-        return self.plate_shift != (0.0, 0.0) or self.plate_angle != 0.0
+        return self.plate_motion != NO_MOTION
 
     @property
     def changes_plate(self) -> bool:

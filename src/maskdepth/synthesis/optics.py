@@ -11,7 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.images import decode_jpeg, encode_jpeg, to_grey
-from maskdepth.synthesis.effects import Effects, Recolour, Shade, Shadow, ToneCurve
+from maskdepth.synthesis.effects import (
+    CameraMotion,
+    Effects,
+    Recolour,
+    Shade,
+    Shadow,
+    ToneCurve,
+)
 from maskdepth.synthesis.recipes import Recipe
 
 _PATTERN_KEY: Final = 2026
@@ -230,25 +237,30 @@ def apply_curve(picture: Picture, curve: ToneCurve) -> Picture:
     return np.asarray(cv2.LUT(picture, np.rint(255 * level).astype(np.uint8)), np.uint8)
 
 
-def move_plate(plate: Picture, effects: Effects) -> Picture:
-    """Shift a plate (S, S, 3) and turn it about its centre; edges are mirrored."""
+def move_picture(picture: Picture, motion: CameraMotion) -> Picture:
+    """Shift a picture (S, S, 3) and turn it about its centre; edges are mirrored."""
     # OpenCV warps four channels twice as fast as three, to the same values.
-    four = cv2.cvtColor(plate, cv2.COLOR_RGB2RGBA)
-    moved = _moved(four, effects, cv2.INTER_LINEAR)
+    four = cv2.cvtColor(picture, cv2.COLOR_RGB2RGBA)
+    moved = _moved(four, motion, cv2.INTER_LINEAR)
     return np.asarray(cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB), np.uint8)
 
 
-def move_disparity(disparity: Floats, effects: Effects) -> Floats:
-    """Move a plate's disparity (S, S) like the plate, without mixing neighbours."""
-    return np.asarray(_moved(disparity, effects, cv2.INTER_NEAREST), np.float32)
+def move_alpha(alpha: Floats, motion: CameraMotion) -> Floats:
+    """Move alpha (S, S) like its picture."""
+    return np.asarray(_moved(alpha, motion, cv2.INTER_LINEAR), np.float32)
 
 
-def _moved(array: NDArray[Any], effects: Effects, interpolation: int) -> NDArray[Any]:
+def move_disparity(disparity: Floats, motion: CameraMotion) -> Floats:
+    """Move disparity (S, S) like its picture, without mixing neighbours."""
+    return np.asarray(_moved(disparity, motion, cv2.INTER_NEAREST), np.float32)
+
+
+def _moved(array: NDArray[Any], motion: CameraMotion, interpolation: int) -> NDArray[Any]:
     size = len(array)
     centre = (size - 1) / 2
-    turned = cv2.getRotationMatrix2D((centre, centre), effects.plate_angle, 1.0)
+    turned = cv2.getRotationMatrix2D((centre, centre), motion.angle_deg, 1.0)
     matrix = np.asarray(turned, np.float64)
-    matrix[:, 2] += effects.plate_shift
+    matrix[:, 2] += motion.shift
     border = cv2.BORDER_REFLECT_101
     return cv2.warpAffine(array, matrix, (size, size), flags=interpolation, borderMode=border)
 

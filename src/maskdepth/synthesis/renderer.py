@@ -8,6 +8,7 @@ same recipe gives the same pixels on the same OpenCV build and CPU family.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -17,14 +18,15 @@ from numpy.typing import NDArray
 
 from maskdepth.images import resize, resize_disparity
 from maskdepth.synthesis.catalogue import Catalogue
-from maskdepth.synthesis.effects import Effects
+from maskdepth.synthesis.effects import NO_MOTION, CameraMotion, Effects
 from maskdepth.synthesis.optics import (
     apply_curve,
     cast_shade,
     cast_shadow,
     harmonise,
+    move_alpha,
     move_disparity,
-    move_plate,
+    move_picture,
     recolour,
     reflect,
     relight,
@@ -104,12 +106,23 @@ class _Layer:
     relief: Floats | None  # (h, w) in [-0.5, 0.5]
 
 
-def render(recipe: Recipe, size: int, catalogue: Catalogue) -> Composite:
+def render(
+    recipe: Recipe,
+    size: int,
+    catalogue: Catalogue,
+    *,
+    camera: CameraMotion = NO_MOTION,
+    fixtures: Collection[int] = (),
+) -> Composite:
     """Render one recipe.
 
     Args:
         size: side S of the composite, px, as in the rules that the recipe was drawn from.
         catalogue: the pictures of the assets.
+        camera: how far picture, alpha and disparity move before the picture is taken; the plate
+            stays.
+        fixtures: numbers of objects that belong to the scene: they hide other objects, and have
+            no alpha.
     """
     effects = recipe.effects
     plate, plate_disparity = _clean_plate(recipe, size, catalogue)
@@ -117,7 +130,7 @@ def render(recipe: Recipe, size: int, catalogue: Catalogue) -> Composite:
     disparity = None if plate_disparity is None else plate_disparity.copy()
     object_depth = []
     softness = softness_kernel(effects)
-    for placement in recipe.objects:
+    for number, placement in enumerate(recipe.objects):
         layer = _layer(placement, size, catalogue, softness, with_relief=disparity is not None)
         depth = "hidden"
         if layer is not None and disparity is not None and placement.standing is not None:
@@ -126,12 +139,7 @@ def render(recipe: Recipe, size: int, catalogue: Catalogue) -> Composite:
             depth = _write_nearer(layer, placement.nearness, disparity)
         if layer is not None:
             _paste(image, plate, layer, effects)
-            covered = alpha[layer.rows, layer.columns]
-            if placement is recipe.objects[0]:
-                covered[:] = layer.alpha
-            else:
-                covered *= 1 - layer.alpha
-                covered += layer.alpha
+            _cover(alpha[layer.rows, layer.columns], layer.alpha, number, number in fixtures)
         if disparity is not None:
             object_depth.append(depth)
     if effects.shade is not None:
@@ -140,6 +148,9 @@ def render(recipe: Recipe, size: int, catalogue: Catalogue) -> Composite:
         image = relight(image, effects.gains, effects.offset)
     if effects.tone_curve is not None:
         image = apply_curve(image, effects.tone_curve)
+    if camera != NO_MOTION:
+        image, alpha = move_picture(image, camera), move_alpha(alpha, camera)
+        disparity = None if disparity is None else move_disparity(disparity, camera)
     if effects.blur_sigma > 0:
         alpha = np.asarray(cv2.GaussianBlur(alpha, (0, 0), effects.blur_sigma), np.float32)
     plate, plate_disparity = _perturb_plate(plate, plate_disparity, recipe, catalogue)
@@ -198,9 +209,9 @@ def _perturb_plate(
     if effects.shade is not None:
         plate = cast_shade(plate, effects.shade, plate=True)
     if effects.plate_moves:
-        plate = move_plate(plate, effects)
+        plate = move_picture(plate, effects.plate_motion)
         if disparity is not None:
-            disparity = move_disparity(disparity, effects)
+            disparity = move_disparity(disparity, effects.plate_motion)
     if effects.plate_blur > 0:
         plate = np.asarray(cv2.GaussianBlur(plate, (0, 0), effects.plate_blur), np.uint8)
     return plate, disparity
@@ -289,6 +300,16 @@ def _paste(
             image, layer.colour[above], layer.alpha[above], layer.foot, left, effects.reflection
         )
     _blend(image, layer)
+
+
+def _cover(covered: Floats, alpha: Floats, number: int, fixed: bool) -> None:
+    """Put an object over the alpha of those before it, in place."""
+    if number == 0 and not fixed:
+        covered[:] = alpha
+        return
+    covered *= 1 - alpha
+    if not fixed:
+        covered += alpha
 
 
 def _blend(image: NDArray[np.uint8], layer: _Layer) -> None:

@@ -16,8 +16,8 @@ from maskdepth.errors import ConfigError, check_name
 Range = tuple[float, float]
 
 
-def _within(lowest: float, highest: float) -> AfterValidator:
-    """Checks that both ends of a range lie within bounds, the lower one first."""
+def within(lowest: float, highest: float) -> AfterValidator:
+    """A check that both ends of a range lie within bounds, the lower one first."""
 
     def check(ends: Range) -> Range:
         low, high = ends
@@ -28,27 +28,27 @@ def _within(lowest: float, highest: float) -> AfterValidator:
     return AfterValidator(check)
 
 
-Shares = Annotated[Range, _within(0, 1)]
-Levels = Annotated[Range, _within(0, 255)]
-SignedLevels = Annotated[Range, _within(-255, 255)]
-Factors = Annotated[Range, _within(0, 16)]
-Heights = Annotated[Range, _within(0, 100)]
-ContactHeights = Annotated[Range, _within(0.01, 100)]
-Leans = Annotated[Range, _within(-10, 10)]
-Stops = Annotated[Range, _within(-16, 16)]
-Scales = Annotated[Range, _within(0.02, 1)]
-Crops = Annotated[Range, _within(0.01, 1)]
-Qualities = Annotated[Range, _within(1, 100)]
-Sigmas = Annotated[Range, _within(0, 64)]
-ShadowSigmas = Annotated[Range, _within(0.1, 256)]
-Ways = Annotated[Range, _within(0, 256)]
-Distances = Annotated[Range, _within(0, 4096)]
-SignedDistances = Annotated[Range, _within(-4096, 4096)]
-SignedHeights = Annotated[Range, _within(-10, 10)]
-Gammas = Annotated[Range, _within(0.1, 10)]
-Contrasts = Annotated[Range, _within(-1, 1)]
-Patches = Annotated[Range, _within(2, 4096)]
-Sides = Annotated[Range, _within(0, 16384)]
+Shares = Annotated[Range, within(0, 1)]
+Levels = Annotated[Range, within(0, 255)]
+SignedLevels = Annotated[Range, within(-255, 255)]
+Factors = Annotated[Range, within(0, 16)]
+Heights = Annotated[Range, within(0, 100)]
+ContactHeights = Annotated[Range, within(0.01, 100)]
+Leans = Annotated[Range, within(-10, 10)]
+Stops = Annotated[Range, within(-16, 16)]
+Scales = Annotated[Range, within(0.02, 1)]
+Crops = Annotated[Range, within(0.01, 1)]
+Qualities = Annotated[Range, within(1, 100)]
+Sigmas = Annotated[Range, within(0, 64)]
+ShadowSigmas = Annotated[Range, within(0.1, 256)]
+Ways = Annotated[Range, within(0, 256)]
+Distances = Annotated[Range, within(0, 4096)]
+SignedDistances = Annotated[Range, within(-4096, 4096)]
+SignedHeights = Annotated[Range, within(-10, 10)]
+Gammas = Annotated[Range, within(0.1, 10)]
+Contrasts = Annotated[Range, within(-1, 1)]
+Patches = Annotated[Range, within(2, 4096)]
+Sides = Annotated[Range, within(0, 16384)]
 
 
 class EffectRules(Settings):
