@@ -29,12 +29,14 @@ ROOMS: dict[str, frozenset[str]] = {
     "ground": frozenset(
         {
             *("errors", "_version", "files", "records", "locks", "images", "depth", "metrics"),
+            "camera",
             *("config", "devices", "processes", "progress", "onnx_runtime"),
             *("colour_profiles", "picture_decoding", "picture_formats"),
         }
     ),
     "inference": frozenset({"inference"}),
     "media": frozenset({"media", "testing"}),
+    "scene3d": frozenset({"scene3d"}),
     "synthesis": frozenset({"synthesis"}),
     "labelling": frozenset({"labelling"}),
     "datasets": frozenset({"datasets"}),

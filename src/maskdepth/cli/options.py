@@ -154,6 +154,14 @@ Units = Annotated[
 Licence = Annotated[
     str | None, typer.Option(help="Licence of the weights of a network without a description.")
 ]
+FocalPx = Annotated[
+    float | None,
+    typer.Option(
+        metavar="PX",
+        help="Focal length in pixels of the picture. Default: by EXIF, if that says the 35 mm "
+        "equivalent.",
+    ),
+]
 Download = Annotated[
     bool, typer.Option("--download", help="Download files that the Hugging Face cache lacks.")
 ]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from maskdepth.camera import Camera
     from maskdepth.inference.plate.calibration import Calibration, KnownPoint
     from maskdepth.labelling.plate_depth import PlateDepth
 
@@ -70,6 +71,7 @@ def plate(
             "wrong one is left out.",
         ),
     ] = None,
+    focal_px: opt.FocalPx = None,
     kind: opt.Kind = None,
     units: opt.Units = None,
     licence: opt.Licence = None,
@@ -99,8 +101,13 @@ def plate(
     picture_only = output.suffix.lower() == ".png"
     if picture_only:
         _check_frames(sources, output)
-        asked = {"--point": points or None, "--teacher": teacher, "--depth": depth}
-        check_idle("a .plate output", {**asked, "--disparity": disparity})
+        asked: dict[str, object] = {
+            "--point": points or None,
+            "--teacher": teacher,
+            "--depth": depth,
+        }
+        asked |= {"--disparity": disparity, "--focal-px": focal_px is not None}
+        check_idle("a .plate output", asked)
     else:
         check_profile_path(output)
     inputs = [path for path in (*sources, depth, disparity) if path is not None]
@@ -110,6 +117,7 @@ def plate(
         save_png(output, pixels)
         say(f"plate -> {output}")
         return
+    camera = _find_camera(sources, pixels, focal_px)
     network = None
     if depth is None and disparity is None:
         options = TeacherOptions(kind, units, licence, download, device)
@@ -119,7 +127,7 @@ def plate(
     )
     _show_depth(found, source)
     if found.depth_m is None:
-        profile = profile_from_disparity(pixels, found.disparity, points, found.source)
+        profile = profile_from_disparity(pixels, found.disparity, points, found.source, camera)
     elif points:
         raise UsageError(
             "points with a disparity",
@@ -128,9 +136,11 @@ def plate(
             "Measured depth needs no points.",
         )
     else:
-        profile = profile_from_depth(pixels, found.depth_m, found.source)
+        profile = profile_from_depth(pixels, found.depth_m, found.source, camera)
     save_profile(output, profile)
     _show(profile.calibration)
+    if camera is not None:
+        say(f"camera: {camera.describe()}")
     if profile.health is not None:
         say(f"health: {profile.health.describe()}")
     say(f"plate profile -> {output}")
@@ -143,6 +153,7 @@ def plate(
                 "source": profile.source,
                 "calibration": fitted,
                 "health": health,
+                "camera": None if camera is None else camera.as_json(),
             }
         )
 
@@ -165,6 +176,18 @@ def _check_frames(sources: list[Path], output: Path) -> None:
         "pass a folder of frames, or write a plate profile: -o scene.plate",
         f"{output} would be the median of frames, but {sources[0]} is one picture.",
     )
+
+
+def _find_camera(
+    sources: list[Path], pixels: NDArray[np.uint8], focal_px: float | None
+) -> Camera | None:
+    """The camera by the given focal length, else by a single plate's EXIF, if that has one."""
+    from maskdepth.camera import Camera, read_camera
+
+    size = pixels.shape[0], pixels.shape[1]
+    if focal_px is not None:
+        return Camera.centred(focal_px, size)
+    return None if _are_frames(sources) else read_camera(sources[0], size)
 
 
 def _are_frames(sources: list[Path]) -> bool:

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth._version import __version__
+from maskdepth.camera import Camera
 from maskdepth.depth import (
     decode_depth_npy,
     decode_disparity,
@@ -85,6 +86,7 @@ class PlateProfile:
         source: where the depth comes from, as plain values.
         health: the plate's, measured when the profile was made; None in older files.
         file: the file that the profile was loaded from.
+        camera: that took the plate; None where no focal length is given or recorded.
     """
 
     picture: NDArray[np.uint8]
@@ -94,6 +96,7 @@ class PlateProfile:
     source: Json = field(default_factory=dict)
     health: PlateHealth | None = None
     file: Path | None = None
+    camera: Camera | None = None
 
     @cached_property
     def proportional_disparity(self) -> NDArray[np.float32]:
@@ -113,9 +116,10 @@ class PlateProfile:
         """The profile of a resized plate; the caller has checked that the aspect ratio is kept."""
         if self.disparity.shape == (height, width):
             return self
-        depth_m = self.depth_m
+        depth_m, camera = self.depth_m, self.camera
         return replace(
             self,
+            camera=camera and camera.scaled(self.disparity.shape, (height, width)),
             picture=resize(self.picture, height, width),
             disparity=resize_disparity(self.disparity, height, width),
             depth_m=None if depth_m is None else resize_disparity(depth_m, height, width),
@@ -164,6 +168,7 @@ def profile_from_disparity(
     disparity: NDArray[np.float32],
     points: Sequence[KnownPoint] = (),
     source: Json | None = None,
+    camera: Camera | None = None,
 ) -> PlateProfile:
     """A profile whose metres, if any, come from points of known distance.
 
@@ -172,6 +177,7 @@ def profile_from_disparity(
         disparity: float32 (H, W) in [0, 1], near = 1, NaN where invalid.
         points: see ``calibrate``; none leaves the profile without metres.
         source: where the disparity is from, as plain values.
+        camera: that took the picture, if its focal length is known.
 
     Raises:
         PlateError: another size, nothing valid, or points that do not calibrate.
@@ -180,24 +186,27 @@ def profile_from_disparity(
     # As a file will hold it, so that a profile is the same before and after it is saved.
     stored = decode_disparity(encode_disparity(disparity))
     calibration = calibrate(stored, points) if points else None
-    return _with_health(PlateProfile(picture, stored, None, calibration, source or {}))
+    profile = PlateProfile(picture, stored, None, calibration, source or {}, camera=camera)
+    return _with_health(profile)
 
 
 def profile_from_depth(
     picture: NDArray[np.uint8],
     depth_m: NDArray[np.float32],
     source: Json | None = None,
+    camera: Camera | None = None,
 ) -> PlateProfile:
     """A profile of a plate whose depth was measured by a sensor, or is exact.
 
     Args:
         picture: uint8 (H, W, 3) RGB.
         depth_m: float32 (H, W); infinity is sky; NaN, zero and negative are invalid.
+        camera: as in `profile_from_disparity`.
 
     Raises:
         PlateError: another size, or nothing valid that is not sky.
     """
-    return _with_health(_measured(picture, depth_m, source or {}))
+    return _with_health(replace(_measured(picture, depth_m, source or {}), camera=camera))
 
 
 def _measured(
@@ -238,6 +247,7 @@ def save_profile(path: str | os.PathLike[str], profile: PlateProfile) -> None:
         "source": profile.source,
         "calibration": profile.calibration and profile.calibration.as_json(),
         "health": profile.health and profile.health.as_json(),
+        "camera": profile.camera and profile.camera.as_json(),
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
     }
     members[_PROFILE] = (json.dumps(record, indent=2, allow_nan=False) + "\n").encode()
@@ -285,8 +295,12 @@ def load_profile(path: str | os.PathLike[str]) -> PlateProfile:
             _check_map(picture, disparity, "disparity")
             calibration = _parse_calibration(record["calibration"], disparity)
             profile = PlateProfile(picture, disparity, None, calibration, record["source"])
-        health = record.get("health")
-        profile = replace(profile, health=health and PlateHealth.parse(health))
+        health, camera = record.get("health"), record.get("camera")  # older files lack them
+        profile = replace(
+            profile,
+            health=health and PlateHealth.parse(health),
+            camera=camera and Camera.parse(camera),
+        )
     if picture.shape[:2] != (height, width):
         raise PlateError(f"members of {width}x{height} px in {name}", "others", _REMAKE)
     return replace(profile, file=Path(path))
