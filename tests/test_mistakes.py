@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 from command_line import Run
+from maskdepth.cli.app import app
+from maskdepth.cli.bench import bench_app
+from maskdepth.cli.evaluate import evaluate_app
 from maskdepth.datasets.build import compose_dataset
 from maskdepth.errors import ModelError, UsageError
 from maskdepth.images import load_picture, save_png
@@ -94,6 +97,76 @@ def test_a_mistake_is_named_with_its_remedy(
     for line in lines:
         assert line in done.err
     assert sorted(here.rglob("*")) == before
+
+
+PATHS_THAT_LEAD_NOWHERE = [
+    "predict no.png",
+    "predict a.png no.png",
+    "predict a.png -m no",
+    "predict a.png -m no/no",
+    "predict a.png --plate no.png",
+    "predict a.png --background no.png",
+    "plate no.png -o z.plate",
+    "plate a.png -o z.plate --teacher no.onnx",
+    "plate a.png -o z.plate --depth no.npy",
+    "compose no no -o d",
+    "compose DATA/cutouts DATA/backgrounds -o d --layout folders --teacher no.onnx",
+    "compose DATA/cutouts DATA/backgrounds -o d --rules no.yaml",
+    "label no --teacher shipped -o d",
+    "label DATA/set --teacher densedepth:no.h5 --licence MIT",
+    "inspect no",
+    "train no -o d",
+    "train DATA/set -o d --from no",
+    "fit no no -o d",
+    "export no -o d",
+    "push no owner/name",
+    "bench predict no",
+    "evaluate composites shipped no --report d/r.html",
+    "evaluate composites shipped DATA/set --report d/r.html --against no",
+    "evaluate frames shipped no",
+    "evaluate clips shipped no",
+    "evaluate depth shipped no",
+    "evaluate distance no",
+    "evaluate labels no --teacher shipped",
+]
+
+
+@pytest.mark.parametrize("call", PATHS_THAT_LEAD_NOWHERE)
+def test_a_path_that_leads_nowhere_is_a_wrong_call_of_any_command(
+    call: str, here: Path, data: Path, run: Run
+) -> None:
+    done = run(*call.replace("DATA", str(data)).split())
+    assert done.code == 2
+    assert "no" in done.err
+    assert not Path("d").exists()
+
+
+def test_all_commands_that_read_a_path_are_tried_with_one_that_leads_nowhere() -> None:
+    """The others draw what they need, or measure this machine."""
+    for group, name in ((app, ""), (evaluate_app, "evaluate "), (bench_app, "bench ")):
+        for command in group.registered_commands:
+            assert command.callback is not None
+            word = name + (command.name or command.callback.__name__)
+            reads = any(call.startswith(f"{word} ") for call in PATHS_THAT_LEAD_NOWHERE)
+            assert reads is (word not in ("worlds", "demo", "bench train"))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ("predict broken.png", "0 of 1 pictures"),
+        ("plate broken.png -o z.plate", "broken.png cannot be read"),
+        ("predict a.png -m shots", "shots is no model folder"),
+        ("inspect shots", "shots is no dataset"),
+    ],
+)
+def test_what_is_there_and_cannot_be_used_is_a_failure(
+    call: str, words: str, here: Path, run: Run
+) -> None:
+    Path("broken.png").write_bytes(Path("a.png").read_bytes()[:60])
+    done = run(*call.split())
+    assert done.code == 1
+    assert words in done.err
 
 
 def test_a_training_that_was_interrupted_is_no_model_yet(tmp_path: Path) -> None:

@@ -516,6 +516,17 @@ def test_shipped_onnx_comes_from_shipped_weights(shipped: Path) -> None:
     assert check_parity(model, read_card(shipped).preset, shipped / "model.onnx") < 1e-3
 
 
+def test_the_shipped_model_is_copied_by_its_word_and_stays_as_it_is(
+    shipped: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="a part of the package"):
+        export_model(Path("shipped"))
+    export_model(Path("shipped"), tmp_path / "copy")
+    assert {path.name for path in (tmp_path / "copy").iterdir()} == WHOLE | DEPTH_NETWORK
+    for name in ("model.onnx", "depth.onnx"):
+        assert (tmp_path / "copy" / name).read_bytes() == (shipped / name).read_bytes()
+
+
 def test_the_first_prediction_just_works(shipped: Path, tmp_path: Path) -> None:
     from maskdepth.images import save_png
 

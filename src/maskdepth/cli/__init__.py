@@ -1,7 +1,7 @@
 """The command line: parse, call one function, print. Heavy imports wait inside the commands.
 
 stdout carries data (``--json``); progress and notices go to stderr. Exit codes: 0 done, 1 a
-failure or a partial one, 2 usage, 130 interrupted.
+failure or a partial one, 2 usage (a path to read that leads nowhere too), 130 interrupted.
 """
 
 from __future__ import annotations

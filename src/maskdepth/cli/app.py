@@ -14,6 +14,7 @@ from maskdepth.cli.datasets import compose, inspect, worlds
 from maskdepth.cli.evaluate import evaluate_app
 from maskdepth.cli.help_text import word_help
 from maskdepth.cli.label import label
+from maskdepth.cli.missing_paths import check_missing_paths
 from maskdepth.cli.models import export, push
 from maskdepth.cli.options import is_quiet
 from maskdepth.cli.plate import plate
@@ -67,3 +68,6 @@ app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(bench_app, name="bench")
 for each in (app, evaluate_app, bench_app):
     word_help(each)
+    for registered in each.registered_commands:
+        assert registered.callback is not None
+        registered.callback = check_missing_paths(registered.callback)

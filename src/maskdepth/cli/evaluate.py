@@ -61,7 +61,7 @@ def show_scores(evaluation: Evaluation, report: Path) -> None:
 
 @evaluate_app.command("composites")
 def evaluate_composites(
-    model: opt.JudgedModel,
+    model: opt.ModelFolder,
     dataset: opt.DatasetFolder,
     report: Annotated[
         Path | None,
@@ -152,7 +152,7 @@ def evaluate_composites(
 
 @evaluate_app.command("frames")
 def evaluate_frames(
-    model: opt.JudgedModel,
+    model: opt.ModelFolder,
     frames: Annotated[
         Path,
         typer.Argument(
@@ -183,7 +183,7 @@ def evaluate_frames(
 
 @evaluate_app.command("clips")
 def evaluate_clips(
-    model: opt.JudgedModel,
+    model: opt.ModelFolder,
     folders: Annotated[
         list[Path],
         typer.Argument(
@@ -206,7 +206,7 @@ def evaluate_clips(
 
 @evaluate_app.command("depth")
 def evaluate_depth(
-    model: opt.JudgedModel,
+    model: opt.ModelFolder,
     pictures: Annotated[
         Path,
         typer.Argument(
@@ -232,7 +232,7 @@ def evaluate_depth(
 
 @evaluate_app.command("distance")
 def evaluate_distance(
-    model: opt.JudgedModel,
+    model: opt.ModelFolder,
     count: Annotated[
         int, typer.Option(min=1, help="Number of scenes, over all families in turn.")
     ] = 48,

@@ -54,8 +54,8 @@ def export(
     depth_network: Annotated[
         Path | None,
         typer.Option(
-            help="Model folder whose network gives the depth of plates, and of pictures without "
-            "one, in the copy. Default: the model's own, if it has one."
+            help="Model folder, or the word shipped, whose network gives the depth of plates, and "
+            "of pictures without one, in the copy. Default: the model's own, if it has one."
         ),
     ] = None,
 ) -> None:
@@ -103,5 +103,6 @@ def push(
 ) -> None:
     """Upload a model folder to the Hugging Face hub, with a page made of its card."""
     from maskdepth.inference.model.hub import push_model
+    from maskdepth.inference.model.locate import find_model
 
-    say(f"{model} -> {push_model(model, hub_id, private=private)}")
+    say(f"{model} -> {push_model(find_model(model), hub_id, private=private)}")

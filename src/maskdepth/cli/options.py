@@ -33,9 +33,6 @@ DatasetFolder = Annotated[
     Path, typer.Argument(metavar="DATASET", help="Dataset, made by `compose`.")
 ]
 ModelFolder = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="Model folder, made by `fit` or `train`.")
-]
-JudgedModel = Annotated[
     Path,
     typer.Argument(
         metavar="MODEL", help="Model folder, made by `fit` or `train`, or the word shipped."

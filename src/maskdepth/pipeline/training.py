@@ -277,16 +277,17 @@ def export_model(
     """Write a model's ONNX again from its weights, and check that both agree.
 
     Args:
+        folder: the model folder, or ``shipped``, which can only be copied.
         output: write a clean copy of the model folder there instead; see ``learning.release``.
         calibration: also write an int8 network, calibrated on this dataset.
         datasets: for the copy's list of assets: where a model without one was trained.
         licence, limits: for the card of the copy.
         half: the copy's weights are in half precision.
-        depth_network: for the copy; see ``learning.release``.
+        depth_network: for the copy, a folder or ``shipped``; see ``learning.release``.
 
     Raises:
         ModelError: the folder has no weights or no card, or the two networks differ.
-        UsageError: an option of a copy is given without ``output``.
+        UsageError: an option of a copy is given without ``output``, or the model is the package's.
         StorageError: ``output`` holds something else than a clean model folder.
         DependencyError: something of ``[train]`` is not installed.
     """
@@ -298,21 +299,29 @@ def export_model(
             "--licence, --note, --dataset, --half and --depth-network describe a copy and need "
             "--output.",
         )
-    card = read_card(folder)
+    model = find_model(folder)
+    if output is None and model != folder:
+        raise UsageError(
+            "--output with the shipped model",
+            "none",
+            "say with -o where to write a copy",
+            "The shipped model is a part of the package and stays as it is.",
+        )
+    card = read_card(model)
     try:
         from maskdepth.learning.release import release_model, write_networks
     except ModuleNotFoundError as error:
         raise DependencyError(error.name or "torch", "train") from None
 
     if output is None:
-        return write_networks(folder, card, calibration)
+        return write_networks(model, card, calibration)
     return release_model(
-        folder,
+        model,
         output,
         calibration=calibration,
         datasets=datasets,
         licence=licence,
         limits=limits,
         half=half,
-        depth_network=depth_network,
+        depth_network=None if depth_network is None else find_model(depth_network),
     )
