@@ -51,10 +51,10 @@ def test_places_that_cannot_be_written_raise_storage_errors(tmp_path: Path) -> N
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "file" / "a", tmp_path / "folder", tmp_path / "pipe"):
+    for name in ("file/a", "folder", "pipe"):
         with pytest.raises(StorageError) as caught:
-            files.write_bytes(path, b"data")
-        assert str(path) in str(caught.value)
+            files.write_bytes(tmp_path / name, b"data")
+        assert str(tmp_path / name.partition("/")[0]) in str(caught.value)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder", "pipe"]
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 

@@ -15,7 +15,7 @@ from maskdepth.cli.bench import bench_app
 from maskdepth.cli.evaluate import evaluate_app
 from maskdepth.datasets.build import compose_dataset
 from maskdepth.errors import ModelError, UsageError
-from maskdepth.images import load_picture, save_png
+from maskdepth.images import load_picture, save_jpeg, save_png
 from maskdepth.inference.model.folder import STATE_FILE, read_card
 from maskdepth.inference.model.locate import shipped_folder
 from maskdepth.media.pictures import find_jobs
@@ -30,7 +30,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     save_png("a.png", np.full((40, 50, 3), 90, np.uint8))
     save_png("shots/a.png", np.full((40, 50, 3), 90, np.uint8))
+    save_jpeg("a.jpg", np.full((40, 50, 3), 90, np.uint8))
     Path("note.txt").write_text("hello")
+    Path("note").write_text("hello")
+    Path("empty.png").touch()
     Path("clip.mp4").write_bytes(MP4)
     np.savez("x.npz", np.ones((40, 50)))
     return tmp_path
@@ -56,7 +59,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("plate no.png -o z.png", ["no.png does not exist"]),
         ("plate no.png -o z.plate", ["no.png does not exist"]),
         ("plate shots/no.png -o z.plate", ["no.png does not exist"]),
-        ("plate a.png -o z.plate --depth note.txt", ["note.txt cannot be read as a picture"]),
+        ("plate a.png -o z.plate --depth note.txt", ["note.txt cannot be read", "or from a .npy"]),
+        ("plate a.png -o z.plate --depth a.jpg", ["a.jpg", "16-bit grey PNG or TIFF in mill"]),
+        ("plate a.png -o z.plate --depth empty.png", ["empty.png is an empty", ".npy file in m"]),
+        ("plate a.png -o z.plate --disparity note.txt", ["note.txt", "a 16-bit greyscale PNG"]),
         ("plate a.png -o z.plate --depth x.npz", ["x.npz", "numpy.save"]),
         ("plate a.png -o z.plate --depth no.npy", ["no.npy does not exist"]),
         ("plate a.png -o z.plate --disparity no.png", ["no.png does not exist"]),
@@ -64,7 +70,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("plate a.png -o z.plate --teacher no.onnx", ["no.onnx does not exist"]),
         ("predict a.png --background no.jpg", ["no.jpg does not exist"]),
         ("predict a.png --background whit", ["neither a colour", "nor a picture that can be"]),
-        ("predict a.png -o note.txt", ["note.txt is a file, not a folder"]),
+        ("predict a.png -o note", ["note is a file, not a folder"]),
+        ("predict a.png -o x.txt", ["as .png, not as .txt", ".jpg", "or name a folder"]),
+        ("predict a.png -o x.csv --only alpha", ["The alpha is written as .png, not as .csv"]),
+        ("demo -o note.txt", ["note.txt is a file, not a folder"]),
+        ("worlds -o note.txt/new", ["note.txt is a file, not a folder"]),
+        ("predict a.png -o note.txt/new.png", ["note.txt is a file, not a folder"]),
+        ("compose DATA/cutouts DATA/backgrounds --small -o note.txt", ["note.txt is a file"]),
+        ("plate a.png -o z.plate --teacher odd", ["There is no teacher 'odd'", "Name shipped"]),
+        ("plate a.png -o note.txt/new.plate", ["note.txt is a file, not a folder"]),
         ("predict no.png", ["no.png does not exist"]),
         ("predict a.png --plate no.plate", ["no.plate does not exist"]),
         ("evaluate frames MODEL shots", ["no masks in shots", "in1.jpg", "gt1.png", "plate.png"]),

@@ -17,6 +17,8 @@ from PIL import Image
 
 from maskdepth.cli.options import report_failures
 from maskdepth.errors import PictureError, PlateError, StorageError, UsageError
+from maskdepth.images import load_picture
+from maskdepth.inference.plate.profile import profile_from_disparity, save_profile
 from maskdepth.inference.prediction import Prediction
 from maskdepth.media.pictures import PredictionJob, find_jobs, predict_all, predict_file
 from maskdepth.testing import FakeBackend
@@ -258,6 +260,24 @@ def test_each_picture_meets_its_own_plate(tmp_path: Path) -> None:
     assert found == [255, 255, 0, 255]
 
 
+@pytest.mark.parametrize("name", ["plate.png", "scene.plate"])
+def test_the_plate_of_all_pictures_is_read_once_for_the_run(name: str, tmp_path: Path) -> None:
+    """It may even go in the meantime, and the predictions name it all the same."""
+    sources = [str(picture(tmp_path / f"{stem}.png", 50)) for stem in "ab"]
+    plate = picture(tmp_path / "plate.png", 0)
+    if name == "scene.plate":
+        near = np.full((6, 8), 0.5, np.float32)
+        save_profile(tmp_path / name, profile_from_disparity(load_picture(plate), near))
+        plate = tmp_path / name
+    jobs = find_jobs(sources, str(plate))
+    plate.unlink()
+    summary = predict_all(PREDICTOR, jobs, tmp_path / "out")
+    assert summary.failures == ()
+    assert json.loads((tmp_path / "out" / "b.json").read_text())["plate"] == name
+    _, prediction = predict_file(PREDICTOR, jobs[0], tmp_path / "a_only.png")
+    assert prediction.provenance.plate_file == plate
+
+
 def test_bytes_from_a_pipe_are_predicted(tmp_path: Path) -> None:
     data = picture(tmp_path / "a.png").read_bytes()
     summary = predict_all(PREDICTOR, find_jobs("-", stdin=data), tmp_path / "out")
@@ -389,7 +409,7 @@ def test_one_file_holds_one_layer(
 @pytest.mark.parametrize(
     ("file", "formats", "message"),
     [
-        ("out.jpg", None, r"cutout is written as \.png, not as \.jpg. Use \.png, or give a --back"),
+        ("out.jpg", None, r"cutout is written as \.png, not as \.jpg. Use \.png, give a --back"),
         ("out.png", ["alpha", "json"], "one file, but these are wanted: alpha, json"),
         ("out.png", ["depth"], "Depth in metres needs a calibrated plate profile"),
         ("out.png", ["composite"], "A composite needs a background"),

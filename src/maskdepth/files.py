@@ -119,15 +119,23 @@ def make_folder(folder: str | os.PathLike[str]) -> Path:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = first_line(error)
-        problem = (
-            f"{path} is a file, not a folder."
-            if isinstance(error, FileExistsError)
-            else f"The folder {path} cannot be made: {reason}."
-        )
-        raise StorageError(
+        problem = f"The folder {path} cannot be made: {reason}."
+        raise _file_as_folder(path) or StorageError(
             f"a folder at {path}", reason, "choose another output folder", problem
         ) from None
     return path
+
+
+def _file_as_folder(path: Path) -> StorageError | None:
+    """The error where a folder cannot be made, since it or one above it is a file; else None."""
+    for folder in (path, *path.parents):
+        if os.path.lexists(folder):
+            if folder.is_dir():
+                return None
+            problem = f"{folder} is a file, not a folder."
+            remedy = "choose another output folder"
+            return StorageError(f"a folder at {folder}", "a file", remedy, problem)
+    return None
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes, *, durable: bool = False) -> None:
@@ -182,7 +190,7 @@ def open_atomic(path: str | os.PathLike[str], *, durable: bool = False) -> Itera
             raise
     except OSError as error:
         reason = first_line(error)
-        raise StorageError(
+        raise _file_as_folder(target.parent) or StorageError(
             f"to write {os.fspath(path)}",
             reason,
             "free some space, or choose a folder that can be written",

@@ -17,6 +17,7 @@ from PIL import Image
 from maskdepth.errors import PictureError
 from maskdepth.files import write_bytes
 from maskdepth.picture_decoding import (
+    READ_REMEDY,
     convert_to_rgb,
     open_header,
     open_picture,
@@ -95,22 +96,30 @@ def exif_orientation(source: str | os.PathLike[str] | bytes) -> int:
         return stored_orientation(image)
 
 
-def load_grey16(source: str | os.PathLike[str] | bytes) -> NDArray[np.uint16]:
+def load_grey16(
+    source: str | os.PathLike[str] | bytes,
+    remedy: str = "save the values as a 16-bit greyscale PNG",
+) -> NDArray[np.uint16]:
     """Load a 16-bit grey picture (a disparity or depth file) as uint16 (H, W).
 
     The EXIF orientation of a PNG is ignored; Pillow applies that of a TIFF.
 
+    Args:
+        remedy: of the error where the file is another one.
+
     Raises:
         PictureError: as ``load_picture``, or the file is not 16-bit grey.
     """
-    with open_picture(source) as image:
-        if not image.mode.startswith("I;16"):
-            raise PictureError(
-                f"a 16-bit grey picture at {source_name(source)}",
-                f"mode {image.mode}",
-                "save the values as 16-bit greyscale PNG",
-            )
-        return np.asarray(image).astype(np.uint16)
+    try:
+        with open_picture(source) as image:
+            if not image.mode.startswith("I;16"):
+                name, got = source_name(source), f"mode {image.mode}"
+                raise PictureError(f"a 16-bit grey picture at {name}", got, remedy)
+            return np.asarray(image).astype(np.uint16)
+    except PictureError as error:
+        if error.remedy != READ_REMEDY:
+            raise
+        raise PictureError(error.expected, error.got, remedy, error.problem) from error
 
 
 def save_png(path: str | os.PathLike[str], array: NDArray[Any]) -> None:

@@ -31,7 +31,8 @@ MAX_PIXELS = 100_000_000
 _EXIF_ORIENTATION = 0x0112
 _TIFF_BITS = 258
 _MAX_12_BITS = 4095
-_READ_REMEDY = "check the file, or save it again as PNG or JPEG"
+READ_REMEDY = "check the file, or save it again as PNG or JPEG"
+"""What to do about a picture that cannot be read."""
 
 # Pillow warns about large pictures and odd tags, and `catch_warnings` is not thread-safe.
 _open_lock = threading.Lock()
@@ -87,7 +88,7 @@ def open_header(source: _Source) -> Iterator[Image.Image]:
 def _open_stream(source: str | os.PathLike[str] | bytes, name: str) -> IO[bytes]:
     if isinstance(source, bytes):
         if not source:
-            raise PictureError("the bytes of a picture", "no bytes", _READ_REMEDY)
+            raise PictureError("the bytes of a picture", "no bytes", READ_REMEDY)
         return io.BytesIO(source)
     if is_address(name):
         raise PictureError(
@@ -106,7 +107,7 @@ def _open_stream(source: str | os.PathLike[str] | bytes, name: str) -> IO[bytes]
     if os.fstat(file.fileno()).st_size == 0:
         file.close()
         got = "an empty file"
-        raise PictureError(f"a picture file at {name}", got, _READ_REMEDY, f"{name} is {got}.")
+        raise PictureError(f"a picture file at {name}", got, READ_REMEDY, f"{name} is {got}.")
     return file
 
 
@@ -130,7 +131,7 @@ def _check_size(image: Image.Image, name: str) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(name, f"{image.width}x{image.height}")
     if image.width * image.height == 0:
-        raise PictureError(f"a picture at {name}", "one without pixels", _READ_REMEDY)
+        raise PictureError(f"a picture at {name}", "one without pixels", READ_REMEDY)
 
 
 def _too_large(name: str, got: str) -> TooLargeError:
@@ -147,7 +148,7 @@ def _unreadable(name: str, error: Exception, head: bytes = b"") -> PictureError:
         return PictureError(f"a picture at {name}", what, remedy, f"{name} is {what}.")
     reason = "its format is unknown, or it is damaged" if unknown else first_line(error)
     problem = f"{name} cannot be read as a picture: {reason}."
-    return PictureError(f"a readable picture at {name}", reason, _READ_REMEDY, problem)
+    return PictureError(f"a readable picture at {name}", reason, READ_REMEDY, problem)
 
 
 def _read_head(source: _Source) -> bytes:

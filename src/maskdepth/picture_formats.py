@@ -58,7 +58,8 @@ _SUFFIX_KINDS: Final = {
     **dict.fromkeys((".pdf", ".svg", ".eps", ".ai"), ("document or drawing", _DRAWING)),
 }
 
-FILE_SUFFIXES: Final = PICTURE_SUFFIXES | frozenset(_SUFFIX_KINDS) | {".json", ".plate"}
+_OTHER_SUFFIXES: Final = (".json", ".plate", ".txt", ".csv", ".html", ".onnx", ".psd", ".xcf")
+FILE_SUFFIXES: Final = PICTURE_SUFFIXES | frozenset(_SUFFIX_KINDS) | frozenset(_OTHER_SUFFIXES)
 """Suffixes, in lower case, by which a path that does not exist yet is to be a file."""
 
 # ISO base media files name their brand at byte 8; the others begin with their signature.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from maskdepth.errors import DependencyError, MaskdepthError, StorageError, UsageError
 
-_OUTPUTS = frozenset({"output", "report", "sheet"})
+_OUTPUTS = ("output", "report", "sheet")  # how the names of paths to write begin
 _TEXTS = frozenset({"model", "background", "start", "teacher"})  # a path, or another name
 _TEACHER_FILES = (".onnx", ".json", ".h5")
 _SHIPPED = "shipped"  # `inference.model.locate` has it too; --help must not wait for that
@@ -35,7 +35,7 @@ def check_missing_paths(command: Callable[..., None]) -> Callable[..., None]:
 def _paths_to_read(arguments: Mapping[str, object]) -> Iterator[str | Path]:
     for name, given in arguments.items():
         for value in given if isinstance(given, list) else [given]:
-            if name in _OUTPUTS or str(value) == _SHIPPED:
+            if name.startswith(_OUTPUTS) or str(value) == _SHIPPED:
                 continue
             if isinstance(value, Path):
                 yield value

@@ -250,7 +250,9 @@ def check_file(path: Path, formats: Collection[str] | None, *, background: bool)
         raise UsageError(
             f"a file that ends in {' or '.join(suffixes)}",
             str(path),
-            "" if wanted != ["cutout"] else "use .png, or give a --background",
+            ""
+            if wanted != ["cutout"]
+            else "use .png, give a --background for .jpg, or name a folder",
             f"The {wanted[0]} is written as {' or '.join(suffixes)}, not as {path.suffix or path}.",
         )
     return wanted[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -40,7 +40,7 @@ from maskdepth.media.listing import (
     list_pattern,
     picture_files,
 )
-from maskdepth.media.plate_files import Plates
+from maskdepth.media.plate_files import LoadedPlate, Plates
 from maskdepth.picture_formats import (
     COMMON_SUFFIXES,
     DEPTH_MAP_ENDINGS,
@@ -67,12 +67,14 @@ class PredictionJob:
         plate: the path of its plate, or None.
         stem: the first part of its output files' names; no two jobs of a run share one.
         problem: why the picture cannot be predicted, where that is clear before it is opened.
+        loaded_plate: the plate's content, where one file is the plate of all pictures.
     """
 
     picture: Path | bytes
     plate: Path | None
     stem: str
     problem: MaskdepthError | None = None
+    loaded_plate: LoadedPlate | None = field(default=None, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -191,7 +193,7 @@ def predict_all(
     inputs = _input_files(jobs, background)
     if background is not None:
         background = load_background(background)  # once for all pictures, before any work
-    prepare = lru_cache(maxsize=1)(predictor.prepare)  # most runs have one plate for all pictures
+    prepare = _plate_loader(predictor, jobs)
     written: list[Path] = []
     failures: list[tuple[str, str]] = []
     notices: list[tuple[str, Notice]] = []
@@ -253,7 +255,7 @@ def predict_file(
         background = load_background(background)
     if job.problem is not None:
         raise job.problem
-    prediction = _predict_job(predictor, job, predictor.prepare)
+    prediction = _predict_job(predictor, job, _plate_loader(predictor, [job]))
     return LayerEncoder(prediction, background).encode(kind, output.suffix.lower()), prediction
 
 
@@ -265,11 +267,21 @@ def _input_files(
     return file_identities(path for path in used if isinstance(path, Path))
 
 
-def _predict_job(
-    predictor: Predictor,
-    job: PredictionJob,
-    prepare: Callable[[Path, tuple[int, int]], PreparedPlate],
-) -> Prediction:
+_Prepare = Callable[[Path, tuple[int, int]], PreparedPlate]
+
+
+def _plate_loader(predictor: Predictor, jobs: Iterable[PredictionJob]) -> _Prepare:
+    """What prepares a plate for pictures of a size, and keeps the last: most runs have one."""
+    loaded = {job.plate: job.loaded_plate for job in jobs if job.loaded_plate is not None}
+
+    @lru_cache(maxsize=1)
+    def prepare(plate: Path, size: tuple[int, int]) -> PreparedPlate:
+        return replace(predictor.prepare(loaded.get(plate, plate), size), file=plate)
+
+    return prepare
+
+
+def _predict_job(predictor: Predictor, job: PredictionJob, prepare: _Prepare) -> Prediction:
     picture = load_picture(job.picture)
     size = picture.shape[0], picture.shape[1]
     plate = None if job.plate is None else prepare(job.plate, size)
@@ -284,7 +296,7 @@ def _make_job(picture: Path | bytes, stem: str, plates: Plates) -> PredictionJob
     try:
         if isinstance(picture, Path):
             _check_no_output(picture)
-        return PredictionJob(picture, plates.find(path), stem)
+        return PredictionJob(picture, plates.find(path), stem, loaded_plate=plates.loaded)
     except PictureError as problem:
         return PredictionJob(picture, None, stem, problem)
 

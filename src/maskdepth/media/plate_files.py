@@ -6,8 +6,9 @@ from pathlib import Path
 
 from maskdepth.errors import PictureError, UsageError
 from maskdepth.files import normal_name
-from maskdepth.inference.plate.loading import load_plate
-from maskdepth.inference.plate.profile import is_profile
+from maskdepth.images import load_picture
+from maskdepth.inference.plate.prepared import Picture
+from maskdepth.inference.plate.profile import PlateProfile, is_profile, load_profile
 from maskdepth.media.listing import (
     exists,
     is_file,
@@ -18,12 +19,20 @@ from maskdepth.media.listing import (
 )
 from maskdepth.records import file_identities
 
+LoadedPlate = Picture | PlateProfile
+
 
 class Plates:
-    """The plates of a run: one file for all pictures, a folder with one for each, or none."""
+    """The plates of a run: one file for all pictures, a folder with one for each, or none.
+
+    Attributes:
+        folder: the folder, where there is one.
+        loaded: the one file for all pictures, read and decoded.
+    """
 
     def __init__(self, plate: str | None) -> None:
         self.folder: Path | None = None
+        self.loaded: LoadedPlate | None = None
         self._file: Path | None = None
         self._by_stem: dict[str, list[Path]] = {}
         if plate is None:
@@ -36,9 +45,9 @@ class Plates:
                 self._by_stem.setdefault(normal_name(path.stem), []).append(path)
         elif exists(plate):
             self._file = Path(plate)
-            load_plate(
-                self._file, None
-            )  # a plate of all pictures that is damaged fails the run once
+            # A plate of all pictures that is damaged fails the run once.
+            is_picture = not is_profile(self._file)
+            self.loaded = load_picture(self._file) if is_picture else load_profile(self._file)
         else:
             raise UsageError(
                 "a plate, or a folder of plates",

@@ -102,7 +102,7 @@ def open_teacher(
         return TransformersTeacher(path, path.resolve().name, facts, device)
     if path.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
         expected = (
-            "sensor, exact, FILE.onnx, MIXTURE.json, densedepth:FILE.h5, a folder of the "
+            "shipped, sensor, exact, FILE.onnx, MIXTURE.json, densedepth:FILE.h5, a folder of the "
             "transformers library or a hub id such as depth-anything/Depth-Anything-V2-Small-hf"
         )
         raise UsageError(expected, name, f"name {expected}", f"There is no teacher {name!r}.")

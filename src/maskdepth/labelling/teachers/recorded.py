@@ -25,6 +25,9 @@ from maskdepth.synthesis.label_facts import LABEL_FILE
 
 METRES_SUFFIX: Final = "_depth.npy"
 EXACT: Final = "exact"
+_DEPTH_REMEDY: Final = (
+    "depth is read from a 16-bit grey PNG or TIFF in millimetres, or from a .npy file in metres"
+)
 
 
 class RecordedDepth(ABC):
@@ -135,7 +138,7 @@ class SensorDepth(RecordedDepth):
         if file.suffix in (".npy", ".npz"):  # of which the second is answered with an error
             by_name: DepthUnit | None = "mm" if file.stem.endswith("_mm") else None
             return decode_depth_npy(read_bytes(file), str(file), self._unit or by_name)
-        depth_m = decode_depth_mm(load_grey16(file))
+        depth_m = decode_depth_mm(load_grey16(file, _DEPTH_REMEDY))
         return depth_m * np.float32(1000) if self._unit == "m" else depth_m
 
 
