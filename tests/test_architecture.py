@@ -35,7 +35,7 @@ ROOMS: dict[str, frozenset[str]] = {
         }
     ),
     "inference": frozenset({"inference"}),
-    "media": frozenset({"media", "testing"}),
+    "media": frozenset({"media", "testing", "client"}),
     "scene3d": frozenset({"scene3d"}),
     "synthesis": frozenset({"synthesis"}),
     "labelling": frozenset({"labelling"}),

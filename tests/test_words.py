@@ -22,6 +22,7 @@ VAGUE_IN_NAMES = frozenset(
 # picture beside its masked part.
 ACCEPTED_NAMES = frozenset(
     {"KnownPoint", "Finding", "finding", "look_at", "lost", "MAX_LOST_ALPHA", "whole"}
+    | {"connection_lost"}  # asyncio calls it
     | {"seen_seen", "seen_unseen", "unseen_seen", "CELLS_WITH_SEEN_ASSETS"}
 )
 VAGUE_IN_TEXTS = frozenset({"told", "anew", "likewise", "mend", "mended", "mends"})

@@ -85,6 +85,22 @@ def open_header(source: _Source) -> Iterator[Image.Image]:
         yield image
 
 
+def check_pixels(source: _Source, max_pixels: int) -> tuple[int, int]:
+    """Check a picture's size by its header, before anything is decoded.
+
+    Returns:
+        Its width and height as they are stored.
+
+    Raises:
+        TooLargeError: more pixels than ``max_pixels``, or than ``MAX_PIXELS``.
+        PictureError: unreadable.
+    """
+    with open_header(source) as image:
+        if image.width * image.height > max_pixels:
+            raise _too_large(source_name(source), f"{image.width}x{image.height}", max_pixels)
+        return image.width, image.height
+
+
 def _open_stream(source: str | os.PathLike[str] | bytes, name: str) -> IO[bytes]:
     if isinstance(source, bytes):
         if not source:
@@ -134,9 +150,9 @@ def _check_size(image: Image.Image, name: str) -> None:
         raise PictureError(f"a picture at {name}", "one without pixels", READ_REMEDY)
 
 
-def _too_large(name: str, got: str) -> TooLargeError:
+def _too_large(name: str, got: str, max_pixels: int = MAX_PIXELS) -> TooLargeError:
     return TooLargeError(
-        f"at most {MAX_PIXELS} pixels in {name}", got, "shrink or crop the picture first"
+        f"at most {max_pixels} pixels in {name}", got, "shrink or crop the picture first"
     )
 
 

@@ -17,6 +17,9 @@ __all__ = ["app", "main"]
 _OF_TRAIN = frozenset(
     {"torch", "accelerate", "safetensors", "torchmetrics", "onnx", "onnxscript", "psutil"}
 )
+_OF_SERVE = frozenset(
+    {"fastapi", "starlette", "uvicorn", "python_multipart", "prometheus_client", "websockets"}
+)
 
 _RENAMED = {
     **{
@@ -36,10 +39,10 @@ def main() -> None:
     except MaskdepthError as error:
         _fail(error)
     except ModuleNotFoundError as error:
-        module = error.name or ""
-        if module.partition(".")[0] not in _OF_TRAIN:
+        package = (error.name or "").partition(".")[0]
+        if package not in _OF_TRAIN | _OF_SERVE:
             raise
-        _fail(DependencyError(module, "train"))
+        _fail(DependencyError(error.name or "", "train" if package in _OF_TRAIN else "serve"))
     except OSError as error:
         problem = f"{error.filename}: {error.strerror}" if error.filename else first_line(error)
         remedy = "free some space, or choose another folder"

@@ -19,6 +19,7 @@ from maskdepth.cli.models import export, push
 from maskdepth.cli.options import is_quiet
 from maskdepth.cli.plate import plate
 from maskdepth.cli.predict import predict
+from maskdepth.cli.serve import serve
 from maskdepth.cli.train import demo, fit, train
 
 app = typer.Typer(
@@ -60,7 +61,7 @@ def _options(
 
 _COMMANDS: tuple[Callable[..., None], ...] = (
     *(predict, worlds, compose, label, plate, inspect, train),
-    *(export, push, fit, demo),
+    *(export, push, fit, serve, demo),
 )
 for command in _COMMANDS:
     app.command()(command)

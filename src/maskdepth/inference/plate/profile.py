@@ -56,7 +56,7 @@ from maskdepth.inference.plate.calibration import (
 )
 from maskdepth.inference.plate.health import PlateHealth, measure_health
 from maskdepth.inference.plate.registration import Registration
-from maskdepth.picture_decoding import MAX_PIXELS
+from maskdepth.picture_decoding import MAX_PIXELS, source_name
 from maskdepth.records import Json, check_version
 
 PLATE_SUFFIX: Final = ".plate"
@@ -261,15 +261,21 @@ def save_profile(path: str | os.PathLike[str], profile: PlateProfile) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def load_profile(path: str | os.PathLike[str]) -> PlateProfile:
-    """Read a ``.plate`` file and check all of it.
+def load_profile(
+    source: str | os.PathLike[str] | bytes, max_pixels: int = MAX_PIXELS
+) -> PlateProfile:
+    """Read a ``.plate`` file, or its bytes, and check all of it.
 
     Raises:
-        PlateError: not there, damaged, changed, or of another version.
+        PlateError: not there, damaged, changed, of another version, or of more pixels.
     """
-    name = os.fspath(path)
-    with _readable(name), open_file(path) as file, zipfile.ZipFile(file) as archive:
-        record = _parse_record(_member(archive, _PROFILE, _MAX_JSON_BYTES), name)
+    name = source_name(source)
+    with (
+        _readable(name),
+        io.BytesIO(source) if isinstance(source, bytes) else open_file(source) as file,
+        zipfile.ZipFile(file) as archive,
+    ):
+        record = _parse_record(_member(archive, _PROFILE, _MAX_JSON_BYTES), name, max_pixels)
         height, width = record["height"], record["width"]
         max_bytes = 8 * height * width + _HEADROOM_BYTES
         members = {
@@ -303,7 +309,7 @@ def load_profile(path: str | os.PathLike[str]) -> PlateProfile:
         )
     if picture.shape[:2] != (height, width):
         raise PlateError(f"members of {width}x{height} px in {name}", "others", _REMAKE)
-    return replace(profile, file=Path(path))
+    return profile if isinstance(source, bytes) else replace(profile, file=Path(source))
 
 
 def is_profile(source: object) -> bool:
@@ -369,7 +375,7 @@ def _member(archive: zipfile.ZipFile, name: str, max_bytes: int) -> bytes:
         return file.read(max_bytes)
 
 
-def _parse_record(data: bytes, name: str) -> Json:
+def _parse_record(data: bytes, name: str, max_pixels: int) -> Json:
     """``profile.json``, checked as far as reading the other members needs."""
     record = json.loads(data)
     if not isinstance(record, dict) or record.get("format") != PROFILE_FORMAT:
@@ -378,7 +384,7 @@ def _parse_record(data: bytes, name: str) -> Json:
     height, width = record["height"], record["width"]
     consistent = (
         all(type(side) is int and side > 0 for side in (height, width))
-        and height * width <= MAX_PIXELS
+        and height * width <= min(max_pixels, MAX_PIXELS)
         and isinstance(record["source"], dict)
         and isinstance(record["sha256"], dict)
         and set(record["sha256"]) in ({_PICTURE, _DISPARITY}, {_PICTURE, _DEPTH})
