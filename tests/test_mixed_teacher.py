@@ -10,12 +10,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from maskdepth.datasets.build import compose_dataset
+from maskdepth.datasets.label_dataset import label_composites
+from maskdepth.datasets.picture_folders import write_folders
+from maskdepth.datasets.shards.reader import ShardReader
 from maskdepth.errors import TeacherError
 from maskdepth.files import read_text
 from maskdepth.images import save_png
 from maskdepth.labelling.label_pictures import label_folder
+from maskdepth.labelling.plate_depth import teach_plate
 from maskdepth.labelling.teachers import Teacher, open_teacher
 from maskdepth.labelling.teachers.mixture import mix
+from maskdepth.synthesis.worlds import write_sample_pack
 
 pytest.importorskip("onnx")
 from networks import write_network
@@ -140,8 +146,25 @@ def test_labels_on_which_both_teachers_disagree_are_flagged(tmp_path: Path) -> N
         path = write_mixture(tmp_path, {"kind": kind})
         run = label_folder(pictures, open_teacher(str(path)), tmp_path / kind.replace(" ", "-"))
         flags[kind] = run.results[0].flags
+        assert teach_plate(ramp, open_teacher(str(path))).flags == flags[kind]
     assert "teachers disagree" not in flags["inverse depth"]
     assert "teachers disagree" in flags["depth"]
+
+
+def test_composites_on_which_both_teachers_disagree_are_flagged(tmp_path: Path) -> None:
+    """In the prior work's folders, and in shards."""
+    write_sample_pack(tmp_path, scenes=3, cutouts=3, seed=1)
+    for kind in ("depth", "inverse depth"):
+        teacher = open_teacher(str(write_mixture(tmp_path, {"kind": kind})))
+        assets = tmp_path / "cutouts", tmp_path / "backgrounds"
+        dataset = compose_dataset(*assets, tmp_path / kind[0], small=True, depth_scenes=0)
+        lines: list[str] = []
+        write_folders(dataset, 3, teacher=teacher, notify=lines.append)
+        assert any("3 teachers disagree" in line for line in lines) is (kind == "depth")
+        shards = tmp_path / f"{kind[0]}-shards"
+        label_composites(dataset, teacher, 3, output=shards)
+        flags = [sample.about["teacher"]["flags"] for sample in ShardReader(shards)]
+        assert ["teachers disagree" in each for each in flags] == [kind == "depth"] * 3
 
 
 def test_photos_with_mixed_labels_have_ground(shared_data: Path, tmp_path: Path) -> None:

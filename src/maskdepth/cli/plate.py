@@ -198,7 +198,7 @@ def _show_depth(found: PlateDepth, plate: Path) -> None:
     if "turned" in found.source:
         say(f"the depth was turned upright as {plate} is, by EXIF orientation")
     if found.flags:
-        say(f"warning: the teacher's map is {', '.join(found.flags)}")
+        say(f"warning: the teacher's depth is in doubt: {', '.join(found.flags)}")
 
 
 def _load_plate(sources: list[Path]) -> NDArray[np.uint8]:

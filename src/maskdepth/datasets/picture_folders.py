@@ -28,9 +28,9 @@ from maskdepth.datasets.build import Dataset
 from maskdepth.errors import ConfigError, DatasetError, PictureError, StorageError
 from maskdepth.files import read_bytes, read_text, remove_parts, write_bytes, write_text
 from maskdepth.images import decode_jpeg, encode_jpeg
-from maskdepth.labelling.checks import judge_label
+from maskdepth.labelling.checks import judge_pictures
 from maskdepth.labelling.labels import describe_teacher
-from maskdepth.labelling.teachers.teacher import Teacher, checked_maps
+from maskdepth.labelling.teachers.teacher import Teacher
 from maskdepth.locks import writer_lock
 from maskdepth.records import check_no_other_files
 from maskdepth.synthesis.label_facts import TeacherLabel
@@ -212,9 +212,8 @@ def _find_disparity(
     if not missing:
         return {}
     found = {}
-    maps = checked_maps(teacher, [each.image for each in missing])
-    for composite, values in zip(missing, maps, strict=True):
-        disparity, flags, _ = judge_label(composite.image, values, teacher.info)
+    labels = judge_pictures(teacher, [each.image for each in missing])
+    for composite, (disparity, flags) in zip(missing, labels, strict=True):
         flagged.update(flags)
         found[composite.recipe.index + 1] = disparity
     return found

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from maskdepth.depth import fit_scale_shift_robust
 from maskdepth.errors import UsageError
 from maskdepth.evaluation.columns import AssetGroups, Column, ColumnBuilder
-from maskdepth.labelling.checks import judge_label
-from maskdepth.labelling.teachers import Teacher, checked_maps
+from maskdepth.labelling.checks import judge_pictures
+from maskdepth.labelling.teachers import Teacher
 from maskdepth.metrics import MASK_THRESHOLD, ordinal_accuracy
 from maskdepth.progress import OnProgress
 from maskdepth.synthesis.recipes import sample_recipes
@@ -102,10 +102,7 @@ def evaluate_labels(
     done = empty = flagged = 0
     while group := list(itertools.islice(composites, _GROUP)):
         shown = [picture for each in group for picture in (each.image, each.plate)]
-        labels = [
-            judge_label(picture, values, teacher.info)[:2]
-            for picture, values in zip(shown, checked_maps(teacher, shown), strict=True)
-        ]
+        labels = judge_pictures(teacher, shown)
         for composite, (label, flags), (beneath, plate_flags) in zip(
             group, labels[::2], labels[1::2], strict=True
         ):

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.images import resize, shrink_disparity
-from maskdepth.labelling.teachers.teacher import TeacherInfo, disparity_map
+from maskdepth.labelling.teachers.mixture import maps_with_agreement
+from maskdepth.labelling.teachers.teacher import Teacher, TeacherInfo, disparity_map
 
 Flag = Literal[
     "nothing valid",
@@ -133,6 +134,24 @@ def judge_label(
     if order_agreement is not None and order_agreement < _MIN_ORDER:
         flags = (*flags, "teachers disagree")
     return disparity, flags, figures
+
+
+def judge_pictures(
+    teacher: Teacher, pictures: Sequence[NDArray[np.uint8]]
+) -> list[tuple[NDArray[np.float32], tuple[Flag, ...]]]:
+    """A teacher's disparity of each picture, with its flags; see ``judge_label``.
+
+    Args:
+        pictures: uint8 (H, W, 3) RGB, of any sizes.
+
+    Raises:
+        TeacherError: see ``checked_maps``.
+    """
+    maps = maps_with_agreement(teacher, pictures)
+    return [
+        judge_label(picture, values, teacher.info, agreement)[:2]
+        for picture, (values, agreement) in zip(pictures, maps, strict=True)
+    ]
 
 
 def doubts(figures: Sequence[LabelFigures]) -> Iterator[str]:

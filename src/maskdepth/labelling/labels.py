@@ -26,9 +26,9 @@ from maskdepth.errors import ConfigError, PictureError, first_line
 from maskdepth.files import read_bytes, read_text, write_bytes, write_text
 from maskdepth.images import encode_png, exif_orientation
 from maskdepth.labelling.checks import Flag, LabelFigures, judge_label
-from maskdepth.labelling.teachers.mixture import MixedTeacher
+from maskdepth.labelling.teachers.mixture import maps_with_agreement
 from maskdepth.labelling.teachers.recorded import DepthSource, RecordedDepth
-from maskdepth.labelling.teachers.teacher import TeacherInfo, checked_maps
+from maskdepth.labelling.teachers.teacher import TeacherInfo
 from maskdepth.synthesis.ground import GroundPoint, find_ground
 from maskdepth.synthesis.label_facts import TeacherLabel
 from maskdepth.synthesis.panoramas import View, load_background
@@ -263,12 +263,10 @@ def _maps(source: DepthSource, group: Sequence[_Loaded]) -> Iterable[_Map | Labe
     if isinstance(source, RecordedDepth):
         return [_recorded(source, item) for item in group]
     pictures = [item.picture for item in group]
-    if isinstance(source, MixedTeacher):
-        return [
-            _Map(mixture.inverse, source.info, mixture.order_agreement)
-            for mixture in source.mixtures(pictures)
-        ]
-    return [_Map(values, source.info) for values in checked_maps(source, pictures)]
+    return [
+        _Map(values, source.info, agreement)
+        for values, agreement in maps_with_agreement(source, pictures)
+    ]
 
 
 def _recorded(source: RecordedDepth, item: _Loaded) -> _Map | LabelResult:

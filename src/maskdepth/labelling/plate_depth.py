@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from maskdepth.depth import DepthUnit, decode_disparity
 from maskdepth.errors import PictureError, TeacherError
 from maskdepth.images import exif_orientation, load_grey16
-from maskdepth.labelling.checks import UNUSABLE, judge_label
+from maskdepth.labelling.checks import UNUSABLE, judge_pictures
 from maskdepth.labelling.teachers import (
     DepthSource,
     RecordedDepth,
     Teacher,
-    checked_maps,
     disparity_map,
 )
 from maskdepth.labelling.teachers.recorded import SensorDepth, turn_like
@@ -52,7 +51,7 @@ def teach_plate(picture: NDArray[np.uint8], teacher: Teacher) -> PlateDepth:
         TeacherError: the teacher breaks a promise, or its map is constant or not valid anywhere.
     """
     info = teacher.info
-    disparity, flags, _ = judge_label(picture, checked_maps(teacher, [picture])[0], info)
+    [(disparity, flags)] = judge_pictures(teacher, [picture])
     useless = [flag for flag in flags if flag in UNUSABLE]
     if useless:
         raise TeacherError(

@@ -34,9 +34,9 @@ from maskdepth.datasets.shards.samples import encode_sample, pack_members, tar_e
 from maskdepth.errors import DatasetError
 from maskdepth.files import open_atomic, remove_parts, write_bytes
 from maskdepth.images import encode_png
-from maskdepth.labelling.checks import judge_label
+from maskdepth.labelling.checks import judge_pictures
 from maskdepth.labelling.labels import describe_teacher
-from maskdepth.labelling.teachers.teacher import Teacher, checked_maps
+from maskdepth.labelling.teachers.teacher import Teacher
 from maskdepth.synthesis.label_facts import TeacherLabel
 from maskdepth.synthesis.recipes import sample_recipes
 from maskdepth.synthesis.renderer import Composite, render
@@ -185,9 +185,8 @@ class ShardWorker:
             return
         info = self._teacher.info
         while group := list(itertools.islice(composites, _GROUP)):
-            maps = checked_maps(self._teacher, [composite.image for composite in group])
-            for composite, values in zip(group, maps, strict=True):
-                disparity, flags, _ = judge_label(composite.image, values, info)
+            labels = judge_pictures(self._teacher, [composite.image for composite in group])
+            for composite, (disparity, flags) in zip(group, labels, strict=True):
                 self._flagged += bool(flags)
                 labelled = replace(
                     composite, disparity=None if flags else disparity, object_depth=()

@@ -19,7 +19,7 @@ from maskdepth.errors import ConfigError, TeacherError, first_line
 from maskdepth.files import read_bytes
 from maskdepth.images import shrink_disparity
 from maskdepth.labelling.teachers.onnx_file import OnnxTeacher
-from maskdepth.labelling.teachers.teacher import TeacherInfo, checked_maps
+from maskdepth.labelling.teachers.teacher import Teacher, TeacherInfo, checked_maps
 
 _Map = NDArray[np.float64]
 
@@ -115,6 +115,19 @@ class MixedTeacher:
             mix(_inverse(first, self._first.info), _inverse(second, self._second.info), self._limit)
             for first, second in zip(firsts, seconds, strict=True)
         ]
+
+
+def maps_with_agreement(
+    teacher: Teacher, pictures: Sequence[NDArray[np.uint8]]
+) -> list[tuple[NDArray[np.float32], float | None]]:
+    """A teacher's maps, each with the ``order_agreement`` of a mixture; None of a single network.
+
+    Raises:
+        TeacherError: see ``checked_maps``.
+    """
+    if isinstance(teacher, MixedTeacher):
+        return [(each.inverse, each.order_agreement) for each in teacher.mixtures(pictures)]
+    return [(values, None) for values in checked_maps(teacher, pictures)]
 
 
 def mix(first: _Map, second: _Map, not_beyond_m: float | None = None) -> Mixture:

@@ -142,7 +142,8 @@ def describe(teacher: DepthSource | TeacherOpener) -> str:
         maps = f"relative {info.kind}"
     else:
         maps = "depth in metres" if info.kind == "depth" else "inverse depth in 1/metres"
-    return f"teacher {info.name} ({info.version}): {maps}; licence: {info.licence}"
+    named = f"{info.name} ({info.version})"
+    return f"teacher, the network that gives the depth: {named}, {maps}; licence: {info.licence}"
 
 
 def _complete(name: str, published: NetworkFacts | None, options: _Options) -> NetworkFacts:
