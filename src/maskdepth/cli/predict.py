@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,9 @@ from maskdepth.errors import UsageError
 def predict(
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="SOURCE", help="Pictures, folders, globs, or - for stdin."),
+        typer.Argument(
+            metavar="SOURCE", help="Pictures, folders, globs, or - for stdin; or one video."
+        ),
     ],
     model: Annotated[
         str | None,
@@ -35,15 +38,17 @@ def predict(
             help="Clean plate or SCENE.plate for all pictures, or a folder of them by stem.",
         ),
     ] = None,
-    output: Annotated[
-        Path,
+    outputs: Annotated[
+        list[Path] | None,
         typer.Option(
             "--output",
             "-o",
             help="Folder to write to. For one picture also a file, e.g. cutout.png, or - for "
-            "stdout: it gets the cutout, or what --only or --background says.",
+            "stdout: it gets the cutout, or what --only or --background says. For a video a .mov, "
+            ".webm or .mkv with alpha, an opaque .mp4, a .jsonl, or a folder of PNGs; -o may be "
+            "given several times. Default: maskdepth-output.",
         ),
-    ] = Path("maskdepth-output"),
+    ] = None,
     only: Annotated[
         str | None,
         typer.Option(
@@ -88,6 +93,9 @@ def predict(
             help="Predict foreground of large pictures a second time, from a close-up.",
         ),
     ] = True,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a video that was interrupted.")
+    ] = False,
     precision: Annotated[
         str, typer.Option(help="fp32, or int8 where the model has such a network: faster.")
     ] = "fp32",
@@ -96,7 +104,8 @@ def predict(
     download: opt.Download = False,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Predict alpha, disparity and cutout of pictures, given their clean plates."""
+    """Predict alpha, disparity and cutout of pictures or a video, given the clean plate."""
+    from maskdepth.cli.predict_video import check_single_output, find_clip, predict_video
     from maskdepth.inference.output_files import check_file, check_formats
     from maskdepth.inference.prediction import load_background
     from maskdepth.inference.predictor import Predictor
@@ -114,6 +123,37 @@ def predict(
             "add composite to --only, or leave --only out",
             "--background makes a composite, which --only leaves out.",
         )
+    load_predictor = partial(
+        Predictor.from_pretrained,
+        model,
+        precision=precision,
+        device=device,
+        threads=threads,
+        register=register,
+        refine=refine,
+        close_up=close_up,
+        download=download,
+    )
+    outputs = outputs or [Path("maskdepth-output")]
+    clip = find_clip(sources)
+    if clip is not None:
+        predict_video(
+            clip,
+            outputs,
+            load_predictor=load_predictor,
+            plate=plate,
+            only=formats,
+            background=background,
+            depth_format=depth_format,
+            settings={
+                "model": f"{model or 'shipped'}, {precision}",
+                "choice of --register, --refine and --close-up": f"{register, refine, close_up}",
+            },
+            resume=resume,
+            as_json=as_json,
+        )
+        return
+    output = check_single_output(outputs, resume=resume)
     single = _single_file(output)
     if single is not None:
         kind = check_file(single, formats, background=background is not None)
@@ -130,16 +170,7 @@ def predict(
             "give a folder with -o",
             f"{output} is one file, which holds one layer of one picture.",
         )
-    predictor = Predictor.from_pretrained(
-        model,
-        precision=precision,
-        device=device,
-        threads=threads,
-        register=register,
-        refine=refine,
-        close_up=close_up,
-        download=download,
-    )
+    predictor = load_predictor()
     for line in lines:
         say(line)
     if single is not None:
