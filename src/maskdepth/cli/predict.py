@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from maskdepth.cli import options as opt
+from maskdepth.cli import scene_files
 from maskdepth.cli.options import print_json, report_failures, report_notices, say
 from maskdepth.errors import UsageError
 
@@ -17,9 +17,7 @@ from maskdepth.errors import UsageError
 def predict(
     sources: Annotated[
         list[str],
-        typer.Argument(
-            metavar="SOURCE", help="Pictures, folders, globs, or - for stdin; or one video."
-        ),
+        typer.Argument(metavar="SOURCE", help="Pictures, folders, globs, or - for stdin."),
     ],
     model: Annotated[
         str | None,
@@ -38,17 +36,15 @@ def predict(
             help="Clean plate or SCENE.plate for all pictures, or a folder of them by stem.",
         ),
     ] = None,
-    outputs: Annotated[
-        list[Path] | None,
+    output: Annotated[
+        Path,
         typer.Option(
             "--output",
             "-o",
             help="Folder to write to. For one picture also a file, e.g. cutout.png, or - for "
-            "stdout: it gets the cutout, or what --only or --background says. For a video a .mov, "
-            ".webm or .mkv with alpha, an opaque .mp4, a .jsonl, or a folder of PNGs; -o may be "
-            "given several times. Default: maskdepth-output.",
+            "stdout: it gets the cutout, or what --only or --background says.",
         ),
-    ] = None,
+    ] = Path("maskdepth-output"),
     only: Annotated[
         str | None,
         typer.Option(
@@ -72,6 +68,10 @@ def predict(
             "npy."
         ),
     ] = "png",
+    points: scene_files.Points = None,
+    mesh: scene_files.Mesh = None,
+    focal_px: scene_files.SceneFocalPx = None,
+    max_points: scene_files.MaxPoints = None,
     register: Annotated[
         bool,
         typer.Option(
@@ -93,9 +93,6 @@ def predict(
             help="Predict foreground of large pictures a second time, from a close-up.",
         ),
     ] = True,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a video that was interrupted.")
-    ] = False,
     precision: Annotated[
         str, typer.Option(help="fp32, or int8 where the model has such a network: faster.")
     ] = "fp32",
@@ -104,8 +101,7 @@ def predict(
     download: opt.Download = False,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Predict alpha, disparity and cutout of pictures or a video, given the clean plate."""
-    from maskdepth.cli.predict_video import check_single_output, find_clip, predict_video
+    """Predict alpha, disparity and cutout of pictures, given their clean plates."""
     from maskdepth.inference.output_files import check_file, check_formats
     from maskdepth.inference.prediction import load_background
     from maskdepth.inference.predictor import Predictor
@@ -123,37 +119,8 @@ def predict(
             "add composite to --only, or leave --only out",
             "--background makes a composite, which --only leaves out.",
         )
-    load_predictor = partial(
-        Predictor.from_pretrained,
-        model,
-        precision=precision,
-        device=device,
-        threads=threads,
-        register=register,
-        refine=refine,
-        close_up=close_up,
-        download=download,
-    )
-    outputs = outputs or [Path("maskdepth-output")]
-    clip = find_clip(sources)
-    if clip is not None:
-        predict_video(
-            clip,
-            outputs,
-            load_predictor=load_predictor,
-            plate=plate,
-            only=formats,
-            background=background,
-            depth_format=depth_format,
-            settings={
-                "model": f"{model or 'shipped'}, {precision}",
-                "choice of --register, --refine and --close-up": f"{register, refine, close_up}",
-            },
-            resume=resume,
-            as_json=as_json,
-        )
-        return
-    output = check_single_output(outputs, resume=resume)
+    scene = scene_files.SceneFiles(points, mesh, focal_px, max_points)
+    scene.check()
     single = _single_file(output)
     if single is not None:
         kind = check_file(single, formats, background=background is not None)
@@ -170,13 +137,24 @@ def predict(
             "give a folder with -o",
             f"{output} is one file, which holds one layer of one picture.",
         )
-    predictor = load_predictor()
+    scene.check_jobs(jobs)
+    predictor = Predictor.from_pretrained(
+        model,
+        precision=precision,
+        device=device,
+        threads=threads,
+        register=register,
+        refine=refine,
+        close_up=close_up,
+        download=download,
+    )
     for line in lines:
         say(line)
     if single is not None:
         content, prediction = predict_file(
             predictor, jobs[0], single, only=formats, background=background
         )
+        scene.write(prediction)
         _write_single(output, content)
         report_notices([(jobs[0].name, notice) for notice in prediction.notices])
         return
@@ -188,6 +166,7 @@ def predict(
         depth_format=depth_format,
         background=background,
         on_progress=opt.show_progress("predicted {done} of {total} pictures"),
+        on_prediction=scene.write,
     )
     report_failures(summary.failures)
     report_notices(summary.notices)
@@ -196,8 +175,9 @@ def predict(
     done = f"{len(jobs) - len(summary.failures)} of {len(jobs)} pictures"
     say(f"{done} -> {output}" if summary.written else f"{done}, so nothing was written")
     if as_json:
-        written = [str(path) for path in summary.written]
-        print_json({"written": written, "failures": dict(summary.failures)})
+        written = [str(path) for path in (*summary.written, *scene.written)]
+        result = {"written": written, "failures": dict(summary.failures)}
+        print_json(result | scene.as_json())
     if summary.failures:
         raise typer.Exit(1)
 

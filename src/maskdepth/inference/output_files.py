@@ -400,6 +400,7 @@ def _record(
             "alignment": _alignment_record(prediction),
         },
         "depth": _depth_record(prediction, depth_format),
+        "camera": None if prediction.camera is None else prediction.camera.as_json(),
         "object": None if distance is None else asdict(distance),
         "notices": [asdict(notice) for notice in prediction.notices],
         "model": None

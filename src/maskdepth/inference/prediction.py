@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageColor
 
+from maskdepth.camera import Camera
 from maskdepth.depth import colourise
 from maskdepth.errors import PictureError
 from maskdepth.images import (
@@ -116,6 +117,10 @@ class Prediction:
             too far to tell, NaN is invalid.
         provenance: model, input files, and how the plate was used.
         notices: signs that the plate or the mask may be wrong; empty where there are none.
+        plate_disparity: float32, the disparity of the plate, also behind the foreground, in the
+            units of ``disparity``; NaN where invalid. (H, W), or smaller where the model estimated
+            it; read-only. None without a plate of the picture's scene, or without depth.
+        camera: the plate profile's at the picture's size; None where it has none.
     """
 
     image: NDArray[np.uint8]
@@ -125,6 +130,8 @@ class Prediction:
     depth_m: NDArray[np.float32] | None = None
     provenance: Provenance = field(default_factory=Provenance)
     notices: tuple[Notice, ...] = ()
+    plate_disparity: NDArray[np.float32] | None = None
+    camera: Camera | None = None
 
     def __repr__(self) -> str:
         height, width = self.alpha.shape

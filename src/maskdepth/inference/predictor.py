@@ -83,6 +83,7 @@ class _Depth:
     alignment: Alignment | None = None
     calibration: Calibration | None = None
     depth_m: Floats | None = None  # (H, W)
+    plate_disparity: Floats | None = None
 
 
 class Predictor:
@@ -247,6 +248,10 @@ class Predictor:
             depth.depth_m,
             provenance,
             notices=notices,
+            plate_disparity=_read_only(depth.plate_disparity),
+            camera=None
+            if prepared is None or prepared.profile is None
+            else prepared.profile.camera,
         )
 
     def prepare(
@@ -406,7 +411,14 @@ class Predictor:
             answer = _clip(resize(run.disparity, *mask.shape))
         frame = align_frame(answer, mask, profile, covered)
         sources = {"background": "plate profile", "foreground": "picture"}
-        return _Depth(frame.disparity, sources, frame.alignment, profile.calibration, frame.depth_m)
+        return _Depth(
+            frame.disparity,
+            sources,
+            frame.alignment,
+            profile.calibration,
+            frame.depth_m,
+            profile.disparity,
+        )
 
     def _run_close_up(
         self, run: _NetworkRun, picture: Picture, plate: RegisteredPlate
@@ -489,7 +501,7 @@ def _lay_over_plate(run: _NetworkRun, mask: Mask, plate: RegisteredPlate) -> _De
     if unknown.any():
         disparity[unknown] = resize(layers.frame, *mask.shape)[unknown]
         sources["unknown in the plate"] = "picture"
-    return _Depth(_clip(disparity), sources, layers.alignment)
+    return _Depth(_clip(disparity), sources, layers.alignment, plate_disparity=plate.disparity)
 
 
 def _check_unknown(options: dict[str, bool]) -> None:
@@ -500,6 +512,15 @@ def _check_unknown(options: dict[str, bool]) -> None:
                 "close_up=", "second_look=", "", "Write close_up= in place of second_look=."
             )
         raise TypeError(f"from_pretrained() has no argument {name!r}")
+
+
+def _read_only(values: Floats | None) -> Floats | None:
+    """A view of a prepared plate's map for a prediction, whose user may not change the plate."""
+    if values is None:
+        return None
+    view = values.view()
+    view.flags.writeable = False
+    return view
 
 
 def _clip(values: Floats) -> Floats:

@@ -174,6 +174,7 @@ def predict_all(
     depth_format: str = "png",
     background: BackgroundSource | None = None,
     on_progress: OnProgress = lambda *_: None,
+    on_prediction: Callable[[Prediction], None] = lambda _: None,
 ) -> Summary:
     """Predict and save every job; a job that fails is noted, and the others go on.
 
@@ -183,6 +184,8 @@ def predict_all(
         output: the folder for all files, made if it is missing, and kept if it gets any.
         only, depth_format, background: as in `Prediction.save`.
         on_progress: called after each job.
+        on_prediction: called with each prediction before its files are written. Where it raises a
+            MaskdepthError, the job has failed.
 
     Raises:
         UsageError: an unknown format or depth format.
@@ -215,6 +218,7 @@ def predict_all(
                 check_not_inputs(paths.values(), inputs)
                 check_replaceable(paths, earlier_outputs(output, job.stem))
                 prediction = _predict_job(predictor, job, prepare)
+                on_prediction(prediction)
                 saved = prediction.save(
                     output, job.stem, only=only, depth_format=depth_format, background=background
                 )
