@@ -4,6 +4,7 @@
     ├── UsageError             exit code 2: a wrong argument or setting
     │   └── ConfigError        an unknown key, a value out of range
     ├── PictureError           a picture that cannot be read or does not fit
+    ├── VideoError             a clip without video, or one that cannot be decoded
     ├── AssetError             cutouts, backgrounds, their folders and splits
     ├── DatasetError           a dataset spec: another version, edited, damaged
     ├── ModelError             a model: another version, a missing file, not to be had
@@ -97,6 +98,10 @@ def check_name(kind: str, name: str, names: Collection[str], error: type[UsageEr
 
 class PictureError(MaskdepthError):
     """A picture that cannot be decoded, is too large, or does not fit its partner."""
+
+
+class VideoError(MaskdepthError):
+    """A clip that cannot be opened or decoded, or only in part."""
 
 
 class AssetError(MaskdepthError):

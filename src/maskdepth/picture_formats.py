@@ -33,6 +33,14 @@ DEPTH_MAP_ENDINGS: Final = (DISPARITY_SUFFIX, MILLIMETRES_SUFFIX, "_depth.png")
 HEIC_SUFFIXES: Final = frozenset({".heic", ".heif", ".hif"})
 """Suffixes of what phones write, which Pillow cannot read."""
 
+VIDEO_SUFFIXES: Final = frozenset(
+    {
+        *(".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".mts", ".m2ts"),
+        *(".3gp", ".ts", ".wmv", ".flv", ".ogv", ".mxf"),
+    }
+)
+"""Suffixes, in lower case, of video files."""
+
 _VIDEO: Final = ("a video", "save its frames as pictures first, and pass their folder")
 _HEIC: Final = ("a HEIC photo, which Pillow cannot read", "save it as JPEG or PNG first")
 _RAW: Final = ("a camera's raw file", "develop it to JPEG, PNG or 16-bit TIFF first")
@@ -44,10 +52,7 @@ _DRAWING: Final = ("a document or a drawing", "save it as PNG first")
 
 _SUFFIX_KINDS: Final = {
     **dict.fromkeys(HEIC_SUFFIXES, ("HEIC photo", _HEIC)),
-    **dict.fromkeys(
-        (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".mts", ".m2ts"),
-        ("video", _VIDEO),
-    ),
+    **dict.fromkeys(VIDEO_SUFFIXES, ("video", _VIDEO)),
     **dict.fromkeys(
         (".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2", ".raw"),
         ("raw photo", _RAW),
@@ -58,7 +63,17 @@ _SUFFIX_KINDS: Final = {
     **dict.fromkeys((".pdf", ".svg", ".eps", ".ai"), ("document or drawing", _DRAWING)),
 }
 
-_OTHER_SUFFIXES: Final = (".json", ".plate", ".txt", ".csv", ".html", ".onnx", ".psd", ".xcf")
+_OTHER_SUFFIXES: Final = (
+    ".json",
+    ".jsonl",
+    ".plate",
+    ".txt",
+    ".csv",
+    ".html",
+    ".onnx",
+    ".psd",
+    ".xcf",
+)
 FILE_SUFFIXES: Final = PICTURE_SUFFIXES | frozenset(_SUFFIX_KINDS) | frozenset(_OTHER_SUFFIXES)
 """Suffixes, in lower case, by which a path that does not exist yet is to be a file."""
 
@@ -83,6 +98,12 @@ HEAD_BYTES: Final = 32
 def is_address(text: str) -> bool:
     """Whether a text is a web address (URL) rather than a path."""
     return _ADDRESS.match(text) is not None
+
+
+def is_video(head: bytes, suffix: str) -> bool:
+    """Whether a file is a video; the arguments are those of `describe_other`."""
+    found = describe_other(head, suffix)
+    return found is _VIDEO
 
 
 def describe_other(head: bytes, suffix: str) -> tuple[str, str] | None:

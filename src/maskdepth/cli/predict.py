@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,11 +14,16 @@ from maskdepth.cli import scene_files
 from maskdepth.cli.options import print_json, report_failures, report_notices, say
 from maskdepth.errors import UsageError
 
+if TYPE_CHECKING:
+    from maskdepth.media.pictures import Summary
+
 
 def predict(
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="SOURCE", help="Pictures, folders, globs, or - for stdin."),
+        typer.Argument(
+            metavar="SOURCE", help="Pictures, folders, globs, or - for stdin; or one video."
+        ),
     ],
     model: Annotated[
         str | None,
@@ -36,15 +42,17 @@ def predict(
             help="Clean plate or SCENE.plate for all pictures, or a folder of them by stem.",
         ),
     ] = None,
-    output: Annotated[
-        Path,
+    outputs: Annotated[
+        list[Path] | None,
         typer.Option(
             "--output",
             "-o",
             help="Folder to write to. For one picture also a file, e.g. cutout.png, or - for "
-            "stdout: it gets the cutout, or what --only or --background says.",
+            "stdout: it gets the cutout, or what --only or --background says. For a video a .mov, "
+            ".webm or .mkv with alpha, an opaque .mp4, a .jsonl, or a folder of PNGs; -o may be "
+            "given several times. Default: maskdepth-output.",
         ),
-    ] = Path("maskdepth-output"),
+    ] = None,
     only: Annotated[
         str | None,
         typer.Option(
@@ -93,6 +101,9 @@ def predict(
             help="Predict foreground of large pictures a second time, from a close-up.",
         ),
     ] = True,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a video that was interrupted.")
+    ] = False,
     precision: Annotated[
         str, typer.Option(help="fp32, or int8 where the model has such a network: faster.")
     ] = "fp32",
@@ -101,7 +112,8 @@ def predict(
     download: opt.Download = False,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Predict alpha, disparity and cutout of pictures, given their clean plates."""
+    """Predict alpha, disparity and cutout of pictures or a video, given the clean plate."""
+    from maskdepth.cli.predict_video import check_single_output, find_clip, predict_video
     from maskdepth.inference.output_files import check_file, check_formats
     from maskdepth.inference.prediction import load_background
     from maskdepth.inference.predictor import Predictor
@@ -119,8 +131,39 @@ def predict(
             "add composite to --only, or leave --only out",
             "--background makes a composite, which --only leaves out.",
         )
+    load_predictor = partial(
+        Predictor.from_pretrained,
+        model,
+        precision=precision,
+        device=device,
+        threads=threads,
+        register=register,
+        refine=refine,
+        close_up=close_up,
+        download=download,
+    )
+    outputs = outputs or [Path("maskdepth-output")]
+    clip = find_clip(sources)
     scene = scene_files.SceneFiles(points, mesh, focal_px, max_points)
-    scene.check()
+    scene.check(is_clip=clip is not None)
+    if clip is not None:
+        predict_video(
+            clip,
+            outputs,
+            load_predictor=load_predictor,
+            plate=plate,
+            only=formats,
+            background=background,
+            depth_format=depth_format,
+            settings={
+                "model": f"{model or 'shipped'}, {precision}",
+                "choice of --register, --refine and --close-up": f"{register, refine, close_up}",
+            },
+            resume=resume,
+            as_json=as_json,
+        )
+        return
+    output = check_single_output(outputs, resume=resume)
     single = _single_file(output)
     if single is not None:
         kind = check_file(single, formats, background=background is not None)
@@ -138,16 +181,7 @@ def predict(
             f"{output} is one file, which holds one layer of one picture.",
         )
     scene.check_jobs(jobs)
-    predictor = Predictor.from_pretrained(
-        model,
-        precision=precision,
-        device=device,
-        threads=threads,
-        register=register,
-        refine=refine,
-        close_up=close_up,
-        download=download,
-    )
+    predictor = load_predictor()
     for line in lines:
         say(line)
     if single is not None:
@@ -168,10 +202,7 @@ def predict(
         on_progress=opt.show_progress("predicted {done} of {total} pictures"),
         on_prediction=scene.write,
     )
-    report_failures(summary.failures)
-    report_notices(summary.notices)
-    for name, distance in summary.distances:
-        say(f"{name}: {distance.median_m:.2f} m away, nearest {distance.nearest_m:.2f} m")
+    _report(summary)
     done = f"{len(jobs) - len(summary.failures)} of {len(jobs)} pictures"
     say(f"{done} -> {output}" if summary.written else f"{done}, so nothing was written")
     if as_json:
@@ -180,6 +211,14 @@ def predict(
         print_json(result | scene.as_json())
     if summary.failures:
         raise typer.Exit(1)
+
+
+def _report(summary: Summary) -> None:
+    """What went wrong, what is to be noticed, and how far the foreground is, on stderr."""
+    report_failures(summary.failures)
+    report_notices(summary.notices)
+    for name, distance in summary.distances:
+        say(f"{name}: {distance.median_m:.2f} m away, nearest {distance.nearest_m:.2f} m")
 
 
 def _single_file(output: Path) -> Path | None:

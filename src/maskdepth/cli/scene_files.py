@@ -72,17 +72,28 @@ class SceneFiles:
         """The files that are wanted."""
         return [path for path in (self.points, self.mesh) if path is not None]
 
-    def check(self) -> None:
+    def check(self, *, is_clip: bool) -> None:
         """Find what is wrong with the options before any work.
 
+        Args:
+            is_clip: whether a video is to be predicted, of which there is no scene.
+
         Raises:
-            UsageError: a wrong ending, an impossible focal length, or an option without a file.
+            UsageError: a wrong ending, an impossible focal length, a video, or an option without a
+                file.
             DependencyError: a mesh, and trimesh is not installed.
         """
         if not self.paths:
             given = {"--focal-px": self.focal_px is not None, "--max-points": self.max_points}
             check_idle("--points or --mesh", given)
             return
+        if is_clip:
+            raise UsageError(
+                "one picture for --points and --mesh",
+                "a video",
+                "save a frame as a picture, and pass that",
+                f"{self.paths[0]} holds the scene of one picture, not of a video.",
+            )
         from maskdepth.camera import Camera
         from maskdepth.scene3d.export import MESH_SUFFIX, POINTS_SUFFIX, check_scene_file
 

@@ -80,6 +80,7 @@ def show_shipped(output: Path, seed: int, notify: Notify) -> Shown:
             return Shown(dataset, _tune_threshold(dataset), picture)
     drawn = notify_quarters(notify, "drew {done} of {total} pictures to show")
     write_sample_pack(pack, scenes=_PACK, cutouts=_PACK, seed=seed + 1, on_progress=drawn)
+    notify(f"comparing the shipped model and a tuned threshold on {_JUDGED} pairs")
     dataset = compose_dataset(
         pack / "cutouts",
         pack / "backgrounds",

@@ -47,8 +47,9 @@ _FURTHER_OBJECTS: Final = (
     (Stream.SECOND_OBJECT, Stream.SECOND_GROUND),
     (Stream.THIRD_OBJECT, Stream.THIRD_GROUND),
 )
-# A grid is walked in steps of a prime far above the square root of the largest grid: consecutive
-# samples then have different backgrounds, and every cell is still reached once.
+# A grid, as the prior work's, has every cutout on every background, mirrored and not, at a number
+# of places. It is walked in steps of a prime far above the square root of the largest grid:
+# consecutive samples then have different backgrounds, and every cell is still reached once.
 _GRID_STRIDE: Final = 2_654_435_761
 
 
@@ -60,7 +61,8 @@ class Recipe:
         index: the sample's number.
         background: asset id.
         crop_side: side of the plate's square crop as a share of the background's short side.
-        crop_x, crop_y: position of the crop in the room it leaves, 0 (left, top) to 1.
+        crop_x, crop_y: where the crop lies, from 0 (at the background's left, top) to 1 (at its
+            right, bottom).
         objects: the pasted cutouts, the farthest first; none in a composite without foreground.
         stale: an object that is in the plate and not in the picture, or None.
         effects: everything else that happens to picture and plate.
@@ -126,10 +128,10 @@ def sample_recipes(
     """Recipes ``start`` to ``stop - 1``, each a pure function of (rules, pool, seed, its index).
 
     Args:
-        rules: ranges and probabilities of the choices.
-        pool: the assets to choose from.
-        seed: 0 or more.
-        start, stop: sample numbers, 0 or more. A grid begins again after its last sample.
+        rules: ranges and probabilities of the choices. pool: the assets to choose from. seed: 0 or
+        more. start, stop: sample numbers, 0 or more. Where the rules ask for a grid
+        (``rules.places``), it
+            begins again after its last sample.
     """
     sampler = _Sampler(rules, pool, seed)
     grid_size = pool.grid_size(rules.places)  # 0 where the rules ask for no grid
@@ -154,7 +156,11 @@ class _Scenes:
 
 
 class _Sampler:
-    """Turns random numbers into recipes, many samples at a time."""
+    """Turns random numbers into recipes, many samples at a time.
+
+    A stream is a series of random numbers. Kinds of choices that were added later have streams of
+    their own, so that they change no earlier choice.
+    """
 
     def __init__(self, rules: RecipeRules, pool: Pool, seed: int) -> None:
         self.rules = rules
@@ -228,7 +234,11 @@ class _Sampler:
         return pick_index(draws.cutout, len(self.pool.cutouts)), flip
 
     def pick_backgrounds(self, draws: Draws) -> Indices:
-        """A background for each sample; a share is labelled, if the pool has both kinds."""
+        """A background for each sample.
+
+        ``rules.labelled_share`` of the samples get one with a depth label, if the pool has both
+        backgrounds with a label and without.
+        """
         labelled, unlabelled = self.labelled, self.unlabelled
         if self.rules.labelled_share is None or not (labelled.size and unlabelled.size):
             return pick_index(draws.background, len(self.pool.backgrounds))
@@ -269,7 +279,7 @@ class _Sampler:
         on the ground instead, unless no attempt finds a spot there.
 
         Args:
-            draws: numbers for nearness and for the attempts at a place.
+            draws: random numbers: how near objects are, and the places to try for each.
             cutout, flip: (n,) the objects, as from ``pick_cutouts``.
             wanted: (n,) the scenes that get an object.
             ground: stream of the attempts on the ground; None for no such attempts.

@@ -81,14 +81,14 @@ class PlateHealth:
 
     def describe(self) -> str:
         """The figures in one line of words."""
-        depth = f"depth at {self.valid_depth:.0%}"
+        depth = f"depth at {self.valid_depth:.0%} of the pixels"
         if self.depth_range_m is not None:
             low, high = self.depth_range_m
-            depth += f", {low:.2f} to {high:.2f} m"
+            depth += f", from {low:.2f} to {high:.2f} m"
         return (
             f"sharpness {self.sharpness:.2f}, noise {self.noise:.1f} of 255, "
             f"{self.underexposed:.1%} under- and {self.overexposed:.1%} overexposed, "
-            f"{self.texture:.0%} can be matched, {depth}"
+            f"{self.texture:.0%} detailed enough to follow a camera that moves, {depth}"
         )
 
 

@@ -56,7 +56,7 @@ _ZOOM_RANGE: Final = (0.5, 2.0)  # points collapse into one beyond
 _MIN_MATCHED_MOTION: Final = 0.5  # px at the outer corners: matched points are not that exact
 _MIN_COVERED: Final = 0.8  # of the picture, by a plate that is moved far
 _MIN_DISTINCT: Final = 20  # corners beyond noise; fewer cannot tell one scene from another
-_MIN_TEXTURE: Final = 1.5  # levels of deviation about a corner that noise and JPEG do not reach
+_MIN_TEXTURE: Final = 1.5  # grey levels, deviation around a corner; noise and JPEG stay below
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,140 @@
+"""A line of JSON for each frame: its time, what was found, and whether the plate still fits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Final, Self
+
+import cv2
+import numpy as np
+
+from maskdepth.errors import StorageError, first_line
+from maskdepth.inference.prediction import Prediction
+from maskdepth.media.frames import Frame
+from maskdepth.media.partial import PartialFile
+from maskdepth.records import Json
+
+__all__ = ["FrameFacts", "JsonLinesSink", "frame_record"]
+
+FrameFacts = Callable[[Frame, Prediction], Json]
+"""Gives more entries for a frame's line."""
+
+_DOUBTS: Final = frozenset({"another_scene", "another_tone", "exchanged", "nearly_all_found"})
+_MOVES: Final = frozenset({"turned", "zoomed", "shifted"})
+
+
+def frame_record(frame: Frame, prediction: Prediction) -> Json:
+    """What a line says of a frame.
+
+    ``frame`` is its number from 0, ``time_s`` its time stamp. ``mask_area`` is the number of the
+    mask's pixels, ``box`` the smallest box about them as [left, top, width, height] in pixels, None
+    without any. ``plate`` has the ``state`` (``none``: there is none; ``good``; ``moved``: the
+    camera was; ``doubtful``: the mask may be wrong) and the codes of all ``notices``.
+    ``distance_m`` has ``median`` and ``nearest``, or is None.
+    """
+    mask = prediction.mask
+    left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    distance = prediction.distance
+    return {
+        "frame": frame.index,
+        "time_s": round(frame.time_s, 9),
+        "mask_area": int(np.count_nonzero(mask)),
+        "box": [left, top, width, height] if width else None,
+        "plate": _plate_record(prediction),
+        "distance_m": None
+        if distance is None
+        else {"median": round(distance.median_m, 4), "nearest": round(distance.nearest_m, 4)},
+    }
+
+
+def _plate_record(prediction: Prediction) -> Json:
+    codes = [notice.code for notice in prediction.notices]
+    if prediction.plate is None:
+        state = "none"
+    elif _DOUBTS.intersection(codes):
+        state = "doubtful"
+    else:
+        state = "moved" if _MOVES.intersection(codes) else "good"
+    return {"state": state, "notices": codes}
+
+
+class JsonLinesSink:
+    """A file of JSON lines. Use it as a context, like a `VideoSink`.
+
+    Args:
+        path: ends in .jsonl.
+        more: each adds entries to every line, in this order.
+        settings, resume: as in `PartialFile`.
+
+    Attributes:
+        frames_kept: number of lines that are taken over from an interrupted run; without the last,
+            since a frame has to follow.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        more: Sequence[FrameFacts] = (),
+        settings: Mapping[str, str] | None = None,
+        resume: bool = False,
+    ) -> None:
+        self.path, self.remarks, self.frames_kept = path, list[str](), 0
+        self._more = tuple(more)
+        self._partial = PartialFile(path, settings or {}, resume=resume)
+        self._file: IO[bytes] | None = None
+        if self._partial.earlier is not None:
+            with open(self._partial.earlier, "rb") as earlier:
+                self.frames_kept = max(0, sum(line.endswith(b"\n") for line in earlier) - 1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def write(self, frame: Frame, prediction: Prediction) -> None:
+        """Add a line, which is in the file at once.
+
+        Raises:
+            StorageError: the file cannot be written; the lines before stay.
+        """
+        record = frame_record(frame, prediction)
+        for facts in self._more:
+            record |= facts(frame, prediction)
+        line = json.dumps(record, allow_nan=False) + "\n"
+        try:
+            if self._file is None:
+                self._file = open(self._partial.begin(), "wb", buffering=0)  # noqa: SIM115
+                self._copy_earlier(self._file)
+            self._file.write(line.encode("ascii"))
+        except OSError as error:
+            raise self._unwritten(error) from error
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+            if kind is None:
+                self._partial.finish()
+
+    def _copy_earlier(self, file: IO[bytes]) -> None:
+        if self._partial.earlier is not None:
+            with open(self._partial.earlier, "rb") as earlier:
+                file.writelines(islice(earlier, self.frames_kept))
+            self._partial.drop_earlier()
+
+    def _unwritten(self, error: OSError) -> StorageError:
+        reason = first_line(error)
+        return StorageError(
+            f"to write {self.path}",
+            reason,
+            "free some space, and add --resume to go on",
+            f"{self.path} cannot be written: {reason}. The lines before are in "
+            f"{self._partial.part}.",
+        )
