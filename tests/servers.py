@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import http.client
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +46,7 @@ class ServerAddress:
     port: int
     process: subprocess.Popen[str] | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    stop: Callable[[], None] | None = None  # as SIGTERM does
 
     @property
     def url(self) -> str:
@@ -54,7 +58,7 @@ class ServerAddress:
         path: str,
         parts: dict[str, bytes | str] | None = None,
         headers: dict[str, str] | None = None,
-        body: bytes | None = None,
+        body: Any = None,
         timeout: float = 30,
     ) -> Reply:
         """One request; ``parts`` become a form."""
@@ -69,6 +73,17 @@ class ServerAddress:
             response = connection.getresponse()
             names = {name.lower(): value for name, value in response.getheaders()}
             return Reply(response.status, names, response.read())
+
+    def listens_after(self, seconds: float) -> bool:
+        """Whether it still listens; returns as soon as it does not."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                self.open().close()
+            except ConnectionRefusedError:
+                return False
+            time.sleep(0.05)
+        return True
 
     def open(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=20)
@@ -130,8 +145,11 @@ def thread_server(
             async def go() -> None:
                 server = server_run.make_server(predictor, settings, plates, listener)
                 ready.append(server)
+                serving = asyncio.create_task(server.serve(sockets=[listener]))
+                while not server.started and not serving.done():
+                    await asyncio.sleep(0.005)
                 started.set()
-                await server.serve(sockets=[listener])
+                await serving
 
             asyncio.run(go())
 
@@ -139,7 +157,8 @@ def thread_server(
         thread.start()
         started.wait(START_SECONDS)
         try:
-            yield ServerAddress(port)
+            stop = functools.partial(ready[0].handle_exit, signal.SIGTERM, None)
+            yield ServerAddress(port, stop=stop)
         finally:
             ready[0].should_exit = True
             thread.join(START_SECONDS)

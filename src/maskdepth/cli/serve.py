@@ -94,6 +94,7 @@ def serve(
         queue=queue,
         time_limit_s=time_limit,
         max_bytes=int(max_megabytes * _MEGA),
+        body_memory=max(256 * _MEGA, int(8 * max_megabytes * _MEGA)),
         max_pixels=int(max_megapixels * _MEGA),
         max_plates=max_plates,
         plate_seconds=plate_days * 86400,

@@ -38,7 +38,7 @@ class Service:
         self.predictor, self.settings, self.store = predictor, settings, store
         self.plates = PreparedPlates(predictor, store, settings.max_pixels)
         self.queue = WorkQueue(settings.workers, settings.queue)
-        self.memory = BodyMemory(settings.max_body_memory)
+        self.memory = BodyMemory(settings.body_memory)
         self.metrics = ServerMetrics()
         self.streams = 0
         self.requests = 0

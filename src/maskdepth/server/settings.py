@@ -34,7 +34,8 @@ class ServerSettings:
         workers: predictions at a time.
         queue: predictions that may wait; more are turned away.
         time_limit_s: seconds that a prediction may wait and compute.
-        max_bytes: bytes of a request's body, or of a frame.
+        max_bytes: bytes of a file, or of a frame.
+        body_memory: bytes that all bodies together may take while they are received and worked on.
         max_pixels: pixels of a picture.
         max_plates: stored plates of one owner.
         plate_seconds: how long a plate is kept after its last use.
@@ -54,7 +55,8 @@ class ServerSettings:
     workers: int = 1
     queue: int = 64
     time_limit_s: float = 30.0
-    max_bytes: int = 32 * 2**20
+    max_bytes: int = 32_000_000
+    body_memory: int = 256_000_000
     max_pixels: int = 25_000_000
     max_plates: int = 100
     plate_seconds: float = 30 * 86400.0
@@ -74,11 +76,6 @@ class ServerSettings:
                 "127.0.0.1",
                 f"{self.host} can be reached from other machines, which needs a --token-file.",
             )
-
-    @property
-    def max_body_memory(self) -> int:
-        """Bytes that all bodies together may take while they are received and worked on."""
-        return max(8 * self.max_bytes, 256 * 2**20)
 
 
 def is_loopback(host: str) -> bool:
