@@ -277,19 +277,6 @@ def test_metrics_and_log_name_requests_and_no_secrets(
     assert "x.jpg" not in log.read_text()
 
 
-def test_no_file_lies_outside_the_store(server: ServerAddress, client: Client) -> None:
-    assert server.process is not None
-    names = {Path(line).name for line in _open_files(server.process.pid)}
-    assert not any("Spooled" in name or name.startswith("tmp") for name in names)
-
-
-def _open_files(pid: int) -> list[str]:
-    folder = Path(f"/proc/{pid}/fd")
-    if not folder.is_dir():
-        pytest.skip("this system has no /proc")
-    return [str(path.readlink()) for path in folder.iterdir() if path.is_symlink()]
-
-
 def test_a_killed_server_loses_no_plate_and_a_stopped_one_ends_well(
     tmp_path: Path, pictures: dict[str, bytes]
 ) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +229,19 @@ def test_uploads_share_a_budget_of_memory(server: ServerAddress) -> None:
     for connection in held:
         connection.close()
     wait_for(server, "body_bytes", 0)
+
+
+def test_large_uploads_stay_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise AssertionError("a file outside the store")
+
+    monkeypatch.setattr(tempfile.SpooledTemporaryFile, "rollover", fail)
+    settings = replace(SETTINGS, max_bytes=8_000_000, body_memory=64_000_000, time_limit_s=20)
+    noise = np.random.default_rng(3).integers(0, 256, (900, 900, 3), np.uint8)
+    with thread_server(FakeBackend().predictor(), settings, tmp_path / "plates") as server:
+        picture = encode_png(noise)
+        assert len(picture) > 2_000_000  # frameworks write parts of more than 1 MB to files
+        assert post(server, picture).status == 200
 
 
 def test_too_many_plates_are_409_and_a_plate_fits_or_is_422(
