@@ -268,6 +268,14 @@ def resize_disparity(
     )
 
 
+def resize_mask(mask: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
+    """Resize bool (H, W) by nearest pixel."""
+    codes = cv2.resize(
+        mask.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT
+    )
+    return np.asarray(codes.view(np.bool_))
+
+
 def shrink_disparity(disparity: NDArray[np.float32], side: int) -> NDArray[np.float32]:
     """Shrink (H, W) so that its longer side has ``side`` px at most; see ``resize_disparity``."""
     scale = min(1.0, side / max(disparity.shape))

@@ -20,10 +20,10 @@ from typing import Self
 import numpy as np
 
 from maskdepth.errors import PlateError, UsageError
-from maskdepth.images import PictureSource, resize, resize_disparity, to_grey
+from maskdepth.images import PictureSource, resize, resize_mask, to_grey
 from maskdepth.inference.matting.close_up import find_close_up, loses_foreground
 from maskdepth.inference.matting.evidence import Evidence, measure_evidence
-from maskdepth.inference.matting.refinement import refine_alpha
+from maskdepth.inference.matting.refinement import refine_alpha, sharpen
 from maskdepth.inference.matting.uncovered import judge_uncovered
 from maskdepth.inference.model.backend import Backend, OnnxBackend, run_network
 from maskdepth.inference.model.card import DEPTH_NETWORK_FILE, NO_DEPTH, ModelCard
@@ -366,17 +366,19 @@ class Predictor:
         size = picture.shape[:2]
         if plate is None:
             run = self._run_network(small_picture, None, None)
-            return _clip(resize(run.alpha, *size)), run
+            return resize(run.alpha, *size), run
         run = self._run_network(
             small_picture, plate.small_picture, plate.small_disparity, plate.covered
         )
         close_up = self._run_close_up(run, picture, plate)
         if close_up is None:
-            return _clip(self._refine_run(run, picture, plate.picture)), run
+            return self._refine_run(run, picture, plate.picture), run
         close_up_run, window = close_up
-        alpha = self._refine_run(run, picture, plate.picture, skip=window)
+        # No mask is left outside the close-up, only haze.
+        outside = run.alpha*0 if self._refine else run.alpha
+        alpha = resize(outside, *size)
         alpha[window] = self._refine_run(close_up_run, picture[window], plate.picture[window])
-        return _clip(alpha), run
+        return alpha, run
 
     def _predict_depth(
         self, picture: Picture, run: _NetworkRun, alpha: Floats, plate: RegisteredPlate | None
@@ -427,10 +429,14 @@ class Predictor:
 
         None where a close-up is switched off, would enlarge too little, or loses foreground.
         """
-        window = find_close_up(run.alpha, picture.shape[:2]) if self._close_up else None
-        if window is None:
+        if not self._close_up:
             return None
-        size = run.alpha.shape
+        found = find_close_up(
+            run.alpha, picture.shape[:2], any_shape=self.card.fixed_size is None
+        )
+        if found is None:
+            return None
+        window, size = found.window, found.input_size
         small_picture = resize(picture[window], *size)
         small_plate = resize(plate.picture[window], *size)
         covered = None if plate.covered is None else plate.covered[window]
@@ -455,14 +461,12 @@ class Predictor:
         """
         alpha, answer = run_network(self._backend, picture, plate, disparity)
         if plate is not None and covered is not None:
-            small_covered = _at_size(covered, alpha.shape)
+            small_covered = resize_mask(covered, *alpha.shape)
             alpha = judge_uncovered(alpha, picture, plate, small_covered)
         return _NetworkRun(picture, plate, alpha, answer)
 
-    def _refine_run(
-        self, run: _NetworkRun, picture: Picture, plate: Picture, skip: Window | None = None
-    ) -> Floats:
-        """Alpha (H, W) of a run, refined at its picture's size except in the part ``skip``."""
+    def _refine_run(self, run: _NetworkRun, picture: Picture, plate: Picture) -> Floats:
+        """Alpha (H, W) of a run, refined at its picture's size."""
         size = picture.shape[:2]
         if run.plate is None or not self._refine:
             return resize(run.alpha, *size)
@@ -473,7 +477,7 @@ class Predictor:
             small_picture, small_plate = (resize(each, height, width) for each in (picture, plate))
             evidence = None
         alpha = resize(run.alpha, height, width)
-        return refine_alpha(picture, plate, small_picture, small_plate, alpha, evidence, skip)
+        return refine_alpha(picture, plate, small_picture, small_plate, alpha, evidence)
 
 
 def _lay_over_plate(run: _NetworkRun, mask: Mask, plate: RegisteredPlate) -> _Depth:
@@ -484,10 +488,10 @@ def _lay_over_plate(run: _NetworkRun, mask: Mask, plate: RegisteredPlate) -> _De
     assert small_background is not None
     small_covered = None
     if plate.covered is not None:
-        small_covered = _at_size(plate.covered, run.alpha.shape)
+        small_covered = resize_mask(plate.covered, *run.alpha.shape)
         small_background[~small_covered] = np.nan
         background[~plate.covered] = np.nan
-    small_mask = _at_size(mask, run.alpha.shape)
+    small_mask = resize_mask(mask, *run.alpha.shape)
     layers = split_layers(
         run.disparity, small_mask, small_background, small_covered, stand=not plate.estimated
     )
@@ -527,7 +531,3 @@ def _clip(values: Floats) -> Floats:
     """Values in [0, 1], float32."""
     return np.clip(values, 0, 1).astype(np.float32, copy=False)
 
-
-def _at_size(mask: Mask, size: tuple[int, ...]) -> Mask:
-    """A mask at another size, by nearest pixel."""
-    return resize_disparity(mask.astype(np.float32), *size) > 0

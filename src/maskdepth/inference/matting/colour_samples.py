@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.inference.matting.evidence import MAX_VARIANCE, Evidence, Floats
+from maskdepth.inference.matting.evidence import MAX_VARIANCE, Evidence, Floats, dot
 from maskdepth.inference.matting.squares import Pixels, Squares
 
-__all__ = ["SAMPLE_FEATURES", "SAMPLE_RADII", "ColourSamples", "describe_samples", "try_colours"]
+__all__ = ["SAMPLE_FEATURES", "SAMPLE_SQUARES", "ColourSamples", "SampleMaps", "try_colours"]
 
 _MIN_ALPHA: Final = 0.6  # of a pixel whose colour is tried
 _REACH_PX: Final = 3.5  # colours from farther away gain nothing
@@ -26,10 +27,10 @@ _TOLERANCE: Final = 4.0  # levels: how much worse than the best a colour may be 
 _MAX_DISTANCE: Final = 100.0  # levels: no line counts as farther than this
 _CHUNK: Final = 2048  # pixels at once: enough for NumPy, few enough for the caches
 
-SAMPLE_RADII: Final = (2, 2, 1)
-"""Radii of the squares about a pixel that its features begin with, in their order."""
-SAMPLE_FEATURES: Final = sum((2 * radius + 1) ** 2 for radius in SAMPLE_RADII) + 2
-"""Number of features that `describe_samples` gives."""
+SAMPLE_SQUARES: Final = ((2, 2), (1, 1))
+"""Radii of the squares about a pixel that its features begin with, and numbers of maps in each."""
+SAMPLE_FEATURES: Final = sum((2 * radius + 1) ** 2 * maps for radius, maps in SAMPLE_SQUARES) + 2
+"""Number of features that `SampleMaps.describe` gives."""
 
 
 def _steps_in_reach() -> NDArray[np.intp]:
@@ -60,41 +61,34 @@ class ColourSamples(NamedTuple):
     share: Floats
 
 
-def describe_samples(
-    evidence: Evidence,
-    alpha: Floats,
-    outline: NDArray[np.bool_],
-    pixels: Pixels,
-    out: Floats | None = None,
-) -> Floats:
-    """The features of N pixels of an outline, float32 (N, `SAMPLE_FEATURES`).
-
-    Squares about each pixel of alpha by the best colour (off the outline of alpha itself), of
-    alpha, and of the best colour's distance (0 off the outline); then, of the pixel alone, alpha by
-    all colours and the share that was tried.
+class SampleMaps:
+    """What the features of single colours are gathered from.
 
     Args:
+        evidence: of the picture.
         alpha: (h, w) as far as it has been corrected.
-        outline: (h, w) of which ``pixels`` are some.
-        out: where to write the features; a new array if left out.
+        outline: all pixels of the outline, each of which tries the colours within its reach.
     """
-    tried = np.nonzero(outline)
-    samples = try_colours(evidence, alpha, tried)
-    best = alpha.copy()
-    distance, mean, share = (np.zeros_like(alpha) for _ in range(3))
-    best[tried], distance[tried] = samples.best, np.log1p(samples.distance)
-    mean[tried], share[tried] = samples.mean, samples.share
-    squares = Squares(pixels, alpha.shape[1], max(SAMPLE_RADII))
-    maps = zip((best, alpha, distance), SAMPLE_RADII, strict=True)
-    return np.concatenate(
-        [
-            *(squares.gather(values, radius) for values, radius in maps),
-            mean[pixels][:, None],
-            share[pixels][:, None],
-        ],
-        axis=1,
-        out=np.empty((len(pixels[0]), SAMPLE_FEATURES), np.float32) if out is None else out,
-    )
+
+    def __init__(self, evidence: Evidence, alpha: Floats, outline: Pixels) -> None:
+        samples = try_colours(evidence, alpha, outline)
+        best = alpha.copy()
+        distance, self._mean, self._share = (np.zeros_like(alpha) for _ in range(3))
+        best[outline], distance[outline] = samples.best, np.log1p(samples.distance)
+        self._mean[outline], self._share[outline] = samples.mean, samples.share
+        (wide, _), (narrow, _) = SAMPLE_SQUARES
+        self._squares = Squares([best, alpha], wide), Squares([distance], narrow)
+
+    def describe(self, pixels: Pixels) -> Floats:
+        """The features of N pixels of the outline, float32 (N, `SAMPLE_FEATURES`).
+
+        Of the squares about each pixel alpha by the best colour (off the outline alpha itself) and
+        alpha; then, of smaller ones, the best colour's distance (0 off the outline). The last two
+        are of the pixel alone: alpha by all colours, and the share that was tried.
+        """
+        squares = [each.about(pixels).reshape(len(pixels[0]), -1) for each in self._squares]
+        own = [self._mean[pixels][:, None], self._share[pixels][:, None]]
+        return np.concatenate([*squares, *own], axis=1)
 
 
 def try_colours(evidence: Evidence, alpha: Floats, pixels: Pixels) -> ColourSamples:
@@ -105,47 +99,53 @@ def try_colours(evidence: Evidence, alpha: Floats, pixels: Pixels) -> ColourSamp
     """
     radius = int(_REACH_PX)
     width = alpha.shape[1] + 2 * radius
-    # One plane a channel: sums over the last of three axes are slow.
-    planes = [np.pad(evidence.picture[..., c], radius).ravel() for c in range(3)]
-    usable_plane = np.pad(alpha > _MIN_ALPHA, radius).ravel()
-    steps = _STEPS @ np.array([width, 1])
-    averaged = evidence.averaged
+    border = (radius,) * 4
+    unusable = np.where(alpha > _MIN_ALPHA, np.float32(0), np.float32(np.inf))
+    planes = [
+        cv2.copyMakeBorder(plane, *border, cv2.BORDER_CONSTANT, value=beyond).ravel()
+        for plane, beyond in zip((*evidence.picture, unusable), (0, 0, 0, np.inf), strict=True)
+    ]
+    steps = (_STEPS @ np.array([width, 1]))[:, None]
+    averaged, noise = evidence.averaged, evidence.surroundings.light[3]
     empty = np.zeros(0, np.float32)
     chunks = [ColourSamples(empty, empty, empty, empty)]
     for start in range(0, len(pixels[0]), _CHUNK):
-        part = pixels[0][start : start + _CHUNK], pixels[1][start : start + _CHUNK]
-        index = (part[0] + radius) * width + part[1] + radius + steps[:, None]  # (K, n)
-        usable = np.take(usable_plane, index)
-        plate = evidence.plate[part].T  # (3, n)
-        difference = evidence.picture[part].T - plate
-        red, green, blue = (
-            np.take(plane, index) - colour for plane, colour in zip(planes, plate, strict=True)
-        )
-        along = red * difference[0]
-        along += green * difference[1]
-        along += blue * difference[2]
-        length = np.square(red, out=red)
-        length += np.square(green, out=green)
-        length += np.square(blue, out=blue)
+        rows, columns = (each[start : start + _CHUNK] for each in pixels)
+        index = (rows + radius) * width + columns + radius + steps  # (K, n)
+        plate = evidence.plate[:, rows, columns]  # (3, n)
+        difference = evidence.picture[:, rows, columns] - plate
+        red, green, blue, cost = (np.take(plane, index) for plane in planes)
+        lines = red, green, blue
+        for colour, plate_colour in zip(lines, plate, strict=True):
+            colour -= plate_colour
+        along, length = dot(lines, difference), dot(lines, lines)
         found = along / np.maximum(length, 1)
         np.clip(found, 0, 1, out=found)
-        square = (difference * difference).sum(axis=0) + found * (found * length - 2 * along)
-        distance = np.sqrt(np.maximum(square, 0, out=square), out=square)
+        # The squared distance to the line, whose terms are added in place.
+        length *= found
+        along *= 2
+        length -= along
+        length *= found
+        length += dot(difference, difference)
+        distance = np.sqrt(np.maximum(length, 0, out=length), out=length)
+        distance += cost
         distance += _STEP_COSTS[:, None]
-        np.copyto(distance, np.inf, where=~usable)
-        closest = distance.argmin(axis=0), np.arange(index.shape[1])
-        count = usable.sum(axis=0)
+        count = (cost == 0).sum(axis=0)
         some = count > 0
+        closest = distance.argmin(axis=0), np.arange(index.shape[1])
         smallest = np.where(some, distance[closest], 0)
-        spread = _TOLERANCE + np.sqrt(np.minimum(evidence.noise[part], MAX_VARIANCE))
-        weight = np.exp((smallest - distance) / spread)
-        mean = (weight * found).sum(axis=0) / np.maximum(weight.sum(axis=0), 1)
+        spread = _TOLERANCE + np.sqrt(np.minimum(noise[rows, columns], MAX_VARIANCE))
+        weight = np.subtract(smallest, distance, out=distance)
+        weight /= spread
+        np.exp(weight, out=weight)
+        mean = np.einsum("kn,kn->n", weight, found) / np.maximum(weight.sum(axis=0), 1)
+        otherwise = averaged[rows, columns]
         farthest = np.where(some, np.minimum(smallest, _MAX_DISTANCE), _MAX_DISTANCE)
         chunks.append(
             ColourSamples(
-                best=np.where(some, found[closest], averaged[part]),
+                best=np.where(some, found[closest], otherwise),
                 distance=farthest.astype(np.float32),
-                mean=np.where(some, mean, averaged[part]),
+                mean=np.where(some, mean, otherwise),
                 share=(count / len(_STEPS)).astype(np.float32),
             )
         )

@@ -7,11 +7,13 @@ by least squares. Its variance is that of the colours beside the pixel, over the
 between F and B. Measurement and network are averaged, each by the inverse of its variance.
 
 B is relit by the light beside the outline, so that a shadow does not count as foreground. F and the
-light change slowly between pixels, so they are measured at the network's input size.
+light change slowly between pixels, so they are measured at the network's input size, and the light
+at half of it. Colours are planes here, (3, h, w): sums over the last of three axes are slow.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,6 +32,7 @@ __all__ = [
     "measure_evidence",
     "relight_plate",
     "solve_alpha",
+    "to_planes",
 ]
 
 Floats = NDArray[np.float32]
@@ -55,15 +58,29 @@ MARGIN_PX: Final = round(4 * _PLATE_SIGMA)
 
 
 @dataclass(frozen=True)
+class Surroundings:
+    """Foreground and light beside each pixel.
+
+    Attributes:
+        foreground: (4, ...) mean colour, and the variance about it, summed over channels.
+        light: (4, ...) factors that relight the plate's colour, and the picture's variance about
+            the relit plate, also summed.
+
+    A variance is 1e12 where no foreground, or no visible plate, is beside the pixel.
+    """
+
+    foreground: Floats
+    light: Floats
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What is measured at each pixel of a picture, at the network's input size.
 
     Attributes:
-        picture: (h, w, 3) the picture's colour, 0..255.
-        plate: (h, w, 3) the plate's colour, relit by the light beside the pixel.
-        foreground: (h, w, 3) mean colour of the foreground beside the pixel.
-        texture: (h, w) variance of the foreground's colour, squared levels, summed over channels.
-        noise: (h, w) variance of the picture about the visible plate, also summed.
+        picture: (3, h, w) the picture's colour, 0..255.
+        plate: (3, h, w) the plate's colour, relit by the light beside the pixel.
+        surroundings: (4, h, w) foreground and light beside the pixel.
         alpha: (h, w) the network's alpha, in [0, 1].
         measured: (h, w) alpha by the compositing equation, in [0, 1].
         trust: (h, w) weight in [0, 1] of ``measured`` in its average with ``alpha``.
@@ -71,9 +88,7 @@ class Evidence:
 
     picture: Floats
     plate: Floats
-    foreground: Floats
-    texture: Floats
-    noise: Floats
+    surroundings: Surroundings
     alpha: Floats
     measured: Floats
     trust: Floats
@@ -84,76 +99,56 @@ class Evidence:
         return self.alpha + self.trust * (self.measured - self.alpha)
 
 
-@dataclass(frozen=True)
-class Surroundings:
-    """Foreground and light beside each pixel.
-
-    Attributes:
-        foreground: (..., 4) mean colour, and the variance about it, summed over channels.
-        light: (..., 4) factors that relight the plate's colour, and the picture's variance about
-            the relit plate, also summed.
-
-    A variance is 1e12 where no foreground, or no visible plate, is beside the pixel.
-    """
-
-    foreground: Floats
-    light: Floats
-
-
 def measure_evidence(picture: Picture, plate: Picture, alpha: Floats) -> Evidence:
     """Measure alpha by a picture and its plate (h, w, 3), beside the network's alpha (h, w)."""
-    colours, plate_colours = picture.astype(np.float32), plate.astype(np.float32)
+    colours, plate_colours = to_planes(picture), to_planes(plate)
     surroundings = describe_surroundings(colours, plate_colours, alpha)
-    lit_plate = relight_plate(plate_colours, surroundings)
+    lit_plate = relight_plate(plate_colours, surroundings.light)
     measured, trust = solve_alpha(colours, lit_plate, surroundings, alpha, _NETWORK_DEVIATION)
-    return Evidence(
-        picture=colours,
-        plate=lit_plate,
-        foreground=surroundings.foreground[..., :3],
-        texture=surroundings.foreground[..., 3],
-        noise=surroundings.light[..., 3],
-        alpha=alpha,
-        measured=measured,
-        trust=trust,
-    )
+    return Evidence(colours, lit_plate, surroundings, alpha, measured, trust)
+
+
+def to_planes(picture: Picture) -> Floats:
+    """A picture (h, w, 3) as planes of colour, float32 (3, h, w)."""
+    return np.array(cv2.split(picture), np.float32)
 
 
 def describe_surroundings(picture: Floats, plate: Floats, alpha: Floats) -> Surroundings:
     """Means over the foreground and over the visible plate beside each pixel.
 
     Args:
-        picture, plate: (h, w, 3), 0..255.
-        alpha: (h, w) in [0, 1]; the weight of a pixel in either mean follows from it.
+        picture, plate: (3, h, w), 0..255.
+        alpha: (h, w) in [0, 1]; the weight of a pixel in either mean is a high power of alpha, or
+            of 1 - alpha.
     """
-    foreground_weight, plate_weight = _weigh(alpha), _weigh(1 - alpha)
-    foreground_sum = _blur(foreground_weight, _FOREGROUND_SIGMA)
-    plate_sum = _blur(plate_weight, _PLATE_SIGMA)
-    divisor = np.maximum(foreground_sum, _MIN_WEIGHT)
-    foreground = np.empty((*alpha.shape, 4), np.float32)
-    weighted = picture * _for_colours(foreground_weight)
-    colour = _blur(weighted, _FOREGROUND_SIGMA) / _for_colours(divisor)
-    squares = _blur(dot(picture, picture) * foreground_weight, _FOREGROUND_SIGMA) / divisor
-    foreground[..., :3] = colour
-    foreground[..., 3] = np.maximum(squares - dot(colour, colour), 0)
-    foreground[..., 3][foreground_sum < _MIN_WEIGHT] = _UNKNOWN_VARIANCE
+    weight = _weigh(alpha)
+    weight_sum = _blur(weight, _FOREGROUND_SIGMA)
+    divisor = np.maximum(weight_sum, _MIN_WEIGHT)
+    foreground = np.empty((4, *alpha.shape), np.float32)
+    for values, mean in zip((*picture, dot(picture, picture)), foreground, strict=True):
+        np.divide(_blur(values * weight, _FOREGROUND_SIGMA), divisor, out=mean)
+    foreground[3] -= dot(foreground[:3], foreground[:3])
+    np.maximum(foreground[3], 0, out=foreground[3])
+    foreground[3][weight_sum < _MIN_WEIGHT] = _UNKNOWN_VARIANCE
 
-    light = np.empty((*alpha.shape, 4), np.float32)
-    colour_weight = _for_colours(plate_weight)
-    factors = (_blur(picture * colour_weight, _PLATE_SIGMA) + _BLACK) / (
-        _blur(plate * colour_weight, _PLATE_SIGMA) + _BLACK
-    )
-    light[..., :3] = np.clip(factors, *_LIGHT_RANGE)
-    surroundings = Surroundings(foreground, light)
-    difference = picture - relight_plate(plate, surroundings)
-    noise_sum = _blur(dot(difference, difference) * plate_weight, _PLATE_SIGMA)
-    light[..., 3] = noise_sum / np.maximum(plate_sum, _MIN_WEIGHT)
-    light[..., 3][plate_sum < _MIN_WEIGHT] = _UNKNOWN_VARIANCE
-    return surroundings
+    weight = _weigh(1 - alpha)
+    small_sum = _shrunk_blur(weight)
+    light = np.empty_like(foreground)
+    for values, plate_values, factor in zip(picture, plate, light, strict=False):
+        small_factor = _shrunk_blur(values * weight) + _BLACK
+        small_factor /= _shrunk_blur(plate_values * weight) + _BLACK
+        factor[:] = _enlarged(np.clip(small_factor, *_LIGHT_RANGE), alpha.shape)
+    difference = picture - relight_plate(plate, light)
+    noise = _shrunk_blur(dot(difference, difference) * weight) / np.maximum(small_sum, _MIN_WEIGHT)
+    light[3] = _enlarged(noise, alpha.shape)
+    light[3][_enlarged(small_sum, alpha.shape) < _MIN_WEIGHT] = _UNKNOWN_VARIANCE
+    return Surroundings(foreground, light)
 
 
-def relight_plate(plate: Floats, surroundings: Surroundings) -> Floats:
-    """The plate's colours (..., 3), relit by the light beside them."""
-    return np.asarray(np.clip(plate * surroundings.light[..., :3], 0, 255), np.float32)
+def relight_plate(plate: Floats, light: Floats) -> Floats:
+    """The plate's colours (3, ...), relit by the `Surroundings.light` beside them."""
+    lit = plate * light[:3]
+    return np.minimum(lit, 255, out=lit)
 
 
 def solve_alpha(
@@ -162,9 +157,9 @@ def solve_alpha(
     """Alpha by the compositing equation, and its weight in an average with a prior alpha.
 
     Args:
-        picture: (..., 3) colours.
-        lit_plate: (..., 3) colours, see `relight_plate`.
-        surroundings: (..., 4) foreground and light.
+        picture: (3, ...) colours.
+        lit_plate: (3, ...) colours, see `relight_plate`.
+        surroundings: (4, ...) foreground and light.
         prior: (...) alpha.
         deviation: the prior's standard deviation where it is 1/2.
 
@@ -172,43 +167,58 @@ def solve_alpha(
         Both (...), in [0, 1].
     """
     foreground, light = surroundings.foreground, surroundings.light
+    line = foreground[:3] - lit_plate
     # A clipped channel says nothing about the mixture.
-    clipped = np.maximum(picture, lit_plate) >= _CLIPPED
-    line = np.where(clipped, 0, foreground[..., :3] - lit_plate)
-    squared_length = dot(line, line) + _ROUNDING
-    measured = np.clip(dot(picture - lit_plate, line) / squared_length, 0, 1)
-    variance = (
-        prior**2 * _TEXTURE_SHARE * foreground[..., 3]
-        + (1 - prior) ** 2 * light[..., 3]
-        + _MIN_NOISE**2
-    )
+    line *= np.maximum(picture, lit_plate) < _CLIPPED
+    squared_length = dot(line, line)
+    squared_length += _ROUNDING
+    measured = dot(picture - lit_plate, line)
+    measured /= squared_length
+    np.clip(measured, 0, 1, out=measured)
+    rest = 1 - prior
+    variance = prior * prior * foreground[3]
+    variance *= _TEXTURE_SHARE
+    variance += rest * rest * light[3]
+    variance += _MIN_NOISE**2
     # Precision is the inverse of alpha's variance.
     precision = squared_length / variance
     # Interpolated, half of an unknown variance is still far more than any real one.
-    precision[np.maximum(foreground[..., 3], light[..., 3]) > _UNKNOWN_VARIANCE * 1e-4] = 0
-    prior_precision = 1 / (deviation**2 * (4 * prior * (1 - prior) + _VARIANCE_FLOOR))
-    trust = precision / (precision + prior_precision)
-    return measured.astype(np.float32), trust.astype(np.float32)
+    precision[np.maximum(foreground[3], light[3]) > _UNKNOWN_VARIANCE * 1e-4] = 0
+    trust = precision / (precision + 1 / (deviation**2 * (4 * prior * rest + _VARIANCE_FLOOR)))
+    return measured, trust
 
 
-def dot(first: Floats, second: Floats) -> Floats:
-    """Dot products of colours, (..., 3) and (..., 3) to (...)."""
-    products = first * second
-    return np.asarray(products[..., 0] + products[..., 1] + products[..., 2])
+def dot(first: Sequence[Floats] | Floats, second: Sequence[Floats] | Floats) -> Floats:
+    """Dot products of colours, whose three planes are (...) each, to (...)."""
+    products = first[0] * second[0]
+    products += first[1] * second[1]
+    products += first[2] * second[2]
+    return np.asarray(products)
 
 
 def _weigh(alpha: Floats) -> Floats:
-    """A pixel's weight in these means: alpha to the power of 6, by products, which are fast."""
+    """Alpha to the power of 6: a pixel's weight in a mean."""
     square = alpha * alpha
     return np.asarray(square * square * square, np.float32)
-
-
-def _for_colours(values: Floats) -> Floats:
-    """Values (h, w) repeated to (h, w, 3), which NumPy multiplies faster than it broadcasts."""
-    return np.asarray(cv2.merge([values, values, values]), np.float32)
 
 
 def _blur(values: Floats, sigma: float) -> Floats:
     return np.asarray(
         cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE), np.float32
     )
+
+
+def _shrunk_blur(values: Floats) -> Floats:
+    """Means about each pixel of a map (h, w), wide ones, which half of its size is enough for."""
+    height, width = values.shape
+    if height % 2 or width % 2:
+        values = cv2.copyMakeBorder(values, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+    half = (values.shape[1] // 2, values.shape[0] // 2)
+    return _blur(cv2.resize(values, half, interpolation=cv2.INTER_AREA), _PLATE_SIGMA / 2)
+
+
+def _enlarged(values: Floats, size: tuple[int, ...]) -> Floats:
+    """A map of `_shrunk_blur` at the size (h, w) that it was measured for."""
+    double = (2 * values.shape[1], 2 * values.shape[0])
+    large = cv2.resize(values, double, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(large[: size[0], : size[1]], np.float32)

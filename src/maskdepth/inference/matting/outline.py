@@ -14,33 +14,28 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.inference.matting.colour_samples import SAMPLE_FEATURES, describe_samples
+from maskdepth.inference.matting.colour_samples import SAMPLE_FEATURES, SampleMaps
 from maskdepth.inference.matting.evidence import MAX_VARIANCE, Evidence, Floats, dot
-from maskdepth.inference.matting.perceptron import (
-    ROWS,
-    Perceptron,
-    load_perceptrons,
-    save_perceptrons,
-)
+from maskdepth.inference.matting.perceptron import Perceptron
 from maskdepth.inference.matting.squares import Pixels, Squares
 
 __all__ = [
-    "AVERAGED",
     "FEATURES",
-    "MAP_RADII",
-    "OUTLINE_FILE",
+    "OUTLINE_FILES",
+    "SQUARES",
+    "OutlineMaps",
     "OutlineNetwork",
-    "describe_outline",
     "load_outline_network",
 ]
 
-OUTLINE_FILE: Final = "outlines.npz"  # beside this module
+OUTLINE_FILES: Final = ("outline_first.onnx", "outline_second.onnx")
+"""The files of both perceptrons, beside this module."""
 
 _WIDE: Final = 2  # px, radius of the squares whose values are features
 _NARROW: Final = 1
@@ -49,93 +44,104 @@ _JUST_VISIBLE: Final = 1.0  # levels by which it differs at all
 _LEVELS: Final = 64.0  # of 255: brings colours to the order of 1
 _CHANNELS: Final = 3
 _GREY: Final = np.full(_CHANNELS, 1 / _CHANNELS / _LEVELS, np.float32)
+_CHUNK: Final = 8192  # pixels at once, which bounds the memory: each has a kilobyte of features
 
-MAP_RADII: Final = (_WIDE, _WIDE, _WIDE, _NARROW, _NARROW, _WIDE, _NARROW)
-"""Radii of the squares about a pixel that its features begin with, in their order."""
-AVERAGED: Final = sum((2 * radius + 1) ** 2 for radius in MAP_RADII) + 1
-"""Index of the feature that is `Evidence.averaged`."""
-FEATURES: Final = AVERAGED + 4 + 2 * _CHANNELS
-"""Number of features that `describe_outline` gives."""
+SQUARES: Final = ((_WIDE, 4), (_NARROW, 3))
+"""Radii of the squares about a pixel that its features begin with, and numbers of maps in each."""
+FEATURES: Final = sum((2 * radius + 1) ** 2 * maps for radius, maps in SQUARES) + 5 + 2 * _CHANNELS
+"""Number of features that `OutlineMaps.describe` gives."""
 
 
 class OutlineNetwork:
     """Two perceptrons, the second of which also has features that need the first one's alpha.
 
     Args:
-        first: takes `describe_outline`.
-        second: takes that and `maskdepth.inference.matting.colour_samples.describe_samples`.
+        first: takes the features of `OutlineMaps`.
+        second: takes these and those of `maskdepth.inference.matting.colour_samples.SampleMaps`.
     """
 
     def __init__(self, first: Perceptron, second: Perceptron) -> None:
         self.first, self.second = first, second
 
-    @classmethod
-    def load(cls, content: bytes) -> Self:
-        """Read the bytes of a file that `save` wrote.
-
-        Raises:
-            ModelError: the bytes are something else.
-        """
-        inputs = {"first": FEATURES, "second": FEATURES + SAMPLE_FEATURES}
-        perceptrons = load_perceptrons(content, inputs)
-        return cls(perceptrons["first"], perceptrons["second"])
-
-    def save(self, path: Path) -> None:
-        """Write both perceptrons as a file whose bytes `load` takes."""
-        save_perceptrons(path, {"first": self.first, "second": self.second})
-
     def correct(self, evidence: Evidence, outline: NDArray[np.bool_]) -> Floats:
         """The evidence's alpha (h, w), corrected where ``outline`` (h, w) is true."""
-        alpha = evidence.alpha.copy()
         pixels = np.nonzero(outline)
-        count = len(pixels[0])
-        features = np.zeros((count + -count % ROWS, FEATURES + SAMPLE_FEATURES), np.float32)
-        own, samples = features[:, :FEATURES], features[:count, FEATURES:]
-        describe_outline(evidence, pixels, out=own[:count])
-        alpha[pixels] = self.first.correct(own[:count, AVERAGED], own)
-        describe_samples(evidence, alpha, outline, pixels, out=samples)
-        alpha[pixels] = self.second.correct(alpha[pixels], features)
-        return alpha
+        chunks = [
+            (pixels[0][start : start + _CHUNK], pixels[1][start : start + _CHUNK])
+            for start in range(0, len(pixels[0]), _CHUNK)
+        ]
+        maps, averaged = OutlineMaps(evidence), evidence.averaged
+        first = evidence.alpha.copy()
+        features = np.zeros((0, FEATURES), np.float32)
+        for chunk in chunks:
+            features = maps.describe(chunk)
+            first[chunk] = self.first.correct(averaged[chunk], features)
+        samples = SampleMaps(evidence, first, pixels)
+        second = first.copy()
+        for chunk in chunks:
+            if len(chunks) > 1:
+                features = maps.describe(chunk)
+            second[chunk] = self.second.correct(first[chunk], features, samples.describe(chunk))
+        return second
 
 
 @cache
 def load_outline_network() -> OutlineNetwork:
     """The outline network that comes with the package."""
-    return OutlineNetwork.load((files("maskdepth.inference.matting") / OUTLINE_FILE).read_bytes())
+    folder = files("maskdepth.inference.matting")
+    first, second = ((folder / name).read_bytes() for name in OUTLINE_FILES)
+    return OutlineNetwork(
+        Perceptron(first, (FEATURES,)), Perceptron(second, (FEATURES, SAMPLE_FEATURES))
+    )
 
 
-def describe_outline(evidence: Evidence, pixels: Pixels, out: Floats | None = None) -> Floats:
-    """The features of N pixels, float32 (N, `FEATURES`): squares about each pixel, then its own.
+class OutlineMaps:
+    """What the features of an outline's pixels are gathered from.
 
-    They are written to ``out`` where that is given.
+    Args:
+        evidence: of the picture.
     """
-    noise = np.sqrt(np.minimum(evidence.noise, MAX_VARIANCE))
-    texture = np.sqrt(np.minimum(evidence.texture[pixels], MAX_VARIANCE))
-    difference = evidence.picture - evidence.plate
-    line = evidence.foreground[pixels] - evidence.plate[pixels]
-    distance = np.sqrt(dot(difference, difference))
-    picture, plate, foreground = (
-        each @ _GREY for each in (evidence.picture, evidence.plate, evidence.foreground[pixels])
-    )
-    own = picture[pixels][:, None]
-    squares = Squares(pixels, picture.shape[1], _WIDE)
-    return np.concatenate(
-        [
-            squares.gather(evidence.alpha, _WIDE),
-            squares.gather(evidence.measured, _WIDE),
-            squares.gather(distance / (distance + _VISIBLE + 2 * noise), _WIDE),
-            squares.gather(distance / (distance + _JUST_VISIBLE + 2 * noise), _NARROW),
-            squares.gather(evidence.trust, _NARROW),
-            squares.gather(picture, _WIDE) - own,
-            squares.gather(plate, _NARROW) - own,
-            foreground[:, None] - own,
-            evidence.averaged[pixels][:, None],
-            np.log1p(noise[pixels])[:, None],
-            np.log1p(texture)[:, None],
-            np.log1p(np.sqrt(dot(line, line)))[:, None],
-            difference[pixels] / _LEVELS,
-            line / _LEVELS,
-        ],
-        axis=1,
-        out=np.empty((len(pixels[0]), FEATURES), np.float32) if out is None else out,
-    )
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._evidence = evidence
+        self._noise = np.sqrt(np.minimum(evidence.surroundings.light[3], MAX_VARIANCE))
+        self._difference = evidence.picture - evidence.plate
+        distance = np.sqrt(dot(self._difference, self._difference))
+        doubt = distance + 2 * self._noise
+        self._picture, plate = (
+            cv2.transform(cv2.merge(each), _GREY[None])
+            for each in (evidence.picture, evidence.plate)
+        )
+        visible, just_visible = (distance / (doubt + level) for level in (_VISIBLE, _JUST_VISIBLE))
+        wide = [evidence.alpha, evidence.measured, visible, self._picture]
+        narrow = [just_visible, evidence.trust, plate]
+        self._squares = Squares(wide, _WIDE), Squares(narrow, _NARROW)
+
+    def describe(self, pixels: Pixels) -> Floats:
+        """The features of N pixels, float32 (N, `FEATURES`).
+
+        Of the squares about each pixel alpha, measured alpha, how clearly the pixel differs from
+        its plate, and the picture's lightness; then, of smaller ones, whether it differs at all,
+        the trust, and the plate's lightness. Other features are of the pixel alone. Lightness is
+        relative to the pixel's.
+        """
+        evidence, (rows, columns) = self._evidence, pixels
+        own = self._picture[rows, columns][:, None]
+        wide, narrow = (squares.about(pixels) for squares in self._squares)
+        wide[..., -1] -= own
+        narrow[..., -1] -= own
+        foreground = evidence.surroundings.foreground[:, rows, columns]
+        line = foreground[:3] - evidence.plate[:, rows, columns]
+        texture = np.sqrt(np.minimum(foreground[3], MAX_VARIANCE))
+        averaged = evidence.averaged
+        rest = [
+            _GREY @ foreground[:3] - own[:, 0],
+            averaged[rows, columns],
+            *np.log1p([self._noise[rows, columns], texture, np.sqrt(dot(line, line))]),
+            *(self._difference[:, rows, columns] / _LEVELS),
+            *(line / _LEVELS),
+        ]
+        count = len(rows)
+        return np.concatenate(
+            [wide.reshape(count, -1), narrow.reshape(count, -1), np.stack(rest, axis=1)], axis=1
+        )

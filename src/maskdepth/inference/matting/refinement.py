@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.images import resize
+from maskdepth.images import resize, resize_mask
 from maskdepth.inference.matting.evidence import (
     MARGIN_PX,
     Evidence,
@@ -31,6 +31,7 @@ from maskdepth.inference.matting.evidence import (
     measure_evidence,
     relight_plate,
     solve_alpha,
+    to_planes,
 )
 from maskdepth.inference.matting.outline import load_outline_network
 
@@ -52,7 +53,6 @@ def refine_alpha(
     small_plate: Picture,
     alpha: Floats,
     evidence: Evidence | None = None,
-    skip: Window | None = None,
 ) -> Floats:
     """Correct the network's alpha along the outlines.
 
@@ -62,7 +62,6 @@ def refine_alpha(
         small_picture, small_plate: (h, w, 3) both at the network's input size, which is no larger.
         alpha: (h, w) in [0, 1], the network's.
         evidence: what `measure_evidence` made of the small pair and alpha; measured here if None.
-        skip: rows and columns of (H, W) that need no measurement at the picture's own size.
 
     Returns:
         (H, W) in [0, 1]; away from outlines the network's alpha, sharpened and enlarged.
@@ -81,11 +80,9 @@ def refine_alpha(
     refined = sharpen(refined)
     if size == alpha.shape:
         return refined
-    colours, plate_colours = (
-        each[window].astype(np.float32) for each in (small_picture, small_plate)
-    )
+    colours, plate_colours = (to_planes(each[window]) for each in (small_picture, small_plate))
     surroundings = describe_surroundings(colours, plate_colours, refined[window])
-    return _refine_enlarged(picture, plate, refined, surroundings, window, skip)
+    return _refine_enlarged(picture, plate, refined, surroundings, window)
 
 
 def find_outline(alpha: Floats, width: int) -> Mask:
@@ -106,7 +103,6 @@ def _refine_enlarged(
     refined: Floats,
     surroundings: Surroundings,
     window: Window,
-    skip: Window | None,
 ) -> Floats:
     """Alpha (H, W) of a picture that is larger than the network's input.
 
@@ -115,15 +111,18 @@ def _refine_enlarged(
         refined: (h, w), alpha as it was refined at the network's input size.
         surroundings: foreground and light in the window.
         window: rows and columns of (h, w) that hold every outline.
-        skip: rows and columns of (H, W) where alpha is only enlarged.
     """
     size = picture.shape[:2]
     alpha = resize(refined, *size)
     # Pixels of the network's input for one of the picture's.
     steps = [small / large for small, large in zip(refined.shape, size, strict=True)]
-    outline = find_outline(alpha, max(1, round(1 / min(steps))))
-    if skip is not None:
-        outline[skip] = False
+    # Twice the network's input size is enough to find the outline's pixels.
+    middle = [min(2 * small, large) for small, large in zip(refined.shape, size, strict=True)]
+    width = max(1, round(min(side / small for side, small in zip(middle, refined.shape))))
+    outline = resize_mask(find_outline(resize(refined, *middle), width), *size)
+    foreground, light = (
+        cv2.merge(each) for each in (surroundings.foreground, surroundings.light)
+    )
     all_rows, all_columns = np.nonzero(outline)
     for start in range(0, len(all_rows), _CHUNK):
         rows, columns = (each[start : start + _CHUNK] for each in (all_rows, all_columns))
@@ -132,11 +131,11 @@ def _refine_enlarged(
             ((each + 0.5) * step - 0.5 - part.start).astype(np.float32)
             for each, step, part in zip((rows, columns), steps, window, strict=True)
         )
-        about = Surroundings(
-            _interpolate(surroundings.foreground, y, x), _interpolate(surroundings.light, y, x)
+        about = Surroundings(_interpolate(foreground, y, x), _interpolate(light, y, x))
+        colours, plate_colours = (
+            np.ascontiguousarray(each[rows, columns].T, np.float32) for each in (picture, plate)
         )
-        colours = picture[rows, columns].astype(np.float32)
-        lit_plate = relight_plate(plate[rows, columns].astype(np.float32), about)
+        lit_plate = relight_plate(plate_colours, about.light)
         prior = alpha[rows, columns]
         measured, trust = solve_alpha(colours, lit_plate, about, prior, _REFINED_DEVIATION)
         alpha[rows, columns] = prior + trust * (measured - prior)
@@ -144,9 +143,9 @@ def _refine_enlarged(
 
 
 def _interpolate(values: Floats, rows: Floats, columns: Floats) -> Floats:
-    """Values (h, w, C) at N places between pixels, (N, C), bilinearly; edges repeat."""
+    """Values (h, w, C) at N places between pixels, (C, N), bilinearly; edges repeat."""
     sampled = cv2.remap(values, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(sampled.reshape(-1, values.shape[2]), np.float32)
+    return np.ascontiguousarray(sampled.reshape(-1, values.shape[2]).T)
 
 
 def _edge(alpha: Floats, width: int) -> Mask:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -14,24 +16,22 @@ Pixels = tuple[NDArray[np.intp], ...]  # rows (N,) and columns (N,)
 
 
 class Squares:
-    """Squares about N pixels of maps (h, w); values beyond a map repeat its edge.
+    """Squares of one size in C maps (h, w); values beyond a map repeat its edge.
 
     Args:
-        pixels: rows and columns of the centres.
-        width: of the maps.
-        max_radius: the largest radius that `gather` will be called with.
+        maps: C of them, each float32 (h, w).
+        radius: of the squares, px.
     """
 
-    def __init__(self, pixels: Pixels, width: int, max_radius: int) -> None:
-        self._border = max_radius
-        side, steps = width + 2 * max_radius, np.arange(2 * max_radius + 1)
-        corner = pixels[0] * side + pixels[1]
-        self._index = corner[:, None, None] + (steps[:, None] * side + steps)  # (N, rows, columns)
+    def __init__(self, maps: Sequence[Floats], radius: int) -> None:
+        border = (radius,) * 4
+        padded = cv2.copyMakeBorder(cv2.merge(maps), *border, cv2.BORDER_REPLICATE)
+        self._values = padded.reshape(-1, len(maps))
+        self._side = padded.shape[1]
+        steps = np.arange(2 * radius + 1)
+        self._steps = (steps[:, None] * self._side + steps).ravel()
 
-    def gather(self, values: Floats, radius: int) -> Floats:
-        """Values (h, w) in the squares of a radius, (N, (2 radius + 1)^2), row by row."""
-        border = self._border
-        padded = cv2.copyMakeBorder(values, border, border, border, border, cv2.BORDER_REPLICATE)
-        inner = slice(border - radius, border + radius + 1)
-        index = self._index[:, inner, inner].reshape(len(self._index), -1)
-        return np.asarray(np.take(padded, index), np.float32)
+    def about(self, pixels: Pixels) -> Floats:
+        """The squares about N pixels, (N, (2 radius + 1)^2, C), row by row."""
+        index = (pixels[0] * self._side + pixels[1])[:, None] + self._steps
+        return np.asarray(np.take(self._values, index, axis=0), np.float32)
