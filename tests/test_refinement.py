@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import runpy
 from pathlib import Path
 
 import cv2
@@ -16,18 +16,13 @@ from numpy.typing import NDArray
 from maskdepth import Predictor
 from maskdepth.errors import ModelError
 from maskdepth.images import resize
-from maskdepth.inference.matting.colour_samples import (
-    SAMPLE_FEATURES,
-    describe_samples,
-    try_colours,
-)
+from maskdepth.inference.matting.colour_samples import SAMPLE_FEATURES, SampleMaps, try_colours
 from maskdepth.inference.matting.evidence import measure_evidence
 from maskdepth.inference.matting.outline import (
-    AVERAGED,
     FEATURES,
-    MAP_RADII,
+    SQUARES,
+    OutlineMaps,
     OutlineNetwork,
-    describe_outline,
     load_outline_network,
 )
 from maskdepth.inference.matting.perceptron import Perceptron
@@ -39,6 +34,8 @@ from pictures import disc, noise
 
 Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]
+
+TOOL = runpy.run_path(str(Path(__file__).resolve().parents[1] / "tools" / "train_outlines.py"))
 
 
 def scene(side: int, level: float = 90.0) -> Floats:
@@ -221,39 +218,51 @@ def test_features_are_squares_about_a_pixel_whose_edges_repeat() -> None:
     picture, plate, alpha = leaf(3, 24)
     evidence = measure_evidence(picture, plate, guess(alpha))
     rows, columns = np.array([0, 5, 23, 11]), np.array([0, 20, 23, 2])
-    features = describe_outline(evidence, (rows, columns))
+    features = OutlineMaps(evidence).describe((rows, columns))
     assert features.shape == (4, FEATURES)
-    maps = {0: evidence.alpha, 1: evidence.measured, 4: evidence.trust}
-    for number, values in maps.items():
-        first = sum((2 * radius + 1) ** 2 for radius in MAP_RADII[:number])
-        radius = MAP_RADII[number]
+    (wide, wide_maps), (narrow, narrow_maps) = SQUARES
+    of_wide = (2 * wide + 1) ** 2 * wide_maps
+    cases = [(evidence.alpha, 0, wide, wide_maps), (evidence.measured, 1, wide, wide_maps)]
+    cases.append((evidence.trust, of_wide + 1, narrow, narrow_maps))
+    for values, first, radius, maps in cases:
         for index, (row, column) in enumerate(zip(rows, columns, strict=True)):
             square = [
                 values[min(max(row + dy, 0), 23), min(max(column + dx, 0), 23)]
                 for dy in range(-radius, radius + 1)
                 for dx in range(-radius, radius + 1)
             ]
-            assert np.array_equal(features[index, first : first + len(square)], square)
-    assert np.array_equal(features[:, AVERAGED], evidence.averaged[rows, columns])
+            found = features[index, first : first + maps * len(square) : maps]
+            assert np.array_equal(found, square)
+    of_both = of_wide + (2 * narrow + 1) ** 2 * narrow_maps
+    assert np.array_equal(features[:, of_both + 1], evidence.averaged[rows, columns])
 
 
-def idle_perceptron(inputs: int) -> Perceptron:
+def idle_perceptron(*widths: int) -> Perceptron:
     """One that corrects nothing: all its weights are 0."""
-    shapes = ((inputs, 4), (4, 1))
-    layers = [(np.zeros(each, np.float32), np.zeros(each[1], np.float32)) for each in shapes]
-    return Perceptron(layers, inputs)
+    layers = [(np.zeros((sum(widths), 4), np.float32), np.zeros(4, np.float32))]
+    layers.append((np.zeros((4, 1), np.float32), np.zeros(1, np.float32)))
+    return Perceptron(TOOL["pack"](layers, widths), widths)
 
 
-def test_a_network_that_corrects_nothing_leaves_the_average(tmp_path: Path) -> None:
-    """It comes through saving and loading."""
-    first, second = idle_perceptron(FEATURES), idle_perceptron(FEATURES + SAMPLE_FEATURES)
-    OutlineNetwork(first, second).save(tmp_path / "outlines.npz")
-    network = OutlineNetwork.load((tmp_path / "outlines.npz").read_bytes())
+def test_a_network_that_corrects_nothing_leaves_the_average() -> None:
+    """Its files are made as the training makes them."""
+    network = OutlineNetwork(idle_perceptron(FEATURES), idle_perceptron(FEATURES, SAMPLE_FEATURES))
     picture, plate, alpha = leaf(1)
     evidence = measure_evidence(picture, plate, guess(alpha))
     outline = find_outline(evidence.alpha, 1)
     expected = np.where(outline, np.clip(evidence.averaged, 0.004, 0.996), evidence.alpha)
     assert np.allclose(network.correct(evidence, outline), expected, atol=1e-5)
+
+
+def test_an_outline_of_any_length_is_corrected_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture of noise is nearly all outline, and is corrected part by part."""
+    picture, plate, alpha = leaf(2)
+    evidence = measure_evidence(picture, plate, guess(alpha))
+    outline = find_outline(evidence.alpha, 3)
+    at_once = load_outline_network().correct(evidence, outline)
+    monkeypatch.setattr("maskdepth.inference.matting.outline._CHUNK", 100)
+    assert outline.sum() > 500
+    assert np.allclose(load_outline_network().correct(evidence, outline), at_once, atol=1e-5)
 
 
 def test_of_several_foreground_colours_the_one_that_explains_a_pixel_counts() -> None:
@@ -283,54 +292,32 @@ def test_features_of_colour_samples_are_squares_about_each_pixel() -> None:
     guessed = guess(alpha)
     evidence, outline = measure_evidence(picture, plate, guessed), find_outline(guessed, 1)
     pixels = np.nonzero(outline)
-    features = describe_samples(evidence, guessed, outline, pixels)
+    features = SampleMaps(evidence, guessed, pixels).describe(pixels)
     assert features.shape == (len(pixels[0]), SAMPLE_FEATURES)
     best, distance, mean, share = try_colours(evidence, guessed, pixels)
     best_alpha, log_distance = guessed.copy(), np.zeros_like(guessed)
     best_alpha[pixels], log_distance[pixels] = best, np.log1p(distance)
-    squares = Squares(pixels, guessed.shape[1], 2)
-    expected = [squares.gather(best_alpha, 2), squares.gather(guessed, 2)]
-    expected += [squares.gather(log_distance, 1), mean[:, None], share[:, None]]
+    expected = [Squares([best_alpha, guessed], 2).about(pixels).reshape(len(best), -1)]
+    expected += [Squares([log_distance], 1).about(pixels)[..., 0]]
+    expected += [mean[:, None], share[:, None]]
     assert np.array_equal(features, np.concatenate(expected, axis=1))
 
 
-def packed(network: OutlineNetwork, **changes: Floats | None) -> bytes:
-    """A network's file with some arrays replaced, or left out."""
-    file = io.BytesIO()
-    perceptrons = {"first": network.first, "second": network.second}
-    arrays = {
-        f"{name}.{kind}{number}": layer[which]
-        for name, perceptron in perceptrons.items()
-        for number, layer in enumerate(perceptron.layers)
-        for which, kind in enumerate(("weight", "offset"))
-    }
-    arrays |= {key.replace("_", "."): value for key, value in changes.items()}
-    np.savez(file, **{key: value for key, value in arrays.items() if value is not None})
-    return file.getvalue()
-
-
-def test_a_damaged_outline_network_is_refused() -> None:
-    """Other bytes, half of them, layers that do not fit, and a weight that is no number."""
-    network = load_outline_network()
-    complete = packed(network)
-    assert len(OutlineNetwork.load(complete).first.layers) == len(network.first.layers)
-    weight, offset = network.second.layers[0]
-    broken = np.full_like(weight, np.nan)
-    array_alone = io.BytesIO()
-    np.save(array_alone, broken)
-    for content in (
-        b"something else",
-        complete[: len(complete) // 2],
-        packed(network, first_weight0=None),
-        packed(network, second_weight0=weight[:-1]),
-        packed(network, second_weight2=None),
-        packed(network, second_weight0=broken),
-        packed(network, second_offset0=offset[:, None]),
-        packed(network, second_weight0=np.full_like(broken, "x", dtype="U1")),
-        array_alone.getvalue(),
+def test_a_damaged_perceptron_is_refused() -> None:
+    """Other bytes, half of them, and one of other features."""
+    layers = [(np.zeros((5, 1), np.float32), np.zeros(1, np.float32))]
+    complete = TOOL["pack"](layers, (3, 2))
+    assert Perceptron(complete, (3, 2)).correct(
+        np.float32([0.5]), np.ones((1, 3), np.float32), np.ones((1, 2), np.float32)
+    ) == pytest.approx(0.5)
+    for content, widths in (
+        (b"something else", (3, 2)),
+        (complete[: len(complete) // 2], (3, 2)),
+        (complete, (2, 3)),
+        (complete, (5,)),
     ):
         with pytest.raises(ModelError, match="Install maskdepth again"):
-            OutlineNetwork.load(content)
+            Perceptron(content, widths)
 
 
 class FixedAlpha:

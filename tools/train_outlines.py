@@ -1,6 +1,6 @@
 """Train the two functions that read outlines, `maskdepth.inference.matting.outline`, on composites.
 
-    python tools/train_outlines.py DATASET MODEL... -o src/maskdepth/inference/matting/outlines.npz
+    python tools/train_outlines.py DATASET MODEL... -o src/maskdepth/inference/matting
 
 The models take turns to predict composites of the dataset's train split. The first function learns
 from the features of pixels at outlines, against the exact alpha. The second function learns on the
@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -28,15 +30,16 @@ from maskdepth.datasets.build import Dataset, open_dataset
 from maskdepth.evaluation.composites import render_benchmark
 from maskdepth.inference.matting.colour_samples import (
     SAMPLE_FEATURES,
-    SAMPLE_RADII,
-    describe_samples,
+    SAMPLE_SQUARES,
+    SampleMaps,
 )
 from maskdepth.inference.matting.evidence import Evidence, measure_evidence
 from maskdepth.inference.matting.outline import (
     FEATURES,
-    MAP_RADII,
+    OUTLINE_FILES,
+    SQUARES,
+    OutlineMaps,
     OutlineNetwork,
-    describe_outline,
 )
 from maskdepth.inference.matting.perceptron import Perceptron, logit_of
 from maskdepth.inference.matting.refinement import find_outline
@@ -61,24 +64,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("dataset", type=Path, help="a folder of `maskdepth compose`")
     parser.add_argument("models", type=Path, nargs="+", help="model folders, that take turns")
-    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder of both files")
     parser.add_argument("--count", type=int, default=15000, help="composites to learn from")
     parser.add_argument("--steps", type=int, default=12000)
-    parser.add_argument("--first", type=Path, help="take the first function of this reader")
+    parser.add_argument("--first", type=Path, help="take the first function of this file")
     parser.add_argument("--val", type=int, default=50, help="val composites of each slice")
     parser.add_argument("--processes", type=int, default=1, help="that show composites to models")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     torch.manual_seed(0)
     torch.set_flush_denormal(True)
+    widths = (FEATURES,), (FEATURES, SAMPLE_FEATURES)
     with WorkerPool(options.processes, end_at_ctrl_c) as pool:
         if options.first is None:
-            first = fit(gather(pool, options, None), options.steps)
+            first = fit(gather(pool, options, None), options.steps, widths[0])
         else:
-            first = OutlineNetwork.load(options.first.read_bytes()).first
-        second = fit(gather(pool, options, first), options.steps)
-    reader = OutlineNetwork(first, second)
-    reader.save(options.out)
+            first = options.first.read_bytes()
+        second = fit(gather(pool, options, first), options.steps, widths[1])
+    files = first, second
+    for name, content in zip(OUTLINE_FILES, files, strict=True):
+        (options.out / name).write_bytes(content)
+    reader = OutlineNetwork(*map(Perceptron, files, widths))
     judge(open_dataset(options.dataset), open_models(options.models)[0], reader, options.val)
 
 
@@ -98,7 +104,7 @@ class Pixels(NamedTuple):
     weight: Floats
 
 
-def gather(pool: WorkerPool, options: argparse.Namespace, first: Perceptron | None) -> Pixels:
+def gather(pool: WorkerPool, options: argparse.Namespace, first: bytes | None) -> Pixels:
     """Pixels of as many composites as wanted, for the first function or for the second."""
     jobs = [
         (options.dataset, options.models, first, start, min(start + _CHUNK, options.count))
@@ -122,9 +128,7 @@ def measure_composite(composite: Composite, predictor: Predictor) -> Evidence:
     return measure_evidence(prediction.image, prediction.plate, prediction.alpha)
 
 
-def collect(
-    folder: Path, models: list[Path], first: Perceptron | None, start: int, stop: int
-) -> Pixels:
+def collect(folder: Path, models: list[Path], first: bytes | None, start: int, stop: int) -> Pixels:
     """Pixels of composites ``start`` to ``stop - 1``, as the next function is shown them."""
     cv2.setNumThreads(1)
     dataset = open_dataset(folder)
@@ -132,6 +136,7 @@ def collect(
     catalogue = spec.catalogue(dataset.folder, spec.rules.size, 1000)
     recipes = sample_recipes(spec.rules, spec.pool("train", "train"), _SEED, start, stop)
     random = np.random.default_rng([_SEED, start])
+    perceptron = None if first is None else Perceptron(first, (FEATURES,))
     rows = []
     for recipe, predictor in zip(recipes, itertools.cycle(open_models(models))):
         composite = render(recipe, spec.rules.size, catalogue)
@@ -142,15 +147,14 @@ def collect(
         if not len(taken):
             continue
         place = taken[:, 0], taken[:, 1]
-        features = describe_outline(evidence, place)
+        maps = OutlineMaps(evidence)
+        features = maps.describe(place)
         corrected = evidence.averaged[place]
-        if first is not None:
+        if perceptron is not None:
             alpha, every = evidence.alpha.copy(), np.nonzero(outline)
-            alpha[every] = first.correct(
-                evidence.averaged[every], describe_outline(evidence, every)
-            )
+            alpha[every] = perceptron.correct(evidence.averaged[every], maps.describe(every))
             corrected = alpha[place]
-            more = describe_samples(evidence, alpha, outline, place)
+            more = SampleMaps(evidence, alpha, every).describe(place)
             features = np.concatenate([features, more], axis=1)
         # A Dice counts errors by the object's size.
         share = len(places) / len(taken) / ((composite.alpha > 0.5).sum() + 300)
@@ -159,8 +163,12 @@ def collect(
     return Pixels(*(np.concatenate(each) for each in zip(*rows, strict=True)))
 
 
-def fit(pixels: Pixels, steps: int) -> Perceptron:
-    """Train a perceptron to correct alpha's logit; every square is shown in eight turns."""
+def fit(pixels: Pixels, steps: int, widths: tuple[int, ...]) -> bytes:
+    """Train a perceptron to correct alpha's logit; every square is shown in eight turns.
+
+    Args:
+        widths: how many features each input of the perceptron's ONNX file, the answer, takes.
+    """
     features = torch.from_numpy(pixels.features)
     alpha, logits_before = (
         torch.from_numpy(each) for each in (pixels.alpha, logit_of(pixels.start))
@@ -194,7 +202,38 @@ def fit(pixels: Pixels, steps: int) -> Perceptron:
     layers = [(each.weight.detach().T, each.bias.detach()) for each in linear]
     first = layers[0][0] / scale[:, None]
     layers[0] = first, layers[0][1] - mean @ first
-    return Perceptron([(w.contiguous().numpy(), b.numpy()) for w, b in layers], sizes[0])
+    return pack([(w.contiguous().numpy(), b.numpy()) for w, b in layers], widths)
+
+
+def pack(layers: Sequence[tuple[Floats, Floats]], widths: tuple[int, ...]) -> bytes:
+    """The ONNX file of linear layers, (inputs, outputs) and (outputs,), with rectifiers between.
+
+    Args:
+        widths: the first layer's inputs come in so many parts of these widths.
+    """
+    nodes, arrays, sums, first = [], [], "offset0", 0
+    inputs = [f"features{number}" for number in range(len(widths))]
+    for name, width in zip(inputs, widths, strict=True):
+        arrays.append((f"weight_{name}", layers[0][0][first : first + width]))
+        nodes.append(helper.make_node("Gemm", [name, arrays[-1][0], sums], [f"sum_{name}"]))
+        first, sums = first + width, f"sum_{name}"
+    for number, (weight, offset) in enumerate(layers):
+        arrays.append((f"offset{number}", offset))
+        if number:
+            arrays.append((f"weight{number}", weight))
+            nodes.append(helper.make_node("Relu", [sums], [f"relu{number}"]))
+            product = [f"relu{number}", f"weight{number}", f"offset{number}"]
+            sums = f"sum{number}"
+            nodes.append(helper.make_node("Gemm", product, [sums]))
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["pixels", width])
+        for name, width in zip((*inputs, sums), (*widths, 1), strict=True)
+    ]
+    constants = [numpy_helper.from_array(np.ascontiguousarray(a), name) for name, a in arrays]
+    graph = helper.make_graph(nodes, "perceptron", values[:-1], values[-1:], constants)
+    opset = helper.make_opsetid("", 17)
+    model: onnx.ModelProto = helper.make_model(graph, opset_imports=[opset], ir_version=8)
+    return model.SerializeToString()
 
 
 def outline_loss(logits: Tensor, alpha: Tensor, weight: Tensor) -> Tensor:
@@ -209,18 +248,18 @@ def outline_loss(logits: Tensor, alpha: Tensor, weight: Tensor) -> Tensor:
 
 def turned_columns(count: int) -> Iterator[Tensor]:
     """The order of features as the picture's eight turns and mirrors give it."""
-    blocks = [(MAP_RADII, FEATURES), (SAMPLE_RADII, FEATURES + SAMPLE_FEATURES)]
+    blocks = [(SQUARES, FEATURES), (SAMPLE_SQUARES, FEATURES + SAMPLE_FEATURES)]
     for turn, flip in itertools.product(range(4), (False, True)):
         columns, first = [], 0
-        for radii, end in blocks:
+        for squares, end in blocks:
             if first == count:
                 break
-            for radius in radii:
+            for radius, maps in squares:
                 side = 2 * radius + 1
-                square = np.arange(first, first + side * side).reshape(side, side)
+                square = np.arange(first, first + side * side * maps).reshape(side, side, maps)
                 square = np.rot90(square[::-1] if flip else square, turn)
                 columns.append(square.ravel())
-                first += side * side
+                first += square.size
             columns.append(np.arange(first, end))
             first = end
         yield torch.from_numpy(np.concatenate(columns))

@@ -270,9 +270,7 @@ def resize_disparity(
 
 def resize_mask(mask: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
     """Resize bool (H, W) by nearest pixel."""
-    codes = cv2.resize(
-        mask.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT
-    )
+    codes = cv2.resize(mask.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
     return np.asarray(codes.view(np.bool_))
 
 

@@ -23,7 +23,7 @@ from maskdepth.errors import PlateError, UsageError
 from maskdepth.images import PictureSource, resize, resize_mask, to_grey
 from maskdepth.inference.matting.close_up import find_close_up, loses_foreground
 from maskdepth.inference.matting.evidence import Evidence, measure_evidence
-from maskdepth.inference.matting.refinement import refine_alpha, sharpen
+from maskdepth.inference.matting.refinement import refine_alpha
 from maskdepth.inference.matting.uncovered import judge_uncovered
 from maskdepth.inference.model.backend import Backend, OnnxBackend, run_network
 from maskdepth.inference.model.card import DEPTH_NETWORK_FILE, NO_DEPTH, ModelCard
@@ -366,18 +366,17 @@ class Predictor:
         size = picture.shape[:2]
         if plate is None:
             run = self._run_network(small_picture, None, None)
-            return resize(run.alpha, *size), run
+            return _clip(resize(run.alpha, *size)), run
         run = self._run_network(
             small_picture, plate.small_picture, plate.small_disparity, plate.covered
         )
         close_up = self._run_close_up(run, picture, plate)
         if close_up is None:
-            return self._refine_run(run, picture, plate.picture), run
+            return _clip(self._refine_run(run, picture, plate.picture)), run
         close_up_run, window = close_up
-        # No mask is left outside the close-up, only haze.
-        outside = run.alpha*0 if self._refine else run.alpha
-        alpha = resize(outside, *size)
-        alpha[window] = self._refine_run(close_up_run, picture[window], plate.picture[window])
+        alpha = np.zeros(size, np.float32)
+        close_alpha = self._refine_run(close_up_run, picture[window], plate.picture[window])
+        np.clip(close_alpha, 0, 1, out=alpha[window])
         return alpha, run
 
     def _predict_depth(
@@ -431,9 +430,7 @@ class Predictor:
         """
         if not self._close_up:
             return None
-        found = find_close_up(
-            run.alpha, picture.shape[:2], any_shape=self.card.fixed_size is None
-        )
+        found = find_close_up(run.alpha, picture.shape[:2], any_shape=self.card.fixed_size is None)
         if found is None:
             return None
         window, size = found.window, found.input_size
@@ -528,6 +525,5 @@ def _read_only(values: Floats | None) -> Floats | None:
 
 
 def _clip(values: Floats) -> Floats:
-    """Values in [0, 1], float32."""
-    return np.clip(values, 0, 1).astype(np.float32, copy=False)
-
+    """Values brought into [0, 1], in place."""
+    return np.clip(values, 0, 1, out=values)

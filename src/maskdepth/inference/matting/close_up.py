@@ -24,10 +24,11 @@ from maskdepth.inference.matting.evidence import Evidence
 __all__ = ["find_close_up", "loses_foreground"]
 
 _MIN_ZOOM: Final = 1.2  # a close-up that enlarges less is not worth another run
+_MIN_ALPHA: Final = 0.25  # of what a close-up shows: beside it nothing counts as foreground
 _MARGIN: Final = 0.15  # of the foreground's height and width, on each side
 _LONG_MARGIN: Final = 0.25  # of the side for which the picture has room to spare
 _MULTIPLE: Final = 32  # px: the network halves its input five times
-_MIN_INPUT: Final = 224  # px, of either side: less shows too little of the scene
+_MIN_INPUT: Final = 192  # px, of either side: less shows too little of the scene
 _BESIDE_PX: Final = 4  # how far beside its mask a close-up may have lost foreground
 _MAX_LOST_ALPHA: Final = 0.1  # alpha below which a pixel there counts as possibly lost
 _MAX_MEASURED: Final = 0.07  # mean measured alpha of such pixels above which foreground was lost
@@ -60,9 +61,9 @@ def find_close_up(
     Returns:
         None where there is no mask, or a close-up would not be closer.
     """
-    mask = alpha > 0.5
-    if not mask.any():
+    if not (alpha > 0.5).any():
         return None
+    mask = alpha > _MIN_ALPHA
     input_size = mask.shape
     steps = [side / small for side, small in zip(size, input_size, strict=True)]
     spans = []

@@ -116,8 +116,8 @@ def try_colours(evidence: Evidence, alpha: Floats, pixels: Pixels) -> ColourSamp
         difference = evidence.picture[:, rows, columns] - plate
         red, green, blue, cost = (np.take(plane, index) for plane in planes)
         lines = red, green, blue
-        for colour, plate_colour in zip(lines, plate, strict=True):
-            colour -= plate_colour
+        for line, plate_colour in zip(lines, plate, strict=True):
+            np.subtract(line, plate_colour, out=line)
         along, length = dot(lines, difference), dot(lines, lines)
         found = along / np.maximum(length, 1)
         np.clip(found, 0, 1, out=found)

@@ -33,21 +33,16 @@ class Perceptron:
         # One thread is as fast on so little work, and does not compete with the network's threads.
         options.intra_op_num_threads = 1
         options.log_severity_level = 4
-        found = "other bytes"
         try:
             self._session = onnxruntime.InferenceSession(
                 content, options, providers=["CPUExecutionProvider"]
             )
             self._inputs = [item.name for item in self._session.get_inputs()]
-            samples = [np.zeros((1, width), np.float32) for width in widths]
-            found = f"one with {len(self._inputs)} inputs"
-            fits = len(samples) == len(self._inputs) and self._run(samples).shape == (1,)
+            self._run([np.zeros((1, width), np.float32) for width in widths])
         # ONNX Runtime's errors have no common base of their own.
         except Exception as error:
-            fits, found = False, first_line(error)
-        if not fits:
             expected = f"a perceptron of {' and '.join(map(str, widths))} features"
-            raise ModelError(expected, found, "install maskdepth again")
+            raise ModelError(expected, first_line(error), "install maskdepth again") from error
 
     def correct(self, alpha: Floats, *features: Floats) -> Floats:
         """Correct alpha.

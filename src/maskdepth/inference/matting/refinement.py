@@ -64,7 +64,8 @@ def refine_alpha(
         evidence: what `measure_evidence` made of the small pair and alpha; measured here if None.
 
     Returns:
-        (H, W) in [0, 1]; away from outlines the network's alpha, sharpened and enlarged.
+        (H, W) in [0, 1], or beyond it by rounding; away from outlines the network's alpha,
+        sharpened and enlarged.
     """
     size = picture.shape[:2]
     outline = find_outline(alpha, 1)
@@ -118,11 +119,9 @@ def _refine_enlarged(
     steps = [small / large for small, large in zip(refined.shape, size, strict=True)]
     # Twice the network's input size is enough to find the outline's pixels.
     middle = [min(2 * small, large) for small, large in zip(refined.shape, size, strict=True)]
-    width = max(1, round(min(side / small for side, small in zip(middle, refined.shape))))
+    width = max(round(side / small) for side, small in zip(middle, refined.shape, strict=True))
     outline = resize_mask(find_outline(resize(refined, *middle), width), *size)
-    foreground, light = (
-        cv2.merge(each) for each in (surroundings.foreground, surroundings.light)
-    )
+    foreground, light = (cv2.merge(each) for each in (surroundings.foreground, surroundings.light))
     all_rows, all_columns = np.nonzero(outline)
     for start in range(0, len(all_rows), _CHUNK):
         rows, columns = (each[start : start + _CHUNK] for each in (all_rows, all_columns))
