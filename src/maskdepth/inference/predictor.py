@@ -2,30 +2,26 @@
 
 1. `Predictor.predict` loads the picture and prepares the plate, unless that has been done before
    (`maskdepth.inference.plate.prepared`).
-2. The plate is moved and relit to match the picture (`maskdepth.inference.plate.registration`).
+2. The plate is moved and relit to match the picture (`maskdepth.inference.plate.matching`).
 3. The network runs on both at its input size. Where the picture is larger, a close-up is a second
-   run on the part that holds the foreground (`maskdepth.inference.matting.close_up`).
-4. Alpha is refined along outlines at the picture's size (`maskdepth.inference.matting.refinement`).
-5. The mask lays the foreground's disparity over the plate's, which was estimated when the plate was
-   prepared, or came with it (`maskdepth.inference.plate.alignment`).
+   run on the part that holds the foreground. Alpha is refined along outlines at the picture's size
+   (`maskdepth.inference.matting.matte`).
+4. The mask lays the foreground's disparity over the plate's, which was estimated when the plate was
+   prepared, or came with it (`maskdepth.inference.frame_depth`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
-from maskdepth.errors import PlateError, UsageError
-from maskdepth.images import PictureSource, resize, resize_mask, to_grey
-from maskdepth.inference.matting.close_up import find_close_up, loses_foreground
-from maskdepth.inference.matting.evidence import Evidence, measure_evidence
-from maskdepth.inference.matting.refinement import refine_alpha
-from maskdepth.inference.matting.uncovered import judge_uncovered
-from maskdepth.inference.model.backend import Backend, OnnxBackend, run_network
+from maskdepth.errors import UsageError
+from maskdepth.images import PictureSource, resize
+from maskdepth.inference.frame_depth import FrameDepth, align_to_profile, lay_over_plate
+from maskdepth.inference.matting.matte import Matte, NetworkRun
+from maskdepth.inference.model.backend import Backend, OnnxBackend
 from maskdepth.inference.model.card import DEPTH_NETWORK_FILE, NO_DEPTH, ModelCard
 from maskdepth.inference.model.depth_network import DepthNetwork
 from maskdepth.inference.model.folder import (
@@ -35,9 +31,6 @@ from maskdepth.inference.model.folder import (
     network_file,
 )
 from maskdepth.inference.model.locate import find_model
-from maskdepth.inference.plate.alignment import Alignment, align_frame, split_layers
-from maskdepth.inference.plate.calibration import Calibration
-from maskdepth.inference.plate.colour import lacks_colour
 from maskdepth.inference.plate.loading import (
     DisparitySource,
     PlateSource,
@@ -46,7 +39,8 @@ from maskdepth.inference.plate.loading import (
     path_of,
     prepare_plate,
 )
-from maskdepth.inference.plate.notices import find_notices, plate_notices
+from maskdepth.inference.plate.matching import match_plate
+from maskdepth.inference.plate.notices import find_notices
 from maskdepth.inference.plate.prepared import (
     Floats,
     Mask,
@@ -54,36 +48,10 @@ from maskdepth.inference.plate.prepared import (
     PreparedPlate,
     RegisteredPlate,
 )
-from maskdepth.inference.plate.profile import PlateProfile
 from maskdepth.inference.prediction import Prediction, Provenance
 from maskdepth.inference.stream import Stream, StreamState
 
 __all__ = ["Prediction", "Predictor"]
-
-Window = tuple[slice, slice]
-
-
-@dataclass(frozen=True)
-class _NetworkRun:
-    """One run of the network at its input size (h, w): what it read, and what it answered."""
-
-    picture: Picture  # (h, w, 3)
-    plate: Picture | None  # (h, w, 3)
-    alpha: Floats  # (h, w)
-    disparity: Floats  # (h, w)
-    evidence: Evidence | None = None  # of these pictures and this alpha; None before it is measured
-
-
-@dataclass(frozen=True, eq=False)
-class _Depth:
-    """What is known of a picture's depth; the attributes are those of `Prediction`."""
-
-    disparity: Floats  # (H, W)
-    sources: Mapping[str, str] = field(default_factory=dict)
-    alignment: Alignment | None = None
-    calibration: Calibration | None = None
-    depth_m: Floats | None = None  # (H, W)
-    plate_disparity: Floats | None = None
 
 
 class Predictor:
@@ -119,8 +87,7 @@ class Predictor:
         self._backend = backend
         self._depth_network = depth_network
         self._register = register
-        self._refine = refine
-        self._close_up = close_up
+        self._matte = Matte(backend, refine, close_up)
 
     @property
     def depth_card(self) -> ModelCard:
@@ -208,14 +175,13 @@ class Predictor:
         picture = load_copy(image)
         size = (picture.shape[0], picture.shape[1])
         small_picture = resize(picture, *self.card.input_size(*size))
-        prepared = None
+        prepared = registered = None
         if plate is not None:
             prepared = self.prepare(plate, size, disparity=plate_disparity)
-        registered = None
-        if prepared is not None:
-            registered = self._match_colours(prepared, picture, small_picture)
-        alpha, run = self._predict_alpha(picture, small_picture, registered)
-        depth = self._predict_depth(picture, run, alpha, registered)
+            registered = match_plate(prepared, picture, small_picture, register=self._register)
+        alpha, run = self._matte.predict(picture, small_picture, registered)
+        mask = alpha > 0.5
+        depth = self._predict_depth(picture, run, mask, registered)
         provenance = Provenance(
             card=self.card,
             picture_file=path_of(image),
@@ -229,13 +195,10 @@ class Predictor:
             alignment=depth.alignment,
             calibration=depth.calibration,
         )
-        plate_picture = None if registered is None else registered.picture
-        if registered is not None and registered.covered is not None:
-            plate_picture = np.where(registered.covered[..., None], registered.picture, picture)
         notices = find_notices(
             small_picture,
             None if registered is None else registered.small_picture,
-            alpha > 0.5,
+            mask,
             provenance.registration,
             metric=depth.depth_m is not None,
             compared_in_grey=registered is not None and registered.compared_in_grey,
@@ -244,7 +207,7 @@ class Predictor:
             picture,
             alpha,
             depth.disparity,
-            plate_picture,
+            None if registered is None else registered.picture_or(picture),
             depth.depth_m,
             provenance,
             notices=notices,
@@ -280,7 +243,7 @@ class Predictor:
         if self.card.depth == NO_DEPTH:
             return prepared
         return prepared.with_estimate(
-            self._run_network(prepared.small_picture, None, None).disparity
+            NetworkRun.make(self._backend, prepared.small_picture).disparity
         )
 
     def step(
@@ -320,189 +283,31 @@ class Predictor:
         """
         return Stream(self, plate, plate_disparity)
 
-    def _match_colours(
-        self, prepared: PreparedPlate, picture: Picture, small_picture: Picture
-    ) -> RegisteredPlate:
-        """The plate matched to the picture, in grey where one of the two has no colour."""
-        if lacks_colour(small_picture, prepared.small_picture):
-            matched = self._match_plate(prepared.in_grey, small_picture)
-        elif prepared.is_grey and lacks_colour(prepared.small_picture, small_picture):
-            matched = self._match_plate(prepared, to_grey(small_picture)).coloured_like(picture)
-        else:
-            return self._match_plate(prepared, small_picture)
-        return replace(matched, compared_in_grey=True)
-
-    def _match_plate(self, prepared: PreparedPlate, small_picture: Picture) -> RegisteredPlate:
-        """The plate moved and relit to match the picture, unless registration is switched off.
-
-        A profile of another scene or view is an error: its metres would look right and be wrong.
-        """
-        if not self._register:
-            return prepared.unregistered()
-        registered = prepared.register(small_picture)
-        registration = registered.registration
-        if prepared.profile is None or registration is None:
-            return registered
-        name = "the plate profile" if prepared.file is None else str(prepared.file)
-        if registration.another_scene:
-            found = f"{registration.agreeing} of its {registration.corners} corners are found"
-            problem = (
-                f"The picture shows another scene than {name}: {registration.agreeing} of the "
-                f"plate's {registration.corners} corners are found in it."
-            )
-        elif registration.not_applied is not None:
-            found = "another view of it"
-            texts = " ".join(notice.text for notice in plate_notices(registration))
-            problem = f"The picture shows another view than {name}. {texts}"
-        else:
-            return registered
-        remedy = "use the profile of this camera, or switch registration off"
-        raise PlateError(f"a picture of the scene of {name}", found, remedy, problem)
-
-    def _predict_alpha(
-        self, picture: Picture, small_picture: Picture, plate: RegisteredPlate | None
-    ) -> tuple[Floats, _NetworkRun]:
-        """Alpha (H, W) of a picture, and the network's run on the picture as a whole."""
-        size = picture.shape[:2]
-        if plate is None:
-            run = self._run_network(small_picture, None, None)
-            return _clip(resize(run.alpha, *size)), run
-        run = self._run_network(
-            small_picture, plate.small_picture, plate.small_disparity, plate.covered
-        )
-        close_up = self._run_close_up(run, picture, plate)
-        if close_up is None:
-            return _clip(self._refine_run(run, picture, plate.picture)), run
-        close_up_run, window = close_up
-        alpha = np.zeros(size, np.float32)
-        close_alpha = self._refine_run(close_up_run, picture[window], plate.picture[window])
-        np.clip(close_alpha, 0, 1, out=alpha[window])
-        return alpha, run
-
     def _predict_depth(
-        self, picture: Picture, run: _NetworkRun, alpha: Floats, plate: RegisteredPlate | None
-    ) -> _Depth:
+        self, picture: Picture, run: NetworkRun, mask: Mask, plate: RegisteredPlate | None
+    ) -> FrameDepth:
         """Disparity of a picture at its own size; depth where the plate has metres."""
-        mask = alpha > 0.5
+        learned = self.card.depth != NO_DEPTH
         if plate is None or plate.shows_another_scene:
-            return _Depth(self._estimate_alone(picture, run), {"all": "picture"})
+            return FrameDepth(self._estimate_alone(picture, run), {"all": "picture"})
         if plate.profile is not None:
-            return self._align_to_profile(run, mask, plate.profile, plate.covered)
-        if plate.disparity is None or self.card.depth == NO_DEPTH:
-            return _Depth(np.full(mask.shape, np.nan, np.float32))
-        return _lay_over_plate(run, mask, plate)
+            answer = run.disparity if learned else None
+            return align_to_profile(answer, mask, plate.profile, plate.covered)
+        if plate.disparity is None or not learned:
+            return FrameDepth(np.full(mask.shape, np.nan, np.float32))
+        return lay_over_plate(run, mask, plate)
 
-    def _estimate_alone(self, picture: Picture, run: _NetworkRun) -> Floats:
+    def _estimate_alone(self, picture: Picture, run: NetworkRun) -> Floats:
         """Disparity (H, W) of a picture without a plate of its scene."""
-        if self._depth_network is None and self.card.depth == NO_DEPTH:
-            return np.full(picture.shape[:2], np.nan, np.float32)
-        answer = run.disparity
         if self._depth_network is not None:
             answer = self._depth_network.estimate(picture)
+        elif self.card.depth == NO_DEPTH:
+            return np.full(picture.shape[:2], np.nan, np.float32)
         elif run.plate is not None:
-            answer = self._run_network(run.picture, None, None).disparity
-        return _clip(resize(answer, *picture.shape[:2]))
-
-    def _align_to_profile(
-        self, run: _NetworkRun, mask: Mask, profile: PlateProfile, covered: Mask | None
-    ) -> _Depth:
-        """The network's disparity in the units of a plate profile."""
-        answer = np.full(mask.shape, np.nan, np.float32)
-        if self.card.depth != NO_DEPTH:
-            answer = _clip(resize(run.disparity, *mask.shape))
-        frame = align_frame(answer, mask, profile, covered)
-        sources = {"background": "plate profile", "foreground": "picture"}
-        return _Depth(
-            frame.disparity,
-            sources,
-            frame.alignment,
-            profile.calibration,
-            frame.depth_m,
-            profile.disparity,
-        )
-
-    def _run_close_up(
-        self, run: _NetworkRun, picture: Picture, plate: RegisteredPlate
-    ) -> tuple[_NetworkRun, Window] | None:
-        """A second run on the part of the picture that holds the foreground, and that part.
-
-        None where a close-up is switched off, would enlarge too little, or loses foreground.
-        """
-        if not self._close_up:
-            return None
-        found = find_close_up(run.alpha, picture.shape[:2], any_shape=self.card.fixed_size is None)
-        if found is None:
-            return None
-        window, size = found.window, found.input_size
-        small_picture = resize(picture[window], *size)
-        small_plate = resize(plate.picture[window], *size)
-        covered = None if plate.covered is None else plate.covered[window]
-        close_up = self._run_network(
-            small_picture, small_plate, plate.disparity_in(window, size), covered
-        )
-        evidence = measure_evidence(small_picture, small_plate, close_up.alpha)
-        if loses_foreground(evidence):
-            return None
-        return replace(close_up, evidence=evidence), window
-
-    def _run_network(
-        self,
-        picture: Picture,
-        plate: Picture | None,
-        disparity: Floats | None,
-        covered: Mask | None = None,
-    ) -> _NetworkRun:
-        """Run the network on a picture, or on a part of one, at its input size.
-
-        ``covered``, of any size, says where the plate shows what its camera saw.
-        """
-        alpha, answer = run_network(self._backend, picture, plate, disparity)
-        if plate is not None and covered is not None:
-            small_covered = resize_mask(covered, *alpha.shape)
-            alpha = judge_uncovered(alpha, picture, plate, small_covered)
-        return _NetworkRun(picture, plate, alpha, answer)
-
-    def _refine_run(self, run: _NetworkRun, picture: Picture, plate: Picture) -> Floats:
-        """Alpha (H, W) of a run, refined at its picture's size."""
-        size = picture.shape[:2]
-        if run.plate is None or not self._refine:
-            return resize(run.alpha, *size)
-        small_picture, small_plate, evidence = run.picture, run.plate, run.evidence
-        # The input may be an enlarged picture. Outlines are measured in the picture's own pixels.
-        height, width = (min(pair) for pair in zip(size, run.alpha.shape, strict=True))
-        if run.alpha.shape != (height, width):
-            small_picture, small_plate = (resize(each, height, width) for each in (picture, plate))
-            evidence = None
-        alpha = resize(run.alpha, height, width)
-        return refine_alpha(picture, plate, small_picture, small_plate, alpha, evidence)
-
-
-def _lay_over_plate(run: _NetworkRun, mask: Mask, plate: RegisteredPlate) -> _Depth:
-    """The foreground's disparity over that of a plate without a profile."""
-    background = plate.full_disparity()
-    small_background = plate.small_disparity_or_nan()
-    assert background is not None
-    assert small_background is not None
-    small_covered = None
-    if plate.covered is not None:
-        small_covered = resize_mask(plate.covered, *run.alpha.shape)
-        small_background[~small_covered] = np.nan
-        background[~plate.covered] = np.nan
-    small_mask = resize_mask(mask, *run.alpha.shape)
-    layers = split_layers(
-        run.disparity, small_mask, small_background, small_covered, stand=not plate.estimated
-    )
-    foreground = resize(layers.foreground, *mask.shape)
-    disparity = np.where(mask, np.fmax(foreground, background), background)
-    sources = {
-        "background": "estimated from the plate" if plate.estimated else "plate disparity",
-        "foreground": "picture",
-    }
-    unknown = np.isnan(disparity)
-    if unknown.any():
-        disparity[unknown] = resize(layers.frame, *mask.shape)[unknown]
-        sources["unknown in the plate"] = "picture"
-    return _Depth(_clip(disparity), sources, layers.alignment, plate_disparity=plate.disparity)
+            answer = NetworkRun.make(self._backend, run.picture).disparity
+        else:
+            answer = run.disparity
+        return np.clip(resize(answer, *picture.shape[:2]), 0, 1)
 
 
 def _check_unknown(options: dict[str, bool]) -> None:
@@ -522,8 +327,3 @@ def _read_only(values: Floats | None) -> Floats | None:
     view = values.view()
     view.flags.writeable = False
     return view
-
-
-def _clip(values: Floats) -> Floats:
-    """Values brought into [0, 1], in place."""
-    return np.clip(values, 0, 1, out=values)

@@ -137,9 +137,11 @@ def describe_surroundings(picture: Floats, plate: Floats, alpha: Floats) -> Surr
     for values, plate_values, factor in zip(picture, plate, light, strict=False):
         small_factor = _shrunk_blur(values * weight) + _BLACK
         small_factor /= _shrunk_blur(plate_values * weight) + _BLACK
-        factor[:] = _enlarged(np.clip(small_factor, *_LIGHT_RANGE), alpha.shape)
+        np.clip(small_factor, *_LIGHT_RANGE, out=small_factor)
+        factor[:] = _enlarged(small_factor, alpha.shape)
     difference = picture - relight_plate(plate, light)
-    noise = _shrunk_blur(dot(difference, difference) * weight) / np.maximum(small_sum, _MIN_WEIGHT)
+    noise = _shrunk_blur(dot(difference, difference) * weight)
+    noise /= np.maximum(small_sum, _MIN_WEIGHT)
     light[3] = _enlarged(noise, alpha.shape)
     light[3][_enlarged(small_sum, alpha.shape) < _MIN_WEIGHT] = _UNKNOWN_VARIANCE
     return Surroundings(foreground, light)
@@ -148,7 +150,8 @@ def describe_surroundings(picture: Floats, plate: Floats, alpha: Floats) -> Surr
 def relight_plate(plate: Floats, light: Floats) -> Floats:
     """The plate's colours (3, ...), relit by the `Surroundings.light` beside them."""
     lit = plate * light[:3]
-    return np.minimum(lit, 255, out=lit)
+    np.minimum(lit, 255, out=lit)
+    return lit
 
 
 def solve_alpha(
@@ -211,10 +214,9 @@ def _blur(values: Floats, sigma: float) -> Floats:
 def _shrunk_blur(values: Floats) -> Floats:
     """Means about each pixel of a map (h, w), wide ones, which half of its size is enough for."""
     height, width = values.shape
-    if height % 2 or width % 2:
-        values = cv2.copyMakeBorder(values, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-    half = (values.shape[1] // 2, values.shape[0] // 2)
-    return _blur(cv2.resize(values, half, interpolation=cv2.INTER_AREA), _PLATE_SIGMA / 2)
+    even = cv2.copyMakeBorder(values, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+    half = cv2.resize(even, (even.shape[1] // 2, even.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    return _blur(np.asarray(half, np.float32), _PLATE_SIGMA / 2)
 
 
 def _enlarged(values: Floats, size: tuple[int, ...]) -> Floats:

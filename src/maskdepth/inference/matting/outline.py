@@ -16,7 +16,6 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -109,7 +108,7 @@ class OutlineMaps:
         distance = np.sqrt(dot(self._difference, self._difference))
         doubt = distance + 2 * self._noise
         self._picture, plate = (
-            cv2.transform(cv2.merge(each), _GREY[None])
+            np.asarray(np.tensordot(_GREY, each, 1), np.float32)
             for each in (evidence.picture, evidence.plate)
         )
         visible, just_visible = (distance / (doubt + level) for level in (_VISIBLE, _JUST_VISIBLE))

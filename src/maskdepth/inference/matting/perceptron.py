@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdepth.errors import ModelError, first_line
-from maskdepth.onnx_runtime import onnxruntime
 
 __all__ = ["Perceptron", "logit_of"]
 
@@ -29,6 +28,8 @@ class Perceptron:
     """
 
     def __init__(self, content: bytes, widths: tuple[int, ...]) -> None:
+        from maskdepth.onnx_runtime import onnxruntime
+
         options = onnxruntime.SessionOptions()
         # One thread is as fast on so little work, and does not compete with the network's threads.
         options.intra_op_num_threads = 1

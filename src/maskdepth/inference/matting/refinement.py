@@ -121,7 +121,9 @@ def _refine_enlarged(
     middle = [min(2 * small, large) for small, large in zip(refined.shape, size, strict=True)]
     width = max(round(side / small) for side, small in zip(middle, refined.shape, strict=True))
     outline = resize_mask(find_outline(resize(refined, *middle), width), *size)
-    foreground, light = (cv2.merge(each) for each in (surroundings.foreground, surroundings.light))
+    foreground, light = (
+        cv2.merge(list(each)) for each in (surroundings.foreground, surroundings.light)
+    )
     all_rows, all_columns = np.nonzero(outline)
     for start in range(0, len(all_rows), _CHUNK):
         rows, columns = (each[start : start + _CHUNK] for each in (all_rows, all_columns))

@@ -37,6 +37,7 @@ from maskdepth.records import Json
 _MASK_MARGIN: Final = 0.02  # of the long side: pixels nearer to the mask are not fitted
 _MIN_VISIBLE: Final = 0.02  # share of the picture that has to show the plate, outside the mask
 _MAX_FITTED: Final = 4_000  # pixels; more make the fit no better
+_ROUNDING: Final = 1e-6  # of the largest target
 _FOOT: Final = 0.08  # of an object's height above its lowest pixel, which may touch the ground
 _BAND: Final = 0.006  # of the long side: how far the plate is read below, and the layer above
 # The plate's inverse depth just below a foot, over the layer's just above it. A ratio outside this
@@ -183,27 +184,32 @@ def _align(
     invalid = np.full(plate.shape, np.nan)
     if not mask.any():
         return invalid, Alignment(None, None, None, 0, problem=None)
-    visible = ~_grown(mask, _MASK_MARGIN) & np.isfinite(plate) & np.isfinite(disparity)
-    count = int(visible.sum())
-    if count < _MIN_VISIBLE * mask.size:
+    # A grid of pixels is enough for the fit.
+    step = max(1, round((mask.size / _MAX_FITTED) ** 0.5))
+    grid = np.s_[::step, ::step]
+    pred, target = disparity[grid].astype(np.float64), plate[grid]
+    visible = ~_grown(mask[grid], _MASK_MARGIN) & np.isfinite(target) & np.isfinite(pred)
+    pred, target = pred[visible], target[visible]
+    count = len(pred)
+    if count < _MIN_VISIBLE * visible.size:
         problem = (
             "the model never learned depth"
             if np.isnan(disparity).all()
             else "too little of the plate is seen outside the mask"
         )
         return invalid, Alignment(None, None, None, count, problem=problem)
-    step = max(1, count // _MAX_FITTED)
-    pred, target = disparity[visible][::step].astype(np.float64), plate[visible][::step]
     scale, shift = fit_scale_shift_robust(pred, target, np.ones(pred.shape, np.bool_))
-    if not scale > 0:
+    # Before a plate that is nearly all at one distance the line is level, but for rounding.
+    rise = scale * float(np.ptp(pred))
+    if not scale or rise < -_ROUNDING * float(np.abs(target).max()):
         problem = "the predicted disparity does not follow the plate's outside the mask"
-        return invalid, Alignment(None, None, None, len(pred), problem=problem)
+        return invalid, Alignment(None, None, None, count, problem=problem)
     error = float(np.median(np.abs(scale * pred + shift - target)))
     layer = scale * disparity.astype(np.float64) + shift
     objects, standing, beyond = _put_on_ground(layer, mask, plate, covered) if stand else (0, 0, 0)
     typical = float(np.median(np.abs(target)))
     residual = error / typical if typical > 0 else None
-    alignment = Alignment(scale, shift, residual, len(pred), objects, standing)
+    alignment = Alignment(scale, shift, residual, count, objects, standing)
     if beyond:
         unseen = f"{beyond} of {objects} objects stand where the plate's camera never saw"
         alignment = replace(alignment, problem=unseen)

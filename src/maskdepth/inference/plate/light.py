@@ -37,6 +37,9 @@ _MIN_OFFSET: Final = 1.0  # ... or an offset, of 255, is as large as this
 _MAX_ERROR_LEFT: Final = 0.9  # of the median difference, after a useful fit
 _ALIKE: Final = 10.0  # of 255: the largest difference of two cells that count as alike
 _MIN_ALIKE_SHARE: Final = 0.25  # of the cells; the others may show foreground and shadow
+_SAME: Final = 2.0  # of 255: the largest difference of two cells that noise alone makes
+_MIN_SAME: Final = 0.6  # share of the cells, from which on the light is the same ...
+_MAX_BIAS: Final = 0.5  # ... unless these differ by so many levels on the mean
 _NEAR: Final = 30.0  # of 255: cells that differ by less are no foreground, whatever the tone curve
 _MIN_CURVATURE: Final = 1.0  # levels, rms over such cells: how curved what a linear fit leaves is
 _SURELY_UNCLIPPED: Final = 225.0  # of a cell brighter than this, some pixels may have been clipped
@@ -71,6 +74,8 @@ class Light:
 
 def find_light(picture: Cells, plate: Cells) -> Light | None:
     """The light that relights the plate's cells (see `mean_cells`); None where it helps little."""
+    if _is_same(picture, plate):
+        return None
     # Values that may be clipped take no part in the fit, but in the judgement of its result.
     lowest, highest = _UNCLIPPED
     unclipped = (np.minimum(picture, plate) > lowest) & (np.maximum(picture, plate) < highest)
@@ -95,6 +100,15 @@ def find_light(picture: Cells, plate: Cells) -> Light | None:
     first, second, third = map(float, best.offsets)
     curved = abs(curvature) >= _MAX_CURVATURE
     return Light((red, green, blue), (first, second, third), best.gamma, curved)
+
+
+def _is_same(picture: Cells, plate: Cells) -> bool:
+    """Whether most cells differ by noise alone."""
+    same = _difference(picture, plate) < _SAME
+    if same.mean() < _MIN_SAME:
+        return False
+    bias = np.abs((picture[same] - plate[same]).mean(axis=0))
+    return bool(bias.max() < _MAX_BIAS)
 
 
 def share_alike(picture: Cells, plate: Cells, light: Light | None) -> float:

@@ -1,14 +1,15 @@
 """The motion that brings a plate onto its picture, and whether the two show one scene.
 
-1. Corners of the plate are followed into the picture and back (Lucas and Kanade, "An Iterative
-   Image Registration Technique", IJCAI 1981, in pyramids; Kalal et al., "Forward-Backward Error",
-   ICPR 2010), on local contrast, which light does not change. RANSAC (Fischler and Bolles, CACM
+1. One step of least squares on the plate's strongest edges (Lucas and Kanade, "An Iterative Image
+   Registration Technique", IJCAI 1981) shows whether the camera stood still, as most do.
+2. Otherwise corners of the plate are followed into the picture and back (by the same method, in
+   pyramids; Kalal et al., "Forward-Backward Error", ICPR 2010). RANSAC (Fischler and Bolles, CACM
    1981) finds the shift, turn and zoom that most corners agree on. Corners that the foreground
-   hides do not agree, and are left out.
-2. Where too few agree, or on a large motion, points are matched by their description (Lowe,
+   hides do not agree, and are left out. Both read local contrast, which light does not change.
+3. Where too few agree, or on a large motion, points are matched by their description (Lowe,
    "Distinctive Image Features from Scale-Invariant Keypoints", IJCV 2004), which finds any turn
    and a zoom of up to two.
-3. Where that finds nothing either, the two pictures' correlation over all shifts, with its spectrum
+4. Where that finds nothing either, the two pictures' correlation over all shifts, with its spectrum
    whitened by half (Knapp and Carter, "The Generalized Correlation Method", 1976), has a peak if
    they show one scene, even where a foreground leaves little of it.
 """
@@ -46,6 +47,10 @@ _MIN_MOTION: Final = 0.12  # px at the picture's outer corners: a smaller motion
 _CONTRAST_SIDE: Final = 17  # px, side of the square over which contrast is measured
 _CONTRAST_FLOOR: Final = 6.0  # of 255: a smaller deviation is taken for noise
 _CONTRAST_SCALE: Final = 48.0
+# A camera that stood still.
+_MAX_EDGE_PIXELS: Final = 4000
+_SAME_CONTRAST: Final = 20.0  # levels of local contrast by which noise hardly ever differs
+_MIN_SAME: Final = 0.5  # share of the edges' pixels that have to fit
 # Matched points.
 _MAX_POINTS: Final = 800
 _POINT_CONTRAST: Final = 0.02  # OpenCV's threshold: a plate has weak points too
@@ -76,6 +81,51 @@ class Motion:
     not_applied: Matrix | None = None
     agreeing: int = 0
     recognised: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Edges:
+    """The pixels of a plate's strongest edges.
+
+    Attributes:
+        index: (K,) of these pixels in the flat picture.
+        slopes: float32 (K, 4), how the contrast there changes with a shift to the right and down, a
+            turn and a zoom, by each of which the picture's outer corners move about 1 px.
+    """
+
+    index: NDArray[np.intp]
+    slopes: NDArray[np.float32]
+
+    @classmethod
+    def measure(cls, contrast: Picture) -> Self:
+        """The edges of a plate's local contrast, uint8 (H, W)."""
+        right, down = (
+            cv2.Sobel(contrast, cv2.CV_32F, *order, scale=1 / 8) for order in ((1, 0), (0, 1))
+        )
+        strength = cv2.magnitude(right, down).ravel()
+        count = min(_MAX_EDGE_PIXELS, strength.size)
+        index = np.argpartition(strength, -count)[-count:]
+        rows, columns = np.divmod(index, contrast.shape[1])
+        height, width = contrast.shape
+        y, x = ((rows - height / 2), (columns - width / 2)) / np.hypot(height, width) * 2
+        right, down = right.ravel()[index], down.ravel()[index]
+        slopes = np.stack([right, down, down * x - right * y, right * x + down * y], axis=1)
+        return cls(index, slopes.astype(np.float32))
+
+    def stand_still(self, contrast: Picture, plate_contrast: Picture) -> bool:
+        """Whether most edges are where they are in the plate, and none of the motions is found."""
+        change = np.take(contrast, self.index).astype(np.float32)
+        change -= np.take(plate_contrast, self.index)
+        left, motion = change, np.zeros(4, np.float32)
+        for _ in range(2):
+            same = np.abs(left) < _SAME_CONTRAST
+            if same.mean() < _MIN_SAME:
+                return False
+            slopes = self.slopes[same]
+            moments = slopes.T @ slopes + 1e-3 * np.eye(4, dtype=np.float32)
+            motion = np.linalg.solve(moments, slopes.T @ change[same])
+            left = change - self.slopes @ motion
+        return float(np.hypot(*motion[:2]) + np.hypot(*motion[2:])) <= _MIN_MOTION
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +160,11 @@ class PlateTexture:
         return self.distinct >= _MIN_DISTINCT
 
     @cached_property
+    def edges(self) -> Edges | None:
+        """The strongest edges; None where corners are too few to find a motion."""
+        return None if self.contrast is None else Edges.measure(self.contrast)
+
+    @cached_property
     def points(self) -> Points | None:
         """Points to match; None where there are none."""
         return None if self.contrast is None else _describe_points(self.contrast)
@@ -124,6 +179,11 @@ def find_motion(contrast: Picture | None, texture: PlateTexture) -> Motion:
     """
     if contrast is None or texture.corners is None or texture.contrast is None:
         return Motion()
+    assert texture.edges is not None
+    if texture.edges.stand_still(contrast, texture.contrast):
+        columns, rows = texture.corners[:, 0].astype(np.intp).T
+        difference = cv2.absdiff(contrast, texture.contrast)[rows, columns]
+        return Motion(agreeing=int((difference < _SAME_CONTRAST).sum()))
     followed, agreeing, enough = _follow_corners(contrast, texture.contrast, texture.corners)
     height, width = contrast.shape
     if followed is not None and enough and _is_small(followed, height, width):
@@ -214,11 +274,12 @@ def local_contrast(grey: NDArray[Any]) -> Picture:
     values = cv2.GaussianBlur(grey, (0, 0), 1.0).astype(np.float32)
     side = (_CONTRAST_SIDE, _CONTRAST_SIDE)
     mean = cv2.blur(values, side)
-    variance = np.asarray(cv2.sqrBoxFilter(values, cv2.CV_64F, side), np.float64)
-    variance -= mean * mean
-    deviation = np.sqrt(np.maximum(variance, 0, out=variance), out=variance)
+    deviation = np.asarray(cv2.blur(values * values, side), np.float32)
+    deviation -= mean * mean
+    np.sqrt(np.maximum(deviation, 0, out=deviation), out=deviation)
     deviation += _CONTRAST_FLOOR
-    contrast = np.divide(values - mean, deviation, out=deviation)
+    contrast = np.subtract(values, mean, out=values)
+    contrast /= deviation
     contrast *= _CONTRAST_SCALE
     contrast += 128
     return np.asarray(np.clip(contrast, 0, 255, out=contrast), np.uint8)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -169,6 +170,14 @@ class RegisteredPlate:
         return (
             np.clip(resize(part, *size), 0, 1) if self.estimated else shrink_disparity(part, size)
         )
+
+    def picture_or(self, picture: Picture) -> Picture:
+        """The plate (H, W, 3), and ``picture`` where the plate's camera never saw."""
+        if self.covered is None:
+            return self.picture
+        visible = self.picture.copy()
+        cv2.copyTo(picture, (~self.covered).view(np.uint8), visible)
+        return visible
 
     @property
     def shows_another_scene(self) -> bool:
