@@ -135,6 +135,7 @@ PATHS_THAT_LEAD_NOWHERE = [
     "export no -o d",
     "push no owner/name",
     "bench predict no",
+    "serve -m no --store d",
     "evaluate composites shipped no --report d/r.html",
     "evaluate composites shipped DATA/set --report d/r.html --against no",
     "evaluate frames shipped no",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from maskdepth.errors import DependencyError, MaskdepthError, StorageError, UsageError
 
-_OUTPUTS = ("output", "report", "sheet")  # how the names of paths to write begin
+_OUTPUTS = ("output", "report", "sheet", "store")  # how the names of paths to write begin
 _TEXTS = frozenset({"model", "background", "start", "teacher"})  # a path, or another name
 _TEACHER_FILES = (".onnx", ".json", ".h5")
 _SHIPPED = "shipped"  # `inference.model.locate` has it too; --help must not wait for that
