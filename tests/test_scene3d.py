@@ -433,6 +433,15 @@ def test_a_mistake_is_named_in_one_line_and_nothing_is_written(
     assert sorted(here.rglob("*")) == before
 
 
+def test_a_clip_has_no_scene(here: Path, run: Run) -> None:
+    Path("clip.mp4").write_bytes(b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41")
+    outcome = run("predict", "clip.mp4", "--plate", "z.plate", "--points", "a.ply", "-o", "out")
+    assert outcome.code == 2
+    (line,) = outcome.err.splitlines()
+    assert "one picture, not of a video" in line
+    assert not Path("a.ply").exists()
+
+
 def test_a_mesh_without_trimesh_names_the_command_that_installs_it(
     here: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
