@@ -199,9 +199,10 @@ def _align(
         )
         return invalid, Alignment(None, None, None, count, problem=problem)
     scale, shift = fit_scale_shift_robust(pred, target, np.ones(pred.shape, np.bool_))
-    # Before a plate that is nearly all at one distance the line is level, but for rounding.
-    rise = scale * float(np.ptp(pred))
-    if not scale or rise < -_ROUNDING * float(np.abs(target).max()):
+    # Where the plate is nearly all at one distance the line is level, but for rounding. That is an
+    # answer if the distance was given, and none if it was only estimated.
+    level = abs(scale) * float(np.ptp(pred)) <= _ROUNDING * float(np.abs(target).max())
+    if not (scale and stand if level else scale > 0):
         problem = "the predicted disparity does not follow the plate's outside the mask"
         return invalid, Alignment(None, None, None, count, problem=problem)
     error = float(np.median(np.abs(scale * pred + shift - target)))
