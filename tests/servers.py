@@ -7,6 +7,7 @@ import contextlib
 import functools
 import http.client
 import json
+import logging
 import os
 import secrets
 import signal
@@ -20,12 +21,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from maskdepth.inference.predictor import Predictor
 from maskdepth.server import run as server_run
 from maskdepth.server.settings import ServerSettings
 from maskdepth.server.store import PlateStore
 
 START_SECONDS = 60
+
+
+@pytest.fixture(autouse=True)
+def quiet_afterwards() -> Iterator[None]:
+    """A test that starts the server's log in this process leaves none behind."""
+    loggers = [logging.getLogger(name) for name in ("maskdepth.server", "uvicorn")]
+    kept = [(logger.handlers, logger.propagate, logger.level) for logger in loggers]
+    yield
+    for logger, state in zip(loggers, kept, strict=True):
+        logger.handlers, logger.propagate, logger.level = state
 
 
 @dataclass

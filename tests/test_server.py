@@ -25,10 +25,12 @@ from maskdepth.images import decode_png, encode_png, load_picture
 from maskdepth.inference.plate import load_profile, profile_from_disparity
 from maskdepth.inference.plate.calibration import KnownPoint
 from maskdepth.inference.plate.profile import save_profile
-from servers import Reply, ServerAddress, process_server
+from servers import Reply, ServerAddress, process_server, quiet_afterwards
 
 PAIR = Path(__file__).resolve().parents[1] / "examples/pair"
 TOKENS = ("first-token-0123456789", "second-token-0123456789")
+
+__all__ = ["quiet_afterwards"]  # a fixture for all tests here
 
 
 @pytest.fixture(scope="module")
@@ -265,6 +267,14 @@ def test_metrics_and_log_name_requests_and_no_secrets(
     server: ServerAddress, client: Client, pictures: dict[str, bytes]
 ) -> None:
     server.call("GET", "/v1/plates", headers={"X-Request-Id": "my-request.1"})
+    with pytest.raises(ServerError, match="There is no plate"), client.stream("nope"):
+        pass
+    with server.open() as connection:  # goes away in the middle of its body
+        head = (
+            f"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKENS[0]}\r\n"
+        )
+        head += "Content-Length: 900\r\nContent-Type: multipart/form-data; boundary=b\r\n\r\n--b"
+        connection.sendall(head.encode())
     client.predict(pictures["picture"], only="alpha")
     metrics = server.call("GET", "/metrics").body.decode()
     assert 'maskdepth_requests_total{route="/v1/predict",status="200"}' in metrics
@@ -274,6 +284,7 @@ def test_metrics_and_log_name_requests_and_no_secrets(
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert any(line.get("request_id") == "my-request.1" for line in lines)
     assert not any(token in log.read_text() for token in TOKENS)
+    assert [line for line in lines if line["level"] == "error"] == []
     assert "x.jpg" not in log.read_text()
 
 

@@ -20,7 +20,7 @@ from maskdepth.client import Client, ServerError
 from maskdepth.images import decode_png, encode_png
 from maskdepth.server.settings import ServerSettings
 from maskdepth.testing import FakeBackend
-from servers import Reply, ServerAddress, form, thread_server
+from servers import Reply, ServerAddress, form, quiet_afterwards, thread_server
 
 PICTURE = encode_png(np.full((48, 64, 3), 90, np.uint8))
 SETTINGS = ServerSettings(
@@ -36,6 +36,8 @@ SETTINGS = ServerSettings(
     min_rate=10_000,
     idle_seconds=5,
 )
+
+__all__ = ["quiet_afterwards"]  # a fixture for all tests here
 
 
 class GatedBackend(FakeBackend):

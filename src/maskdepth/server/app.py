@@ -83,8 +83,9 @@ def create_app(service: Service) -> ASGIApp:
         redoc_url=None,
         lifespan=lifespan,
     )
+    handler: Any = _reply  # Starlette has a type for requests and one for sockets, none for both
     for kind in (MaskdepthError, ClientGoneError, HTTPException, RequestValidationError, Exception):
-        app.add_exception_handler(kind, _reply)
+        app.add_exception_handler(kind, handler)
     _add_predict(app, service)
     _add_plates(app, service)
     _add_stream(app, service)
@@ -249,8 +250,8 @@ def _form(parts: Json, required: list[str]) -> Json:
     }
 
 
-async def _reply(connection: Request | WebSocket, error: Exception) -> Response:
-    """An error as a reply."""
+async def _reply(connection: Request | WebSocket, error: Exception) -> Response | None:
+    """An error as a reply, which is sent already where it ends a WebSocket's handshake."""
     if isinstance(error, ClientGoneError):
         return Response(status_code=CLIENT_GONE)
     if isinstance(error, HTTPException):
@@ -262,6 +263,7 @@ async def _reply(connection: Request | WebSocket, error: Exception) -> Response:
         error = RequestError(422, f"The request is wrong: {problems}.")
     record = error_record(error, connection.state.request_id)
     response = JSONResponse(record, status_of(error), reply_headers(error))
-    if isinstance(connection, WebSocket):
-        await connection.send_denial_response(response)
-    return response
+    if not isinstance(connection, WebSocket):
+        return response
+    await connection.send_denial_response(response)
+    return None

@@ -215,10 +215,11 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         """The next message to the client."""
         kind = message["type"]
+        if CLIENT_GONE in (self.status, message.get("status")):
+            self.status = CLIENT_GONE  # nobody reads it, and the status is none of HTTP's
+            return
         if kind in ("http.response.start", "websocket.http.response.start"):
             self.status = message["status"]
-            if self.status == CLIENT_GONE:
-                raise ClientGoneError
             added = {**_HEADERS, "X-Request-Id": self.request_id}
             if self._body_pending:
                 added["Connection"] = "close"

@@ -28,6 +28,10 @@ def log_failure(event: str, error: BaseException, **fields: Any) -> None:
 
 
 class _JsonLines(logging.Handler):
+    def filter(self, record: logging.LogRecord) -> bool:
+        # uvicorn says so of each WebSocket that is refused by a reply, and is wrong.
+        return record.msg != "ASGI callable returned without completing handshake."
+
     def emit(self, record: logging.LogRecord) -> None:
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line = {"time": time, "level": record.levelname.lower(), "event": record.getMessage()}
