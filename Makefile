@@ -24,7 +24,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 INSTALL := $(PIP) install --quiet $(INDEX) -c constraints.txt
 
-.PHONY: help demo test soak lint types docs cli-page results-page wheel constraints clean
+WEB := src/maskdepth/web/index.html
+WEB_SOURCES := $(wildcard web/src/* web/public/* web/sample/* web/*.ts web/*.json)
+
+.PHONY: help demo web test soak lint types docs cli-page results-page wheel constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +39,13 @@ demo: $(VENV)/.plain-installed  ## the shipped model on drawn pairs, then fitted
 	    "make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu"
 	@$(MAKE) --no-print-directory $(VENV)/.train-installed
 	$(BIN)/maskdepth demo
+
+web: $(WEB)  ## the page that predicts in a browser; needs npm
+$(WEB): $(WEB_SOURCES)
+	@command -v npm >/dev/null || { echo "error: npm is not installed, and builds the page;" \
+	    "install Node.js 20.19 or newer" >&2; exit 1; }
+	cd web && npm ci --no-audit --no-fund --loglevel=error && npm run check && npm run build
+	@touch $@
 
 # A process a core, each with one thread: small networks gain little from more.
 test: $(VENV)/.installed  ## all tests; options for pytest in PYTEST_ARGS
@@ -60,14 +70,14 @@ cli-page: $(VENV)/.installed  ## docs/cli.md from the command line itself
 results-page: $(VENV)/.installed  ## docs/results.md from docs/results.json
 	$(BIN)/python tools/make_results.py
 
-wheel: $(VENV)/.installed  ## dist/*.whl, built with the pinned hatchling
+wheel: $(VENV)/.installed $(WEB)  ## dist/*.whl with the page, built with the pinned hatchling
 	$(BIN)/python -m build --wheel --no-isolation
 
 constraints: $(VENV)/.installed  ## renew constraints.txt
 	$(BIN)/python .ci/constraints.py $(INDEX)
 
 clean:  ## remove what was built, the environment included
-	rm -rf $(VENV) build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site web/node_modules $(dir $(WEB)) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests docs -name __pycache__ -prune -exec rm -rf {} +
 
 # The first interpreter of PYTHON that runs decides; pyenv's shims exist without running.

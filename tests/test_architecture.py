@@ -43,7 +43,7 @@ ROOMS: dict[str, frozenset[str]] = {
     "learning": frozenset({"learning"}),
     "surfaces": frozenset(
         {
-            *("evaluation", "pipeline", "report", "bench", "server", "cli"),
+            *("evaluation", "pipeline", "report", "bench", "page", "server", "cli"),
             "__main__",
         }
     ),
@@ -55,6 +55,7 @@ SURFACE_ARROWS = {
     "pipeline": frozenset({"evaluation", "report"}),
     "report": frozenset({"evaluation"}),
     "bench": frozenset({"evaluation"}),
+    "server": frozenset({"page"}),
 }
 LEARNING_ONLY = frozenset(
     {"torch", "accelerate", "safetensors", "torchmetrics", "onnx", "onnxscript"}

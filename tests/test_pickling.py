@@ -13,6 +13,7 @@ from maskdepth.errors import (
     DependencyError,
     MaskdepthError,
     NonFiniteLossError,
+    PageNotBuiltError,
     WeightsNotShippedError,
 )
 from maskdepth.inference.model.card import ModelCard
@@ -38,7 +39,7 @@ def test_every_error_is_the_same_after_a_journey(kind: type[MaskdepthError]) -> 
         error: MaskdepthError = DependencyError("torch", "train")
     elif kind is NonFiniteLossError:
         error = NonFiniteLossError({"total": float("inf")}, 3, [1, 2])
-    elif kind in (WeightsNotShippedError, NoMetresError):
+    elif kind in (WeightsNotShippedError, PageNotBuiltError, NoMetresError):
         error = kind()  # type: ignore[call-arg]
     else:
         error = kind("a plate", "none", "pass one", "There is no plate.")

@@ -13,6 +13,7 @@
     ├── PlateError             a plate profile: damaged, another version, points that do not fit
     ├── StorageError           a full disk, a folder that cannot be written
     ├── DependencyError        an optional dependency that is not installed
+    ├── PageNotBuiltError      an installation without the browser page
     └── TrainingError
         └── NonFiniteLossError names the recipe indices of the batch
 
@@ -155,6 +156,18 @@ class DependencyError(MaskdepthError):
             "it is not installed",
             f"run: pip install '.[{extra}]' in a clone of maskdepth",
             f"The package {module!r} is not installed.",
+        )
+
+
+class PageNotBuiltError(MaskdepthError):
+    """This installation lacks the browser page, which is built from TypeScript."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the built page",
+            "an installation without it",
+            "in a clone of maskdepth, run `make web`, which needs npm, and install it again",
+            "This installation lacks the browser page.",
         )
 
 

@@ -17,6 +17,7 @@ from maskdepth.cli.label import label
 from maskdepth.cli.missing_paths import check_missing_paths
 from maskdepth.cli.models import export, push
 from maskdepth.cli.options import is_quiet
+from maskdepth.cli.page import page
 from maskdepth.cli.plate import plate
 from maskdepth.cli.predict import predict
 from maskdepth.cli.serve import serve
@@ -61,7 +62,7 @@ def _options(
 
 _COMMANDS: tuple[Callable[..., None], ...] = (
     *(predict, worlds, compose, label, plate, inspect, train),
-    *(export, push, fit, serve, demo),
+    *(export, push, fit, page, serve, demo),
 )
 for command in _COMMANDS:
     app.command()(command)
