@@ -59,7 +59,7 @@ def test_pillow_renders_the_same_composites(dataset: Dataset) -> None:
 @pytest.fixture(autouse=True)
 def few_assets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("maskdepth.bench.train.PACK_SIZE", 3)
-    monkeypatch.setattr("maskdepth.bench.predict.WARM_UP_RUNS", 1)
+    monkeypatch.setattr("maskdepth.bench.timing.WARM_UP_RUNS", 1)
 
 
 @pytest.fixture
@@ -69,7 +69,14 @@ def model() -> Path:
 
 
 def test_bench_predict_times_every_engine_in_the_same_run(model: Path) -> None:
-    result = bench_predict([model], sizes=[(48, 48), (60, 80)], runs=3, threads=1, memory=False)
+    result = bench_predict(
+        [model],
+        sizes=[(48, 48), (60, 80)],
+        prepared_sizes=[(48, 48), (480, 640)],
+        runs=3,
+        threads=1,
+        memory=False,
+    )
     rows = {
         (part, row["engine"], row["precision"], row["model"] == "prior", row["width"]): row
         for part in ("networks", "predictors")
@@ -84,6 +91,11 @@ def test_bench_predict_times_every_engine_in_the_same_run(model: Path) -> None:
                 assert row["ratio"] == pytest.approx(row["median_ms"] / first["median_ms"])
                 assert 0 < row["median_ms"] <= row["p95_ms"]
                 assert row["runs"] == 3
+    prepared = result["prepared"]
+    small, large = prepared["whole"]
+    assert (large["height"], large["width"]) == (480, 640)
+    assert 0 < small["median_ms"] < large["median_ms"]
+    assert large["ratio"] == pytest.approx(large["median_ms"] / prepared["network_ms"])
     # The prior work's network takes 224 x 224 alone; a predictor resizes any picture to that.
     assert not any(row["model"] == "prior" for row in result["networks"])
     assert rows["predictors", "torch", "fp32", True, 80]["ratio"] > 2

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -12,18 +11,15 @@ import numpy as np
 
 from maskdepth.bench.machine import describe_machine, peak_memory_mb
 from maskdepth.bench.methods import DIFFERENCE, Method, find_methods
+from maskdepth.bench.prepared import PREPARED_SIZES, bench_prepared
+from maskdepth.bench.timing import Call, time_in_turn
 from maskdepth.errors import UsageError
 from maskdepth.inference.model.locate import SHIPPED, find_model
 from maskdepth.processes import WorkerPool, end_at_ctrl_c
 from maskdepth.records import Json
 
 SIZES: Final = ((224, 224), (512, 512), (1080, 1920))
-WARM_UP_RUNS: Final = 3
-_MAX_SECONDS: Final = 15.0  # of one method at one size; slow methods have fewer runs
-_MIN_RUNS: Final = 10
 _MEMORY_RUNS: Final = 3
-
-Call = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -70,6 +66,7 @@ def bench_predict(
     models: Sequence[str | Path] = (),
     *,
     sizes: Sequence[tuple[int, int]] = SIZES,
+    prepared_sizes: Sequence[tuple[int, int]] = PREPARED_SIZES,
     runs: int = 50,
     threads: int | None = None,
     memory: bool = True,
@@ -85,6 +82,7 @@ def bench_predict(
         models: model folders; the shipped one if there are none. Ratios are to the first one's fp32
             network on ONNX Runtime.
         sizes: heights and widths of pictures, px.
+        prepared_sizes: the same, of pictures whose plate is prepared.
         runs: timed runs of each; at least 10 of those that take long.
         threads: CPU threads, all cores if left out.
         memory: also measure memory, each in a process of its own.
@@ -92,7 +90,8 @@ def bench_predict(
     Returns:
         ``networks``: the networks alone, on a pair with the plate's disparity, those of one fixed
         size at that alone; ``predictors``: from a uint8 pair in memory to a mask of its size. Both
-        are lists of ``Latency`` with its ``Memory``. ``missing``: sentences on methods that are
+        are lists of ``Latency`` with its ``Memory``. ``prepared``: see `bench_prepared`, of the
+        first model's fp32 network on ONNX Runtime. ``missing``: sentences on methods that are
         not there; ``machine``.
 
     Raises:
@@ -116,6 +115,7 @@ def bench_predict(
             for row in _measure_size(methods, part, height, width, runs, threads, memory)
         ]
         result[part] = [row.as_json() for row in rows]
+    result["prepared"] = bench_prepared(methods[0], runs, threads, prepared_sizes)
     machine = describe_machine() | {"threads": threads}
     return result | {"missing": missing, "machine": machine}
 
@@ -134,7 +134,7 @@ def _measure_size(
     calls = [_open(method, part, height, width, threads) for method in able]
     rows: list[Latency] = []
     first = None
-    for method, times_ms in zip(able, _time_in_turn(calls, runs), strict=True):
+    for method, times_ms in zip(able, time_in_turn(calls, runs), strict=True):
         median = float(np.median(times_ms))
         if method == methods[0]:
             first = median
@@ -165,22 +165,6 @@ def _takes_part(method: Method, part: str, height: int, width: int) -> bool:
 def _open(method: Method, part: str, height: int, width: int, threads: int | None) -> Call:
     make = method.network if part == "networks" else method.predictor
     return make(height, width, threads)
-
-
-def _time_in_turn(calls: Sequence[Call], runs: int) -> list[list[float]]:
-    """Milliseconds of each call's runs."""
-    for call in calls:
-        for _ in range(WARM_UP_RUNS):
-            call()
-    times: list[list[float]] = [[] for _ in calls]
-    for _ in range(runs):
-        for call, times_ms in zip(calls, times, strict=True):
-            if len(times_ms) >= _MIN_RUNS and sum(times_ms) > 1000 * _MAX_SECONDS:
-                continue
-            started = time.perf_counter()
-            call()
-            times_ms.append(1000 * (time.perf_counter() - started))
-    return times
 
 
 def measure_memory(

@@ -36,7 +36,7 @@ from maskdepth.records import Json
 
 _MASK_MARGIN: Final = 0.02  # of the long side: pixels nearer to the mask are not fitted
 _MIN_VISIBLE: Final = 0.02  # share of the picture that has to show the plate, outside the mask
-_MAX_FITTED: Final = 4_000  # pixels; more make the fit no better
+_MAX_FITTED: Final = 2_500  # pixels; more make the fit no better
 _ROUNDING: Final = 1e-6  # of the largest target
 _FOOT: Final = 0.08  # of an object's height above its lowest pixel, which may touch the ground
 _BAND: Final = 0.006  # of the long side: how far the plate is read below, and the layer above
