@@ -26,7 +26,12 @@ from maskdepth.inference.matting.outline import (
     load_outline_network,
 )
 from maskdepth.inference.matting.perceptron import Perceptron
-from maskdepth.inference.matting.refinement import find_outline, refine_alpha, sharpen
+from maskdepth.inference.matting.refinement import (
+    find_outline,
+    measure_outline,
+    refine_alpha,
+    sharpen,
+)
 from maskdepth.inference.matting.squares import Squares
 from maskdepth.inference.model.card import ModelCard
 from maskdepth.metrics import mask_metrics
@@ -59,7 +64,8 @@ def guess(alpha: Floats) -> Floats:
 def refined(picture: Picture, plate: Picture, alpha: Floats) -> Floats:
     """Alpha of a pair, refined from a network's alpha at the network's input size."""
     small_picture, small_plate = (resize(each, *alpha.shape) for each in (picture, plate))
-    return refine_alpha(picture, plate, small_picture, small_plate, alpha)
+    measured = measure_outline(small_picture, small_plate, alpha)
+    return refine_alpha(picture, plate, alpha, measured)
 
 
 def test_refinement_brings_an_outline_closer_to_exact_alpha() -> None:

@@ -258,6 +258,16 @@ def resize(array: _Array, height: int, width: int) -> _Array:
     return result.reshape(height, width, *array.shape[2:])  # type: ignore[return-value]
 
 
+def shrink(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Resize a picture (H, W, 3), by halves first: some levels from `resize`, and much faster."""
+    while all(
+        side % 2 == 0 and side >= 2 * wanted
+        for side, wanted in zip(picture.shape, (height, width), strict=False)
+    ):
+        picture = resize(picture, picture.shape[0] // 2, picture.shape[1] // 2)
+    return resize(picture, height, width)
+
+
 def resize_disparity(
     disparity: NDArray[np.float32], height: int, width: int
 ) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ from typing import Self
 import numpy as np
 
 from maskdepth.errors import UsageError
-from maskdepth.images import PictureSource, resize
+from maskdepth.images import PictureSource, resize, shrink
 from maskdepth.inference.frame_depth import FrameDepth, align_to_profile, lay_over_plate
 from maskdepth.inference.matting.matte import Matte, NetworkRun
 from maskdepth.inference.model.backend import Backend, OnnxBackend
@@ -174,7 +174,7 @@ class Predictor:
         check_has_plate(plate, plate_disparity)
         picture = load_copy(image)
         size = (picture.shape[0], picture.shape[1])
-        small_picture = resize(picture, *self.card.input_size(*size))
+        small_picture = shrink(picture, *self.card.input_size(*size))
         prepared = registered = None
         if plate is not None:
             prepared = self.prepare(plate, size, disparity=plate_disparity)

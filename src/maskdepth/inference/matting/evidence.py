@@ -32,7 +32,6 @@ __all__ = [
     "measure_evidence",
     "relight_plate",
     "solve_alpha",
-    "to_planes",
 ]
 
 Floats = NDArray[np.float32]
@@ -79,7 +78,8 @@ class Evidence:
 
     Attributes:
         picture: (3, h, w) the picture's colour, 0..255.
-        plate: (3, h, w) the plate's colour, relit by the light beside the pixel.
+        unlit_plate, plate: (3, h, w) the plate's colour, and the same relit by the light beside the
+            pixel.
         surroundings: (4, h, w) foreground and light beside the pixel.
         alpha: (h, w) the network's alpha, in [0, 1].
         measured: (h, w) alpha by the compositing equation, in [0, 1].
@@ -87,6 +87,7 @@ class Evidence:
     """
 
     picture: Floats
+    unlit_plate: Floats
     plate: Floats
     surroundings: Surroundings
     alpha: Floats
@@ -101,14 +102,14 @@ class Evidence:
 
 def measure_evidence(picture: Picture, plate: Picture, alpha: Floats) -> Evidence:
     """Measure alpha by a picture and its plate (h, w, 3), beside the network's alpha (h, w)."""
-    colours, plate_colours = to_planes(picture), to_planes(plate)
+    colours, plate_colours = _to_planes(picture), _to_planes(plate)
     surroundings = describe_surroundings(colours, plate_colours, alpha)
     lit_plate = relight_plate(plate_colours, surroundings.light)
     measured, trust = solve_alpha(colours, lit_plate, surroundings, alpha, _NETWORK_DEVIATION)
-    return Evidence(colours, lit_plate, surroundings, alpha, measured, trust)
+    return Evidence(colours, plate_colours, lit_plate, surroundings, alpha, measured, trust)
 
 
-def to_planes(picture: Picture) -> Floats:
+def _to_planes(picture: Picture) -> Floats:
     """A picture (h, w, 3) as planes of colour, float32 (3, h, w)."""
     return np.array(cv2.split(picture), np.float32)
 

@@ -6,10 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from maskdepth.images import resize, resize_mask
+from maskdepth.images import resize, resize_mask, shrink
 from maskdepth.inference.matting.close_up import find_close_up, loses_foreground
-from maskdepth.inference.matting.evidence import Evidence, measure_evidence
-from maskdepth.inference.matting.refinement import refine_alpha
+from maskdepth.inference.matting.refinement import (
+    MeasuredOutline,
+    measure_outline,
+    refine_alpha,
+)
 from maskdepth.inference.matting.uncovered import judge_uncovered
 from maskdepth.inference.model.backend import Backend, run_network
 from maskdepth.inference.plate.prepared import Floats, Mask, Picture, RegisteredPlate
@@ -27,7 +30,7 @@ class NetworkRun:
     plate: Picture | None  # (h, w, 3)
     alpha: Floats  # (h, w)
     disparity: Floats  # (h, w)
-    evidence: Evidence | None = None  # of these pictures and this alpha; None before it is measured
+    outline: MeasuredOutline | None = None  # of this alpha; None before it is measured
 
     @classmethod
     def make(
@@ -94,29 +97,32 @@ class Matte:
         if window is None:
             return None
         size = run.alpha.shape
-        small_picture = resize(picture[window], *size)
-        small_plate = resize(plate.picture[window], *size)
+        small_picture, small_plate = (
+            shrink(each[window], *size) for each in (picture, plate.picture)
+        )
         covered = None if plate.covered is None else plate.covered[window]
         disparity = plate.disparity_in(window, size)
         close_up = NetworkRun.make(self.backend, small_picture, small_plate, disparity, covered)
-        evidence = measure_evidence(small_picture, small_plate, close_up.alpha)
-        if loses_foreground(evidence):
+        outline = measure_outline(small_picture, small_plate, close_up.alpha)
+        if outline is None or loses_foreground(outline.evidence):
             return None
-        return replace(close_up, evidence=evidence), window
+        return replace(close_up, outline=outline), window
 
     def _refine_run(self, run: NetworkRun, picture: Picture, plate: Picture) -> Floats:
         """Alpha (H, W) of a run, refined at its picture's size."""
         size = picture.shape[:2]
         if run.plate is None or not self.refine:
             return resize(run.alpha, *size)
-        small_picture, small_plate, evidence = run.picture, run.plate, run.evidence
+        small_picture, small_plate, outline = run.picture, run.plate, run.outline
         # The input may be an enlarged picture. Outlines are measured in the picture's own pixels.
         height, width = (min(pair) for pair in zip(size, run.alpha.shape, strict=True))
         if run.alpha.shape != (height, width):
             small_picture, small_plate = (resize(each, height, width) for each in (picture, plate))
-            evidence = None
+            outline = None
         alpha = resize(run.alpha, height, width)
-        return refine_alpha(picture, plate, small_picture, small_plate, alpha, evidence)
+        if outline is None:
+            outline = measure_outline(small_picture, small_plate, alpha)
+        return refine_alpha(picture, plate, alpha, outline)
 
 
 def _clipped(alpha: Floats) -> Floats:

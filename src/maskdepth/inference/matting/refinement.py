@@ -14,6 +14,7 @@ foreground in four of five such cases, so alpha is moved towards the likelier en
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import cv2
@@ -31,11 +32,10 @@ from maskdepth.inference.matting.evidence import (
     measure_evidence,
     relight_plate,
     solve_alpha,
-    to_planes,
 )
 from maskdepth.inference.matting.outline import load_outline_network
 
-__all__ = ["find_outline", "refine_alpha", "sharpen"]
+__all__ = ["MeasuredOutline", "find_outline", "measure_outline", "refine_alpha", "sharpen"]
 
 Mask = NDArray[np.bool_]
 Window = tuple[slice, slice]
@@ -46,43 +46,60 @@ _UNSURE: Final = (0.03, 0.97)  # alpha between these is refined wherever it is
 _CHUNK: Final = 32000  # pixels at once: OpenCV's maps must have fewer than 32768 rows
 
 
+@dataclass(frozen=True, eq=False)
+class MeasuredOutline:
+    """Where alpha is refined at the network's input size (h, w), and what is measured there.
+
+    Attributes:
+        window: rows and columns that hold every outline and the margin that its evidence needs.
+        outline: bool, the pixels to refine in the window.
+        evidence: of the window.
+    """
+
+    window: Window
+    outline: Mask
+    evidence: Evidence
+
+
+def measure_outline(picture: Picture, plate: Picture, alpha: Floats) -> MeasuredOutline | None:
+    """Measure the outlines of the network's alpha (h, w); None where there are none.
+
+    Args:
+        picture, plate: (h, w, 3), the plate moved and relit to match the picture.
+    """
+    outline = find_outline(alpha, 1)
+    if not outline.any():
+        return None
+    window = _window_around(outline)
+    evidence = measure_evidence(picture[window], plate[window], alpha[window])
+    return MeasuredOutline(window, outline[window], evidence)
+
+
 def refine_alpha(
-    picture: Picture,
-    plate: Picture,
-    small_picture: Picture,
-    small_plate: Picture,
-    alpha: Floats,
-    evidence: Evidence | None = None,
+    picture: Picture, plate: Picture, alpha: Floats, measured: MeasuredOutline | None
 ) -> Floats:
     """Correct the network's alpha along the outlines.
 
     Args:
         picture: (H, W, 3) RGB.
         plate: (H, W, 3) RGB, moved and relit to match the picture.
-        small_picture, small_plate: (h, w, 3) both at the network's input size, which is no larger.
-        alpha: (h, w) in [0, 1], the network's.
-        evidence: what `measure_evidence` made of the small pair and alpha; measured here if None.
+        alpha: (h, w) in [0, 1], the network's, at its input size, which is no larger.
+        measured: what `measure_outline` makes of alpha and both pictures at that size.
 
     Returns:
         (H, W) in [0, 1], or beyond it by rounding; away from outlines the network's alpha,
         sharpened and enlarged.
     """
     size = picture.shape[:2]
-    outline = find_outline(alpha, 1)
-    if not outline.any():
+    if measured is None:
         return resize(sharpen(alpha), *size)
-    if evidence is None:
-        window = _window_around(outline)
-        evidence = measure_evidence(small_picture[window], small_plate[window], alpha[window])
-    else:
-        window = slice(0, alpha.shape[0]), slice(0, alpha.shape[1])
+    window, evidence = measured.window, measured.evidence
     refined = alpha.copy()
-    refined[window] = load_outline_network().correct(evidence, outline[window])
+    refined[window] = load_outline_network().correct(evidence, measured.outline)
     refined = sharpen(refined)
     if size == alpha.shape:
         return refined
-    colours, plate_colours = (to_planes(each[window]) for each in (small_picture, small_plate))
-    surroundings = describe_surroundings(colours, plate_colours, refined[window])
+    surroundings = describe_surroundings(evidence.picture, evidence.unlit_plate, refined[window])
     return _refine_enlarged(picture, plate, refined, surroundings, window)
 
 

@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from maskdepth.depth import decode_disparity, stretch_disparity
 from maskdepth.errors import PictureError, UsageError
-from maskdepth.images import PictureSource, load_grey16, load_picture, resize, resize_disparity
+from maskdepth.images import (
+    PictureSource,
+    load_grey16,
+    load_picture,
+    resize,
+    resize_disparity,
+    shrink,
+)
 from maskdepth.inference.plate.prepared import Floats, Picture, PreparedPlate
 from maskdepth.inference.plate.profile import PlateProfile, is_profile, load_profile
 
@@ -52,7 +59,7 @@ def prepare_plate(
         profile = plate.at_size(*size)
         return PreparedPlate(
             picture=profile.picture,
-            small_picture=resize(profile.picture, *input_size),
+            small_picture=shrink(profile.picture, *input_size),
             disparity=profile.proportional_disparity,
             profile=profile,
             file=plate.file,
@@ -62,7 +69,7 @@ def prepare_plate(
     picture = resize(picture, *size)
     return PreparedPlate(
         picture=picture,
-        small_picture=resize(picture, *input_size),
+        small_picture=shrink(picture, *input_size),
         disparity=None if disparity is None else _load_disparity(disparity, size),
         file=path_of(plate),
         disparity_file=path_of(disparity),

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdepth.images import resize, resize_disparity, to_grey
+from maskdepth.images import resize, resize_disparity, shrink, to_grey
 from maskdepth.inference.plate.colour import is_grey, lend_colour
 from maskdepth.inference.plate.profile import PlateProfile
 from maskdepth.inference.plate.registration import PlateFeatures, Registration, register_plate
@@ -90,7 +90,7 @@ class PreparedPlate:
         registration = register_plate(small_picture, self.features)
         picture = registration.apply(self.picture)
         small_size = self.small_picture.shape[:2]
-        small = resize(picture, *small_size) if registration.changes else self.small_picture
+        small = shrink(picture, *small_size) if registration.changes else self.small_picture
         if registration.matrix is None:
             return replace(
                 self.unregistered(), picture=picture, small_picture=small, registration=registration
@@ -152,7 +152,7 @@ class RegisteredPlate:
     def coloured_like(self, picture: Picture) -> RegisteredPlate:
         """A grey plate with the colour of the picture (H, W, 3) that it is compared with."""
         coloured = lend_colour(self.picture, picture)
-        small = resize(coloured, *self.small_picture.shape[:2])
+        small = shrink(coloured, *self.small_picture.shape[:2])
         return replace(self, picture=coloured, small_picture=small)
 
     def disparity_in(self, window: tuple[slice, slice], size: tuple[int, ...]) -> Floats | None:
