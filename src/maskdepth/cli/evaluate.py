@@ -13,6 +13,7 @@ from maskdepth.cli import options as opt
 from maskdepth.cli.options import (
     TEACHERS,
     TeacherOptions,
+    check_idle,
     open_network,
     print_json,
     say,
@@ -201,6 +202,61 @@ def evaluate_clips(
     from maskdepth.inference.predictor import Predictor
 
     result = evaluation.evaluate_clips(Predictor.from_pretrained(model), folders)
+    print_json(evaluation.to_json(result))
+
+
+@evaluate_app.command("plates")
+def evaluate_plates(
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="FOLDER",
+            help="Folders of clip.mp4, plate.png and gt/FRAME.png, masks named by frame number.",
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also judge this model's masks with the estimated plate and with plate.png: its "
+            "folder, or shipped."
+        ),
+    ] = None,
+    drawn: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DATASET", help="Judge clips drawn from this dataset's test assets instead."
+        ),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="Number of drawn clips.")] = 12,
+) -> None:
+    """Judge plates estimated from clips, beside the temporal median and OpenCV's MOG2."""
+    from maskdepth import evaluation
+    from maskdepth.datasets.build import open_dataset
+    from maskdepth.inference.predictor import Predictor
+
+    on_progress = opt.notify_progress("judged the plates of {done} of {total} clips")
+    if (drawn is None) == (not folders):
+        raise UsageError(
+            "folders of clips, or --drawn DATASET", "neither" if drawn is None else "both",
+            "pass one of them", "evaluate plates takes folders of clips or --drawn, one of them.",
+        )  # fmt: skip
+    if drawn is not None:
+        check_idle("FOLDER", {"--model": model})
+        dataset = open_dataset(drawn)
+        result = evaluation.evaluate_drawn_plates(dataset.spec, dataset.folder, count, on_progress)
+    else:
+        predictor = None if model is None else Predictor.from_pretrained(model)
+        result = evaluation.evaluate_plates(folders or [], predictor, on_progress)
+    for name, plates in (*result.clips.items(), ("mean", result.mean)):
+        figures = [
+            f"{kind} {errors.age:.2f} {errors.peps:.2%}"
+            for kind, errors in (
+                ("estimate", plates.estimate),
+                ("median", plates.median),
+                ("MOG2", plates.mog2),
+            )
+        ]
+        say(f"{name}: AGE, pEPs: {', '.join(figures)}")
     print_json(evaluation.to_json(result))
 
 

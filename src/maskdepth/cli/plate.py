@@ -9,6 +9,7 @@ import typer
 
 from maskdepth.cli import options as opt
 from maskdepth.cli.options import TEACHERS, TeacherOptions, check_idle, open_source, print_json, say
+from maskdepth.cli.plate_source import PlateFiles
 from maskdepth.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
     from maskdepth.camera import Camera
     from maskdepth.inference.plate.calibration import Calibration, KnownPoint
+    from maskdepth.inference.plate.estimate import EstimatedPlate
+    from maskdepth.inference.plate.profile import PlateProfile
     from maskdepth.labelling.plate_depth import PlateDepth
+    from maskdepth.records import Json
 
 
 def plate(
@@ -25,14 +29,17 @@ def plate(
         list[Path],
         typer.Argument(
             metavar="PLATE",
-            help="The clean plate. Or frames in which things move, or a folder of them: their "
-            "median is the plate.",
+            help="The clean plate. Or a clip in which things move, frames of one, or a folder of "
+            "them, from which it is estimated.",
         ),
     ],
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", help="Plate profile to write, SCENE.plate; of frames also a PNG."
+            "--output",
+            "-o",
+            help="Plate profile to write, SCENE.plate; of frames also a PNG. They also give "
+            "SCENE_confidence.png: bright where the scene was surely seen empty.",
         ),
     ],
     teacher: Annotated[
@@ -80,7 +87,6 @@ def plate(
     as_json: opt.AsJson = False,
 ) -> None:
     """Make a plate profile: a plate with its depth, in metres once it is calibrated."""
-    from maskdepth.images import save_png
     from maskdepth.inference.plate.profile import (
         check_profile_path,
         profile_from_depth,
@@ -90,17 +96,16 @@ def plate(
     from maskdepth.labelling.plate_depth import read_plate_depth
     from maskdepth.records import check_not_inputs, file_identities
 
-    # Several frames stand for the folder that holds them.
-    source = sources[0] if len(sources) == 1 else sources[0].parent
     _check_sources(teacher, depth, disparity)
     if teacher is None:
         check_idle("--teacher", {"--kind": kind, "--units": units, "--licence": licence})
     if depth is None:
         check_idle("--depth", {"--depth-unit": depth_unit})
     points = [_parse_point(text) for text in point or []]
+    files = PlateFiles.find(sources)
     picture_only = output.suffix.lower() == ".png"
     if picture_only:
-        _check_frames(sources, output)
+        files.check_picture_output(output)
         asked: dict[str, object] = {
             "--point": points or None,
             "--teacher": teacher,
@@ -111,21 +116,27 @@ def plate(
     else:
         check_profile_path(output)
     inputs = [path for path in (*sources, depth, disparity) if path is not None]
-    check_not_inputs([output], file_identities(inputs))
-    pixels = _load_plate(sources)
+    confidence = output.with_name(f"{output.stem}_confidence.png")
+    written = [output, confidence] if files.are_frames else [output]
+    check_not_inputs(written, file_identities(inputs))
+    pixels, estimate = files.load(confidence)
     if picture_only:
-        save_png(output, pixels)
-        say(f"plate -> {output}")
+        _save_picture(output, pixels, estimate, as_json)
         return
-    camera = _find_camera(sources, pixels, focal_px)
+    camera = _find_camera(files, pixels, focal_px)
     network = None
     if depth is None and disparity is None:
         options = TeacherOptions(kind, units, licence, download, device)
         network = open_source(teacher or "shipped", options)
     found = read_plate_depth(
-        source, pixels, depth=depth, depth_unit=depth_unit, disparity=disparity, teacher=network
+        files.place,
+        pixels,
+        depth=depth,
+        depth_unit=depth_unit,
+        disparity=disparity,
+        teacher=network,
     )
-    _show_depth(found, source)
+    _show_depth(found, files.place)
     if found.depth_m is None:
         profile = profile_from_disparity(pixels, found.disparity, points, found.source, camera)
     elif points:
@@ -145,17 +156,34 @@ def plate(
         say(f"health: {profile.health.describe()}")
     say(f"plate profile -> {output}")
     if as_json:
-        fitted = None if profile.calibration is None else profile.calibration.as_json()
-        health = None if profile.health is None else profile.health.as_json()
-        print_json(
-            {
-                "plate": str(output),
-                "source": profile.source,
-                "calibration": fitted,
-                "health": health,
-                "camera": None if camera is None else camera.as_json(),
-            }
-        )
+        print_json(_record(output, profile, camera, estimate))
+
+
+def _save_picture(
+    output: Path, pixels: NDArray[np.uint8], estimate: EstimatedPlate | None, as_json: bool
+) -> None:
+    """Write a plate that is a picture alone."""
+    from maskdepth.images import save_png
+
+    save_png(output, pixels)
+    say(f"plate -> {output}")
+    if as_json and estimate is not None:
+        print_json({"plate": str(output), "estimate": estimate.as_json()})
+
+
+def _record(
+    output: Path, profile: PlateProfile, camera: Camera | None, estimate: EstimatedPlate | None
+) -> Json:
+    """What was written, for programs."""
+    parts = {
+        "calibration": profile.calibration,
+        "health": profile.health,
+        "camera": camera,
+        "estimate": estimate,
+    }
+    return {"plate": str(output), "source": profile.source} | {
+        name: None if part is None else part.as_json() for name, part in parts.items()
+    }
 
 
 def _check_sources(*sources: object) -> None:
@@ -165,21 +193,8 @@ def _check_sources(*sources: object) -> None:
         raise UsageError("one of --teacher, --depth or --disparity", str(given), "", message)
 
 
-def _check_frames(sources: list[Path], output: Path) -> None:
-    """Check that a plate that is to be a picture comes from several frames."""
-    if _are_frames(sources):
-        return
-    _load_plate(sources)  # a video, or a path that leads nowhere, is named first
-    raise UsageError(
-        "a folder of frames, whose median is a picture",
-        f"{sources[0]}, one picture",
-        "pass a folder of frames, or write a plate profile: -o scene.plate",
-        f"{output} would be the median of frames, but {sources[0]} is one picture.",
-    )
-
-
 def _find_camera(
-    sources: list[Path], pixels: NDArray[np.uint8], focal_px: float | None
+    files: PlateFiles, pixels: NDArray[np.uint8], focal_px: float | None
 ) -> Camera | None:
     """The camera by the given focal length, else by a single plate's EXIF, if that has one."""
     from maskdepth.camera import Camera, read_camera
@@ -187,11 +202,7 @@ def _find_camera(
     size = pixels.shape[0], pixels.shape[1]
     if focal_px is not None:
         return Camera.centred(focal_px, size)
-    return None if _are_frames(sources) else read_camera(sources[0], size)
-
-
-def _are_frames(sources: list[Path]) -> bool:
-    return len(sources) > 1 or sources[0].is_dir()
+    return None if files.are_frames else read_camera(files.place, size)
 
 
 def _show_depth(found: PlateDepth, plate: Path) -> None:
@@ -199,21 +210,6 @@ def _show_depth(found: PlateDepth, plate: Path) -> None:
         say(f"the depth was turned upright as {plate} is, by EXIF orientation")
     if found.flags:
         say(f"warning: the teacher's depth is in doubt: {', '.join(found.flags)}")
-
-
-def _load_plate(sources: list[Path]) -> NDArray[np.uint8]:
-    """A plate's picture, or the median of several pictures or a folder's."""
-    from maskdepth.images import load_picture
-    from maskdepth.inference.plate.estimate import median_plate
-    from maskdepth.media.pictures import find_jobs
-
-    if not _are_frames(sources):
-        return load_picture(sources[0])
-    jobs = [job for job in find_jobs([str(path) for path in sources]) if job.problem is None]
-    frames = [job.picture for job in jobs if isinstance(job.picture, Path)]
-    pixels, count = median_plate(frames)
-    say(f"the plate is the median of {count} of {len(frames)} frames")
-    return pixels
 
 
 def _show(calibration: Calibration | None) -> None:

@@ -3,6 +3,7 @@
 evaluation = evaluate_composites(predictor, spec, folder, extras=Extras(robustness=150))
 evaluate_frames(predictor, folder)   # real frames with hand-made masks
 evaluate_clips(predictor, folders)   # clips of fixed cameras, with masks of some frames
+evaluate_plates(folders)   # plates that are estimated from those clips
 evaluate_depth(predictor, folder)   # pictures with measured depth
 evaluate_distance(predictor)   # objects in drawn scenes, before a plate that four points calibrate
 evaluate_held_out(predictor, dataset, 500)   # as the prior work judged: no asset is held out
@@ -21,6 +22,7 @@ from maskdepth.evaluation.held_out import evaluate_held_out
 from maskdepth.evaluation.labels import evaluate_labels
 from maskdepth.evaluation.measured_depth import evaluate_depth
 from maskdepth.evaluation.panels import Panel, select_held_out_panels, select_panels
+from maskdepth.evaluation.plates import evaluate_drawn_plates, evaluate_plates
 from maskdepth.evaluation.results import Evaluation, read_evaluation, to_json
 
 __all__ = [
@@ -31,9 +33,11 @@ __all__ = [
     "evaluate_composites",
     "evaluate_depth",
     "evaluate_distance",
+    "evaluate_drawn_plates",
     "evaluate_frames",
     "evaluate_held_out",
     "evaluate_labels",
+    "evaluate_plates",
     "read_evaluation",
     "select_held_out_panels",
     "select_panels",

@@ -6,6 +6,7 @@ should keep its disparity from frame to frame. What stands before the plate shou
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -98,7 +99,9 @@ class ClipsResult:
 
 
 @dataclass(frozen=True)
-class _Clip:
+class RealClip:
+    """A clip with its plate, and the frames that have masks."""
+
     plate: Picture
     frames: Sequence[JudgedFrame]
 
@@ -116,7 +119,7 @@ def evaluate_clips(predictor: Predictor, folders: Sequence[Path]) -> ClipsResult
             another size, or there is no foreground.
     """
     clips = {
-        folder.resolve().name: _evaluate_clip(predictor, _load_clip(folder)) for folder in folders
+        folder.resolve().name: _evaluate_clip(predictor, load_clip(folder)) for folder in folders
     }
     results = clips.values()
     depths = [each.depth for each in results if each.depth is not None]
@@ -138,7 +141,7 @@ def _mean(figures: Iterable[float | None]) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def _evaluate_clip(predictor: Predictor, clip: _Clip) -> ClipResult:
+def _evaluate_clip(predictor: Predictor, clip: RealClip) -> ClipResult:
     counts, disparities = PixelCounts(), []
     own_shares, mask_sizes = [], []
     nearer = claimed = 0
@@ -191,7 +194,8 @@ def _judge_threshold(frames: Sequence[JudgedFrame], plates: Sequence[Picture]) -
     return replace(counts.scores(), tuned=tuned)
 
 
-def _load_clip(folder: Path) -> _Clip:
+def load_clip(folder: Path) -> RealClip:
+    """The clip of a folder, see `evaluate_clips`."""
     check_folder(folder)
     masks = {
         int(path.stem): path
@@ -227,17 +231,20 @@ def _load_clip(folder: Path) -> _Clip:
             "add masks with foreground",
             f"No mask in {folder / MASK_FOLDER} has foreground (255).",
         )
-    return _Clip(plate, frames)
+    return RealClip(plate, frames)
+
+
+def read_clip(folder: Path) -> Iterator[Picture]:
+    """All frames of a folder's clip, in order."""
+    with _opened(folder / CLIP_FILE) as capture:
+        while capture.grab():
+            yield _retrieve(capture)
 
 
 def _read_frames(path: Path, numbers: set[int]) -> Iterator[tuple[int, Picture]]:
     """The frames of these numbers, from 0, in order."""
-    if not path.is_file():
-        raise AssetError(f"a clip at {path}", "nothing there", "check the path")
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # its complaints are in our error
-    capture = cv2.VideoCapture(str(path))
-    try:
-        last = max(numbers)
+    last = max(numbers)
+    with _opened(path) as capture:
         for number in range(last + 1):
             if not capture.grab():
                 got = f"{number} frames" if number else "no frame that OpenCV can decode"
@@ -248,7 +255,21 @@ def _read_frames(path: Path, numbers: set[int]) -> Iterator[tuple[int, Picture]]
                     f"{path} should have {last + 1} frames or more for its masks, but has {got}.",
                 )
             if number in numbers:
-                _, pixels = capture.retrieve()
-                yield number, np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+                yield number, _retrieve(capture)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
+    if not path.is_file():
+        raise AssetError(f"a clip at {path}", "nothing there", "check the path")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # its complaints are in our error
+    capture = cv2.VideoCapture(str(path))
+    try:
+        yield capture
     finally:
         capture.release()
+
+
+def _retrieve(capture: cv2.VideoCapture) -> Picture:
+    _, pixels = capture.retrieve()
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)

@@ -106,6 +106,24 @@ class Registration:
         interpolation = cv2.INTER_LINEAR if smooth else cv2.INTER_NEAREST
         return np.asarray(self._warp(values, interpolation, border), np.float32)
 
+    def move_back(self, picture: Picture) -> Picture:
+        """A picture (H, W, 3), at any size, moved onto the plate, of which it is a view.
+
+        Beyond the picture's edges they repeat; see `visible_back`.
+        """
+        if self.matrix is None:
+            return picture
+        flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+        return np.asarray(self._warp(picture, flags, cv2.BORDER_REPLICATE), np.uint8)
+
+    def visible_back(self, size: tuple[int, int]) -> NDArray[np.bool_] | None:
+        """bool (H, W): which of the plate's pixels the picture shows; None for all."""
+        if self.matrix is None:
+            return None
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        shown = self._warp(np.ones(size, np.float32), flags, cv2.BORDER_CONSTANT)
+        return np.asarray(shown == 1)
+
     def covered(self, size: tuple[int, int]) -> NDArray[np.bool_] | None:
         """bool (H, W): where the moved plate shows what its camera saw; None for everywhere."""
         if self.matrix is None:

@@ -155,6 +155,7 @@ class ClipScript:
         return replace(
             self._scene,
             objects=tuple(placement for placement in fixtures if placement is not None),
+            effects=replace(self._scene.effects, row_noise=0.0),
             noise_sigma=0.0,
             jpeg_picture=None,
         )
@@ -204,7 +205,7 @@ def sample_script(rules: ClipRules, pool: Pool, seed: int, number: int) -> ClipS
     ]
     actors, events = list(walkers), _camera_events(camera, rules.frames)
     if walkers and leaves:
-        thing = cast.thing(_THINGS[0], walkers[0], side=-1)
+        thing = cast.thing(_THINGS[0], walkers[0])
         start = int(np.ceil(thing.path.pause))
         thing = replace(thing, last=thing.path.pause)
         box = cast.visible_box(thing, rules.frames - 1)
@@ -212,7 +213,7 @@ def sample_script(rules: ClipRules, pool: Pool, seed: int, number: int) -> ClipS
             actors.append(thing)
             events.append(ClipEvent("left", start, rules.frames - 1, box))
     if walkers and takes:
-        thing = cast.thing(_THINGS[1], walkers[min(1, count - 1)], side=1)
+        thing = cast.thing(_THINGS[1], walkers[min(1, count - 1)], outwards=leaves and count == 1)
         start = int(np.floor(thing.path.resume)) + 1
         thing = replace(thing, first=thing.path.resume, taken_from=start)
         box = cast.visible_box(thing, 0)
@@ -329,15 +330,18 @@ class _Cast:
         path = Path(corners, start, pause, pause + still, start + stay)
         return Actor(cutout, flip, height, u.take(), path)
 
-    def thing(self, index: int, carrier: Actor, *, side: int) -> Actor:
-        """Something that an object carries at its side: 1 is its right in the picture."""
+    def thing(self, index: int, carrier: Actor, *, outwards: bool = False) -> Actor:
+        """Something that an object carries, towards the frame's middle where it pauses."""
         u, cutout, flip = self._draw(index)
         unit = carrier.path.corners[1:3, 3]
         height = self._limited(cutout, u.between(self.rules.thing_height), unit)
         # Between the middles of the two, in camera heights.
         shapes = ((carrier.cutout, carrier.height), (cutout, height))
         apart = sum(each.width / each.height * tall for each, tall in shapes) / 2 * _GAP
-        return Actor(cutout, flip, height, u.take(), carrier.path, aside=side * apart)
+        stop = carrier.path.at(carrier.path.pause)
+        on_right = stop is not None and stop[0] > self.size / 2
+        aside = -apart if on_right != outwards else apart
+        return Actor(cutout, flip, height, u.take(), carrier.path, aside=aside)
 
     def visible_box(self, thing: Actor, frame: int) -> tuple[int, int, int, int] | None:
         """Its box in the clip's frame; None where less than half of it is visible."""
