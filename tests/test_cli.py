@@ -329,8 +329,8 @@ def test_a_wrong_call_ends_in_one_message_and_its_exit_code(
         (
             ("evaluate", "my model", "data"),
             (
-                "evaluate needs a word: composites, frames, clips, plates, depth, distance or labels. "
-                "You may mean: `maskdepth evaluate composites 'my model' data`."
+                "evaluate needs a word: composites, frames, clips, plates, depth, distance or "
+                "labels. You may mean: `maskdepth evaluate composites 'my model' data`."
             ),
         ),
         (("evaluate-frames", "m", "f"), "evaluate-frames is called evaluate frames now."),
