@@ -51,8 +51,10 @@ $(WEB): $(WEB_SOURCES)
 test: $(VENV)/.installed  ## all tests; options for pytest in PYTEST_ARGS
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
-soak: $(VENV)/.installed  ## kill a writer of shards at 1000 instants (half an hour)
+soak: $(VENV)/.installed  ## kill a writer of shards, tire and fuzz the server (two hours)
 	$(BIN)/python tests/soak_storage.py --instants 1000
+	$(BIN)/python tools/load_server.py soak --requests 100000
+	$(BIN)/python tools/fuzz_server.py --count 5000
 
 lint: $(VENV)/.installed  ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -24,6 +24,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ from maskdepth.images import encode_png
 
 MAX_MEMORY_MB = 1000
 MAX_PIXELS = 5_000_000
+CLIENTS = 8
 Random = np.random.Generator
 _PATHS = (
     *("../../etc/passwd", "..\\..\\windows\\win.ini", "/etc/passwd", "C:\\a.png", "\0", "a\0.png"),
@@ -271,42 +273,50 @@ def hold_slow_connections(port: int, count: int = 200) -> str | None:
     return None if b" 200 " in reply else "no answer beside slow connections"
 
 
+class Attack:
+    """Requests by number to one server."""
+
+    def __init__(self, port: int) -> None:
+        cases, self._port = Cases(), port
+        self._complete = functools.partial(cases.form_request, damaged_length=False)
+        shorter = functools.partial(cases.form_request, damaged_length=True)
+        others = [*[cases.header_request] * 5, *[cases.socket_frames] * 5]
+        self._kinds = [*[self._complete] * 9, shorter, *others]
+
+    def send(self, number: int) -> tuple[str, str | None]:
+        """Send a request; what came back, in a word, and what was wrong."""
+        random = np.random.default_rng([7, number])
+        kind = self._kinds[number % len(self._kinds)]
+        data = kind(random)
+        # The others may keep the server waiting for more, which their client never sends.
+        reply = exchange(self._port, data, wait_s=20.0 if kind is self._complete else 0.3)
+        problem = check(reply)
+        if number % 1000 == 999:
+            problem = problem or hold_slow_connections(self._port)
+        outcome = reply[9:12].decode("ascii", "replace") or "closed"
+        return outcome, problem and f"{number}: {problem}: {reply[:300]!r}"
+
+
 def fuzz(start: int, count: int) -> list[str]:
     """Send requests by number; the return value is what was wrong."""
-    cases, found = Cases(), []
-    outcomes: Counter[str] = Counter()
-    shorter = functools.partial(cases.form_request, damaged_length=True)
-    complete = functools.partial(cases.form_request, damaged_length=False)
-    kinds = (*[complete] * 9, shorter, *[cases.header_request] * 5, *[cases.socket_frames] * 5)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TMPDIR"] = os.environ["HOME"] = folder
         limits = ["--max-megapixels", str(MAX_PIXELS / 1e6), "--max-plates", "50"]
         with started_server(*limits, parent=folder) as (port, pid):
             (store,) = map(str, Path(folder).iterdir())  # the server's own folder
-            for number in range(start, start + count):
-                random = np.random.default_rng([7, number])
-                kind = kinds[number % len(kinds)]
-                data = kind(random)
-                try:
-                    reply = exchange(port, data, wait_s=20.0 if kind is complete else 0.3)
-                except OSError as error:
-                    found.append(f"{number}: {error!r}")
-                    break
-                outcomes[reply[9:12].decode("ascii", "replace") or "closed"] += 1
-                problem = check(reply)
-                if number % 1000 == 999:
-                    problem = problem or hold_slow_connections(port)
-                if problem is not None:
-                    found.append(f"{number}: {problem}: {reply[:300]!r}")
+            with ThreadPoolExecutor(CLIENTS) as pool:
+                results = list(pool.map(Attack(port).send, range(start, start + count)))
+            found = [problem for _, problem in results if problem is not None]
             memory = memory_mb(pid, "VmHWM")
             log = Path(store, "log").read_text()
-            found += [line[:2000] for line in log.splitlines() if '"error"' in line][:5]
+            found += [line[:2000] for line in log.splitlines() if '"level": "error"' in line][:5]
             written = {str(path) for path in Path(folder).rglob("*") if path.is_file()}
             owned = re.compile(re.escape(store) + r"/(log|plates/(\.lock|local/[0-9a-f]{32}-.*))")
             found += [f"the file {path}" for path in written if not owned.fullmatch(path)]
-        if memory > MAX_MEMORY_MB:
-            found.append(f"{memory:.0f} MB of memory")
-    print(json.dumps({"sent": count, "outcomes": dict(outcomes), "peak_mb": round(memory)}))
+    if memory > MAX_MEMORY_MB:
+        found.append(f"{memory:.0f} MB of memory")
+    outcomes = dict(Counter(outcome for outcome, _ in results))
+    print(json.dumps({"sent": count, "outcomes": outcomes, "peak_mb": round(memory)}))
     return found
 
 

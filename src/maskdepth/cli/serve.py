@@ -102,7 +102,12 @@ def serve(
     )
     start_log(quiet=opt.is_quiet())
     predictor = Predictor.from_pretrained(
-        model, precision=precision, device=device, threads=1, download=download
+        model,
+        precision=precision,
+        device=device,
+        threads=1,
+        download=download,
+        keep_memory=False,  # clients choose the sizes of their pictures
     )
     if run_server(predictor, settings):
         sys.exit(opt.INTERRUPTED)

@@ -106,6 +106,7 @@ class Predictor:
         refine: bool = True,
         close_up: bool = True,
         download: bool = True,
+        keep_memory: bool = True,
         **unknown: bool,
     ) -> Self:
         """Load a model.
@@ -118,6 +119,8 @@ class Predictor:
             threads: CPU threads, all cores if left out.
             register, refine, close_up: see `Predictor`.
             download: fetch what the cache lacks of a hub id. Nothing else uses the network.
+            keep_memory: keep the memory of a run of the network for the next one. With False,
+                pictures of many sizes take less memory; with several threads runs are slower.
 
         Raises:
             WeightsNotShippedError: the shipped model, where the installation lacks it.
@@ -134,9 +137,10 @@ class Predictor:
             files = [file, DEPTH_NETWORK_FILE, DEPTH_CARD_FILE]
             folder = find_model(model, files=files, download=download)
             depth_card = load_depth_card(folder, card)
-            depth_backend = OnnxBackend(folder / DEPTH_NETWORK_FILE, device, threads)
+            path = folder / DEPTH_NETWORK_FILE
+            depth_backend = OnnxBackend(path, device, threads, keep_memory=keep_memory)
             depth_network = DepthNetwork(depth_backend, depth_card)
-        backend = OnnxBackend(folder / file, device, threads)
+        backend = OnnxBackend(folder / file, device, threads, keep_memory=keep_memory)
         return cls(
             backend,
             card,

@@ -89,14 +89,22 @@ class OnnxBackend:
         device: ``"auto"`` (the GPU if this ONNX Runtime has one, else the CPU), ``"cpu"``,
             ``"cuda"`` or ``"mps"``.
         threads: CPU threads, all cores if left out.
+        keep_memory: whether memory is kept for later runs, see `Predictor.from_pretrained`.
 
     Raises:
         UsageError: an unknown device, one that this ONNX Runtime cannot use, or no threads.
         ModelError: the file is not a network of this kind.
     """
 
-    def __init__(self, path: str | Path, device: str = "cpu", threads: int | None = None) -> None:
-        self._session = _open_session(Path(path), device, threads)
+    def __init__(
+        self,
+        path: str | Path,
+        device: str = "cpu",
+        threads: int | None = None,
+        *,
+        keep_memory: bool = True,
+    ) -> None:
+        self._session = _open_session(Path(path), device, threads, keep_memory)
         inputs = [item.name for item in self._session.get_inputs()]
         outputs = [item.name for item in self._session.get_outputs()]
         if "picture" not in inputs or set(inputs) - set(INPUTS) or set(OUTPUTS) - set(outputs):
@@ -106,11 +114,11 @@ class OnnxBackend:
                 "export it with maskdepth",
             )
         self._inputs = inputs
-        self._arguments = (path, device, threads)
+        self._arguments = (path, device, threads, keep_memory)
 
     def __reduce__(self) -> tuple[object, ...]:
         # A session cannot travel; the copy opens the file again.
-        return type(self), self._arguments
+        return _open_backend, self._arguments
 
     def run(
         self, picture: Float, plate: Float, plate_disparity: Float, validity: Float
@@ -144,7 +152,13 @@ def _to_batch(pixels: NDArray[np.uint8]) -> Float:
     return batch
 
 
-def _open_session(path: Path, device: str, threads: int | None) -> Any:
+def _open_backend(
+    path: str | Path, device: str, threads: int | None, keep_memory: bool
+) -> OnnxBackend:
+    return OnnxBackend(path, device, threads, keep_memory=keep_memory)
+
+
+def _open_session(path: Path, device: str, threads: int | None, keep_memory: bool) -> Any:
     from maskdepth.onnx_runtime import onnxruntime
 
     if threads is not None and (threads != int(threads) or not 1 <= threads <= _MAX_THREADS):
@@ -159,6 +173,8 @@ def _open_session(path: Path, device: str, threads: int | None) -> Any:
     options.intra_op_num_threads = threads or 0
     # Between two runs its threads would otherwise occupy the cores, which registration needs.
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    # Both keep memory, and plans for it, of every size of input that a run has had.
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = keep_memory
     options.log_severity_level = 3  # stderr is ours; errors still show
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
