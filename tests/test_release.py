@@ -33,7 +33,7 @@ from maskdepth.errors import (
     UsageError,
     WeightsNotShippedError,
 )
-from maskdepth.inference.matting.outline import OUTLINE_FILE
+from maskdepth.inference.matting.outline import OUTLINE_FILES
 from maskdepth.inference.model.card import ModelCard
 from maskdepth.inference.model.folder import load_depth_card, load_model_folder, read_card
 from maskdepth.learning import release
@@ -544,7 +544,7 @@ def test_the_wheel_would_hold_the_weights(tmp_path: Path) -> None:
     (folder / "weights").mkdir(parents=True)
     (folder / "_version.py").write_text('__version__ = "0"\n')
     files = {Path("maskdepth/weights") / name for name in WHOLE}
-    files.add(Path("maskdepth/inference/matting") / OUTLINE_FILE)
+    files |= {Path("maskdepth/inference/matting") / name for name in OUTLINE_FILES}
     (folder / "inference" / "matting").mkdir(parents=True)
     for file in files:
         (project / "src" / file).write_bytes(b"bytes")
