@@ -64,6 +64,20 @@ class ObjectDistance:
     nearest_m: float
     pixels: int
 
+    @classmethod
+    def of(cls, depth_m: NDArray[np.float32]) -> ObjectDistance | None:
+        """The distance of some pixels, any shape; None where half have no finite depth."""
+        valid = depth_m[~np.isnan(depth_m)]
+        finite = valid[np.isfinite(valid)]
+        # Where half of the foreground is too far to tell, its median is infinite.
+        if 2 * finite.size <= valid.size:
+            return None
+        return cls(
+            median_m=float(np.median(valid)),
+            nearest_m=float(np.percentile(finite, _NEAREST_PERCENT)),
+            pixels=int(finite.size),
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Provenance:
@@ -153,18 +167,7 @@ class Prediction:
     @cached_property
     def distance(self) -> ObjectDistance | None:
         """How far the foreground is; None without metres, or where it has no depth."""
-        if self.depth_m is None:
-            return None
-        valid = self.depth_m[self.mask & ~np.isnan(self.depth_m)]
-        finite = valid[np.isfinite(valid)]
-        # Where half of the foreground is too far to tell, its median is infinite.
-        if 2 * finite.size <= valid.size:
-            return None
-        return ObjectDistance(
-            median_m=float(np.median(valid)),
-            nearest_m=float(np.percentile(finite, _NEAREST_PERCENT)),
-            pixels=int(finite.size),
-        )
+        return None if self.depth_m is None else ObjectDistance.of(self.depth_m[self.mask])
 
     def with_picture_file(self, picture_file: Path) -> Prediction:
         """The same prediction with the file's path, for a picture that was passed as pixels."""
