@@ -331,7 +331,7 @@ def test_a_failing_sink_ends_the_run_and_a_failing_source_keeps_it() -> None:
 
 def test_lines_say_what_each_frame_holds_and_take_more(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
-    with JsonLinesSink(path, more=[lambda frame, _: {"objects": frame.index}]) as sink:
+    with JsonLinesSink(path, more=[lambda frame, _: {"more": frame.index}]) as sink:
         frames = [Frame(frame(number), number, number / 3) for number in range(3)]
         run_stream(fake_stream(), [*frames, Frame(plate(), 3, 1.0)], [sink])
     lines = [json.loads(line) for line in path.read_text().splitlines()]
@@ -340,9 +340,27 @@ def test_lines_say_what_each_frame_holds_and_take_more(tmp_path: Path) -> None:
     assert lines[1]["mask_area"] == 16 * 16
     assert lines[1]["box"] == [8, 10, 16, 16]
     assert lines[1]["plate"] == {"state": "good", "notices": []}
-    assert lines[1]["objects"] == 1
-    assert lines[3]["box"] is None
+    assert [line["more"] for line in lines] == [0, 1, 2, 3]
+    (item,) = lines[1]["objects"]
+    assert (item["id"], item["first_s"], item["split_from"]) == (1, 0, None)
+    assert (item["box"], item["area"], item["centroid"]) == ([8, 10, 16, 16], 256, [15.5, 17.5])
+    assert item["mask"]["size"] == [48, 64]
+    assert item["disparity"]["nearest"] >= item["disparity"]["median"]
+    assert item["distance_m"] is None
+    assert (lines[3]["box"], lines[3]["objects"]) == (None, [])
     assert lines[3]["plate"] == {"state": "good", "notices": ["nothing_found"]}
+
+
+def test_lines_that_go_on_after_an_interruption_give_no_id_twice(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    frames = [Frame(frame(number), number, number / 3) for number in range(6)]
+    with pytest.raises(MaskdepthError), JsonLinesSink(path) as sink:
+        run_stream(fake_stream(), [*frames[:4], Frame(np.zeros((0, 0, 3), np.uint8), 4, 9)], [sink])
+    with JsonLinesSink(path, resume=True) as sink:
+        assert sink.frames_kept == 3
+        run_stream(fake_stream(), frames[3:], [sink])
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["objects"][0]["id"] for line in lines] == [1, 1, 1, 2, 2, 2]
 
 
 def test_one_call_writes_all_kinds_at_once(tmp_path: Path, run: Run) -> None:

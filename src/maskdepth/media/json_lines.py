@@ -16,6 +16,7 @@ from maskdepth.errors import StorageError, first_line
 from maskdepth.inference.prediction import Prediction
 from maskdepth.media.frames import Frame
 from maskdepth.media.partial import PartialFile
+from maskdepth.media.scene_facts import SceneFacts
 from maskdepth.records import Json
 
 __all__ = ["FrameFacts", "JsonLinesSink", "frame_record"]
@@ -67,7 +68,8 @@ class JsonLinesSink:
 
     Args:
         path: ends in .jsonl.
-        more: each adds entries to every line, in this order.
+        more: each adds entries to every line, in this order, after those of `frame_record` and
+            `SceneFacts`.
         settings, resume: as in `PartialFile`.
 
     Attributes:
@@ -84,7 +86,8 @@ class JsonLinesSink:
         resume: bool = False,
     ) -> None:
         self.path, self.remarks, self.frames_kept = path, list[str](), 0
-        self._more = tuple(more)
+        self._scene = SceneFacts()
+        self._more: tuple[FrameFacts, ...] = (self._scene, *more)
         self._partial = PartialFile(path, settings or {}, resume=resume)
         self._file: IO[bytes] | None = None
         if self._partial.earlier is not None:
@@ -100,14 +103,14 @@ class JsonLinesSink:
         Raises:
             StorageError: the file cannot be written; the lines before stay.
         """
-        record = frame_record(frame, prediction)
-        for facts in self._more:
-            record |= facts(frame, prediction)
-        line = json.dumps(record, allow_nan=False) + "\n"
         try:
             if self._file is None:
                 self._file = open(self._partial.begin(), "wb", buffering=0)  # noqa: SIM115
                 self._copy_earlier(self._file)
+            record = frame_record(frame, prediction)
+            for facts in self._more:
+                record |= facts(frame, prediction)
+            line = json.dumps(record, allow_nan=False) + "\n"
             self._file.write(line.encode("ascii"))
         except OSError as error:
             raise self._unwritten(error) from error
@@ -126,7 +129,9 @@ class JsonLinesSink:
     def _copy_earlier(self, file: IO[bytes]) -> None:
         if self._partial.earlier is not None:
             with open(self._partial.earlier, "rb") as earlier:
-                file.writelines(islice(earlier, self.frames_kept))
+                for line in islice(earlier, self.frames_kept):
+                    file.write(line)
+                    self._scene.take_over(json.loads(line))
             self._partial.drop_earlier()
 
     def _unwritten(self, error: OSError) -> StorageError:
