@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,23 +14,30 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+    Launch = Callable[..., Browser]
+
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _READY_MS = 120_000  # of a busy machine
 
 
 @contextmanager
-def open_browser(*arguments: str) -> Iterator[Browser]:
-    """Chromium without a window; the test skips where it or Playwright is not installed."""
+def browser_driver() -> Iterator[Launch]:
+    """Starts Chromium without a window, with options; the test skips where it is not installed.
+
+    A thread can have one such driver at a time, and several browsers of it.
+    """
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     path = next(filter(None, map(shutil.which, _NAMES)), None)
     if path is None:
         pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
     with playwright.sync_playwright() as driver:
-        # As root, as in a container, Chromium starts only without its sandbox.
-        options = ["--no-sandbox", *arguments]
-        browser = driver.chromium.launch(executable_path=path, args=options)
-        yield browser
-        browser.close()
+
+        def launch(*arguments: str) -> Browser:
+            # As root, as in a container, Chromium starts only without its sandbox.
+            options = ["--no-sandbox", *arguments]
+            return driver.chromium.launch(executable_path=path, args=options)
+
+        yield launch
 
 
 class PageWatch:
@@ -49,3 +58,35 @@ class PageWatch:
 def wait_until_ready(page: Page) -> None:
     """Wait until the page has calculated what it was given."""
     page.wait_for_selector('html[data-state="ready"]', timeout=_READY_MS)
+
+
+_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
+
+
+@contextmanager
+def serve_files(files: Mapping[str, bytes]) -> Iterator[str]:
+    """A server of some files on this machine, ``index.html`` at its root; yields its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            name = self.path.removeprefix("/") or "index.html"
+            body = files.get(name)
+            self.send_response(404 if body is None else 200)
+            kind = _TYPES.get(name.rpartition(".")[2], "application/octet-stream")
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body or b"")))
+            self.end_headers()
+            self.wfile.write(body or b"")
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -11,18 +11,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from browser import PageWatch, open_browser, wait_until_ready
+from browser import PageWatch, browser_driver, serve_files, wait_until_ready
 from maskdepth import Predictor
 from maskdepth.depth import decode_disparity
 from maskdepth.errors import PageNotBuiltError
-from maskdepth.images import load_grey16, load_picture, resize, save_png
+from maskdepth.images import encode_jpeg, load_grey16, load_picture, resize, save_png
 from maskdepth.inference.plate.light import find_light, mean_cells
 from maskdepth.inference.prediction import Prediction
-from maskdepth.page import write_page
+from maskdepth.page import load_page_files, write_page
 from maskdepth.synthesis.worlds import render_cutout, render_scene
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
+
+    from browser import Launch
 
 Picture = NDArray[np.uint8]
 
@@ -43,9 +45,15 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def browser(address: str) -> Iterator[Browser]:
+def launch(address: str) -> Iterator[Launch]:
     assert address  # skips without the built page, before a browser is started
-    with open_browser() as browser:
+    with browser_driver() as launch:
+        yield launch
+
+
+@pytest.fixture(scope="module")
+def browser(launch: Launch) -> Iterator[Browser]:
+    with launch() as browser:
         yield browser
 
 
@@ -228,6 +236,46 @@ def test_the_page_fits_a_phone_and_reads_well(scheme: Any, browser: Browser, add
     serious = [each["id"] for each in found if each["impact"] in ("serious", "critical")]
     assert serious == []
     page.close()
+
+
+def test_the_camera_takes_the_empty_scene_and_cuts_out_what_comes(
+    launch: Launch, address: str, tmp_path: Path
+) -> None:
+    """The camera is a drawn clip: ten seconds of an empty yard, then an animal is there."""
+    picture, plate = draw_pair(2, 240, 320, 1.0)
+    clip = tmp_path / "clip.mjpeg"  # thirty frames a second
+    clip.write_bytes(encode_jpeg(plate, 95) * 300 + encode_jpeg(picture, 95) * 1800)
+    fake = "--use-fake-device-for-media-stream"
+    file = f"--use-file-for-fake-video-capture={clip}"
+    with launch(fake, file, "--use-fake-ui-for-media-stream") as browser:
+        page = browser.new_page()
+        watch = PageWatch(page)
+        page.goto(address)
+        wait_until_ready(page)
+        page.click("#camera-start")
+        page.click("#camera-plate")
+        page.wait_for_selector("text=Leave the picture: 5")
+        page.wait_for_selector("text=/Live, [0-9]+ pictures a second/", timeout=60_000)
+        page.wait_for_timeout(10_000)
+        page.click("#camera-hold")
+        wait_until_ready(page)
+        alpha = load_picture(download(page, "alpha", tmp_path / "alpha.png"))[..., 0]
+        expected = predict_in_python(picture, plate)
+        both = (alpha > 127) & expected.mask
+        assert 2 * both.sum() > 0.95 * ((alpha > 127).sum() + expected.mask.sum())
+        assert watch.complaints == []
+
+
+def test_a_server_of_the_files_is_asked_for_nothing_else(browser: Browser) -> None:
+    files = load_page_files()
+    with serve_files(files) as server, browser.new_page() as page:
+        watch = PageWatch(page)
+        page.goto(server)
+        wait_until_ready(page)
+        assert "The camera has not moved." in page.inner_text("#notes")
+        names = {url.removeprefix(server) for url in watch.requests if url.startswith("http")}
+        assert names == {"", *files} - {"index.html"}
+        assert watch.complaints == []
 
 
 def test_a_browser_source_shows_nothing_but_the_cutout(browser: Browser, address: str) -> None:

@@ -59,7 +59,13 @@ export class App {
       },
       needsDisparity: () => this.result.view === "depth",
       hold: (picture, plate) => this.hold({ picture, plate }),
-      plateTaken: (plate) => this.setPlate(plate),
+      plateTaken: (plate) => {
+        this.setPlate(plate);
+        this.showNotes(this.plateNotes);
+      },
+      judge: (prediction, plate) => {
+        this.showNotes([...judgePrediction(prediction, plate), ...this.plateNotes]);
+      },
       started: () => this.forget(),
       failed: (error) => this.showError(error),
     });
@@ -140,6 +146,9 @@ export class App {
     this.picture = null;
     this.setPlate(null);
     this.slots.show("picture", null);
+    this.result.set(null);
+    document.querySelector(".result")?.classList.remove("ready");
+    this.updateButtons();
     this.showNotes([]);
   }
 

@@ -14,6 +14,8 @@ export interface LiveEvents {
   needsDisparity(): boolean;
   hold(picture: NamedPicture, plate: NamedPicture): Promise<void>;
   plateTaken(plate: NamedPicture): void;
+  /** Called from time to time with what is shown. */
+  judge(prediction: Prediction, plate: PreparedPlate): void;
   started(): void;
   failed(error: unknown): void;
 }
@@ -21,6 +23,7 @@ export interface LiveEvents {
 export class Live {
   private readonly text = element("camera-text", HTMLParagraphElement);
   private readonly panel = element("camera", HTMLDivElement);
+  private readonly count = element("count", HTMLParagraphElement);
   private plate: NamedPicture | null = null;
   private prepared: PreparedPlate | null = null;
   /** The number of the present activity: an earlier one sees that it has ended. */
@@ -63,10 +66,12 @@ export class Live {
     try {
       for (let seconds = COUNTDOWN_S; seconds > 0; seconds--) {
         this.text.textContent = `Leave the picture: ${seconds}`;
+        this.count.textContent = String(seconds);
         await new Promise((resolve) => setTimeout(resolve, 1000));
         if (activity !== this.activity) return;
       }
       this.text.textContent = "Taking the empty scene …";
+      this.count.textContent = "";
       const picture = await this.camera.meanPicture();
       if (activity !== this.activity) return;
       this.plate = { picture, name: "camera" };
@@ -74,6 +79,7 @@ export class Live {
       this.events.plateTaken(this.plate);
     } finally {
       inputs?.classList.remove("counting");
+      this.count.textContent = "";
     }
     await this.run();
   }
@@ -100,6 +106,7 @@ export class Live {
       const elapsed = performance.now() - since;
       if (elapsed < 2000) continue;
       this.text.textContent = `Live, ${Math.round((1000 * frames) / elapsed)} pictures a second.`;
+      this.events.judge(prediction, this.prepared);
       [frames, since] = [0, performance.now()];
     }
   }
@@ -120,8 +127,9 @@ export class Live {
     hold.hidden = this.plate === null;
     hold.textContent = "Hold this picture";
     hold.setAttribute("aria-pressed", "false");
-    button("camera-plate").textContent =
-      this.plate === null ? "Take the empty scene" : "Take the empty scene again";
+    const plate = button("camera-plate");
+    plate.textContent = this.plate === null ? "Take the empty scene" : "Take the empty scene again";
+    plate.classList.toggle("quiet", this.plate !== null);
   }
 
   private onClick(id: string, action: () => Promise<void>): void {

@@ -78,7 +78,13 @@ export class Result {
       element(`options-${name}`, HTMLDivElement).hidden = !shown;
     }
     button("save-disparity").disabled = this.prediction === null || this.prediction.disparity === null;
-    if (this.screen === null) return;
+    if (this.screen === null) {
+      this.canvas.width = 4; // clears it
+      this.canvas.height = 3;
+      this.canvas.setAttribute("aria-label", "Nothing to show yet");
+      this.readout.textContent = "";
+      return;
+    }
     const picture = this.render(view, this.screen);
     showPicture(this.canvas, picture);
     if (view === "wipe") this.drawBefore(this.screen.picture);
