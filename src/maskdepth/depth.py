@@ -29,7 +29,7 @@ _INITIAL_SIGMAS = 1.0364  # of a normal distribution, that share lies within so 
 _INITIAL_PAIRS = 300  # pairs of pixels, of which each gives a candidate line
 _INITIAL_PIXELS = 2000  # pixels on which the candidates are compared
 _FIRST_PIXELS = 250  # of them, on which all candidates are compared ...
-_FIRST_LINES = 40  # ... so that only the best are compared on the others
+_FIRST_LINES = 20  # ... so that only the best are compared on the others
 _MAX_REWEIGHTINGS = 50
 _CONVERGED = 1e-7  # relative change of a line from one reweighting to the next
 
@@ -289,7 +289,14 @@ def fit_scale_shift(
     x = np.asarray(pred[chosen], np.float64)
     y = np.asarray(target[chosen], np.float64)
     share = np.ones_like(x) if weights is None else np.asarray(weights[chosen], np.float64)
-    share = share / share.sum()
+    return _weighted_line(x, y, share)
+
+
+def _weighted_line(
+    x: NDArray[np.float64], y: NDArray[np.float64], weights: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Scale and shift of the line with the smallest sum of weighted squared residuals."""
+    share = weights / weights.sum()
     x_mean, y_mean = float(share @ x), float(share @ y)
     x_centred = x - x_mean
     variance = float((share * x_centred) @ x_centred)
@@ -339,7 +346,7 @@ def fit_scale_shift_robust(
     for _ in range(_MAX_REWEIGHTINGS):
         before = scale, shift
         weights = np.maximum(1 - ((scale * x + shift - y) / reach) ** 2, 0) ** 2
-        scale, shift = fit_scale_shift(x, y, weights > 0, weights)
+        scale, shift = _weighted_line(x, y, weights)
         changes = abs(scale - before[0]), abs(shift - before[1])
         if changes[0] <= _CONVERGED * abs(scale) and changes[1] <= _CONVERGED * abs(shift):
             break

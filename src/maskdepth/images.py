@@ -265,7 +265,9 @@ def shrink(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.ui
         for side, wanted in zip(picture.shape, (height, width), strict=False)
     ):
         picture = resize(picture, picture.shape[0] // 2, picture.shape[1] // 2)
-    return resize(picture, height, width)
+    if picture.shape[0] > 2 * height or picture.shape[1] > 2 * width:
+        return resize(picture, height, width)
+    return _as_uint8(cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
 def resize_disparity(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from maskdepth.images import resize, resize_mask
 from maskdepth.inference.matting.matte import NetworkRun
@@ -64,18 +64,25 @@ def lay_over_plate(run: NetworkRun, mask: Mask, plate: RegisteredPlate) -> Frame
     layers = split_layers(
         run.disparity, small_mask, small_background, small_covered, stand=not plate.estimated
     )
-    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
-    window = np.s_[top : top + height, left : left + width]
-    foreground = resize(layers.foreground, *mask.shape)[window]
+    rows, columns = (_span(np.asarray(mask.any(axis=axis))) for axis in (1, 0))
+    foreground = resize(layers.foreground, *mask.shape)[rows, columns]
+    window = disparity[rows, columns]
     # NaN is ignored.
-    np.fmax(foreground, disparity[window], out=disparity[window], where=mask[window])
+    np.fmax(foreground, window, out=window, where=mask[rows, columns])
+    np.clip(window, 0, 1, out=window)
     sources = {
         "background": "estimated from the plate" if plate.estimated else "plate disparity",
         "foreground": "picture",
     }
     unknown = np.isnan(disparity)
     if unknown.any():
-        disparity[unknown] = resize(layers.frame, *mask.shape)[unknown]
+        frame = np.clip(resize(layers.frame, *mask.shape), 0, 1)
+        disparity[unknown] = frame[unknown]
         sources["unknown in the plate"] = "picture"
-    np.clip(disparity, 0, 1, out=disparity)
     return FrameDepth(disparity, sources, layers.alignment, plate_disparity=plate.disparity)
+
+
+def _span(used: NDArray[np.bool_]) -> slice:
+    """From the first to the last true value; empty where there is none."""
+    indices = np.flatnonzero(used)
+    return slice(int(indices[0]), int(indices[-1]) + 1) if indices.size else slice(0)

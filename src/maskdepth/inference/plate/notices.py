@@ -66,8 +66,8 @@ def find_notices(
         notices.append(Notice("no_plate", "Without a plate the mask is a guess."))
     if registration is not None:
         notices += plate_notices(registration, metric=metric)
-    share = float(mask.mean())
-    if not mask.any():
+    share = np.count_nonzero(mask) / mask.size
+    if not share:
         notices.append(Notice("nothing_found", "No foreground was found."))
     elif share > _NEARLY_ALL:
         text = f"The mask covers {share:.0%} of the picture".replace("%", " %")

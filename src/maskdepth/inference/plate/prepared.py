@@ -65,6 +65,11 @@ class PreparedPlate:
         """float32 (h, w) in [0, 1]: the disparity at the network's input size, which it reads."""
         return shrink_disparity(self.disparity, self.small_picture.shape[:2])
 
+    @cached_property
+    def full_disparity(self) -> Floats | None:
+        """float32 (H, W) in [0, 1], NaN where invalid: the disparity at the pictures' size."""
+        return _at_size(self.disparity, self.size, estimated=self.estimated)
+
     def with_estimate(self, disparity: Floats) -> PreparedPlate:
         """The plate with the model's disparity of it, of any size, at the network's input size."""
         small = resize(disparity, *self.small_picture.shape[:2])
@@ -122,6 +127,7 @@ class PreparedPlate:
             self.estimated,
             self.profile,
             registration=None,
+            unmoved=self,
         )
 
 
@@ -135,6 +141,7 @@ class RegisteredPlate:
             outermost pixels and their disparity repeat, and its profile is invalid. None for
             everywhere.
         compared_in_grey: whether only one of plate and picture has colour.
+        unmoved: the prepared plate, where it was not moved.
 
     All others are as in `PreparedPlate`, moved and relit.
     """
@@ -148,6 +155,7 @@ class RegisteredPlate:
     registration: Registration | None
     covered: Mask | None = None
     compared_in_grey: bool = False
+    unmoved: PreparedPlate | None = None
 
     def coloured_like(self, picture: Picture) -> RegisteredPlate:
         """A grey plate with the colour of the picture (H, W, 3) that it is compared with."""
@@ -192,11 +200,18 @@ class RegisteredPlate:
 
     def full_disparity(self) -> Floats | None:
         """float32 (H, W) in [0, 1], NaN where invalid: a copy at the pictures' size."""
-        if self.disparity is None:
-            return None
-        if self.estimated:
-            return resize(self.disparity, *self.picture.shape[:2]).copy()
-        return self.disparity.copy()
+        if self.unmoved is not None:
+            full = self.unmoved.full_disparity
+        else:
+            full = _at_size(self.disparity, self.picture.shape, estimated=self.estimated)
+        return None if full is None else full.copy()
+
+
+def _at_size(disparity: Floats | None, size: tuple[int, ...], *, estimated: bool) -> Floats | None:
+    """A plate's disparity in [0, 1]; one that is estimated has to be enlarged to (H, W) first."""
+    if disparity is None:
+        return None
+    return np.clip(resize(disparity, *size[:2]) if estimated else disparity, 0, 1)
 
 
 def shrink_disparity(disparity: Floats | None, size: tuple[int, ...]) -> Floats | None:
