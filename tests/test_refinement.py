@@ -110,6 +110,14 @@ def test_a_shadow_beside_an_outline_stays_background() -> None:
     assert np.abs(after - alpha).mean() < 0.6 * np.abs(guess(alpha) - alpha).mean()
 
 
+def test_haze_before_a_white_sky_is_taken_away() -> None:
+    """Where picture and plate are both white there is nothing but sky, however soft the guess."""
+    alpha, sky = disc(96, 25, 2), np.full((96, 96, 3), 255, np.uint8)
+    guessed = cv2.GaussianBlur(alpha, (0, 0), 1.5)
+    after = refined(composite(alpha, (60, 90, 40), sky.astype(np.float32)), sky, guessed)
+    assert np.abs(after - alpha).sum() < 0.28 * np.abs(guessed - alpha).sum()
+
+
 def test_certain_alpha_away_from_outlines_stays_as_it_is() -> None:
     """Neither certain foreground nor certain background is measured, whatever the pictures show."""
     alpha = disc(96, 25, 2)

@@ -172,8 +172,10 @@ def solve_alpha(
     """
     foreground, light = surroundings.foreground, surroundings.light
     line = foreground[:3] - lit_plate
-    # A clipped channel says nothing about the mixture.
-    line *= np.maximum(picture, lit_plate) < _CLIPPED
+    # A channel that is clipped in one of the two says nothing about the mixture. Where both are
+    # clipped the pixel looks like its plate, such as a white sky.
+    brighter, darker = np.maximum(picture, lit_plate), np.minimum(picture, lit_plate)
+    line *= (brighter < _CLIPPED) | (darker >= _CLIPPED)
     squared_length = dot(line, line)
     squared_length += _ROUNDING
     measured = dot(picture - lit_plate, line)
