@@ -13,12 +13,15 @@ import pytest
 from command_line import Run
 from judged import make_dataset
 from maskdepth.errors import UsageError
+from maskdepth.evaluation import evaluate_drawn_clips, to_json
 from maskdepth.images import load_picture
+from maskdepth.metrics import clip_metrics
 from maskdepth.synthesis.clips import ClipEvent, ClipRules, DrawnClip, draw_clip, write_clip
 from maskdepth.synthesis.ground import find_ground
 from maskdepth.synthesis.renderer import render
 from maskdepth.synthesis.rules import GroundRules, RecipeRules
 from maskdepth.synthesis.spec import DatasetSpec, save_spec
+from maskdepth.testing import FakeBackend
 from pictures import InMemory
 from test_renderer import OBJECT, RECIPE, SIZE, plain, soft_disc
 
@@ -232,3 +235,47 @@ def test_the_command_line_writes_a_clip_to_view(
     without = run("inspect", dataset[1], "--clip", "3")
     assert without.code == 2
     assert "-o" in without.err
+
+
+# Judging
+
+
+def test_flicker_and_errors_are_two_figures() -> None:
+    """A constant error does not flicker; a change every other frame does."""
+    target = np.zeros((20, 6, 8), np.float32)
+    constant = clip_metrics(target + np.float32(0.1), target)
+    assert constant == pytest.approx({"mad": 100, "dtssd": 0, "still_std": 0}, abs=1e-3)
+    flicker = target.copy()
+    flicker[1::2] = 0.1
+    found = clip_metrics(flicker, target)
+    assert found == pytest.approx({"mad": 50, "dtssd": 10, "still_std": 50}, rel=1e-4)
+    # What moves in truth is no flicker, and following it exactly is no error.
+    moving = target.copy()
+    for number in range(20):
+        moving[number, :, number % 8] = 1
+    assert clip_metrics(moving, moving) == {"mad": 0, "dtssd": 0, "still_std": 0}
+
+
+def test_alpha_is_judged_over_time_beside_three_others(
+    dataset: tuple[DatasetSpec, Path], run: Run
+) -> None:
+    rules = STILL.with_(frames=24, shake_px=(0.5, 0.5), noise_sigma=(2, 2))
+    predictor = FakeBackend().predictor(refine=False)
+    result = evaluate_drawn_clips(predictor, *dataset, 2, rules)
+    assert result == evaluate_drawn_clips(predictor, *dataset, 2, rules)
+    assert list(result.mean) == ["stream", "frame_by_frame", "threshold", "mog2"]
+    for name, mean in result.mean.items():
+        both = [clip[name] for clip in result.clips.values()]
+        assert mean.mad == pytest.approx(np.mean([each.mad for each in both]))
+        assert len(mean.step_dice) == 6
+    assert result.mean["threshold"].dice is not None
+    assert result.mean["threshold"].dice > 0.8
+    assert result.mean["threshold"].mad < result.mean["mog2"].mad
+    json.dumps(to_json(result), allow_nan=False)
+
+
+def test_clips_to_judge_are_folders_or_drawn(run: Run, tmp_path: Path) -> None:
+    for word in (("clips", "shipped"), ("plates",)):
+        said = run("evaluate", *word)
+        assert (said.code, "folders of clips or --drawn" in said.err) == (2, True)
+        assert run("evaluate", *word, tmp_path, "--drawn", tmp_path).code == 2

@@ -26,6 +26,8 @@ _ORDINAL_SEED = 2026
 _ORDINAL_MARGIN = 0.02  # disparity; a smaller difference has no clear order
 _CONTOUR_RATIOS = np.linspace(1.05, 1.25, 10)
 _BOOTSTRAP_DRAWS = 1000
+_STILL_FRAMES = 10
+_STILL_CHANGE = 0.01  # alpha
 
 
 def mask_metrics(pred_alpha: NDArray[Any], target_alpha: NDArray[Any]) -> dict[str, float]:
@@ -83,6 +85,37 @@ def alpha_metrics(pred_alpha: NDArray[Any], target_alpha: NDArray[Any]) -> dict[
         "mse": float(np.square(difference).mean(dtype=np.float64)),
         "gradient": float(np.square(gradient).sum(dtype=np.float64)) / 1000,
         "connectivity": _connectivity_error(pred, target) / 1000,
+    }
+
+
+def clip_metrics(pred_alphas: NDArray[Any], target_alphas: NDArray[Any]) -> dict[str, float]:
+    """Errors of alpha over the frames of a clip, and how it flickers; zero is perfect.
+
+    ``dtssd`` is after Erofeev et al., "Perceptually Motivated Benchmark for Video Matting" (BMVC
+    2015): the root of the mean square, over pixels, of the error of alpha's change from one frame
+    to the next, mean over frames. It and ``mad``, the mean absolute difference, are scaled as in
+    Lin et al., "Robust High-Resolution Video Matting with Temporal Guidance" (WACV 2022).
+
+    Args:
+        pred_alphas, target_alphas: float (T, H, W) in [0,1], T > 1.
+
+    Returns:
+        ``mad``, times 1000; ``dtssd``, times 100; ``still_std``, times 1000: the standard
+        deviation of alpha over windows of ten frames, mean over the pixels whose target changes
+        by less than 0.01 in the window.
+    """
+    error = np.asarray(pred_alphas, np.float32) - np.asarray(target_alphas, np.float32)
+    change = np.diff(error, axis=0)
+    spread, still_pixels = 0.0, 0
+    for start in range(0, len(error), _STILL_FRAMES):
+        window = slice(start, start + _STILL_FRAMES)
+        still = np.ptp(target_alphas[window], axis=0) < _STILL_CHANGE
+        spread += float(pred_alphas[window].std(axis=0)[still].sum(dtype=np.float64))
+        still_pixels += int(still.sum())
+    return {
+        "mad": 1000 * float(np.abs(error).mean(dtype=np.float64)),
+        "dtssd": 100 * float(np.sqrt(np.square(change).mean(axis=(1, 2))).mean()),
+        "still_std": 1000 * spread / max(still_pixels, 1),
     }
 
 

@@ -186,23 +186,58 @@ def evaluate_frames(
 def evaluate_clips(
     model: opt.ModelFolder,
     folders: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
             metavar="FOLDER",
             help="Folders of clip.mp4, plate.png and gt/FRAME.png, masks named by frame number.",
         ),
-    ],
+    ] = None,
+    drawn: opt.DrawnDataset = None,
+    count: opt.DrawnCount = 12,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Judge a model's masks and depth in clips of fixed cameras, beside thresholds.
 
     Its depth is judged by how steady the background is from frame to frame, and by how much of
-    the foreground is nearer than the plate.
+    the foreground is nearer than the plate. In drawn clips alpha is judged over time, for flicker
+    and lag, as a table or with --json; of other clips the result is JSON.
     """
     from maskdepth import evaluation
+    from maskdepth.datasets.build import open_dataset
     from maskdepth.inference.predictor import Predictor
 
-    result = evaluation.evaluate_clips(Predictor.from_pretrained(model), folders)
-    print_json(evaluation.to_json(result))
+    _check_clips("clips", folders, drawn)
+    predictor = Predictor.from_pretrained(model)
+    if drawn is None:
+        print_json(evaluation.to_json(evaluation.evaluate_clips(predictor, folders or [])))
+        return
+    dataset = open_dataset(drawn)
+    on_progress = opt.notify_progress("judged {done} of {total} clips")
+    result = evaluation.evaluate_drawn_clips(
+        predictor, dataset.spec, dataset.folder, count, on_progress=on_progress
+    )
+    if as_json:
+        print_json(evaluation.to_json(result))
+        return
+    typer.echo(f"{'':16}{'MAD':>8}{'dtSSD':>8}{'still':>8}{'Dice':>8}  Dice after a step")
+    for name, each in result.mean.items():
+        figures = "".join(f"{value:8.2f}" for value in (each.mad, each.dtssd, each.still_std))
+        dice, *steps = (
+            "    none" if value is None else f"{value:8.4f}"
+            for value in (each.dice, *each.step_dice)
+        )
+        typer.echo(f"{name.replace('_', ' '):16}{figures}{dice} {''.join(steps)}")
+
+
+def _check_clips(word: str, folders: list[Path] | None, drawn: Path | None) -> None:
+    """Check that there are folders or a dataset to draw from, and not both."""
+    if (drawn is None) == (not folders):
+        raise UsageError(
+            "folders of clips, or --drawn DATASET",
+            "neither" if drawn is None else "both",
+            "pass one of them",
+            f"evaluate {word} takes folders of clips or --drawn DATASET, one of them.",
+        )
 
 
 @evaluate_app.command("plates")
@@ -221,13 +256,8 @@ def evaluate_plates(
             "folder, or shipped."
         ),
     ] = None,
-    drawn: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DATASET", help="Judge clips drawn from this dataset's test assets instead."
-        ),
-    ] = None,
-    count: Annotated[int, typer.Option(min=1, help="Number of drawn clips.")] = 12,
+    drawn: opt.DrawnDataset = None,
+    count: opt.DrawnCount = 12,
 ) -> None:
     """Judge plates estimated from clips, beside the temporal median and OpenCV's MOG2."""
     from maskdepth import evaluation
@@ -235,11 +265,7 @@ def evaluate_plates(
     from maskdepth.inference.predictor import Predictor
 
     on_progress = opt.notify_progress("judged the plates of {done} of {total} clips")
-    if (drawn is None) == (not folders):
-        raise UsageError(
-            "folders of clips, or --drawn DATASET", "neither" if drawn is None else "both",
-            "pass one of them", "evaluate plates takes folders of clips or --drawn, one of them.",
-        )  # fmt: skip
+    _check_clips("plates", folders, drawn)
     if drawn is not None:
         check_idle("FOLDER", {"--model": model})
         dataset = open_dataset(drawn)

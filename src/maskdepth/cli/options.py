@@ -162,6 +162,15 @@ FocalPx = Annotated[
 Download = Annotated[
     bool, typer.Option("--download", help="Download files that the Hugging Face cache lacks.")
 ]
+DrawnDataset = Annotated[
+    Path | None,
+    typer.Option(
+        "--drawn",
+        metavar="DATASET",
+        help="Judge clips drawn from this dataset's test assets instead.",
+    ),
+]
+DrawnCount = Annotated[int, typer.Option("--count", min=1, help="Number of drawn clips.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 

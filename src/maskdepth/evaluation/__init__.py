@@ -3,6 +3,7 @@
 evaluation = evaluate_composites(predictor, spec, folder, extras=Extras(robustness=150))
 evaluate_frames(predictor, folder)   # real frames with hand-made masks
 evaluate_clips(predictor, folders)   # clips of fixed cameras, with masks of some frames
+evaluate_drawn_clips(predictor, spec, folder, 12)   # alpha over time: errors, flicker, lag
 evaluate_plates(folders)   # plates that are estimated from those clips
 evaluate_depth(predictor, folder)   # pictures with measured depth
 evaluate_distance(predictor)   # objects in drawn scenes, before a plate that four points calibrate
@@ -17,6 +18,7 @@ from __future__ import annotations
 from maskdepth.evaluation.benchmark import Extras, evaluate_composites
 from maskdepth.evaluation.clips import evaluate_clips
 from maskdepth.evaluation.distance import evaluate_distance
+from maskdepth.evaluation.drawn_clips import evaluate_drawn_clips
 from maskdepth.evaluation.frames import evaluate_frames
 from maskdepth.evaluation.held_out import evaluate_held_out
 from maskdepth.evaluation.labels import evaluate_labels
@@ -33,6 +35,7 @@ __all__ = [
     "evaluate_composites",
     "evaluate_depth",
     "evaluate_distance",
+    "evaluate_drawn_clips",
     "evaluate_drawn_plates",
     "evaluate_frames",
     "evaluate_held_out",

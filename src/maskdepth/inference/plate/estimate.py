@@ -169,14 +169,25 @@ def _mean_of_shown(frames: Sequence[Picture], shown: Mask) -> Picture:
     for reach in _REACHES:
         total = np.zeros(mean.shape, np.float32)
         count = np.zeros(mean.shape[:2], np.float32)
+        low, high = _window(mean, reach)
         for frame, mask in zip(frames, masks, strict=True):
-            counted = cv2.inRange(mask, 128, 255)
-            if reach is not None:
-                near = cv2.inRange(cv2.absdiff(frame, mean), (0, 0, 0), (reach, reach, reach))
-                counted = cv2.bitwise_and(counted, near)
+            counted = cv2.bitwise_and(cv2.inRange(mask, 128, 255), cv2.inRange(frame, low, high))
             cv2.accumulate(frame, total, counted)
             cv2.accumulate(counted, count)
         weights = cv2.merge([np.maximum(count / 255, 1)] * 3)
         means = cv2.convertScaleAbs(total / weights)
         mean = np.where(count[..., None] > 0, means, mean).astype(np.uint8)
     return mean
+
+
+def _window(mean: Picture, reach: int | None) -> tuple[Picture, Picture]:
+    """The lowest and the highest level that count (H, W, 3), as far below the mean as above.
+
+    Near black and white the window is narrow: noise that the sensor clips on one side only would
+    draw the mean to the other.
+    """
+    if reach is None:
+        return np.zeros_like(mean), np.full_like(mean, 255)
+    room = cv2.add(np.minimum(mean, 255 - mean), np.ones_like(mean))
+    half = np.minimum(room, np.uint8(reach))
+    return np.asarray(cv2.subtract(mean, half), np.uint8), np.asarray(cv2.add(mean, half), np.uint8)
