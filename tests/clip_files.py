@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -44,11 +45,13 @@ def draw_clip(
     sound: str | None = None,
     codec: str = "libx264",
     pixel_format: str = "yuv444p",
+    moving: bool = True,
 ) -> Path:
     """A clip with one frame at each of some ticks.
 
     Args:
         sound: the codec of its sound; None without.
+        moving: whether the square goes on to the right without end.
     """
     with av.open(str(path), "w") as container:
         video: Any = container.add_stream(codec, rate=30)
@@ -59,7 +62,9 @@ def draw_clip(
         audio: Any = None if sound is None else container.add_stream(sound, rate=48000)
         container.start_encoding()
         for number, tick in enumerate(ticks):
-            picture = av.VideoFrame.from_ndarray(frame(number, *size), "rgb24")
+            picture = av.VideoFrame.from_ndarray(
+                frame(number if moving else number % 8, *size), "rgb24"
+            )
             picture.pts, picture.time_base = tick, TICK
             container.mux(video.encode(picture))
         container.mux(video.encode())
@@ -95,11 +100,13 @@ def fake_stream(with_plate: bool = True) -> Stream:
 
 
 def read_ticks(path: Path) -> list[Fraction]:
-    """The time stamps of a clip's frames, seconds."""
-    with av.open(str(path)) as container:
+    """The time stamps of a clip's frames, seconds; up to the first that is damaged, if one is."""
+    ticks: list[Fraction] = []
+    with av.open(str(path)) as container, contextlib.suppress(av.InvalidDataError):
         stream = container.streams.video[0]
         assert stream.time_base is not None
-        return [each.pts * stream.time_base for each in container.decode(stream)]  # type: ignore[operator]
+        ticks.extend(each.pts * stream.time_base for each in container.decode(stream))  # type: ignore[operator]
+    return ticks
 
 
 def read_pixels(path: Path, layout: str, codec: str | None = None) -> list[NDArray[Any]]:

@@ -72,7 +72,8 @@ def container_options(path: Path, time_base: Fraction) -> dict[str, str]:
         time_base: the tick of the video's time stamps. Where a .mov or .mp4 does not begin at 0, it
             says so in the movie's ticks, which are milliseconds unless they are set.
     """
-    options = {"flush_packets": "1"}
+    # Where the sound ends before the pictures, they would wait ten seconds for more of it.
+    options = {"flush_packets": "1", "max_interleave_delta": "500000"}
     if path.suffix.lower() in (".mkv", ".webm"):
         return options | _MKV_OPTIONS
     return options | _MOV_OPTIONS | {"movie_timescale": str(time_base.denominator)}
