@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -18,6 +19,7 @@ import pytest
 
 from maskdepth.client import Client, ServerError
 from maskdepth.images import decode_png, encode_png
+from maskdepth.server.queue import WorkQueue
 from maskdepth.server.settings import ServerSettings
 from maskdepth.testing import FakeBackend
 from servers import Reply, ServerAddress, form, quiet_afterwards, thread_server
@@ -132,6 +134,17 @@ def test_a_full_queue_turns_away_at_once_and_says_when_to_come_back(
     for thread in threads:
         thread.join(10)
     assert [reply.status for reply in replies] == [200, 200, 200]
+
+
+def test_a_queue_that_would_outlast_the_time_limit_turns_away_too() -> None:
+    async def fill() -> list[int]:
+        queue = WorkQueue(workers=1, capacity=100, max_wait_s=0.5)
+        waits = [asyncio.create_task(queue.run(lambda: time.sleep(0.05))) for _ in range(10)]
+        await asyncio.gather(*waits, return_exceptions=True)
+        return [getattr(each.exception(), "status", 200) for each in waits]
+
+    # The first guess is 0.2 s each: one runs, three wait, and the next would wait for 0.6 s.
+    assert asyncio.run(fill()) == [200] * 4 + [429] * 6
 
 
 def test_the_time_limit_is_504_and_frees_the_place(

@@ -149,17 +149,19 @@ class Clients:
 def soak(requests: int) -> dict[str, Any]:
     """Memory over requests of 20 sizes."""
     rng = np.random.default_rng(5)
-    sizes = [tuple(map(int, rng.integers(96, 480, 2))) for _ in range(20)]
+    sizes = [tuple(map(int, rng.integers(96, 320, 2))) for _ in range(20)]
     with started_server() as (port, pid):
         clients = Clients(port, [make_body(*size) for size in sizes])
         clients.run(8, requests=FIRST_REQUESTS)
         first = memory_mb(pid)
+        print(f"{FIRST_REQUESTS} requests: {first:.0f} MB", file=sys.stderr)
         course = [round(first)]
         left = requests - FIRST_REQUESTS
         while left > 0:
             clients.run(8, requests=min(FIRST_REQUESTS, left))
             left -= FIRST_REQUESTS
             course.append(round(memory_mb(pid)))
+            print(f"{requests - max(0, left)} requests: {course[-1]} MB", file=sys.stderr)
         last = memory_mb(pid)
         return {
             "requests": requests,
@@ -181,43 +183,62 @@ def predict_alone(count: int) -> None:
     barrier.wait()
     for _ in range(count):
         encode_png(predictor.predict(data, plate).alpha_8_bit())
+    barrier.wait()
+    barrier.wait()  # its processor time is being read
 
 
-def speed(seconds: float) -> dict[str, Any]:
-    """Requests a second of 32 clients, beside two processes that call `predict`."""
-    count = int(seconds * 20)
+def run_alone(count: int) -> tuple[float, float]:
+    """Predictions a second of two processes without a server, and processor seconds of each."""
     processes = [multiprocessing.Process(target=predict_alone, args=(count,)) for _ in range(CORES)]
     for process in processes:
         process.start()
     barrier.wait()
     started = time.monotonic()
+    used = sum(cpu_s(process.pid or 0) for process in processes)
+    barrier.wait()
+    used = sum(cpu_s(process.pid or 0) for process in processes) - used
+    wall = time.monotonic() - started
+    barrier.wait()
     for process in processes:
         process.join()
-    alone = CORES * count / (time.monotonic() - started)
-    result: dict[str, Any] = {"alone_per_s": round(alone, 1)}
+    return CORES * count / wall, used / (CORES * count)
+
+
+def speed(seconds: float, rounds: int = 3) -> dict[str, Any]:
+    """Requests a second of 32 clients, beside two processes that call `predict`, in turn."""
+    results: list[dict[str, float]] = []
     with started_server() as (port, pid):
         clients = prepared_clients(port)
         clients.run(32, seconds=2)
         clients.seconds.clear()
-        clients.statuses.clear()
-        own, server, started = time.process_time(), cpu_s(pid), time.monotonic()
-        clients.run(32, seconds=seconds)
-        wall = time.monotonic() - started
-        load, server = time.process_time() - own, cpu_s(pid) - server
-        served = clients.statuses[200] / wall
-        # As if the load came from another machine: its seconds are none of the server's.
-        free = clients.statuses[200] / (CORES * wall - load) * CORES
-        result |= {
-            "served_per_s": round(served, 1),
-            "served_per_s_without_load_generator": round(free, 1),
-            "share": round(free / alone, 3),
-            "cpu_ms_a_request": round(1000 * server / clients.statuses[200], 2),
+        for _ in range(rounds):
+            alone, alone_cpu_s = run_alone(int(seconds * 20))
+            clients.statuses.clear()
+            own, server, started = time.process_time(), cpu_s(pid), time.monotonic()
+            clients.run(32, seconds=seconds)
+            wall = time.monotonic() - started
+            load, server = time.process_time() - own, cpu_s(pid) - server
+            served = clients.statuses[200]
+            results.append(
+                {
+                    "alone_per_s": alone,
+                    "served_per_s": served / wall,
+                    # As if the load came from another machine, without its seconds.
+                    "share": served / (CORES * wall - load) * CORES / alone,
+                    "alone_cpu_ms": 1000 * alone_cpu_s,
+                    "served_cpu_ms": 1000 * server / served,
+                    "share_by_cpu": alone_cpu_s / (server / served),
+                }
+            )
+        medians = {key: float(np.median([each[key] for each in results])) for key in results[0]}
+        return {
+            **{key: round(value, 3) for key, value in medians.items()},
+            "shares": [round(each["share"], 2) for each in results],
             "p50_s": round(float(np.percentile(clients.seconds, 50)), 3),
             "p99_s": round(float(np.percentile(clients.seconds, 99)), 3),
-            "statuses": dict(clients.statuses),
+            "last_statuses": dict(clients.statuses),
             "memory_mb": round(memory_mb(pid)),
         }
-    return result
 
 
 def prepared_clients(port: int) -> Clients:

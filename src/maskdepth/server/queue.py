@@ -22,10 +22,11 @@ class WorkQueue:
     Args:
         workers: number of threads.
         capacity: how much work may wait for one.
+        max_wait_s: how long work may have to wait, by what it took lately.
     """
 
-    def __init__(self, workers: int, capacity: int) -> None:
-        self._workers, self._capacity = workers, capacity
+    def __init__(self, workers: int, capacity: int, max_wait_s: float) -> None:
+        self._workers, self._capacity, self._max_wait_s = workers, capacity, max_wait_s
         self._executor = ThreadPoolExecutor(workers, "prediction")
         self._free = asyncio.Semaphore(workers)
         self._mean_s = _FIRST_GUESS_S
@@ -33,9 +34,9 @@ class WorkQueue:
         self.running = 0
 
     def check_room(self) -> None:
-        """Raise the error of a full queue, 429, if it is full."""
-        if self.waiting >= self._capacity:
-            wait_s = self._mean_s * self.waiting / self._workers
+        """Raise the error of a full queue, 429, if it is full, or would take too long."""
+        wait_s = self._mean_s * self.waiting / self._workers
+        if self.waiting >= self._capacity or wait_s > self._max_wait_s:
             raise busy(f"{self.waiting} predictions are waiting already.", wait_s)
 
     async def run(self, work: Callable[[], _T], *, always: bool = False) -> _T:

@@ -13,6 +13,7 @@ from maskdepth.images import load_picture
 from maskdepth.inference.predictor import Predictor
 from maskdepth.picture_decoding import check_pixels
 from maskdepth.server.answers import Wish, encode_answer
+from maskdepth.server.free_memory import return_free_memory
 from maskdepth.server.metrics import ServerMetrics
 from maskdepth.server.plates import PreparedPlates, load_upload
 from maskdepth.server.queue import WorkQueue
@@ -23,6 +24,7 @@ from maskdepth.server.uploads import BodyMemory
 
 _T = TypeVar("_T")
 _SWEEP_SECONDS: Final = 300.0
+_LARGE_BYTES: Final = 12_000_000  # a picture whose prediction leaves much free memory behind
 
 
 class Service:
@@ -37,7 +39,7 @@ class Service:
     def __init__(self, predictor: Predictor, settings: ServerSettings, store: PlateStore) -> None:
         self.predictor, self.settings, self.store = predictor, settings, store
         self.plates = PreparedPlates(predictor, store, settings.max_pixels)
-        self.queue = WorkQueue(settings.workers, settings.queue)
+        self.queue = WorkQueue(settings.workers, settings.queue, settings.time_limit_s / 2)
         self.memory = BodyMemory(settings.body_memory)
         self.metrics = ServerMetrics()
         self.streams = 0
@@ -99,7 +101,11 @@ class Service:
                 prepared = self.predictor.prepare(load_upload(plate, max_pixels), size)
             else:
                 prepared = None
-        return encode_answer(self.predictor.predict(pixels, prepared), wish)
+        answer = encode_answer(self.predictor.predict(pixels, prepared), wish)
+        if pixels.size > _LARGE_BYTES:
+            del pixels, prepared
+            return_free_memory()
+        return answer
 
     async def remove_expired_plates(self) -> None:
         """Remove expired plates now and then, for as long as the server runs."""
