@@ -15,7 +15,7 @@ from browser import PageWatch, browser_driver, serve_files, wait_until_ready
 from maskdepth import Predictor
 from maskdepth.depth import decode_disparity
 from maskdepth.errors import PageNotBuiltError
-from maskdepth.images import encode_jpeg, load_grey16, load_picture, resize, save_png
+from maskdepth.images import encode_jpeg, load_grey16, load_picture, save_png, shrink
 from maskdepth.inference.plate.light import find_light, mean_cells
 from maskdepth.inference.prediction import Prediction
 from maskdepth.page import load_page_files, write_page
@@ -109,11 +109,11 @@ def predict_in_python(picture: Picture, plate: Picture) -> Prediction:
     predictor = Predictor.from_pretrained(register=False, refine=False)
     prepared = predictor.prepare(plate, picture.shape[:2])
     small_size = prepared.small_picture.shape[:2]
-    cells = mean_cells(resize(picture, *small_size))
+    cells = mean_cells(shrink(picture, *small_size))
     light = find_light(cells, mean_cells(prepared.small_picture))
     if light is not None:
         lit = light.apply(prepared.picture)
-        prepared = replace(prepared, picture=lit, small_picture=resize(lit, *small_size))
+        prepared = replace(prepared, picture=lit, small_picture=shrink(lit, *small_size))
     return predictor.predict(picture, prepared)
 
 

@@ -4,17 +4,21 @@
 
 import type { Evidence } from "./evidence";
 import { largestNearby } from "./filters";
-import { type Field, type Rectangle, roundHalfEven, type Size } from "./raster";
+import { type Field, newField, type Rectangle, roundHalfEven, type Size } from "./raster";
 
 const MIN_ZOOM = 1.2;
+const MIN_ALPHA = 0.25; // of what a close-up shows: beside it nothing counts as foreground
 const MARGIN = 0.15;
 const BESIDE_PX = 4;
 const MAX_LOST_ALPHA = 0.1;
 const MAX_MEASURED = 0.07;
+const UNSURE: readonly [number, number] = [0.03, 0.97];
+const EVIDENCE_MARGIN_PX = 12;
 
 /** The part of a picture of a size that a close-up shows; null where it would not be closer. */
 export function findCloseUp(alpha: Field, size: Size): Rectangle | null {
-  const box = boundingBox(alpha);
+  if (!alpha.data.some((value) => value > 0.5)) return null;
+  const box = boundingBox(alpha, (value) => value > MIN_ALPHA);
   if (box === null) return null;
   const stepDown = size.height / alpha.height;
   const stepAcross = size.width / alpha.width;
@@ -38,12 +42,12 @@ function centredSpan(centre: number, small: number, side: number, zoom: number):
   return [start, start + length];
 }
 
-/** The rows and columns that hold all pixels with alpha above a half. */
-export function boundingBox(alpha: Field): Rectangle | null {
-  let [top, bottom, left, right] = [alpha.height, 0, alpha.width, 0];
-  for (let y = 0; y < alpha.height; y++) {
-    for (let x = 0; x < alpha.width; x++) {
-      if (alpha.data[y * alpha.width + x]! <= 0.5) continue;
+/** The rows and columns that hold all values that are chosen; null where none is. */
+function boundingBox(field: Field, isChosen: (value: number) => boolean): Rectangle | null {
+  let [top, bottom, left, right] = [field.height, 0, field.width, 0];
+  for (let y = 0; y < field.height; y++) {
+    for (let x = 0; x < field.width; x++) {
+      if (!isChosen(field.data[y * field.width + x]!)) continue;
       top = Math.min(top, y);
       bottom = y + 1;
       left = Math.min(left, x);
@@ -51,6 +55,31 @@ export function boundingBox(alpha: Field): Rectangle | null {
     }
   }
   return bottom === 0 ? null : { top, bottom, left, right };
+}
+
+/**
+ * The part of the network's alpha that holds every outline, and the margin that its evidence needs:
+ * `find_outline` and its window in `maskdepth.inference.matting.refinement`.
+ */
+export function findOutlineWindow(alpha: Field): Rectangle | null {
+  const { height, width } = alpha;
+  const mask: Field = { height, width, data: alpha.data.map((value) => (value > 0.5 ? 1 : 0)) };
+  const beside: Field = { height, width, data: mask.data.map((value) => 1 - value) };
+  const [grown, besideGrown] = [largestNearby(mask, 1), largestNearby(beside, 1)];
+  const outline = newField(height, width);
+  for (let i = 0; i < outline.data.length; i++) {
+    const unsure = alpha.data[i]! > UNSURE[0] && alpha.data[i]! < UNSURE[1];
+    const isEdge = grown.data[i]! > 0 && besideGrown.data[i]! > 0;
+    outline.data[i] = unsure || isEdge ? 1 : 0;
+  }
+  const box = boundingBox(outline, (value) => value > 0);
+  if (box === null) return null;
+  return {
+    top: Math.max(0, box.top - EVIDENCE_MARGIN_PX),
+    left: Math.max(0, box.left - EVIDENCE_MARGIN_PX),
+    bottom: Math.min(height, box.bottom + EVIDENCE_MARGIN_PX),
+    right: Math.min(width, box.right + EVIDENCE_MARGIN_PX),
+  };
 }
 
 /** Whether pixels beside the mask of a close-up still show foreground though alpha is low there. */

@@ -4,7 +4,7 @@
 // explained. A close-up is judged by it.
 
 import { blurField } from "./filters";
-import { type Field, newField, type Picture } from "./raster";
+import { cropField, type Field, newField, type Picture, resizeField, type Size } from "./raster";
 
 export interface Evidence {
   /** The network's alpha. */
@@ -34,40 +34,45 @@ export function measureEvidence(picture: Picture, plate: Picture, alpha: Field):
   const foregroundWeight = mapField(alpha, (value) => value ** 6);
   const plateWeight = mapField(alpha, (value) => (1 - value) ** 6);
   const foregroundSum = blurField(foregroundWeight, FOREGROUND_SIGMA);
-  const plateSum = blurField(plateWeight, PLATE_SIGMA);
+  const plateSum = shrunkBlur(plateWeight);
   const foreground: Field[] = [];
   const litPlate: Field[] = [];
   const texture = newField(height, width);
-  const noise = newField(height, width);
+  const squaredError = newField(height, width);
   for (let c = 0; c < 3; c++) {
     const levels = channel(picture, c);
     const weighted = multiply(levels, foregroundWeight);
     const mean = blurField(weighted, FOREGROUND_SIGMA);
     const squares = blurField(multiply(weighted, levels), FOREGROUND_SIGMA);
     const plateLevels = channel(plate, c);
-    const seenPicture = blurField(multiply(levels, plateWeight), PLATE_SIGMA);
-    const seenPlate = blurField(multiply(plateLevels, plateWeight), PLATE_SIGMA);
+    const factors = shrunkBlur(multiply(levels, plateWeight));
+    const plateMeans = shrunkBlur(multiply(plateLevels, plateWeight));
+    for (let i = 0; i < factors.data.length; i++) {
+      const factor = (factors.data[i]! + BLACK) / (plateMeans.data[i]! + BLACK);
+      factors.data[i] = clip(factor, ...LIGHT_RANGE);
+    }
+    const light = enlarged(factors, alpha);
     const lit = newField(height, width);
-    const squaredError = newField(height, width);
     for (let i = 0; i < count; i++) {
       const divisor = Math.max(foregroundSum.data[i]!, MIN_WEIGHT);
       mean.data[i]! /= divisor;
       texture.data[i]! += squares.data[i]! / divisor - mean.data[i]! ** 2;
-      const factor = (seenPicture.data[i]! + BLACK) / (seenPlate.data[i]! + BLACK);
-      lit.data[i] = clip(plateLevels.data[i]! * clip(factor, ...LIGHT_RANGE), 0, 255);
-      squaredError.data[i] = (levels.data[i]! - lit.data[i]!) ** 2 * plateWeight.data[i]!;
-    }
-    const errors = blurField(squaredError, PLATE_SIGMA);
-    for (let i = 0; i < count; i++) {
-      noise.data[i]! += errors.data[i]! / Math.max(plateSum.data[i]!, MIN_WEIGHT);
+      lit.data[i] = Math.min(plateLevels.data[i]! * light.data[i]!, 255);
+      squaredError.data[i]! += (levels.data[i]! - lit.data[i]!) ** 2 * plateWeight.data[i]!;
     }
     foreground.push(mean);
     litPlate.push(lit);
   }
+  const smallNoise = shrunkBlur(squaredError);
+  for (let i = 0; i < smallNoise.data.length; i++) {
+    smallNoise.data[i]! /= Math.max(plateSum.data[i]!, MIN_WEIGHT);
+  }
+  const noise = enlarged(smallNoise, alpha);
+  const visible = enlarged(plateSum, alpha);
   for (let i = 0; i < count; i++) {
     texture.data[i] = Math.max(texture.data[i]!, 0);
     if (foregroundSum.data[i]! < MIN_WEIGHT) texture.data[i] = UNKNOWN_VARIANCE;
-    if (plateSum.data[i]! < MIN_WEIGHT) noise.data[i] = UNKNOWN_VARIANCE;
+    if (visible.data[i]! < MIN_WEIGHT) noise.data[i] = UNKNOWN_VARIANCE;
   }
   return solveAlpha(picture, litPlate, foreground, texture, noise, alpha);
 }
@@ -88,7 +93,8 @@ function solveAlpha(
     for (let c = 0; c < 3; c++) {
       const level = picture.data[i * 4 + c]!;
       const lit = litPlate[c]!.data[i]!;
-      if (Math.max(level, lit) >= CLIPPED) continue; // says nothing about the mixture
+      // A channel that is clipped in one of the two says nothing about the mixture.
+      if (Math.max(level, lit) >= CLIPPED && Math.min(level, lit) < CLIPPED) continue;
       const line = foreground[c]!.data[i]! - lit;
       squaredLength += line * line;
       product += (level - lit) * line;
@@ -106,6 +112,33 @@ function solveAlpha(
     trust.data[i] = precision / (precision + priorPrecision);
   }
   return { alpha, measured, trust };
+}
+
+/** Wide means about each pixel of a map, which half of its size is enough for. */
+function shrunkBlur(field: Field): Field {
+  const height = (field.height + 1) >> 1;
+  const width = (field.width + 1) >> 1;
+  const half = newField(height, width);
+  for (let y = 0; y < height; y++) {
+    const upper = 2 * y * field.width;
+    const lower = Math.min(2 * y + 1, field.height - 1) * field.width;
+    for (let x = 0; x < width; x++) {
+      const [left, right] = [2 * x, Math.min(2 * x + 1, field.width - 1)];
+      const sum =
+        field.data[upper + left]! +
+        field.data[upper + right]! +
+        field.data[lower + left]! +
+        field.data[lower + right]!;
+      half.data[y * width + x] = sum / 4;
+    }
+  }
+  return blurField(half, PLATE_SIGMA / 2);
+}
+
+/** A map of `shrunkBlur` at the size that it was measured for. */
+function enlarged(half: Field, { height, width }: Size): Field {
+  const large = resizeField(half, 2 * half.height, 2 * half.width);
+  return cropField(large, { top: 0, left: 0, bottom: height, right: width });
 }
 
 function channel(picture: Picture, index: number): Field {

@@ -3,22 +3,32 @@
 // The same calculation as `maskdepth.inference.plate.alignment.split_layers` without contact with
 // the ground, where it is explained. Lines are fitted by `maskdepth.depth.fit_scale_shift_robust`.
 
-import { type Field, newField, resizeField, resizeNearest } from "./raster";
-import { numbers, quantile, selectRank } from "./statistics";
+import { largestNearby } from "./filters";
+import { type Field, newField, resizeField, resizeNearest, roundHalfEven } from "./raster";
+import { numbers, selectRank } from "./statistics";
 
 const MASK_MARGIN = 0.02;
 const MIN_VISIBLE = 0.02;
-const MAX_FITTED = 40_000;
+const MAX_FITTED = 2500;
+const ROUNDING = 1e-6; // of the largest disparity: a line no steeper is level
+const RIM_PX = 2; // how far the network's answers for two sides run together
 const BISQUARE_SIGMAS = 4.685;
 const INITIAL_SHARE = 0.7;
 const INITIAL_SIGMAS = 1.0364;
 const INITIAL_PAIRS = 300;
 const INITIAL_PIXELS = 2000;
+const FIRST_PIXELS = 250; // of them, on which all lines are compared ...
+const FIRST_LINES = 20; // ... so that only the best are compared on the others
 const MAX_REWEIGHTINGS = 50;
 
 interface Line {
   readonly scale: number;
   readonly shift: number;
+}
+
+interface SizedLine extends Line {
+  /** The 0.7 quantile of its residuals. */
+  readonly size: number;
 }
 
 /**
@@ -31,10 +41,11 @@ export function layOverPlate(disparity: Field, plate: Field, alpha: Field): Fiel
   const { height, width } = alpha;
   const mask: Field = { ...alpha, data: alpha.data.map((value) => (value > 0.5 ? 1 : 0)) };
   const smallMask = resizeNearest(mask, disparity.height, disparity.width);
-  const line = alignToPlate(disparity, smallMask, plate) ?? { scale: 1, shift: 0 };
+  const answer = settleRim(disparity, smallMask);
+  const line = alignToPlate(answer, smallMask, plate) ?? { scale: 1, shift: 0 };
   const foreground = newField(disparity.height, disparity.width);
   for (let i = 0; i < foreground.data.length; i++) {
-    const layer = line.scale * disparity.data[i]! + line.shift;
+    const layer = line.scale * answer.data[i]! + line.shift;
     foreground.data[i] = Math.min(Math.max(layer, plate.data[i]!, 0), 1);
   }
   const result = resizeField(plate, height, width);
@@ -50,25 +61,82 @@ export function layOverPlate(disparity: Field, plate: Field, alpha: Field): Fiel
 /** The line that brings a disparity into its plate's units; null where nothing says which. */
 function alignToPlate(disparity: Field, mask: Field, plate: Field): Line | null {
   if (!mask.data.includes(1)) return null;
-  const covered = growMask(mask, MASK_MARGIN);
-  const visible: number[] = [];
-  covered.forEach((near, i) => {
-    if (near === 0) visible.push(i);
-  });
-  if (visible.length < MIN_VISIBLE * mask.data.length) return null;
-  const step = Math.max(1, Math.floor(visible.length / MAX_FITTED));
-  const chosen = visible.filter((_, i) => i % step === 0);
-  const line = fitLineRobust(
-    Float64Array.from(chosen, (i) => disparity.data[i]!),
-    Float64Array.from(chosen, (i) => plate.data[i]!),
-  );
-  return line.scale > 0 ? line : null;
+  // A grid of pixels is enough for the fit.
+  const step = Math.max(1, roundHalfEven(Math.sqrt(mask.data.length / MAX_FITTED)));
+  const grid = thin(mask, step);
+  const near = growMask(grid, MASK_MARGIN);
+  const [all, allTargets] = [thin(disparity, step).data, thin(plate, step).data];
+  const chosen = Array.from(near.keys()).filter((i) => near[i] === 0);
+  if (chosen.length < MIN_VISIBLE * near.length) return null;
+  const x = Float64Array.from(chosen, (i) => all[i]!);
+  const y = Float64Array.from(chosen, (i) => allTargets[i]!);
+  const line = fitLineRobust(x, y);
+  const spread = x.reduce((a, b) => Math.max(a, b)) - x.reduce((a, b) => Math.min(a, b));
+  const largest = y.reduce((before, value) => Math.max(before, Math.abs(value)), 0);
+  const level = Math.abs(line.scale) * spread <= ROUNDING * largest;
+  return line.scale > 0 && !level ? line : null;
+}
+
+/** Every so many rows and columns of a map. */
+function thin(field: Field, step: number): Field {
+  const result = newField(Math.ceil(field.height / step), Math.ceil(field.width / step));
+  for (let i = 0; i < result.data.length; i++) {
+    const row = Math.floor(i / result.width) * step;
+    result.data[i] = field.data[row * field.width + (i % result.width) * step]!;
+  }
+  return result;
+}
+
+/**
+ * A network's disparity, with what lies farther inside the foreground along its outline:
+ * `maskdepth.inference.frame_depth.settle_rim`.
+ */
+function settleRim(disparity: Field, mask: Field): Field {
+  const { height, width } = mask;
+  const outside: Field = { height, width, data: mask.data.map((value) => 1 - value) };
+  const inside = largestNearby(outside, RIM_PX);
+  for (let i = 0; i < inside.data.length; i++) inside.data[i] = 1 - inside.data[i]!;
+  const product = newField(height, width);
+  for (let i = 0; i < product.data.length; i++) {
+    product.data[i] = inside.data[i]! * disparity.data[i]!;
+  }
+  const [count, total] = [sumNearby(inside, 2 * RIM_PX), sumNearby(product, 2 * RIM_PX)];
+  const settled = Float32Array.from(disparity.data);
+  for (let i = 0; i < settled.length; i++) {
+    if (inside.data[i] === 0 && count.data[i]! > 0.5) settled[i] = total.data[i]! / count.data[i]!;
+  }
+  return { height, width, data: settled };
+}
+
+/** The sum of each square about a pixel; beyond an edge a map is mirrored about its last pixel. */
+function sumNearby({ height, width, data }: Field, reach: number): Field {
+  const rows = newField(height, width);
+  const result = newField(height, width);
+  const mirror = (index: number, side: number): number => {
+    if (side === 1) return 0;
+    const period = 2 * (side - 1);
+    const at = ((index % period) + period) % period;
+    return at < side ? at : period - at;
+  };
+  for (let x = 0; x < width; x++) {
+    for (let offset = -reach; offset <= reach; offset++) {
+      const column = mirror(x + offset, width);
+      for (let y = 0; y < height; y++) rows.data[y * width + x]! += data[y * width + column]!;
+    }
+  }
+  for (let y = 0; y < height; y++) {
+    for (let offset = -reach; offset <= reach; offset++) {
+      const row = mirror(y + offset, height) * width;
+      for (let x = 0; x < width; x++) result.data[y * width + x]! += rows.data[row + x]!;
+    }
+  }
+  return result;
 }
 
 /** The mask and what is nearer to it than a share of the long side: 1, elsewhere 0. */
 function growMask(mask: Field, share: number): Uint8Array {
   const { height, width } = mask;
-  const reach = Math.max(1, Math.round(share * Math.max(height, width)));
+  const reach = Math.max(1, roundHalfEven(share * Math.max(height, width)));
   const across = new Uint8Array(height * width);
   const result = new Uint8Array(height * width);
   for (let y = 0; y < height; y++) {
@@ -133,29 +201,30 @@ function fitLine(x: Float64Array, y: Float64Array, weights: Float64Array): Line 
 }
 
 /** A line that fits 0.7 of the pixels best, and the 0.7 quantile of its residuals. */
-function initialLine(x: Float64Array, y: Float64Array): Line & { size: number } {
+function initialLine(x: Float64Array, y: Float64Array): SizedLine {
   const random = numbers(1);
   const count = Math.min(INITIAL_PIXELS, x.length);
   const sample = Array.from({ length: count }, () => random() % x.length);
-  sample.sort((first, second) => x[first]! - x[second]!);
-  const residuals = new Float64Array(count);
-  const rank = Math.min(Math.floor(INITIAL_SHARE * count), count - 1);
-  let best = { scale: 0, shift: 0, size: Infinity };
+  const sorted = [...sample].sort((first, second) => x[first]! - x[second]!);
+  const measure = ({ scale, shift }: Line, pixels: readonly number[]): SizedLine => {
+    const left = Float64Array.from(pixels, (i) => Math.abs(scale * x[i]! + shift - y[i]!));
+    const rank = Math.min(Math.floor(INITIAL_SHARE * left.length), left.length - 1);
+    return { scale, shift, size: selectRank(left, rank) };
+  };
+  const lines: SizedLine[] = [];
+  const first = sample.slice(0, FIRST_PIXELS);
+  const half = count >> 1;
   for (let pair = 0; pair < INITIAL_PAIRS; pair++) {
-    const half = count >> 1;
-    const low = sample[random() % half]!;
-    const high = sample[half + (random() % (count - half))]!;
+    const low = sorted[random() % half]!;
+    const high = sorted[half + (random() % (count - half))]!;
     if (!(x[high]! > x[low]!)) continue;
     const scale = (y[high]! - y[low]!) / (x[high]! - x[low]!);
-    const shift = y[low]! - scale * x[low]!;
-    for (let i = 0; i < count; i++) {
-      residuals[i] = Math.abs(scale * x[sample[i]!]! + shift - y[sample[i]!]!);
-    }
-    const size = selectRank(residuals, rank);
-    if (size < best.size) best = { scale, shift, size };
+    lines.push(measure({ scale, shift: y[low]! - scale * x[low]! }, first));
   }
-  if (best.size < Infinity) return best;
-  const line = fitLine(x, y, new Float64Array(x.length).fill(1));
-  const left = x.map((value, i) => Math.abs(line.scale * value + line.shift - y[i]!));
-  return { ...line, size: quantile(left, INITIAL_SHARE) };
+  if (lines.length === 0) {
+    return measure(fitLine(x, y, new Float64Array(x.length).fill(1)), sample);
+  }
+  lines.sort((one, other) => one.size - other.size);
+  const best = lines.slice(0, FIRST_LINES).map((line) => measure(line, sample));
+  return best.reduce((one, other) => (other.size < one.size ? other : one));
 }

@@ -3,7 +3,7 @@
 // The same path as `maskdepth.Predictor` takes without moving the plate and without refining
 // outlines: light, network, close-up, disparity.
 
-import { findCloseUp, losesForeground } from "./closeUp";
+import { findCloseUp, findOutlineWindow, losesForeground } from "./closeUp";
 import { measureEvidence } from "./evidence";
 import { layOverPlate } from "./layers";
 import { type Cells, findLight, type Light, meanCells, relight } from "./light";
@@ -13,11 +13,13 @@ import {
   cropPicture,
   type Field,
   isSize,
+  newField,
   type Picture,
   type Rectangle,
   resizeField,
   resizePicture,
   roundHalfEven,
+  shrinkPicture,
   type Size,
 } from "./raster";
 
@@ -82,9 +84,9 @@ export class Predictor {
 
   /** A plate made ready for pictures of a size. Its sides must have nearly the same ratio. */
   async prepare(plate: Picture, size: Size): Promise<PreparedPlate> {
-    const picture = isSize(plate, size) ? plate : resizePicture(plate, size.height, size.width);
+    const picture = resizePicture(plate, size.height, size.width);
     const smallPicture = this.shrink(picture);
-    const disparity = await this.estimateDisparity(smallPicture);
+    const disparity = await this.estimateDisparity(picture, smallPicture);
     return { picture, smallPicture, cells: meanCells(smallPicture), disparity };
   }
 
@@ -99,11 +101,10 @@ export class Predictor {
     const lit = light === null ? plate.picture : relight(plate.picture, light);
     const smallLit = light === null ? plate.smallPicture : this.shrink(lit);
     const run = await this.network.run(small, smallLit, plate.disparity);
-    let alpha = enlarge(run.alpha, picture);
     const closeUp = options.closeUp
       ? await this.runCloseUp(run.alpha, picture, lit, plate.disparity)
       : null;
-    if (closeUp !== null) alpha = paste(alpha, ...closeUp);
+    const alpha = closeUp === null ? enlarge(run.alpha, picture) : place(...closeUp, picture);
     let disparity: Field | null = null;
     if (options.disparity && plate.disparity !== null) {
       disparity = layOverPlate(run.disparity, plate.disparity, alpha);
@@ -117,14 +118,17 @@ export class Predictor {
     options: Options,
   ): Promise<Prediction> {
     const run = await this.network.run(small, null, null);
-    const answer = options.disparity ? await this.estimateDisparity(small) : null;
+    const answer = options.disparity ? await this.estimateDisparity(picture, small) : null;
     const disparity = answer === null ? null : enlarge(answer, picture);
     return { picture, alpha: enlarge(run.alpha, picture), plate: null, light: null, disparity };
   }
 
   /** Disparity of one picture alone, at the network's input size. */
-  private async estimateDisparity(small: Picture): Promise<Field | null> {
-    if (this.depthNetwork !== null) return (await this.depthNetwork.run(small, null, null)).disparity;
+  private async estimateDisparity(picture: Picture, small: Picture): Promise<Field | null> {
+    if (this.depthNetwork !== null) {
+      const own = resizePicture(picture, small.height, small.width); // finer than `small`
+      return (await this.depthNetwork.run(own, null, null)).disparity;
+    }
     if (!this.model.learnedDepth) return null;
     return (await this.network.run(small, null, null)).disparity;
   }
@@ -139,18 +143,22 @@ export class Predictor {
     const part = findCloseUp(alpha, picture);
     if (part === null) return null;
     const { height, width } = alpha;
-    const small = resizePicture(cropPicture(picture, part), height, width);
-    const smallPlate = resizePicture(cropPicture(plate, part), height, width);
+    const small = shrinkPicture(cropPicture(picture, part), height, width);
+    const smallPlate = shrinkPicture(cropPicture(plate, part), height, width);
     const disparity = plateDisparity === null ? null : cropDisparity(plateDisparity, part, picture);
     const run = await this.network.run(small, smallPlate, disparity);
-    if (losesForeground(measureEvidence(small, smallPlate, run.alpha))) return null;
+    const window = findOutlineWindow(run.alpha);
+    if (window === null) return null;
+    const [own, ownPlate] = [cropPicture(small, window), cropPicture(smallPlate, window)];
+    const evidence = measureEvidence(own, ownPlate, cropField(run.alpha, window));
+    if (losesForeground(evidence)) return null;
     const size = { height: part.bottom - part.top, width: part.right - part.left };
     return [enlarge(run.alpha, size), part];
   }
 
   private shrink(picture: Picture): Picture {
     const { height, width } = this.inputSize(picture);
-    return isSize(picture, { height, width }) ? picture : resizePicture(picture, height, width);
+    return shrinkPicture(picture, height, width);
   }
 }
 
@@ -164,14 +172,14 @@ function enlarge(field: Field, { height, width }: Size): Field {
   return isSize(field, { height, width }) ? field : resizeField(field, height, width);
 }
 
-/** A map with another one in a part of it. */
-function paste(field: Field, part: Field, { top, left }: Rectangle): Field {
-  const data = Float32Array.from(field.data);
+/** A map in its part of a larger one, which is 0 elsewhere. */
+function place(part: Field, { top, left }: Rectangle, { height, width }: Size): Field {
+  const field = newField(height, width);
   for (let y = 0; y < part.height; y++) {
     const row = part.data.subarray(y * part.width, (y + 1) * part.width);
-    data.set(row, (top + y) * field.width + left);
+    field.data.set(row, (top + y) * width + left);
   }
-  return { ...field, data };
+  return field;
 }
 
 /** A plate's small disparity in a part of a picture, at its own size. */

@@ -56,13 +56,57 @@ export function roundHalfEven(value: number): number {
 
 /** A picture at another size: area means where a side shrinks, bilinear where it grows. */
 export function resizePicture(picture: Picture, height: number, width: number): Picture {
-  const data = resize(picture.data, picture, { height, width }, 4);
+  if (isSize(picture, { height, width })) return picture;
+  if (picture.height === 2 * height && picture.width === 2 * width) return halve(picture);
+  const small = {
+    height: Math.min(height, picture.height),
+    width: Math.min(width, picture.width),
+  };
+  let result = picture;
+  if (!isSize(result, small)) result = { ...small, data: shrink(picture.data, picture, small, 4) };
+  return isSize(result, { height, width }) ? result : interpolatePicture(result, { height, width });
+}
+
+/**
+ * A picture made smaller, by halves first and the rest bilinear: `maskdepth.images.shrink`, which
+ * is some levels from `resizePicture`, and faster.
+ */
+export function shrinkPicture(picture: Picture, height: number, width: number): Picture {
+  const canHalve = (side: number, wanted: number): boolean => side % 2 === 0 && side >= 2 * wanted;
+  while (canHalve(picture.height, height) && canHalve(picture.width, width)) {
+    picture = halve(picture);
+  }
+  if (isSize(picture, { height, width })) return picture;
+  if (picture.height > 2 * height || picture.width > 2 * width) {
+    return resizePicture(picture, height, width);
+  }
+  return interpolatePicture(picture, { height, width });
+}
+
+function halve(picture: Picture): Picture {
+  const [height, width] = [picture.height / 2, picture.width / 2];
+  const data = new Uint8ClampedArray(height * width * 4);
+  const below = picture.width * 4;
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const from = (2 * y * picture.width + 2 * x) * 4;
+      const to = (y * width + x) * 4;
+      for (let c = 0; c < 4; c++) {
+        const upper = picture.data[from + c]! + picture.data[from + 4 + c]!;
+        const lower = picture.data[from + below + c]! + picture.data[from + below + 4 + c]!;
+        data[to + c] = (upper + lower + 2) >> 2; // halves go up, as OpenCV rounds them here
+      }
+    }
+  }
   return { height, width, data };
 }
 
 /** A map at another size: area means where a side shrinks, bilinear where it grows. */
 export function resizeField(field: Field, height: number, width: number): Field {
-  return { height, width, data: resize(field.data, field, { height, width }, 1) };
+  const small = { height: Math.min(height, field.height), width: Math.min(width, field.width) };
+  let result = field;
+  if (!isSize(result, small)) result = { ...small, data: shrink(field.data, field, small, 1) };
+  return isSize(result, { height, width }) ? result : interpolateField(result, { height, width });
 }
 
 /** A map at another size by nearest pixel: a mean across an edge would be the value of no object. */
@@ -100,17 +144,6 @@ function crop<T extends Samples>(data: T, width: number, part: Rectangle, channe
     const start = ((part.top + y) * width + part.left) * channels;
     result.set(data.subarray(start, start + length), y * length);
   }
-  return result;
-}
-
-function resize<T extends Samples>(data: T, from: Size, to: Size, channels: number): T {
-  const shrunk = {
-    height: Math.min(from.height, to.height),
-    width: Math.min(from.width, to.width),
-  };
-  let result = data;
-  if (!isSize(from, shrunk)) result = shrink(result, from, shrunk, channels);
-  if (!isSize(shrunk, to)) result = enlarge(result, shrunk, to, channels);
   return result;
 }
 
@@ -209,7 +242,7 @@ function shrinkRow(
   }
 }
 
-/** The two source indices of each pixel of a side that grows, and the share of the second. */
+/** The two source indices of each pixel of a side, and the share of the second. */
 function linearTaps(from: number, to: number): { low: Int32Array; share: Float32Array } {
   const low = new Int32Array(to);
   const share = new Float32Array(to);
@@ -222,27 +255,56 @@ function linearTaps(from: number, to: number): { low: Int32Array; share: Float32
   return { low, share };
 }
 
-function enlarge<T extends Samples>(data: T, from: Size, to: Size, channels: number): T {
-  const result = sameKind(data, to.height * to.width * channels);
-  const columns = linearTaps(from.width, to.width);
-  const rows = linearTaps(from.height, to.height);
-  const length = from.width * channels;
-  const row = new Float32Array(length);
-  for (let y = 0; y < to.height; y++) {
-    const upper = rows.low[y]! * length;
-    const lower = Math.min(rows.low[y]! + 1, from.height - 1) * length;
+/** A map, bilinear between neighbours. */
+function interpolateField(field: Field, { height, width }: Size): Field {
+  const result = newField(height, width);
+  const columns = linearTaps(field.width, width);
+  const rows = linearTaps(field.height, height);
+  const row = new Float32Array(field.width);
+  for (let y = 0; y < height; y++) {
+    const upper = rows.low[y]! * field.width;
+    const lower = Math.min(rows.low[y]! + 1, field.height - 1) * field.width;
     const share = rows.share[y]!;
-    for (let i = 0; i < length; i++) {
-      row[i] = data[upper + i]! * (1 - share) + data[lower + i]! * share;
+    for (let i = 0; i < row.length; i++) {
+      row[i] = field.data[upper + i]! * (1 - share) + field.data[lower + i]! * share;
     }
-    let at = y * to.width * channels;
-    for (let x = 0; x < to.width; x++) {
-      const left = columns.low[x]! * channels;
-      const right = Math.min(columns.low[x]! + 1, from.width - 1) * channels;
+    for (let x = 0; x < width; x++) {
+      const left = columns.low[x]!;
       const weight = columns.share[x]!;
-      for (let c = 0; c < channels; c++) {
-        result[at++] = row[left + c]! * (1 - weight) + row[right + c]! * weight;
+      const right = row[Math.min(left + 1, field.width - 1)]!;
+      result.data[y * width + x] = row[left]! * (1 - weight) + right * weight;
+    }
+  }
+  return result;
+}
+
+/** A picture, bilinear between neighbours, in the whole numbers that OpenCV calculates with. */
+function interpolatePicture(picture: Picture, { height, width }: Size): Picture {
+  const result = newPicture(height, width);
+  const columns = linearTaps(picture.width, width);
+  const rows = linearTaps(picture.height, height);
+  const whole = (share: number): number => roundHalfEven(share * 2048);
+  const mixed = [new Int32Array(width * 4), new Int32Array(width * 4)] as const;
+  const mixRow = (row: number, into: Int32Array): void => {
+    const start = row * picture.width * 4;
+    for (let x = 0; x < width; x++) {
+      const left = start + columns.low[x]! * 4;
+      const right = start + Math.min(columns.low[x]! + 1, picture.width - 1) * 4;
+      const weight = whole(columns.share[x]!);
+      const rest = whole(1 - columns.share[x]!);
+      for (let c = 0; c < 4; c++) {
+        into[x * 4 + c] = (picture.data[left + c]! * rest + picture.data[right + c]! * weight) >> 4;
       }
+    }
+  };
+  for (let y = 0; y < height; y++) {
+    mixRow(rows.low[y]!, mixed[0]);
+    mixRow(Math.min(rows.low[y]! + 1, picture.height - 1), mixed[1]);
+    const weight = whole(rows.share[y]!);
+    const rest = whole(1 - rows.share[y]!);
+    for (let i = 0; i < width * 4; i++) {
+      const sum = ((rest * mixed[0][i]!) >> 16) + ((weight * mixed[1][i]!) >> 16);
+      result.data[y * width * 4 + i] = (sum + 2) >> 2;
     }
   }
   return result;
