@@ -81,7 +81,7 @@ def test_a_plate_prepared_for_another_size_or_model_is_refused() -> None:
 def test_a_stream_predicts_its_frames_as_pictures(tmp_path: Path) -> None:
     predictor = FakeBackend().predictor()
     _, plate = scene(0)
-    stream = predictor.stream(plate)
+    stream = predictor.stream(plate, steady=False)
     for number in range(3):
         frame, _ = scene(number)
         prediction = stream.predict(frame, time_s=number / 10)

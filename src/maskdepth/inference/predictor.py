@@ -49,6 +49,7 @@ from maskdepth.inference.plate.prepared import (
     RegisteredPlate,
 )
 from maskdepth.inference.prediction import Prediction, Provenance
+from maskdepth.inference.steady import steady_prediction
 from maskdepth.inference.stream import Stream, StreamState
 
 __all__ = ["Prediction", "Predictor"]
@@ -256,6 +257,8 @@ class Predictor:
         plate: PreparedPlate | None,
         state: StreamState,
         time_s: float | None = None,
+        *,
+        steady: bool = True,
     ) -> tuple[Prediction, StreamState]:
         """Predict the next frame of a stream.
 
@@ -264,6 +267,8 @@ class Predictor:
             plate: the camera's, prepared for the frames' size.
             state: what the step before returned; ``StreamState()`` for the first frame.
             time_s: when the frame was taken, seconds from any start.
+            steady: whether alpha and disparity are averaged over the frames where picture and plate
+                did not change, see `maskdepth.inference.steady`.
 
         Returns:
             The prediction, and the state for the next step.
@@ -272,20 +277,24 @@ class Predictor:
             MaskdepthError: as `predict`.
         """
         prediction = self.predict(frame, plate)
-        return prediction, state.after(prediction, time_s)
+        if not steady:
+            return prediction, state.after(prediction, time_s)
+        prediction, steadied = steady_prediction(prediction, state.steady)
+        return prediction, state.after(prediction, time_s, steadied)
 
     def stream(
         self,
         plate: PlateSource | None = None,
         *,
         plate_disparity: DisparitySource | None = None,
+        steady: bool = True,
     ) -> Stream:
         """A stream of frames that share one plate; see `Stream`.
 
         Raises:
             PictureError, PlateError, UsageError: the plate cannot be read, see `Stream`.
         """
-        return Stream(self, plate, plate_disparity)
+        return Stream(self, plate, plate_disparity, steady=steady)
 
     def _predict_depth(
         self, picture: Picture, run: NetworkRun, mask: Mask, plate: RegisteredPlate | None

@@ -1,6 +1,7 @@
 """Frames of one camera, one after another, before a plate that is prepared once.
 
-Each frame is predicted alone. `StreamState` records how many there were and what the last one gave.
+Each frame is predicted alone, and then steadied where the picture stands still (see
+`maskdepth.inference.steady`). `StreamState` records how many there were and what the last one gave.
 The predictor itself holds no state, so a program may keep the state, stop, and go on in another
 process.
 """
@@ -27,6 +28,7 @@ from maskdepth.inference.plate.registration import Registration
 if TYPE_CHECKING:
     from maskdepth.inference.prediction import Prediction
     from maskdepth.inference.predictor import Predictor
+    from maskdepth.inference.steady import SteadyState
 
 __all__ = ["Stream", "StreamState"]
 
@@ -40,6 +42,7 @@ class StreamState:
         time_s: when the last frame was taken; None if the caller did not say.
         registration: how the plate was moved and relit to match the last frame.
         alpha, disparity: float32 (H, W), of the last frame.
+        steady: what steadying reads of the frames before; None where it is switched off.
     """
 
     frames: int = 0
@@ -47,8 +50,11 @@ class StreamState:
     registration: Registration | None = None
     alpha: NDArray[np.float32] | None = None
     disparity: NDArray[np.float32] | None = None
+    steady: SteadyState | None = None
 
-    def after(self, prediction: Prediction, time_s: float | None) -> StreamState:
+    def after(
+        self, prediction: Prediction, time_s: float | None, steady: SteadyState | None = None
+    ) -> StreamState:
         """The state after one more frame."""
         return StreamState(
             frames=self.frames + 1,
@@ -56,6 +62,7 @@ class StreamState:
             registration=prediction.provenance.registration,
             alpha=prediction.alpha,
             disparity=prediction.disparity,
+            steady=steady,
         )
 
 
@@ -69,6 +76,7 @@ class Stream:
         predictor: predicts the frames; streams may share it.
         plate: the camera's plate, as in `Predictor.predict`; None without one.
         plate_disparity: as in `Predictor.prepare`.
+        steady: as in `Predictor.step`.
 
     Raises:
         PictureError, PlateError, UsageError: the plate or its disparity cannot be read, or there
@@ -80,8 +88,11 @@ class Stream:
         predictor: Predictor,
         plate: PlateSource | None = None,
         plate_disparity: DisparitySource | None = None,
+        *,
+        steady: bool = True,
     ) -> None:
         self._predictor = predictor
+        self._steady = steady
         self._lock = threading.Lock()
         self._state = StreamState()
         self._prepared: PreparedPlate | None = None
@@ -105,7 +116,9 @@ class Stream:
         with self._lock:
             pixels = load_picture(frame)
             plate = self._prepare((pixels.shape[0], pixels.shape[1]))
-            prediction, self._state = self._predictor.step(pixels, plate, self._state, time_s)
+            prediction, self._state = self._predictor.step(
+                pixels, plate, self._state, time_s, steady=self._steady
+            )
         file = path_of(frame)
         return prediction if file is None else prediction.with_picture_file(file)
 
