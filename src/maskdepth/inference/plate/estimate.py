@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import cv2
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from maskdepth.images import bands, resize
 from maskdepth.inference.plate.choice import choose_states
 from maskdepth.inference.plate.light import Light, find_light, mean_cells
+from maskdepth.inference.plate.motion import motion_reach
 from maskdepth.inference.plate.registration import PlateFeatures, Registration, register_plate
 from maskdepth.inference.plate.sampling import check_count
 from maskdepth.inference.plate.states import find_states
@@ -29,6 +30,7 @@ __all__ = ["EstimatedPlate", "estimate_plate"]
 
 _REGISTERED_SIDE: Final = 640  # px, long side of the copies that are registered
 _MIN_LIGHT_CHANGE: Final = 5.0  # levels: passing objects disturb the fit by less
+_MIN_MOTION: Final = 0.35  # px of the registered copies, at their outer corners
 _STATES_SIDE: Final = 320  # px, long side of the copies whose states are found
 _REACHES: Final = (None, 40, 16, 8)  # levels around the last mean that count in the next one
 _SURE_FRAMES: Final = 5  # that show a pixel's empty scene; with fewer it is less sure
@@ -136,7 +138,14 @@ def _find_motions(frames: Sequence[Picture]) -> list[Registration]:
         return motions
     steady = [motion.move_back(copy) for motion, copy in zip(motions, copies, strict=True)]
     features = PlateFeatures.measure(_median(steady))
-    return [register_plate(copy, features) for copy in copies]
+    return [_without_jitter(register_plate(copy, features)) for copy in copies]
+
+
+def _without_jitter(motion: Registration) -> Registration:
+    """The motion; none where it is as small as what noise makes of a still camera."""
+    if motion.matrix is None or motion_reach(motion.matrix, *motion.size) >= _MIN_MOTION:
+        return motion
+    return replace(motion, matrix=None)
 
 
 def _even_light(frames: list[Picture]) -> int:

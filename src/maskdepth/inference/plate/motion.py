@@ -24,7 +24,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Motion", "PlateTexture", "find_motion", "local_contrast", "shift_peak"]
+__all__ = [
+    "Motion",
+    "PlateTexture",
+    "find_motion",
+    "local_contrast",
+    "motion_reach",
+    "shift_peak",
+]
 
 Picture = NDArray[np.uint8]
 Matrix = NDArray[np.float64]  # (2, 3)
@@ -187,14 +194,14 @@ def find_motion(contrast: Picture | None, texture: PlateTexture) -> Motion:
     followed, agreeing, enough = _follow_corners(contrast, texture.contrast, texture.corners)
     height, width = contrast.shape
     if followed is not None and enough and _is_small(followed, height, width):
-        still = _reach(followed, height, width) <= _MIN_MOTION
+        still = motion_reach(followed, height, width) <= _MIN_MOTION
         return Motion(None if still else followed, agreeing=agreeing)
     matched = None
     if texture.is_distinct and texture.points is not None:
         matched = _match_points(texture.points, _describe_points(contrast))
     if matched is None:
         return Motion(not_applied=followed if enough else None, agreeing=agreeing)
-    if _reach(matched, height, width) <= _MIN_MATCHED_MOTION:
+    if motion_reach(matched, height, width) <= _MIN_MATCHED_MOTION:
         return Motion(agreeing=agreeing, recognised=True)
     if _is_small(matched, height, width) or _covered(matched, height, width) >= _MIN_COVERED:
         return Motion(matched, agreeing=agreeing, recognised=True)
@@ -330,7 +337,7 @@ def _count_distinct(grey: NDArray[Any], corners: NDArray[np.float32]) -> int:
     return int((deviation[rows, columns] >= _MIN_TEXTURE).sum())
 
 
-def _reach(matrix: Matrix, height: int, width: int) -> float:
+def motion_reach(matrix: Matrix, height: int, width: int) -> float:
     """How far the picture's outer corners move, px."""
     ends = np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float64)
     return float(np.abs(ends @ matrix[:, :2].T + matrix[:, 2] - ends).max())
