@@ -177,14 +177,30 @@ class Predictor:
             ModelError: the network fails.
         """
         check_has_plate(plate, plate_disparity)
+        return self._predict(image, plate, plate_disparity)
+
+    def _predict(
+        self,
+        image: PictureSource,
+        plate: PlateSource | None,
+        plate_disparity: DisparitySource | None = None,
+        *,
+        skip_empty: bool = False,
+    ) -> Prediction:
+        """As `predict`; a picture of the plate alone may be kept from the network."""
         picture = load_copy(image)
         size = (picture.shape[0], picture.shape[1])
         small_picture = shrink(picture, *self.card.input_size(*size))
         prepared = registered = None
         if plate is not None:
             prepared = self.prepare(plate, size, disparity=plate_disparity)
-            registered = match_plate(prepared, picture, small_picture, register=self._register)
-        alpha, run = self._matte.predict(picture, small_picture, registered)
+        if prepared is not None and skip_empty and prepared.is_alone_in(small_picture):
+            registered = prepared.still(self._register)
+            alpha, run = np.zeros(size, np.float32), NetworkRun.of_plate(prepared)
+        else:
+            if prepared is not None:
+                registered = match_plate(prepared, picture, small_picture, register=self._register)
+            alpha, run = self._matte.predict(picture, small_picture, registered)
         mask = alpha > 0.5
         depth = self._predict_depth(picture, run, mask, registered)
         provenance = Provenance(
@@ -262,6 +278,9 @@ class Predictor:
     ) -> tuple[Prediction, StreamState]:
         """Predict the next frame of a stream.
 
+        A frame that differs from its plate by the sensor's noise alone costs next to nothing: the
+        network does not see it.
+
         Args:
             frame: as ``image`` in `predict`.
             plate: the camera's, prepared for the frames' size.
@@ -276,7 +295,7 @@ class Predictor:
         Raises:
             MaskdepthError: as `predict`.
         """
-        prediction = self.predict(frame, plate)
+        prediction = self._predict(frame, plate, skip_empty=True)
         if not steady:
             return prediction, state.after(prediction, time_s)
         prediction, steadied = steady_prediction(prediction, state.steady)

@@ -15,7 +15,13 @@ from maskdepth.inference.matting.refinement import (
 )
 from maskdepth.inference.matting.uncovered import judge_uncovered
 from maskdepth.inference.model.backend import Backend, run_network
-from maskdepth.inference.plate.prepared import Floats, Mask, Picture, RegisteredPlate
+from maskdepth.inference.plate.prepared import (
+    Floats,
+    Mask,
+    Picture,
+    PreparedPlate,
+    RegisteredPlate,
+)
 
 __all__ = ["Matte", "NetworkRun"]
 
@@ -51,6 +57,13 @@ class NetworkRun:
             small_covered = resize_mask(covered, *alpha.shape)
             alpha = judge_uncovered(alpha, picture, plate, small_covered)
         return cls(picture, plate, alpha, answer)
+
+    @classmethod
+    def of_plate(cls, plate: PreparedPlate) -> NetworkRun:
+        """What the network would answer to a picture of the plate alone."""
+        nothing = np.zeros(plate.small_picture.shape[:2], np.float32)
+        disparity = nothing if plate.small_disparity is None else plate.small_disparity
+        return cls(plate.small_picture, plate.small_picture, nothing, disparity)
 
 
 @dataclass(frozen=True)

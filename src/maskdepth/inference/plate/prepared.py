@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from maskdepth.images import resize, resize_disparity, shrink, to_grey
 from maskdepth.inference.plate.colour import is_grey, lend_colour
+from maskdepth.inference.plate.empty import shows_plate_alone
 from maskdepth.inference.plate.profile import PlateProfile
 from maskdepth.inference.plate.registration import PlateFeatures, Registration, register_plate
 
@@ -116,6 +117,19 @@ class PreparedPlate:
             registration,
             covered,
         )
+
+    def is_alone_in(self, small_picture: Picture) -> bool:
+        """Whether a picture (h, w, 3) shows the plate and nothing else."""
+        return shows_plate_alone(small_picture, self.small_picture)
+
+    def still(self, register: bool) -> RegisteredPlate:
+        """The plate as it is; where it may be moved and relit, it is found to need neither."""
+        if not register:
+            return self.unregistered()
+        corners = self.features.texture.corners
+        count, size = 0 if corners is None else len(corners), self.small_picture.shape
+        found = Registration(None, None, count, count, (size[0], size[1]))
+        return replace(self.unregistered(), registration=found)
 
     def unregistered(self) -> RegisteredPlate:
         """The plate as it is, for a camera that stands still under steady light."""
