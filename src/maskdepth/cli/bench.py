@@ -45,7 +45,10 @@ def bench_prediction(
         ),
     ] = True,
 ) -> None:
-    """Latency and memory of networks and of predictions, on all engines there are, in turn."""
+    """Latency and memory of networks and of predictions, on all engines there are, in turn.
+
+    Whole predictions with a prepared plate are given in multiples of the network's time.
+    """
     from maskdepth.bench import bench_predict
 
     print_json(bench_predict(model or [], runs=runs, threads=threads, memory=memory))
