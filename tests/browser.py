@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -58,35 +56,3 @@ class PageWatch:
 def wait_until_ready(page: Page) -> None:
     """Wait until the page has calculated what it was given."""
     page.wait_for_selector('html[data-state="ready"]', timeout=_READY_MS)
-
-
-_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
-
-
-@contextmanager
-def serve_files(files: Mapping[str, bytes]) -> Iterator[str]:
-    """A server of some files on this machine, ``index.html`` at its root; yields its address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            name = self.path.removeprefix("/") or "index.html"
-            body = files.get(name)
-            self.send_response(404 if body is None else 200)
-            kind = _TYPES.get(name.rpartition(".")[2], "application/octet-stream")
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body or b"")))
-            self.end_headers()
-            self.wfile.write(body or b"")
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from browser import PageWatch, browser_driver, serve_files, wait_until_ready
+from browser import PageWatch, browser_driver, wait_until_ready
 from maskdepth import Predictor
 from maskdepth.depth import decode_disparity
 from maskdepth.errors import PageNotBuiltError
 from maskdepth.images import encode_jpeg, load_grey16, load_picture, save_png, shrink
 from maskdepth.inference.plate.light import find_light, mean_cells
 from maskdepth.inference.prediction import Prediction
-from maskdepth.page import load_page_files, write_page
+from maskdepth.page import PAGE_FILES, write_page
 from maskdepth.synthesis.worlds import render_cutout, render_scene
+from servers import process_server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -266,15 +267,16 @@ def test_the_camera_takes_the_empty_scene_and_cuts_out_what_comes(
         assert watch.complaints == []
 
 
-def test_a_server_of_the_files_is_asked_for_nothing_else(browser: Browser) -> None:
-    files = load_page_files()
-    with serve_files(files) as server, browser.new_page() as page:
+def test_the_server_shows_the_page_and_is_asked_for_its_files_alone(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with process_server(tmp_path / "plates") as server, browser.new_page() as page:
         watch = PageWatch(page)
-        page.goto(server)
+        page.goto(server.url)
         wait_until_ready(page)
         assert "The camera has not moved." in page.inner_text("#notes")
-        names = {url.removeprefix(server) for url in watch.requests if url.startswith("http")}
-        assert names == {"", *files} - {"index.html"}
+        asked = {url.removeprefix(f"{server.url}/") for url in watch.requests if "data:" not in url}
+        assert asked == {"", *PAGE_FILES} - {"index.html"}
         assert watch.complaints == []
 
 

@@ -241,6 +241,12 @@ def test_the_page_of_routes_needs_nothing_from_elsewhere(server: ServerAddress) 
     assert all(path in text for path in schema["paths"])
 
 
+def test_a_server_with_tokens_shows_no_page(server: ServerAddress) -> None:
+    root = server.call("GET", "/")
+    assert (root.status, root.headers["location"]) == (307, "docs")
+    assert server.call("GET", "/model.onnx").status == 404
+
+
 def test_the_curl_lines_of_the_documentation_work(
     server: ServerAddress, pictures: dict[str, bytes], tmp_path: Path
 ) -> None:

@@ -24,7 +24,7 @@ from maskdepth.inference.model.folder import DEPTH_CARD_FILE, load_depth_card, l
 from maskdepth.inference.model.locate import find_model
 from maskdepth.records import check_ownership
 
-__all__ = ["INDEX_FILE", "content_policy", "load_page_files", "write_page"]
+__all__ = ["INDEX_FILE", "PAGE_FILES", "content_policy", "load_page_files", "write_page"]
 
 INDEX_FILE: Final = "index.html"
 _SCRIPT_FILE: Final = "page.js"
@@ -34,6 +34,8 @@ _BUILT_FILES: Final = (
     *(INDEX_FILE, _SCRIPT_FILE, _STYLE_FILE),
     *("runtime.wasm", "sample-picture.jpg", "sample-plate.jpg"),
 )
+PAGE_FILES: Final = frozenset({*_BUILT_FILES, _MODEL_FILE, NETWORK_FILE, DEPTH_NETWORK_FILE})
+"""The names that `load_page_files` may return; a model need not have a network for depth."""
 _MARK: Final = b'<meta name="generator" content="maskdepth page" />'
 _SCRIPT_LINE: Final = f'<script src="{_SCRIPT_FILE}" defer></script>'
 _STYLE_LINE: Final = f'<link rel="stylesheet" href="{_STYLE_FILE}" />'

@@ -89,6 +89,7 @@ def serve(
         port=port,
         store=store,
         tokens={} if token_file is None else read_tokens(token_file),
+        model=model,
         names=frozenset(name.lower() for name in allow_host or ()),
         workers=workers or _count_cores(),
         queue=queue,

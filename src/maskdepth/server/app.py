@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI, Query, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
@@ -22,6 +22,7 @@ from maskdepth.server.answers import parse_wish
 from maskdepth.server.docs_page import POLICY, make_page
 from maskdepth.server.guard import Guard
 from maskdepth.server.metrics import CONTENT_TYPE_LATEST
+from maskdepth.server.page_routes import add_page
 from maskdepth.server.replies import (
     CLIENT_GONE,
     ClientGoneError,
@@ -91,6 +92,7 @@ def create_app(service: Service) -> ASGIApp:
     _add_stream(app, service)
     _add_health(app, service)
     _add_pages(app)
+    add_page(app, service.settings)
     return Guard(app, service.settings, service.metrics, lambda: service.draining)
 
 
@@ -197,10 +199,6 @@ def _add_pages(app: FastAPI) -> None:
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         return HTMLResponse(make_page(app.openapi()), headers={"Content-Security-Policy": POLICY})
-
-    @app.get("/", include_in_schema=False)
-    async def root() -> RedirectResponse:
-        return RedirectResponse("docs")
 
 
 @contextlib.contextmanager

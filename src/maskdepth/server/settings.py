@@ -30,6 +30,7 @@ class ServerSettings:
         store: folder of the uploaded plates.
         tokens: who may use the server: the owner's name by `token_hash`. Empty: everybody who
             can reach it.
+        model: the model that the page runs in browsers, as in `Predictor.from_pretrained`.
         names: host names under which clients reach it, beside ``localhost`` and plain addresses.
         workers: predictions at a time.
         queue: predictions that may wait; more are turned away.
@@ -51,6 +52,7 @@ class ServerSettings:
     port: int = DEFAULT_PORT
     store: Path = Path("maskdepth-plates")
     tokens: Mapping[str, str] = field(default_factory=dict)
+    model: str | None = None
     names: frozenset[str] = frozenset()
     workers: int = 1
     queue: int = 64
