@@ -59,24 +59,27 @@ VIDEO_SUFFIXES: Final = ALPHA_SUFFIXES | {".mp4"}
 CONTAINERS: Final = {".mov": "mov", ".mp4": "mp4", ".mkv": "matroska", ".webm": "webm"}
 """FFmpeg's names of what the endings stand for."""
 
-# Fragments while it grows, an ordinary file when it is closed.
-_MOV_OPTIONS: Final = {"movflags": "+hybrid_fragmented+delay_moov", "frag_duration": "1000000"}
+_FRAGMENTS: Final = {"frag_duration": "1000000"}
 # Sound may begin before the pictures, at a negative time; all would otherwise be moved to 0.
 _MKV_OPTIONS: Final = {"cluster_time_limit": "1000", "avoid_negative_ts": "disabled"}
 
 
-def container_options(path: Path, time_base: Fraction) -> dict[str, str]:
+def container_options(path: Path, time_base: Fraction, *, hybrid: bool) -> dict[str, str]:
     """Options of the file itself: it can be read at any moment, and keeps its time stamps.
 
     Args:
         time_base: the tick of the video's time stamps. Where a .mov or .mp4 does not begin at 0, it
             says so in the movie's ticks, which are milliseconds unless they are set.
+        hybrid: whether FFmpeg can make an ordinary file of a .mov's or .mp4's fragments at the end.
+            That of FFmpeg 7 cannot be read, so it stays in fragments.
     """
     # Where the sound ends before the pictures, they would wait ten seconds for more of it.
     options = {"flush_packets": "1", "max_interleave_delta": "500000"}
     if path.suffix.lower() in (".mkv", ".webm"):
         return options | _MKV_OPTIONS
-    return options | _MOV_OPTIONS | {"movie_timescale": str(time_base.denominator)}
+    flags = "+delay_moov+hybrid_fragmented" if hybrid else "+delay_moov"
+    movie = {"movflags": flags, "movie_timescale": str(time_base.denominator)}
+    return options | _FRAGMENTS | movie
 
 
 def encoding_of(path: Path, kind: str) -> Encoding:

@@ -176,8 +176,8 @@ class VideoSource:
         bits = max(component.bits for component in frame.format.components)
         if bits > 8:
             yield f"{self.path} has {bits} bits a channel; 8 of them are used."
-        if frame.color_trc in _HDR_CURVES:
-            curve = _HDR_CURVES[frame.color_trc]
+        curve = _HDR_CURVES.get(stream.codec_context.color_trc)
+        if curve is not None:
             yield f"{self.path} is HDR ({curve}); its tones are used as they are, without mapping."
         has_alpha = any(component.is_alpha for component in frame.format.components)
         if has_alpha or stream.metadata.get("alpha_mode") == "1":
@@ -245,8 +245,8 @@ class _Decoder:
 
     def _missing_part(self) -> str:
         stream = self._stream
-        # Some formats list their packets; others list a few, to jump to.
-        listed = len(stream.index_entries)
+        # Some formats list their packets; others list a few, to jump to. PyAV 14 has no list.
+        listed = len(getattr(stream, "index_entries", ()))
         if listed > self._packets:
             return f"{self._packets} of {listed} packets are there"
         length = _tagged_seconds(stream.metadata.get("DURATION", ""))

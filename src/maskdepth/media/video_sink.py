@@ -40,6 +40,7 @@ _LIMITED, _FULL = 1, 2  # FFmpeg's numbers of ranges: 16 to 235, and 0 to 255
 _ARRAY_FORMATS: Final = {(2, 1): "gray", (2, 2): "gray16le", (3, 3): "rgb24", (3, 4): "rgba"}
 _ENCODER_THREADS: Final = 4  # at most
 _KEY_FRAME_S: Final = 2.0
+_HYBRID_FORMAT: Final = (62,)  # the libavformat of FFmpeg 8
 
 
 class VideoSink:
@@ -137,11 +138,12 @@ class VideoSink:
     def _open(self, pixels: NDArray[Any]) -> None:
         part = self._partial.begin()
         height, width = self._even(pixels).shape[:2]
+        hybrid = self._av.library_versions["libavformat"] >= _HYBRID_FORMAT
         self._container = self._av.open(
             os.fspath(part),
             "w",
             format=CONTAINERS[self.path.suffix.lower()],
-            options=container_options(self.path, self._timing.time_base),
+            options=container_options(self.path, self._timing.time_base, hybrid=hybrid),
         )
         encoding, timing = self._encoding, self._timing
         stream: Any = self._container.add_stream(encoding.codec, rate=timing.rate)
@@ -189,7 +191,8 @@ class VideoSink:
         base = self._timing.time_base
         # A double holds every tick of some centuries exactly.
         picture.pts, picture.time_base = round(time_s / float(base)), base
-        picture.duration = max(1, round(1 / (self._timing.rate * base)))
+        if hasattr(picture, "duration"):  # PyAV 14 has none
+            picture.duration = max(1, round(1 / (self._timing.rate * base)))
         return picture
 
     def _even(self, pixels: NDArray[Any]) -> NDArray[Any]:
@@ -241,7 +244,9 @@ def _video_packets(av: Any, path: Path) -> Iterator[Any]:
                 filters = av.BitStreamFilterContext("h264_mp4toannexb", stream)
             for packet in container.demux(stream):
                 if packet.size and packet.pts is not None and not packet.is_corrupt:
-                    yield from [packet] if filters is None else filters.filter(packet)
+                    for each in [packet] if filters is None else filters.filter(packet):
+                        each.time_base = stream.time_base  # a filter may drop it
+                        yield each
     except (av.FFmpegError, IndexError):
         return
 
