@@ -348,6 +348,7 @@ def test_lines_say_what_each_frame_holds_and_take_more(tmp_path: Path) -> None:
     assert item["disparity"]["nearest"] >= item["disparity"]["median"]
     assert item["distance_m"] is None
     assert (lines[3]["box"], lines[3]["objects"]) == (None, [])
+    assert lines[3]["events"] == []
     assert lines[3]["plate"] == {"state": "good", "notices": ["nothing_found"]}
 
 
