@@ -174,6 +174,25 @@ def test_who_may_call_what(
         assert reply.record["error"].endswith(".")
 
 
+@pytest.mark.parametrize(("token", "status"), [(TOKENS[1], 101), ("wrong", 401), (None, 401)])
+def test_a_stream_takes_the_token_of_a_browser(
+    server: ServerAddress, token: str | None, status: int
+) -> None:
+    offered = "maskdepth.v1" if token is None else f"maskdepth.v1, bearer.{token}"
+    with server.open() as connection:
+        lines = [
+            *("GET /v1/stream HTTP/1.1", f"Host: 127.0.0.1:{server.port}", f"Origin: {server.url}"),
+            *("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"),
+            *("Sec-WebSocket-Key: MDEyMzQ1Njc4OTAxMjM0NQ==", f"Sec-WebSocket-Protocol: {offered}"),
+        ]
+        connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+        reply = connection.recv(4096).decode()
+    assert reply.startswith(f"HTTP/1.1 {status}")
+    if status == 101:
+        assert "maskdepth.v1\r\n" in reply
+        assert "bearer" not in reply
+
+
 def test_its_own_pages_may_call_it(server: ServerAddress) -> None:
     origin = {"Origin": server.url, "Sec-Fetch-Site": "same-origin"}
     assert server.call("GET", "/v1/plates", headers=origin).status == 200
