@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from judged import make_dataset
 from maskdepth.inference.objects.events import EventRules, EventState, SceneEvent, find_events
 from maskdepth.inference.predictor import Predictor
+from maskdepth.synthesis.clips import ClipRules, draw_clip
+from maskdepth.synthesis.rules import RecipeRules
 from maskdepth.testing import FakeBackend
 
 Picture = NDArray[np.uint8]
@@ -134,3 +138,37 @@ def test_a_plate_that_fits_in_few_places_is_stale() -> None:
     kinds = {event.kind: event for event in run(furnish, 8, predictor=nothing)}
     assert kinds["stale"].start_s == pytest.approx(2, abs=0.3)
     assert kinds["stale"].evidence["share"] > 0.1
+
+
+def test_events_of_drawn_clips_are_recognised(tmp_path: Path) -> None:
+    """Precision and recall are 0.8 or more over five clips."""
+    rules = ClipRules(
+        scene=RecipeRules(size=128, long_side_px=(16, 70), labelled_share=None),
+        frames=100, rate=5, stay=(0.2, 0.3), pause=(0, 0.1), left_probability=0.5,
+        taken_probability=0.5, light_probability=0.5, moved_probability=0.5,
+    )  # fmt: skip
+    spec = make_dataset(tmp_path)
+    predictor = FakeBackend().predictor(refine=False, close_up=False)
+    hits, missed, false = list[str](), list[str](), list[str]()
+    for number in range(5):
+        clip = draw_clip(spec, tmp_path, number, rules)
+        plate = predictor.prepare(clip.plate, clip.plate.shape[:2])
+        state, events = EventState(EventRules(still_s=6, level_s=0.8, pause_s=1.5)), {}
+        for frame in clip:
+            prediction = predictor.predict(frame.picture, plate)
+            reported, state = find_events(prediction, state, frame.number / rules.rate)
+            events |= {event.id: event for event in reported}
+        rest = list(events.values())
+        for truth in clip.events:
+            if truth.box is not None and truth.end - truth.start < 8 * rules.rate:
+                continue  # it stands for too short a time
+            alike = [
+                event
+                for event in rest
+                if event.kind == truth.kind and abs(event.start_s - truth.start / rules.rate) < 3
+            ]
+            (hits if alike else missed).append(f"{number} {truth}")
+            rest = [event for event in rest if event not in alike[:1]]
+        false += [f"{number} {event}" for event in rest]
+    assert len(hits) >= 0.8 * len(hits + missed), missed
+    assert len(hits) >= 0.8 * len(hits + false), false

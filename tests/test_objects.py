@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from maskdepth import Prediction
+from maskdepth import Prediction, Predictor
 from maskdepth.inference.objects.objects import FrameObject, find_objects
 from maskdepth.inference.objects.run_lengths import encode_mask
 from maskdepth.inference.objects.tracks import MAX_GAP_S, Track, TrackState, follow_objects
+from maskdepth.media.video import VideoSource
 
 Mask = NDArray[np.bool_]
 SIZE = (60, 80)
@@ -200,3 +203,22 @@ def test_ids_are_given_once_and_no_two_objects_share_one(
         assert fresh == set(range(newest + 1, newest + 1 + len(fresh)))
         newest, before = newest + len(fresh), before | fresh
     assert all(track.id < clip.state.next_id for track in clip.state.tracks)
+
+
+def test_people_who_come_one_by_one_are_counted(shared_data: Path) -> None:
+    """Two people, in a clip of Intel's sample-videos (CC BY 4.0); the first frames are empty."""
+    folder = shared_data / "footage" / "intel_one-by-one-person-detection"
+    if not folder.is_dir():
+        pytest.skip("the footage lies beside the repository")
+    source = VideoSource(folder / "one-by-one-person-detection.mp4")
+    frames = islice(iter(source), 28, 480, 5)
+    stream = Predictor.from_pretrained(threads=1).stream(next(frames).pixels)
+    state = TrackState()
+    times: dict[int, list[float]] = {}
+    for frame in frames:
+        objects = find_objects(stream.predict(frame.pixels, frame.time_s), min_share=0.02)
+        tracks, state = follow_objects(objects, state, frame.time_s)
+        for track in tracks:
+            if track.split_from is None:
+                times.setdefault(track.id, []).append(frame.time_s)
+    assert sum(each[-1] - each[0] > 2 for each in times.values()) == 2

@@ -21,7 +21,7 @@ _SIDE: Final = 96  # cells on the short side
 _LEVELS: Final = 14.0  # of 255: by so much cells have to differ from the plate ...
 _EDGE_SHARE: Final = 0.5  # ... plus this share of the plate's contrast there: cameras shake
 _FOLLOW: Final = 0.1  # of a slow change, by which a still cell follows in each frame
-_MIN_AREA: Final = 0.001  # of all cells
+_AREAS: Final = (0.001, 0.4)  # of all cells: what differs over more is no thing of the scene
 _RING: Final = np.ones((3, 3), np.uint8)
 
 
@@ -157,7 +157,7 @@ def find_still_areas(
     picture_edges, plate_edges = _edges(cells.picture), _edges(cells.plate)
     areas = []
     for label in range(1, count):
-        if boxes[label, cv2.CC_STAT_AREA] < _MIN_AREA * long.size:
+        if not _AREAS[0] <= boxes[label, cv2.CC_STAT_AREA] / long.size <= _AREAS[1]:
             continue
         inside = labels == label
         flags = inside.view(np.uint8)
