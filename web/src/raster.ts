@@ -284,14 +284,15 @@ function interpolatePicture(picture: Picture, { height, width }: Size): Picture 
   const columns = linearTaps(picture.width, width);
   const rows = linearTaps(picture.height, height);
   const whole = (share: number): number => roundHalfEven(share * 2048);
+  const weights = Int32Array.from(columns.share, whole);
+  const rests = Int32Array.from(columns.share, (share) => whole(1 - share));
   const mixed = [new Int32Array(width * 4), new Int32Array(width * 4)] as const;
   const mixRow = (row: number, into: Int32Array): void => {
     const start = row * picture.width * 4;
     for (let x = 0; x < width; x++) {
       const left = start + columns.low[x]! * 4;
       const right = start + Math.min(columns.low[x]! + 1, picture.width - 1) * 4;
-      const weight = whole(columns.share[x]!);
-      const rest = whole(1 - columns.share[x]!);
+      const [weight, rest] = [weights[x]!, rests[x]!];
       for (let c = 0; c < 4; c++) {
         into[x * 4 + c] = (picture.data[left + c]! * rest + picture.data[right + c]! * weight) >> 4;
       }
