@@ -30,7 +30,7 @@ ROOMS: dict[str, frozenset[str]] = {
         {
             *("errors", "_version", "files", "records", "locks", "images", "depth", "metrics"),
             "camera",
-            *("config", "devices", "processes", "progress", "onnx_runtime"),
+            *("config", "devices", "processes", "stopping", "progress", "onnx_runtime"),
             *("colour_profiles", "picture_decoding", "picture_formats"),
         }
     ),

@@ -22,7 +22,9 @@ def predict(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE", help="Pictures, folders, globs, or - for stdin; or one video."
+            metavar="SOURCE",
+            help="Pictures, folders, globs, or - for stdin; or one video; or one live source: "
+            "camera:0, /dev/video0, or an rtsp:// or http:// address.",
         ),
     ],
     model: Annotated[
@@ -50,7 +52,8 @@ def predict(
             help="Folder to write to. For one picture also a file, e.g. cutout.png, or - for "
             "stdout: it gets the cutout, or what --only or --background says. For a video a .mov, "
             ".webm or .mkv with alpha, an opaque .mp4, a .jsonl, or a folder of PNGs; -o may be "
-            "given several times. Default: maskdepth-output.",
+            "given several times. For a video or a live source, - writes a line of JSON for each "
+            "frame to stdout. Default: maskdepth-output.",
         ),
     ] = None,
     only: Annotated[
@@ -104,6 +107,22 @@ def predict(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a video that was interrupted.")
     ] = False,
+    raw: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WxH",
+            help="The source - is live raw frames of this size, such as 640x480: three bytes a "
+            "pixel, red, green, blue.",
+        ),
+    ] = None,
+    give_up: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            min=1,
+            help="Stop when a live source has given no frame for so long. Default: never.",
+        ),
+    ] = None,
     precision: Annotated[
         str, typer.Option(help="fp32, or int8 where the model has such a network: faster.")
     ] = "fp32",
@@ -112,25 +131,16 @@ def predict(
     download: opt.Download = False,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Predict alpha, disparity and cutout of pictures or a video, given the clean plate."""
+    """Predict alpha, disparity and cutout of pictures or video, given the clean plate."""
+    from maskdepth.cli.predict_live import is_live, predict_live
     from maskdepth.cli.predict_video import check_single_output, find_clip, predict_video
-    from maskdepth.inference.output_files import check_file, check_formats
+    from maskdepth.inference.output_files import check_file
     from maskdepth.inference.prediction import load_background
     from maskdepth.inference.predictor import Predictor
     from maskdepth.media.pictures import find_jobs, predict_all, predict_file
 
-    if "-" in sources and sys.stdin is None:
-        remedy = "pass the path of a picture"
-        raise UsageError("a picture on stdin", "a closed one", remedy, "stdin is closed.")
-    formats = None if only is None else [each.strip() for each in only.split(",")]
-    check_formats(formats or (), depth_format)
-    if background is not None and formats is not None and "composite" not in formats:
-        raise UsageError(
-            "composite in --only",
-            only or "nothing",
-            "add composite to --only, or leave --only out",
-            "--background makes a composite, which --only leaves out.",
-        )
+    _check_stdin(sources)
+    formats = _parse_formats(only, background, depth_format)
     load_predictor = partial(
         Predictor.from_pretrained,
         model,
@@ -142,10 +152,26 @@ def predict(
         close_up=close_up,
         download=download,
     )
-    outputs = outputs or [Path("maskdepth-output")]
-    clip = find_clip(sources)
+    live = is_live(sources, raw, give_up)
+    clip = None if live else find_clip(sources)
     scene = scene_files.SceneFiles(points, mesh, focal_px, max_points)
-    scene.check(is_clip=clip is not None)
+    scene.check(is_clip=live or clip is not None)
+    if live:
+        predict_live(
+            sources[0],
+            outputs,
+            raw=raw,
+            give_up_s=give_up,
+            load_predictor=load_predictor,
+            plate=plate,
+            only=formats,
+            background=background,
+            depth_format=depth_format,
+            resume=resume,
+            as_json=as_json,
+        )
+        return
+    outputs = outputs or [Path("maskdepth-output")]
     if clip is not None:
         predict_video(
             clip,
@@ -211,6 +237,28 @@ def predict(
         print_json(result | scene.as_json())
     if summary.failures:
         raise typer.Exit(1)
+
+
+def _check_stdin(sources: list[str]) -> None:
+    if "-" in sources and sys.stdin is None:
+        remedy = "pass the path of a picture"
+        raise UsageError("a picture on stdin", "a closed one", remedy, "stdin is closed.")
+
+
+def _parse_formats(only: str | None, background: str | None, depth_format: str) -> list[str] | None:
+    """The formats that --only lists; None without it."""
+    from maskdepth.inference.output_files import check_formats
+
+    formats = None if only is None else [each.strip() for each in only.split(",")]
+    check_formats(formats or (), depth_format)
+    if background is not None and formats is not None and "composite" not in formats:
+        raise UsageError(
+            "composite in --only",
+            only or "nothing",
+            "add composite to --only, or leave --only out",
+            "--background makes a composite, which --only leaves out.",
+        )
+    return formats
 
 
 def _report(summary: Summary) -> None:

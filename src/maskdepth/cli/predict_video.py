@@ -73,6 +73,28 @@ def check_single_output(outputs: Sequence[Path], *, resume: bool) -> Path:
     return outputs[0]
 
 
+def check_depth_format(depth_format: str) -> None:
+    """Raises UsageError for a format of depth that videos do not have."""
+    if depth_format != "png":
+        raise UsageError(
+            "16-bit millimetres",
+            f"--depth-format {depth_format}",
+            "leave --depth-format out",
+            "The depth of a video is written in 16-bit millimetres.",
+        )
+
+
+def check_json(outputs: Sequence[Path], *, as_json: bool) -> None:
+    """Raises UsageError where both the lines of the frames and --json are to go to stdout."""
+    if as_json and Path("-") in outputs:
+        raise UsageError(
+            "one kind of JSON on stdout",
+            "-o - and --json",
+            "leave one of them out",
+            "-o - writes a line for each frame to stdout, where --json writes the result.",
+        )
+
+
 def predict_video(
     clip: Path,
     outputs: Sequence[Path],
@@ -100,13 +122,8 @@ def predict_video(
     from maskdepth.media.video import VideoSource
     from maskdepth.records import check_not_inputs, file_identities
 
-    if depth_format != "png":
-        raise UsageError(
-            "16-bit millimetres",
-            f"--depth-format {depth_format}",
-            "leave --depth-format out",
-            "The depth of a video is written in 16-bit millimetres.",
-        )
+    check_depth_format(depth_format)
+    check_json(outputs, as_json=as_json)
     plate_file = Plates(plate).find(clip)
     inputs = [clip, *(Path(each) for each in (plate_file, background) if each is not None)]
     check_not_inputs(outputs, file_identities(inputs))
@@ -132,7 +149,7 @@ def predict_video(
             frames = islice(iter(source), first, None)
             summary = run_stream(stream, frames, sinks, _show_frames(source.frame_count, first))
     except KeyboardInterrupt:
-        say(f"interrupted; --resume goes on with what is in {_names(sinks)}")
+        say(f"interrupted; --resume goes on with what is in {sink_names(sinks)}")
         raise
     for line in [*source.remarks[early:], *(line for sink in sinks for line in sink.remarks)]:
         say(line)
@@ -147,14 +164,12 @@ def _report(
     *,
     as_json: bool,
 ) -> None:
-    for each in summary.notices:
-        of_all = summary.frames
-        say(f"{each.frames} of {of_all} frames, the first {each.first_index}: {each.notice.text}")
+    say_notices(summary)
     if summary.problem is not None:
         write_stderr(str(summary.problem))
     speed = summary.frames / max(summary.seconds, 1e-6)
     total = f"{first + summary.frames} frames" + (f", {first} of them earlier" if first else "")
-    say(f"{total} -> {_names(sinks)} ({speed:.1f} frames/s)")
+    say(f"{total} -> {sink_names(sinks)} ({speed:.1f} frames/s)")
     if as_json:
         problem = summary.problem
         failures = {} if problem is None else {str(source.path): str(problem)}
@@ -164,8 +179,16 @@ def _report(
         raise typer.Exit(1)
 
 
-def _names(sinks: Sequence[FileSink]) -> str:
-    return ", ".join(str(sink.path) for sink in sinks)
+def say_notices(summary: RunSummary) -> None:
+    """A line for each kind of notice."""
+    for each in summary.notices:
+        of_all = summary.frames
+        say(f"{each.frames} of {of_all} frames, the first {each.first_index}: {each.notice.text}")
+
+
+def sink_names(sinks: Sequence[FileSink]) -> str:
+    """The outputs in a message."""
+    return ", ".join("stdout" if str(sink.path) == "-" else str(sink.path) for sink in sinks)
 
 
 def _describe_files(*files: Path | str | None) -> dict[str, str]:

@@ -43,9 +43,9 @@ from maskdepth.learning.memory import keep_freed_memory
 from maskdepth.learning.model import build_model
 from maskdepth.learning.optimisation import Learner
 from maskdepth.learning.settings import TrainingConfig, learning_rate_at
-from maskdepth.learning.stopping import StopRequest, stop_on_signals
 from maskdepth.learning.tensor_files import find_non_finite
 from maskdepth.learning.validation import validate
+from maskdepth.stopping import StopRequest, stop_on_signals
 
 
 @dataclass(frozen=True)

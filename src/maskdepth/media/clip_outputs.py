@@ -10,35 +10,40 @@ from maskdepth.errors import UsageError
 from maskdepth.inference.output_files import check_formats, names_file
 from maskdepth.inference.prediction import BackgroundSource
 from maskdepth.media.encodings import VIDEO_SUFFIXES
-from maskdepth.media.json_lines import JsonLinesSink
+from maskdepth.media.json_lines import JsonLinesSink, StdoutLinesSink
+from maskdepth.media.live import LiveSource
 from maskdepth.media.sequence_sink import SequenceSink
 from maskdepth.media.video import VideoSource
 from maskdepth.media.video_sink import VideoSink
 
-__all__ = ["FileSink", "open_sinks"]
+__all__ = ["STDOUT", "FileSink", "check_outputs", "open_sinks"]
 
-FileSink = VideoSink | SequenceSink | JsonLinesSink
+FileSink = VideoSink | SequenceSink | JsonLinesSink | StdoutLinesSink
 
 _LINES: Final = ".jsonl"
+STDOUT: Final = Path("-")
+"""The output that stands for lines on stdout."""
 
 
 def open_sinks(
     outputs: Sequence[Path],
-    source: VideoSource,
+    source: VideoSource | LiveSource,
     *,
     only: Sequence[str] | None = None,
     background: BackgroundSource | None = None,
     settings: Mapping[str, str] | None = None,
     resume: bool = False,
 ) -> list[FileSink]:
-    """A sink for each output of a clip. Nothing is written yet.
+    """A sink for each output of a clip or a live source. Nothing is written yet.
 
     Where an interrupted run left more frames in one than in another, all keep the smaller number,
     and go on with the frame after them.
 
     Args:
-        outputs: videos (.mov, .webm, .mkv, .mp4), .jsonl files, and folders for PNGs.
-        source: the clip, whose times and sound the videos get.
+        outputs: videos (.mov, .webm, .mkv, .mp4), .jsonl files, - for such lines on stdout, and
+            folders for PNGs.
+        source: its times and sound are the videos'; a live source has no sound, and adds the age
+            of the frames to the lines.
         only: formats of `maskdepth.Prediction.save`. One is for all outputs; of several, a folder
             gets all, and videos one each, in their order.
         background: as in `maskdepth.Prediction.composite`.
@@ -51,8 +56,10 @@ def open_sinks(
         DependencyError: PyAV is not installed.
     """
     kinds = None if only is None else _checked(only, background)
-    _check_outputs(outputs)
+    check_outputs(outputs)
     videos = [path for path in outputs if names_file(path) and path.suffix.lower() != _LINES]
+    clip = source.path if isinstance(source, VideoSource) else None
+    more = [source.frame_facts] if isinstance(source, LiveSource) else []
     if kinds is not None and len(kinds) > 1 and videos and len(videos) != len(kinds):
         raise UsageError(
             "as many formats in --only as videos, or one for all",
@@ -63,7 +70,9 @@ def open_sinks(
     sinks: list[FileSink] = []
     for path in outputs:
         if path.suffix.lower() == _LINES:
-            sinks.append(JsonLinesSink(path, settings=settings, resume=resume))
+            sinks.append(JsonLinesSink(path, more=more, settings=settings, resume=resume))
+        elif path == STDOUT:
+            sinks.append(StdoutLinesSink(more))
         elif path in videos:
             kind = None
             if kinds is not None:
@@ -74,7 +83,7 @@ def open_sinks(
                     source.timing,
                     kind=kind,
                     background=background,
-                    sound=source.path,
+                    sound=clip,
                     settings=settings,
                     resume=resume,
                 )
@@ -84,7 +93,7 @@ def open_sinks(
             sinks.append(
                 SequenceSink(
                     path,
-                    source.path.stem,
+                    "live" if clip is None else clip.stem,
                     layers,
                     background=background,
                     settings=settings,
@@ -116,15 +125,20 @@ def _checked(only: Sequence[str], background: BackgroundSource | None) -> list[s
     return kinds
 
 
-def _check_outputs(outputs: Sequence[Path]) -> None:
+def check_outputs(outputs: Sequence[Path]) -> None:
+    """Check what a clip or a live source is to be written as.
+
+    Raises:
+        UsageError: an output that a clip does not have, or the same one twice.
+    """
     for path in outputs:
         suffix = path.suffix.lower()
-        if str(path) == "-" or (names_file(path) and suffix not in {*VIDEO_SUFFIXES, _LINES}):
+        if names_file(path) and suffix not in {*VIDEO_SUFFIXES, _LINES}:
             raise UsageError(
-                "a .mov, .webm, .mkv, .mp4 or .jsonl, or a folder",
+                "a .mov, .webm, .mkv, .mp4 or .jsonl, a folder, or - for lines on stdout",
                 str(path),
                 "name one of these with -o",
-                f"A clip is not written as {'a stream on stdout' if str(path) == '-' else suffix}.",
+                f"A clip is not written as {suffix}.",
             )
         if outputs.count(path) > 1:
             raise UsageError("different outputs", str(path), "", f"{path} is named twice.")

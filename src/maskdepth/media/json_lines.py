@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -12,14 +14,14 @@ from typing import IO, Final, Self
 import cv2
 import numpy as np
 
-from maskdepth.errors import StorageError, first_line
+from maskdepth.errors import StorageError, UsageError, first_line
 from maskdepth.inference.prediction import Prediction
 from maskdepth.media.frames import Frame
 from maskdepth.media.partial import PartialFile
 from maskdepth.media.scene_facts import SceneFacts
 from maskdepth.records import Json
 
-__all__ = ["FrameFacts", "JsonLinesSink", "frame_record"]
+__all__ = ["FrameFacts", "JsonLinesSink", "StdoutLinesSink", "frame_record"]
 
 FrameFacts = Callable[[Frame, Prediction], Json]
 """Gives more entries for a frame's line."""
@@ -63,6 +65,65 @@ def _plate_record(prediction: Prediction) -> Json:
     return {"state": state, "notices": codes}
 
 
+class _LineMaker:
+    """Makes the line of each frame.
+
+    Args:
+        more: each adds entries to every line, in this order, after those of `frame_record` and
+            `SceneFacts`.
+    """
+
+    def __init__(self, more: Sequence[FrameFacts]) -> None:
+        self.scene = SceneFacts()
+        self._more: tuple[FrameFacts, ...] = (self.scene, *more)
+
+    def make(self, frame: Frame, prediction: Prediction) -> bytes:
+        record = frame_record(frame, prediction)
+        for facts in self._more:
+            record |= facts(frame, prediction)
+        return (json.dumps(record, allow_nan=False) + "\n").encode("ascii")
+
+
+class StdoutLinesSink:
+    """JSON lines on stdout, each at once. Use it as a context, like a `VideoSink`.
+
+    Args:
+        more: as in `JsonLinesSink`.
+
+    Attributes:
+        is_closed: whether nobody reads them any more; the frames after that are left out.
+
+    Raises:
+        UsageError: stdout is closed.
+    """
+
+    frames_kept = 0
+
+    def __init__(self, more: Sequence[FrameFacts] = ()) -> None:
+        if sys.stdout is None:
+            raise UsageError("an open stdout", "a closed one", "", "stdout is closed.")
+        self.path, self.remarks, self.is_closed = Path("-"), list[str](), False
+        self._lines = _LineMaker(more)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def write(self, frame: Frame, prediction: Prediction) -> None:
+        """Write a line."""
+        if self.is_closed:
+            return
+        try:
+            sys.stdout.buffer.write(self._lines.make(frame, prediction))
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            self.is_closed = True
+            # Python flushes stdout once more when it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing: stdout belongs to the process."""
+
+
 class JsonLinesSink:
     """A file of JSON lines. Use it as a context, like a `VideoSink`.
 
@@ -86,8 +147,7 @@ class JsonLinesSink:
         resume: bool = False,
     ) -> None:
         self.path, self.remarks, self.frames_kept = path, list[str](), 0
-        self._scene = SceneFacts()
-        self._more: tuple[FrameFacts, ...] = (self._scene, *more)
+        self._lines = _LineMaker(more)
         self._partial = PartialFile(path, settings or {}, resume=resume)
         self._file: IO[bytes] | None = None
         if self._partial.earlier is not None:
@@ -107,11 +167,7 @@ class JsonLinesSink:
             if self._file is None:
                 self._file = open(self._partial.begin(), "wb", buffering=0)  # noqa: SIM115
                 self._copy_earlier(self._file)
-            record = frame_record(frame, prediction)
-            for facts in self._more:
-                record |= facts(frame, prediction)
-            line = json.dumps(record, allow_nan=False) + "\n"
-            self._file.write(line.encode("ascii"))
+            self._file.write(self._lines.make(frame, prediction))
         except OSError as error:
             raise self._unwritten(error) from error
 
@@ -131,7 +187,7 @@ class JsonLinesSink:
             with open(self._partial.earlier, "rb") as earlier:
                 for line in islice(earlier, self.frames_kept):
                     file.write(line)
-                    self._scene.take_over(json.loads(line))
+                    self._lines.scene.take_over(json.loads(line))
             self._partial.drop_earlier()
 
     def _unwritten(self, error: OSError) -> StorageError:

@@ -46,17 +46,21 @@ def run_stream(
     frames: Iterable[Frame],
     sinks: Sequence[Sink],
     on_progress: Callable[[int], None] = lambda _: None,
+    *,
+    read_ahead: bool = True,
 ) -> RunSummary:
     """Predict frames one after another, and pass each prediction to all sinks.
 
-    Decoding the next frame and writing the last one each have a thread of their own. At most three
-    frames are in memory, however long the clip.
+    Reading ahead and writing the last frame each have a thread of their own. At most three frames
+    are in memory, however long the clip.
 
     Args:
         stream: predicts; it has the plate and the state.
         frames: for example a `FrameSource`.
         sinks: each gets every frame, in order.
         on_progress: called with the number of frames that were predicted.
+        read_ahead: whether the next frame is read while one is predicted. A live source has the
+            next one ready, and it would grow old.
 
     Raises:
         MaskdepthError: a frame cannot be predicted or written, or the source fails at its first.
@@ -70,17 +74,18 @@ def run_stream(
         ThreadPoolExecutor(1, "maskdepth-encode") as encoder,
     ):
         writing: Future[None] | None = None
-        reading: Future[Frame | None] = decoder.submit(next, iterator, None)
+        reading = decoder.submit(next, iterator, None) if read_ahead else None
         while True:
             try:
-                frame = reading.result()
+                frame = next(iterator, None) if reading is None else reading.result()
             except MaskdepthError as error:
                 if done == 0:
                     raise
                 problem, frame = error, None
             if frame is None:
                 break
-            reading = decoder.submit(next, iterator, None)
+            if read_ahead:
+                reading = decoder.submit(next, iterator, None)
             prediction = stream.predict(frame.pixels, frame.time_s)
             if writing is not None:
                 writing.result()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-__all__ = ["ClipTiming", "VideoSource"]
+__all__ = ["ClipTiming", "VideoSource", "upright_pixels"]
 
 # Numbers of FFmpeg and of ITU-T H.273.
 _UNSPECIFIED: Final = 2
@@ -267,6 +267,11 @@ def _video_stream(container: InputContainer, path: Path) -> VideoStream:
             f"The video in {path} is damaged, or coded in a way that FFmpeg does not know.",
         )
     return stream  # type: ignore[return-value]
+
+
+def upright_pixels(frame: VideoFrame) -> NDArray[np.uint8]:
+    """uint8 (H, W, 3) RGB of a decoded frame, turned and mirrored as it asks for."""
+    return _orientation(frame).apply(_to_rgb(frame))
 
 
 def _orientation(frame: VideoFrame) -> Orientation:

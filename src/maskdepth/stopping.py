@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during training: finish the step, save, and only then end."""
+"""Ctrl-C and SIGTERM during training or a camera: finish what is under way, and only then end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import FrameType
 
 
 class StopRequest:
-    """Whether the run is to stop after its step."""
+    """Whether the run is to stop after what is under way."""
 
     requested = False
 
