@@ -15,6 +15,9 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
@@ -28,6 +31,7 @@ from maskdepth.media.clip_outputs import open_sinks
 from maskdepth.media.connections import PipeConnection, UrlConnection, parse_size, safe_url
 from maskdepth.media.frames import Frame
 from maskdepth.media.live import AgeSink, LiveSource, MakePixels
+from maskdepth.media.mjpeg import MjpegSink
 from maskdepth.media.run_stream import run_stream
 
 RATE = 200.0
@@ -261,7 +265,8 @@ def test_lines_go_to_stdout_until_somebody_presses_ctrl_c(tmp_path: Path) -> Non
     plate_file = draw_plate(tmp_path / "plate.png")
     call = command("predict", "-", "--raw", f"{WIDTH}x{HEIGHT}", "-o", "-", "-o", video)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([*call, "--plate", plate_file], **pipes) as process:
+    port = str(free_port())
+    with subprocess.Popen([*call, "--plate", plate_file, "--mjpeg", port], **pipes) as process:
         lines = []
         for number in range(3):
             process.stdin.write(frame(number).tobytes())
@@ -276,6 +281,7 @@ def test_lines_go_to_stdout_until_somebody_presses_ctrl_c(tmp_path: Path) -> Non
     assert all(0 < each["age_ms"] < 20_000 for each in lines)
     assert "3 frames -> stdout, " in errors
     assert "0 dropped; age " in errors
+    assert f"the newest prediction is at http://127.0.0.1:{port}/" in errors
     assert "Traceback" not in errors
     assert len(read_ticks(video)) == 3
     assert [each.name for each in tmp_path.iterdir()].count("out.mkv") == 1
@@ -291,6 +297,36 @@ def test_a_reader_that_leaves_stdout_ends_the_run() -> None:
         errors = process.stderr.read().decode()
     assert process.returncode == 0, errors
     assert "Broken" not in errors
+
+
+def test_browsers_are_shown_the_newest_prediction() -> None:
+    """Each as fast as it reads; one that reads nothing holds nobody up."""
+    prediction = fake_stream().predict(frame(3))
+    done = threading.Event()
+    with MjpegSink(0) as sink:
+
+        def show() -> None:
+            while not done.wait(0.01):
+                sink.write(Frame(frame(3), 0, 0.0), prediction)
+
+        assert b'src="/stream"' in urlopen(sink.url, timeout=5).read()
+        idle = urlopen(f"{sink.url}stream", timeout=5)
+        threading.Thread(target=show).start()
+        connection = UrlConnection(f"{sink.url}stream")
+        pixels = next(iter(connection))()
+        connection.close()
+        done.set()
+        expected = prediction.preview()
+        assert pixels.shape == expected.shape
+        assert np.abs(pixels.astype(int) - expected).mean() < 8
+        foreign = Request(sink.url, headers={"Host": "elsewhere.example"})
+        with pytest.raises(HTTPError, match="403"):
+            urlopen(foreign, timeout=5)
+        with pytest.raises(UsageError, match="cannot be used: Address already in use"):
+            MjpegSink(urlsplit(sink.url).port)
+    assert b"image/jpeg" in idle.read()  # to its end
+    with pytest.raises(URLError):
+        urlopen(sink.url, timeout=5)
 
 
 def free_port() -> int:
@@ -309,6 +345,7 @@ def free_port() -> int:
         ("camera:front -o a.mp4", 2, "is no camera"),
         ("camera:97", 2, "needs an output"),
         ("camera:97 -o a.avi", 2, "not written as .avi"),
+        ("plate.png -o out --mjpeg 9999", 2, "does nothing without a live source"),
         ("camera:97 -o a.mp4 --resume", 2, "cannot be resumed"),
         ("camera:97 plate.png -o a.mp4", 2, "has to be the only one"),
         ("camera:97 -o a.mp4 --plate .", 2, "has one plate"),

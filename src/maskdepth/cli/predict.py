@@ -123,6 +123,16 @@ def predict(
             help="Stop when a live source has given no frame for so long. Default: never.",
         ),
     ] = None,
+    mjpeg: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PORT",
+            min=1,
+            max=65535,
+            help="Show the predictions of a live source to browsers on this machine, at "
+            "http://127.0.0.1:PORT.",
+        ),
+    ] = None,
     precision: Annotated[
         str, typer.Option(help="fp32, or int8 where the model has such a network: faster.")
     ] = "fp32",
@@ -152,7 +162,7 @@ def predict(
         close_up=close_up,
         download=download,
     )
-    live = is_live(sources, raw, give_up)
+    live = is_live(sources, raw, give_up, mjpeg)
     clip = None if live else find_clip(sources)
     scene = scene_files.SceneFiles(points, mesh, focal_px, max_points)
     scene.check(is_clip=live or clip is not None)
@@ -162,6 +172,7 @@ def predict(
             outputs,
             raw=raw,
             give_up_s=give_up,
+            mjpeg_port=mjpeg,
             load_predictor=load_predictor,
             plate=plate,
             only=formats,

@@ -21,15 +21,18 @@ if TYPE_CHECKING:
     from maskdepth.media.run_stream import RunSummary
 
 
-def is_live(sources: Sequence[str], raw: str | None, give_up_s: float | None) -> bool:
+def is_live(
+    sources: Sequence[str], raw: str | None, give_up_s: float | None, mjpeg_port: int | None
+) -> bool:
     """Whether the source is live, and not pictures or a clip.
 
     Args:
         raw: as given with --raw.
         give_up_s: as given with --give-up.
+        mjpeg_port: as given with --mjpeg.
 
     Raises:
-        UsageError: a live source beside others, or --raw or --give-up without one.
+        UsageError: a live source beside others, or options without one that need it.
     """
     from maskdepth.media.connections import is_camera, is_url
 
@@ -49,7 +52,7 @@ def is_live(sources: Sequence[str], raw: str | None, give_up_s: float | None) ->
             f"{live[0]} is a live source, which has to be the only one.",
         )
     if not live and raw is None:
-        check_idle("a live source", {"--give-up": give_up_s})
+        check_idle("a live source", {"--give-up": give_up_s, "--mjpeg": mjpeg_port})
     return bool(live) or raw is not None
 
 
@@ -59,6 +62,7 @@ def predict_live(
     *,
     raw: str | None,
     give_up_s: float | None,
+    mjpeg_port: int | None,
     load_predictor: Callable[[], Predictor],
     plate: str | None,
     only: Sequence[str] | None,
@@ -71,26 +75,31 @@ def predict_live(
 
     Args:
         source: a camera or an address, or - for the frames that --raw describes.
-        outputs, raw, give_up_s, only, background, depth_format: as the command's options.
+        outputs, raw, give_up_s, mjpeg_port, only, background, depth_format: as the command's
+            options.
         load_predictor: called once the other arguments are found to be right.
     """
     from maskdepth.inference.prediction import load_background
     from maskdepth.media.clip_outputs import STDOUT, check_outputs, open_sinks
     from maskdepth.media.live import AgeSink, LiveSource
+    from maskdepth.media.mjpeg import MjpegSink
     from maskdepth.media.plate_files import Plates
     from maskdepth.media.run_stream import run_stream
     from maskdepth.records import check_not_inputs, file_identities
     from maskdepth.stopping import stop_on_signals
 
-    if not outputs:
+    if not outputs and mjpeg_port is None:
         raise UsageError(
             "an output",
             "none",
-            "name a file such as -o out.mp4, or -o - for a line of JSON for each frame",
+            "name a file such as -o out.mp4, -o - for a line of JSON for each frame, or --mjpeg",
             "A live source needs an output.",
         )
+    outputs = outputs or []
     if resume:
-        raise UsageError("a clip with --resume", source, "", "A live source cannot be resumed.")
+        remedy = "rename or remove what an interrupted run left, and leave --resume out"
+        text = "A live source cannot be resumed."
+        raise UsageError("a clip with --resume", source, remedy, text)
     check_depth_format(depth_format)
     check_json(outputs, as_json=as_json)
     check_outputs(outputs)
@@ -102,6 +111,7 @@ def predict_live(
     check_not_inputs([path for path in outputs if path != STDOUT], file_identities(inputs))
     behind = None if background is None else load_background(background)
     name, connect = _connector(source, raw)
+    page = None if mjpeg_port is None else MjpegSink(mjpeg_port, behind)
     stream = load_predictor().stream(plate)
     ages = AgeSink()
     with stop_on_signals() as stop:
@@ -124,7 +134,10 @@ def predict_live(
             sinks += open_sinks(outputs, frames, only=only, background=behind)
             for sink in sinks:
                 stack.enter_context(sink)
-            summary = run_stream(stream, frames, [*sinks, ages], read_ahead=False)
+            shown = [] if page is None else [stack.enter_context(page)]
+            for each in shown:
+                say(f"the newest prediction is at {each.url}")
+            summary = run_stream(stream, frames, [*sinks, *shown, ages], read_ahead=False)
     for line in (line for sink in sinks for line in sink.remarks):
         say(line)
     _report(frames, sinks, summary, ages, as_json=as_json)
@@ -165,8 +178,9 @@ def _report(
     if summary.problem is not None:
         write_stderr(str(summary.problem))
     speed = summary.frames / max(summary.seconds, 1e-6)
+    written = f" -> {sink_names(sinks)}" if sinks else ""
     say(
-        f"{summary.frames} frames -> {sink_names(sinks)} ({speed:.1f} frames/s); "
+        f"{summary.frames} frames{written} ({speed:.1f} frames/s); "
         f"{source.dropped} dropped; age {ages.mean_ms:.0f} ms on average, at most "
         f"{ages.max_ms:.0f} ms; opened again {source.reconnections} times"
     )
