@@ -114,9 +114,9 @@ def test_a_source_that_breaks_off_is_opened_again_after_growing_pauses() -> None
         connect,
         notify=lines.append,
         first_pause_s=0.05,
-        is_stopped=lambda: len(opened) > 5,
     ) as source:
-        run_stream(fake_stream(), source, [slow], read_ahead=False)
+        frames = source.until(lambda: len(opened) > 5)
+        run_stream(fake_stream(), frames, [slow], read_ahead=False)
     assert lines[:4] == [
         "camera has ended. It is opened again in 0.05 s.",
         "There is none. It is opened again in 0.1 s.",
@@ -213,11 +213,11 @@ def test_a_stream_that_stops_and_returns_is_followed(tmp_path: Path) -> None:
         lambda: UrlConnection(url),
         notify=notify,
         first_pause_s=0.1,
-        is_stopped=lambda: "again, after" in str(notes),
     ) as source:
         (sink,) = open_sinks([tmp_path / "a.jsonl"], source)
         with sink:
-            summary = run_stream(fake_stream(), source, [sink], read_ahead=False)
+            frames = source.until(lambda: "again, after" in str(notes))
+            summary = run_stream(fake_stream(), frames, [sink], read_ahead=False)
     name = f"http://127.0.0.1:{port}/video"
     ended = rf"{name} (has ended|broke off: .*)\. It is opened again in 0\.1 s\."
     assert re.fullmatch(ended, notes[0])

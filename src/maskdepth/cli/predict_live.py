@@ -80,13 +80,62 @@ def predict_live(
         load_predictor: called once the other arguments are found to be right.
     """
     from maskdepth.inference.prediction import load_background
-    from maskdepth.media.clip_outputs import STDOUT, check_outputs, open_sinks
+    from maskdepth.media.clip_outputs import open_sinks
     from maskdepth.media.live import AgeSink, LiveSource
     from maskdepth.media.mjpeg import MjpegSink
-    from maskdepth.media.plate_files import Plates
     from maskdepth.media.run_stream import run_stream
-    from maskdepth.records import check_not_inputs, file_identities
     from maskdepth.stopping import stop_on_signals
+
+    if resume:
+        remedy = "rename or remove what an interrupted run left, and leave --resume out"
+        text = "A live source cannot be resumed."
+        raise UsageError("a clip with --resume", source, remedy, text)
+    check_depth_format(depth_format)
+    check_json(outputs or (), as_json=as_json)
+    outputs = _checked_outputs(outputs, mjpeg_port, plate, background)
+    behind = None if background is None else load_background(background)
+    name, connect = _connector(source, raw)
+    page = None if mjpeg_port is None else MjpegSink(mjpeg_port, behind)
+    stream = load_predictor().stream(plate)
+    ages = AgeSink()
+    with (
+        LiveSource(
+            name, connect, reconnects=raw is None, give_up_s=give_up_s, notify=say
+        ) as frames,
+        contextlib.ExitStack() as stack,
+        stop_on_signals() as stop,
+    ):
+        sinks = open_sinks(outputs, frames, only=only, background=behind)
+        for sink in sinks:
+            stack.enter_context(sink)
+        shown = [] if page is None else [stack.enter_context(page)]
+        for each in shown:
+            say(f"the newest prediction is at {each.url}")
+
+        def is_stopped() -> bool:
+            return stop.requested or any(getattr(sink, "is_closed", False) for sink in sinks)
+
+        every = [*sinks, *shown, ages]
+        summary = run_stream(stream, frames.until(is_stopped), every, read_ahead=False)
+    for line in (line for sink in sinks for line in sink.remarks):
+        say(line)
+    _report(frames, sinks, summary, ages, as_json=as_json)
+    if stop.requested:
+        raise typer.Exit(INTERRUPTED)
+    if summary.problem is not None:
+        raise typer.Exit(1)
+
+
+def _checked_outputs(
+    outputs: Sequence[Path] | None,
+    mjpeg_port: int | None,
+    plate: str | None,
+    background: str | None,
+) -> Sequence[Path]:
+    """The outputs, if they are right, and there is one plate at most."""
+    from maskdepth.media.clip_outputs import STDOUT, check_outputs
+    from maskdepth.media.plate_files import Plates
+    from maskdepth.records import check_not_inputs, file_identities
 
     if not outputs and mjpeg_port is None:
         raise UsageError(
@@ -96,55 +145,13 @@ def predict_live(
             "A live source needs an output.",
         )
     outputs = outputs or []
-    if resume:
-        remedy = "rename or remove what an interrupted run left, and leave --resume out"
-        text = "A live source cannot be resumed."
-        raise UsageError("a clip with --resume", source, remedy, text)
-    check_depth_format(depth_format)
-    check_json(outputs, as_json=as_json)
     check_outputs(outputs)
-    plates = Plates(plate)
-    if plates.folder is not None:
+    if Plates(plate).folder is not None:
         text = f"{plate} is a folder; a live source has one plate."
         raise UsageError("one plate", str(plate), "name one of the files", text)
     inputs = [Path(each) for each in (plate, background) if each is not None]
     check_not_inputs([path for path in outputs if path != STDOUT], file_identities(inputs))
-    behind = None if background is None else load_background(background)
-    name, connect = _connector(source, raw)
-    page = None if mjpeg_port is None else MjpegSink(mjpeg_port, behind)
-    stream = load_predictor().stream(plate)
-    ages = AgeSink()
-    with stop_on_signals() as stop:
-        sinks: list[FileSink] = []
-
-        def is_stopped() -> bool:
-            return stop.requested or any(getattr(sink, "is_closed", False) for sink in sinks)
-
-        with (
-            LiveSource(
-                name,
-                connect,
-                reconnects=raw is None,
-                give_up_s=give_up_s,
-                notify=say,
-                is_stopped=is_stopped,
-            ) as frames,
-            contextlib.ExitStack() as stack,
-        ):
-            sinks += open_sinks(outputs, frames, only=only, background=behind)
-            for sink in sinks:
-                stack.enter_context(sink)
-            shown = [] if page is None else [stack.enter_context(page)]
-            for each in shown:
-                say(f"the newest prediction is at {each.url}")
-            summary = run_stream(stream, frames, [*sinks, *shown, ages], read_ahead=False)
-    for line in (line for sink in sinks for line in sink.remarks):
-        say(line)
-    _report(frames, sinks, summary, ages, as_json=as_json)
-    if stop.requested:
-        raise typer.Exit(INTERRUPTED)
-    if summary.problem is not None:
-        raise typer.Exit(1)
+    return outputs
 
 
 def _connector(source: str, raw: str | None) -> tuple[str, Callable[[], Connection]]:

@@ -83,7 +83,6 @@ class LiveSource:
         stale_s: without a frame for so long, a line says so.
         first_pause_s: the first pause before it is opened again.
         notify: gets a line on each thing that happens.
-        is_stopped: asked ten times a second; the frames end when it says yes.
 
     Attributes:
         name, size: ``size`` is (height, width) of all frames.
@@ -105,12 +104,11 @@ class LiveSource:
         stale_s: float = _STALE_S,
         first_pause_s: float = _FIRST_PAUSE_S,
         notify: Callable[[str], None] = lambda _: None,
-        is_stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self.name, self.dropped, self.reconnections = name, 0, 0
         self._connect, self._reconnects, self._give_up_s = connect, reconnects, give_up_s
         self._stale_s, self._first_pause_s = stale_s, first_pause_s
-        self._notify, self._is_stopped = notify, is_stopped
+        self._notify = notify
         self._changed = threading.Condition()
         self._newest: tuple[MakePixels, float] | None = None
         self._arrivals, self._arrived_s = 0, time.monotonic()
@@ -152,7 +150,14 @@ class LiveSource:
         self._reader.join(_CLOSE_S)
 
     def __iter__(self) -> Iterator[LiveFrame]:
+        """The frames until the source ends; see `until`."""
+        return self.until(lambda: False)
+
+    def until(self, is_stopped: Callable[[], bool]) -> Iterator[LiveFrame]:
         """The newest frame each time, waiting for one that was not used yet.
+
+        Args:
+            is_stopped: asked ten times a second; the frames end when it says yes.
 
         Raises:
             MaskdepthError: after the last frame, why there are no more.
@@ -160,7 +165,7 @@ class LiveSource:
         with self._changed:
             self.dropped = 0
         first_s, last_s, index = None, -_STEP_S, 0
-        while (taken := self._take()) is not None:
+        while (taken := self._take(is_stopped)) is not None:
             make_pixels, arrived_s, dropped = taken
             first_s = arrived_s if first_s is None else first_s
             last_s = max(arrived_s - first_s, last_s + _STEP_S)
@@ -174,16 +179,16 @@ class LiveSource:
         assert isinstance(frame, LiveFrame)
         return {"age_ms": round(age_ms(frame), 1), "dropped": frame.dropped}
 
-    def _take(self) -> tuple[MakePixels, float, int] | None:
+    def _take(self, is_stopped: Callable[[], bool]) -> tuple[MakePixels, float, int] | None:
         """The newest frame, when it came, and how many were dropped; None at the end."""
         with self._changed:
             while self._newest is None:
-                if self._ended or self._closing.is_set() or self._is_stopped():
+                if self._ended or self._closing.is_set() or is_stopped():
                     return None
                 self._changed.wait(_POLL_S)
                 if self._newest is None:
                     self._check_silence()
-            if self._closing.is_set() or self._is_stopped():
+            if self._closing.is_set() or is_stopped():
                 return None
             (make_pixels, arrived_s), self._newest = self._newest, None
             return make_pixels, arrived_s, self.dropped
