@@ -102,8 +102,8 @@ def predict_live(
         LiveSource(
             name, connect, reconnects=raw is None, give_up_s=give_up_s, notify=say
         ) as frames,
-        contextlib.ExitStack() as stack,
         stop_on_signals() as stop,
+        contextlib.ExitStack() as stack,
     ):
         sinks = open_sinks(outputs, frames, only=only, background=behind)
         for sink in sinks:
