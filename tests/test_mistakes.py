@@ -52,8 +52,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("call", "lines"),
     [
-        ("plate clip.mp4 -o z.png", ["clip.mp4 is a video", "pass their folder"]),
-        ("plate a.png -o z.png", ["would be the median of frames", "-o scene.plate"]),
+        ("plate clip.mp4 -o z.png", ["clip.mp4 cannot be read as a video", "is complete"]),
+        ("plate a.png -o z.png", ["would be estimated from frames", "-o scene.plate"]),
         ("plate a.png shots/a.png -o z.plate", ["at least 3 pictures of the scene"]),
         ("predict note.txt -o out", ["note.txt cannot be read", "0 of 1 pictures, so nothing"]),
         ("plate no.png -o z.png", ["no.png does not exist"]),
@@ -118,6 +118,8 @@ PATHS_THAT_LEAD_NOWHERE = [
     "predict a.png no.png",
     "predict a.png -m no",
     "predict a.png -m no/no",
+    "predict a.png -m some/deep/folder",
+    "evaluate plates no",
     "predict a.png --plate no.png",
     "predict a.png --background no.png",
     "plate no.png -o z.plate",
@@ -134,6 +136,7 @@ PATHS_THAT_LEAD_NOWHERE = [
     "fit no no -o d",
     "export no -o d",
     "push no owner/name",
+    "page --model no -o d",
     "bench predict no",
     "serve -m no --store d",
     "evaluate composites shipped no --report d/r.html",

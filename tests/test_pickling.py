@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from maskdepth.client import ServerError
 from maskdepth.errors import (
     DependencyError,
     MaskdepthError,
@@ -41,6 +42,10 @@ def test_every_error_is_the_same_after_a_journey(kind: type[MaskdepthError]) -> 
         error = NonFiniteLossError({"total": float("inf")}, 3, [1, 2])
     elif kind in (WeightsNotShippedError, PageNotBuiltError, NoMetresError):
         error = kind()  # type: ignore[call-arg]
+    elif kind.__name__ == "RequestError":  # of the server, which is an extra
+        error = kind(422, "There is no plate.", "pass one")  # type: ignore[arg-type]
+    elif kind is ServerError:
+        error = ServerError(429, {"error": "Too much is waiting.", "request_id": "a1"}, 2.0)
     else:
         error = kind("a plate", "none", "pass one", "There is no plate.")
     for again in (pickle.loads(pickle.dumps(error)), copy.deepcopy(error)):
