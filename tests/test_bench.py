@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import runpy
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from maskdepth.bench import bench_predict, bench_train
+from maskdepth.bench import bench_predict, bench_stream, bench_train, stream_table
 from maskdepth.bench.methods import find_methods
 from maskdepth.bench.predict import measure_memory
+from maskdepth.bench.stream import draw_clips
 from maskdepth.datasets.build import Dataset, compose_dataset
-from maskdepth.errors import UsageError
+from maskdepth.errors import DependencyError, UsageError
 from maskdepth.inference.model.locate import SHIPPED, find_model
 from maskdepth.learning.arithmetic import count_training_flops
+from maskdepth.media.video import VideoSource
 from maskdepth.synthesis.recipes import sample_recipes
 from maskdepth.synthesis.renderer import render
 from maskdepth.synthesis.rules import BENCHMARK_V1
@@ -117,6 +120,49 @@ def test_memory_is_of_a_process_that_does_nothing_else(model: Path) -> None:
 def test_bench_predict_refuses_odd_numbers(model: Path) -> None:
     with pytest.raises(UsageError, match="threads"):
         bench_predict([model], threads=0)
+
+
+def test_bench_stream_sets_the_whole_run_beside_the_bound_of_its_stages(model: Path) -> None:
+    result = bench_stream(model, frames=6, threads=1, layer="alpha", size=(180, 320))
+    stages, run = result["object"], result["overlapped"]
+    costs = [stages[f"{name}_ms"] for name in ("decode", "predict", "encode")]
+    assert min(costs) > 0
+    assert stages["total_ms"] == pytest.approx(sum(costs))
+    cores = result["machine"]["cores_allowed"]
+    assert result["bound_frames_per_second"] == pytest.approx(1000 * cores / sum(costs))
+    share = run["frames_per_second"] / result["bound_frames_per_second"]
+    assert run["share_of_bound"] == pytest.approx(share)
+    assert run["cores_used"] == pytest.approx(run["cpu_ms"] * run["frames_per_second"] / 1000)
+    assert result["empty_share"] == pytest.approx(result["empty"]["total_ms"] / sum(costs))
+    table = stream_table(result)
+    assert all(word in table for word in ("decode", "predict", "encode", "of the bound"))
+
+
+def test_the_clips_that_bench_stream_draws_show_an_object_that_moves_and_none(
+    tmp_path: Path,
+) -> None:
+    clips, plate = draw_clips(tmp_path, 12, (180, 320))
+    with_object, empty = ([frame.pixels for frame in VideoSource(clip)] for clip in clips)
+    assert len(with_object) == len(empty) == 12
+    assert all(np.abs(each.astype(int) - plate).mean() < 4 for each in empty)
+    first, last = (np.abs(each.astype(int) - plate).max(axis=2) > 40 for each in with_object[::11])
+    assert 0.04 < first.mean() < 0.3
+    assert (first != last).mean() > 0.04
+
+
+def test_bench_stream_refuses_odd_numbers(model: Path) -> None:
+    with pytest.raises(UsageError, match="frames"):
+        bench_stream(model, frames=1)
+    with pytest.raises(UsageError, match="layer"):
+        bench_stream(model, layer="cutout")
+
+
+def test_bench_stream_says_what_to_install_where_there_is_no_pyav(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(DependencyError, match="video"):
+        bench_stream(model)
 
 
 def test_arithmetic_of_a_convolution_is_counted_as_written_out(

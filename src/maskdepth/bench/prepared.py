@@ -16,7 +16,7 @@ from maskdepth.records import Json
 
 PREPARED_SIZES: Final = ((224, 224), (720, 1280), (1080, 1920), (2160, 3840))
 _NETWORK_SIDE: Final = 224
-_NOISE: Final = 2.0  # levels, of picture and plate: a camera's
+NOISE: Final = 2.0  # levels, of picture and plate: a camera's
 _WAVES: Final = 7  # around the object's outline
 
 Picture = NDArray[np.uint8]
@@ -56,20 +56,35 @@ def bench_prepared(
 def draw_pair(height: int, width: int) -> tuple[Picture, Picture]:
     """An object with a wavy outline before a textured plate, and the plate: uint8 (H, W, 3)."""
     random = np.random.default_rng(0)
+    plate, colours, alpha = draw_layers(height, width, random)
+    first, second = (
+        np.clip(each + random.normal(0, NOISE, each.shape), 0, 255).round().astype(np.uint8)
+        for each in (plate + alpha * (colours - plate), plate)
+    )
+    return first, second
+
+
+def draw_layers(
+    height: int, width: int, random: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """What a picture is drawn of, without noise.
+
+    Returns:
+        The plate and the object's colours, float32 (H, W, 3) in levels, and its alpha, float32 (H,
+        W, 1) in [0, 1].
+    """
     plate, colours = (
-        cv2.resize(_draw_texture(random), (width, height), interpolation=cv2.INTER_CUBIC)
+        np.asarray(
+            cv2.resize(_draw_texture(random), (width, height), interpolation=cv2.INTER_CUBIC),
+            np.float32,
+        )
         for _ in range(2)
     )
     y, x = np.mgrid[:height, :width].astype(np.float32)
     y, x = y - height * 0.55, (x - width * 0.45) * 1.6
     radius = height * (0.24 + 0.02 * np.sin(_WAVES * np.arctan2(y, x)))
     alpha = np.clip(radius - np.hypot(y, x) + 0.5, 0, 1)[..., None]
-    picture = plate + alpha * (255 - colours - plate)
-    first, second = (
-        np.clip(each + random.normal(0, _NOISE, each.shape), 0, 255).round().astype(np.uint8)
-        for each in (picture, plate)
-    )
-    return first, second
+    return plate, 255 - colours, np.asarray(alpha, np.float32)
 
 
 def _draw_texture(random: np.random.Generator) -> NDArray[np.float32]:

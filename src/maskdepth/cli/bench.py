@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from maskdepth.cli import options as opt
-from maskdepth.cli.options import print_json
+from maskdepth.cli.options import print_json, say
 
 bench_app = typer.Typer(help="Measure speed here, on this machine.", no_args_is_help=True)
 
@@ -52,3 +52,27 @@ def bench_prediction(
     from maskdepth.bench import bench_predict
 
     print_json(bench_predict(model or [], runs=runs, threads=threads, memory=memory))
+
+
+@bench_app.command("stream")
+def bench_clip(
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="MODEL", help="Model folder. Default: the shipped model."),
+    ] = None,
+    frames: Annotated[int, typer.Option(min=2, help="Frames of the clip that is drawn.")] = 90,
+    threads: opt.Threads = None,
+    only: Annotated[
+        str, typer.Option(metavar="LAYER", help="What the .mp4 holds: preview or alpha.")
+    ] = "preview",
+) -> None:
+    """Frames a second of a 720p clip before a prepared plate, and what bounds them.
+
+    Processor time of decoding, predicting and encoding, each alone, beside the speed of all three
+    at once. It needs PyAV.
+    """
+    from maskdepth.bench import bench_stream, stream_table
+
+    result = bench_stream(model, frames=frames, threads=threads, layer=only)
+    say(stream_table(result))
+    print_json(result)
