@@ -138,6 +138,7 @@ PATHS_THAT_LEAD_NOWHERE = [
     "push no owner/name",
     "page --model no -o d",
     "bench predict no",
+    "bench stream no",
     "serve -m no --store d",
     "evaluate composites shipped no --report d/r.html",
     "evaluate composites shipped DATA/set --report d/r.html --against no",
