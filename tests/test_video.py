@@ -93,6 +93,20 @@ def test_alpha_comes_back(tmp_path: Path) -> None:
     assert np.abs(colours - cutouts[..., :3])[alpha == 255].max() <= 4
 
 
+def test_a_clip_is_as_bright_when_it_comes_back(tmp_path: Path) -> None:
+    """The composite before a plain picture, through H.264 and our own reader."""
+    clip, output = draw_clip(tmp_path / "clip.mkv", codec="ffv1", pixel_format="bgr0"), "out.mp4"
+    levels = np.linspace(20, 235, WIDTH, dtype=np.uint8)
+    picture = np.stack([np.tile(levels, (HEIGHT, 1))] * 3, axis=2)
+    source = VideoSource(clip)
+    with VideoSink(tmp_path / output, source.timing, kind="composite", background=picture) as sink:
+        run_stream(fake_stream(), source, [sink])
+    written = np.array([each.pixels for each in VideoSource(tmp_path / output)]).astype(float)
+    behind = np.array(expected_cutouts())[..., 3] == 0
+    errors = (written - picture)[behind]
+    assert np.abs(errors.mean(axis=0)).max() < 0.3
+
+
 def test_an_opaque_video_holds_colour_over_matte(tmp_path: Path) -> None:
     clip, output = draw_clip(tmp_path / "clip.mp4"), tmp_path / "out.mp4"
     predict(clip, output, only=["cutout"])

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Final
 
 from maskdepth.errors import DependencyError, first_line
+
+EXACT_COLOURS: Final = 2 | 0x2000 | 0x40000
+"""``interpolation`` of PyAV: FFmpeg's SWS_BILINEAR, SWS_FULL_CHR_H_INT and SWS_ACCURATE_RND.
+
+Without the last two, pictures become darker by more than a level on the way to YCbCr and back.
+"""
 
 
 def load_av() -> ModuleType:

@@ -17,7 +17,7 @@ from maskdepth.files import as_path, explain_unopened, open_file
 from maskdepth.images import resize
 from maskdepth.media.frames import Frame
 from maskdepth.media.orientation import Orientation
-from maskdepth.media.pyav import av_reason, load_av
+from maskdepth.media.pyav import EXACT_COLOURS, av_reason, load_av
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -297,7 +297,8 @@ def _to_rgb(frame: VideoFrame) -> NDArray[np.uint8]:
     if frame.colorspace == _UNSPECIFIED and not frame.format.is_rgb:
         is_sd = frame.height <= _MAX_SD[0] and frame.width <= _MAX_SD[1]
         colours = _BT_601 if is_sd else _BT_709
-    return np.asarray(frame.to_ndarray(format="rgb24", src_colorspace=colours), np.uint8)
+    array = frame.to_ndarray(format="rgb24", src_colorspace=colours, interpolation=EXACT_COLOURS)
+    return np.asarray(array, np.uint8)
 
 
 def _frame_count(container: InputContainer, stream: VideoStream, rate: float) -> int | None:

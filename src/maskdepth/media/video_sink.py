@@ -26,7 +26,7 @@ from maskdepth.media.encodings import (
 from maskdepth.media.frames import Frame
 from maskdepth.media.layers import extend_colours, render_layer
 from maskdepth.media.partial import PartialFile
-from maskdepth.media.pyav import av_reason, load_av
+from maskdepth.media.pyav import EXACT_COLOURS, av_reason, load_av
 from maskdepth.media.video import ClipTiming
 
 if TYPE_CHECKING:
@@ -187,6 +187,7 @@ class VideoSink:
                 format=self._encoding.pixel_format,
                 dst_colorspace=_BT_709,
                 dst_color_range=_LIMITED,
+                interpolation=EXACT_COLOURS,
             )
         base = self._timing.time_base
         # A double holds every tick of some centuries exactly.
