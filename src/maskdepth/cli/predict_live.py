@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from maskdepth.cli.options import INTERRUPTED, check_idle, print_json, say, write_stderr
-from maskdepth.cli.predict_video import check_depth_format, check_json, say_notices, sink_names
+from maskdepth.cli.options import INTERRUPTED, check_idle, print_json, say
+from maskdepth.cli.predict_video import check_depth_format, check_json, say_outcome, sink_names
 from maskdepth.errors import UsageError
 
 if TYPE_CHECKING:
@@ -181,9 +181,7 @@ def _report(
     *,
     as_json: bool,
 ) -> None:
-    say_notices(summary)
-    if summary.problem is not None:
-        write_stderr(str(summary.problem))
+    say_outcome(summary)
     speed = summary.frames / max(summary.seconds, 1e-6)
     written = f" -> {sink_names(sinks)}" if sinks else ""
     say(

@@ -164,9 +164,7 @@ def _report(
     *,
     as_json: bool,
 ) -> None:
-    say_notices(summary)
-    if summary.problem is not None:
-        write_stderr(str(summary.problem))
+    say_outcome(summary)
     speed = summary.frames / max(summary.seconds, 1e-6)
     total = f"{first + summary.frames} frames" + (f", {first} of them earlier" if first else "")
     say(f"{total} -> {sink_names(sinks)} ({speed:.1f} frames/s)")
@@ -179,11 +177,13 @@ def _report(
         raise typer.Exit(1)
 
 
-def say_notices(summary: RunSummary) -> None:
-    """A line for each kind of notice."""
+def say_outcome(summary: RunSummary) -> None:
+    """A line for each kind of notice, and one for what ended the run too early."""
     for each in summary.notices:
         of_all = summary.frames
         say(f"{each.frames} of {of_all} frames, the first {each.first_index}: {each.notice.text}")
+    if summary.problem is not None:
+        write_stderr(str(summary.problem))
 
 
 def sink_names(sinks: Sequence[FileSink]) -> str:
